@@ -1,0 +1,44 @@
+# Every target works on a fresh clone: each depends on .venv, which ./setup makes from requirements.lock.
+PY := .venv/bin/python
+SEEDS ?= 2000
+SEED ?=
+
+.PHONY: setup run test check sim conformance system torture bench lock clean
+setup: .venv/ready
+.venv/ready: requirements.lock pyproject.toml setup_venv
+	./setup_venv
+
+run: setup            ## a cluster of 3 storage nodes and 2 proxies in ./objstore-data, keys and a snippet printed
+	.venv/bin/objstore dev --nodes 3 --proxies 2 --dir objstore-data
+
+check: setup          ## format, lint, types, import contracts, unit and property tests
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+	$(PY) -m pytest tests/unit tests/props tests/test_tidy.py -n 2
+
+test: check           ## everything that CI runs
+	$(PY) -m pytest tests/conformance tests/system -m "not slow" -n 2 --dist loadfile
+	$(PY) -m tests.sim --seeds 500 --jobs 2
+
+sim: setup            ## make sim SEEDS=2000, or SEED=n for one seed with its trace
+	$(PY) -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) --jobs 2
+
+conformance: setup    ## real clients with real files, over HTTP and TLS
+	$(PY) -m pytest tests/conformance
+
+system: setup         ## real processes
+	$(PY) -m pytest tests/system
+
+torture: setup        ## long fault runs
+	$(PY) -m tests.torture
+
+bench: setup          ## the budgets table, measured
+	$(PY) -m benchmarks
+
+lock: setup
+	.venv/bin/uv pip compile pyproject.toml --extra dev -o requirements.lock --generate-hashes --no-header --no-emit-index-url --no-annotate --universal
+
+clean:
+	rm -rf .venv objstore-data

@@ -1,0 +1,1 @@
+"""objstore: a strongly consistent S3- and Swift-compatible object store."""

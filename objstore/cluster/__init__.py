@@ -1,0 +1,1 @@
+"""Many nodes seen from a proxy."""

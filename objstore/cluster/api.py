@@ -1,0 +1,115 @@
+"""The cluster's face, as the object model sees it: registers with agreement, bodies, merged scans.
+
+`Cluster` (in `objstore/cluster/cluster.py`) implements it.  All methods raise `Unavailable` errors when too few
+replicas answer within their deadline; a `judge` may raise any `Refused`, which passes through unchanged.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from objstore.core.rows import Row, RowKey
+from objstore.core.timestamp import Ballot
+
+
+@dataclass(frozen=True)
+class Held:
+    """A chosen head: `row` is None when there is nothing (a tombstone's row is given as it is)."""
+
+    accepted: Ballot
+    row: Row | None
+    payload: bytes | None = None  # an inline body, when it was asked for and came along
+    sources: tuple[int, ...] = ()  # devices known to hold the row and its bytes, best first
+
+
+@dataclass(frozen=True)
+class Written:
+    """A write that took effect: the row as agreed; `previous` is what the query saw before it (for clean-up, may be None)."""
+
+    row: Row
+    previous: Row | None
+
+
+Judge = Callable[[Row | None], Row | None]
+"""Given the current row, the draft to write, or None to leave things as they are; or raises Refused.
+
+Called again after each lost race, so it must be pure.  The current row may be a tombstone.
+"""
+
+
+class Staging(Protocol):
+    """A blob on its way to the replicas of one partition, before its row."""
+
+    blob: bytes
+
+    async def write(self, piece: bytes | memoryview) -> None:
+        """Send a piece to every replica; waits while the slower ones of the quorum are behind."""
+
+    async def finish(self) -> None:
+        """Returns when a write quorum has flushed it.  Raises QuorumLost; then nothing is left behind for long."""
+
+    async def abort(self) -> None:
+        """Drop it."""
+
+
+@dataclass(frozen=True)
+class ScannedRow:
+    """One row of a merged scan."""
+
+    name: bytes
+    row: Row
+    version: bytes = b""
+
+
+@dataclass(frozen=True)
+class ScanPage:
+    """Live rows in order; `next_start` is where to go on, None at the end of the range."""
+
+    rows: Sequence[ScannedRow]
+    next_start: bytes | None
+
+
+class ClusterApi(Protocol):
+    """What `objects/` builds on."""
+
+    def partition(self, key: RowKey, *, spread: int = 0) -> int:
+        """The ring slot of a key."""
+
+    async def read(self, key: RowKey, *, spread: int = 0, inline: bool = False) -> Held:
+        """The chosen row, written back where needed before this returns."""
+
+    async def write(
+        self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None
+    ) -> Written:
+        """Plain write.  `draft.origin`, `base` and `operation` are filled in here.  Raises OutcomeUnknown after bounded retries."""
+
+    async def conditional(
+        self, key: RowKey, judge: Judge, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None
+    ) -> Written:
+        """Conditional write: atomic against every other write of the key.
+
+        When the judge raises, the state it judged is made sure of on a majority first.  Raises ConditionalConflict when it
+        cannot be known whether an own earlier attempt took effect.  When the judge returned None, `row` is the current one
+        (raises NoSuchKey if there is none).
+        """
+
+    async def stage(self, key: RowKey, *, spread: int = 0, size: int | None = None) -> Staging:
+        """Open a blob on all primaries (and on handoffs as extra copies where a primary is unreachable)."""
+
+    def read_body(
+        self, key: RowKey, row: Row, *, spread: int = 0, offset: int = 0, length: int = -1, sources: Sequence[int] = ()
+    ) -> AsyncIterator[bytes | memoryview]:
+        """Verified bytes of an inline or blob row; goes on from another replica when one fails or is damaged midway."""
+
+    async def scan(
+        self,
+        bucket: bytes,
+        space: int,
+        *,
+        prefix: bytes = b"",
+        start: bytes = b"",
+        limit: int = 1000,
+        delimiter: bytes = b"",
+        versions: bool = False,
+    ) -> ScanPage:
+        """Merged listing of live rows, as consistent as a read of each.  At most `limit` rows; may return fewer and go on."""

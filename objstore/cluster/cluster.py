@@ -1,0 +1,1 @@
+"""The cluster as the object model sees it."""

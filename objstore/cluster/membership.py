@@ -1,0 +1,1 @@
+"""The ring in use, and who is up."""

@@ -1,0 +1,1 @@
+"""Read-repair and late answers."""

@@ -1,0 +1,1 @@
+"""Decisions, sans-IO: no clock, no randomness, no socket, no file."""

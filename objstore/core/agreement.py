@@ -1,0 +1,1 @@
+"""The register's rules: replica's and proposer's side."""

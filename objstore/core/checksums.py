@@ -1,0 +1,1 @@
+"""Checksum algorithms of S3 and how their values combine."""

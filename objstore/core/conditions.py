@@ -1,0 +1,1 @@
+"""If-Match and its kin."""

@@ -1,0 +1,1 @@
+"""Partition digests for replica comparison."""

@@ -1,0 +1,1 @@
+"""Upload states and part rules."""

@@ -1,0 +1,1 @@
+"""Which bucket names and object keys are valid."""

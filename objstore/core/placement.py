@@ -1,0 +1,1 @@
+"""Plans of primaries and handoffs, old and new set during a ring change."""

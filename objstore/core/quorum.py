@@ -1,0 +1,1 @@
+"""Tallies of answers, one or two sets of primaries."""

@@ -1,0 +1,1 @@
+"""Canonical requests, signatures and chunk chains of AWS Signature Version 4."""

@@ -1,0 +1,1 @@
+"""Version sets: which version is current, delete markers."""

@@ -1,0 +1,1 @@
+"""Background work: repair, scrub, compaction, ring changes."""

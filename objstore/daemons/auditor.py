@@ -1,0 +1,1 @@
+"""Finds and heals damaged bytes."""

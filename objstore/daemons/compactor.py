@@ -1,0 +1,1 @@
+"""Checkpoints, compaction, purge, tombstone reclaim."""

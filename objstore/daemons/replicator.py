@@ -1,0 +1,1 @@
+"""Makes replicas equal."""

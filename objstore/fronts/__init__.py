@@ -1,0 +1,1 @@
+"""Thin HTTP dialects: parse, call objects, render."""

@@ -1,0 +1,1 @@
+"""Routes S3 requests."""

@@ -1,0 +1,1 @@
+"""The one authenticator in front of all routes."""

@@ -1,0 +1,1 @@
+"""Errors as S3 shows them."""

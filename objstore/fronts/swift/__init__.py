@@ -1,0 +1,1 @@
+"""The Swift dialect; not built yet."""

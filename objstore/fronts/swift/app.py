@@ -1,0 +1,1 @@
+"""Routes Swift requests; not built yet."""

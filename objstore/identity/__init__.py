@@ -1,0 +1,1 @@
+"""Projects, users and S3 credentials."""

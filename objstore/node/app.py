@@ -1,0 +1,1 @@
+"""Assembles a storage node process."""

@@ -1,0 +1,1 @@
+"""The durable write: append, one flush for all that wait, rows visible, answers."""

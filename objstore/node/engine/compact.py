@@ -1,0 +1,1 @@
+"""Reclaim packs that are mostly dead."""

@@ -1,0 +1,1 @@
+"""The durable index behind the packs."""

@@ -1,0 +1,1 @@
+"""Row keys to index keys that keep their order."""

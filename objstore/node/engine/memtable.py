@@ -1,0 +1,1 @@
+"""Rows newer than the checkpoint."""

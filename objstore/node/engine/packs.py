@@ -1,0 +1,1 @@
+"""Append-only packs: rows and small payloads; the journal."""

@@ -1,0 +1,1 @@
+"""Start after a crash."""

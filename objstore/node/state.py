@@ -1,0 +1,1 @@
+"""Device states, ring epoch, which partitions have a vote."""

@@ -1,0 +1,1 @@
+"""The one object model behind both dialects and all services."""

@@ -1,0 +1,1 @@
+"""Authorisation: one table of actions."""

@@ -1,0 +1,332 @@
+"""The object model's face: what both dialects and all services call.
+
+`ObjectStore` (in `objstore/objects/store.py`) implements every method of the Protocol below.  Names are text; keys any
+UTF-8 of 1 to 1,024 bytes.  Methods raise only `objstore.errors` classes.  Nothing here knows of HTTP or of rings.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from objstore.core.rows import BucketId
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who calls: the account that pays, the user in it; `anonymous` has neither."""
+
+    account: str
+    user: str = ""
+    display_name: str = ""
+    canonical_id: str = ""
+    tenant: str = "default"
+    admin: bool = False
+    anonymous: bool = False
+
+
+class Body(Protocol):
+    """An incoming body.  Iterating gives non-empty pieces in order; slices need not be copied."""
+
+    size: int | None  # announced length in bytes, None when unknown until the end
+
+    def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
+        """Pieces as they come.  Raises IncompleteBody when the sender stops early."""
+
+    async def finish(self) -> Mapping[str, bytes]:
+        """Called once, after the last piece and before anything becomes visible.
+
+        Raises BadDigest and the like when what came is not what was signed.  Returns checksums promised in trailers
+        (algorithm -> raw digest), which the caller then verifies along with those announced before.
+        """
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Conditional request headers, parsed: etags without quotes, "*" as it is."""
+
+    if_match: tuple[str, ...] | None = None
+    if_none_match: tuple[str, ...] | None = None
+    if_modified_since_us: int | None = None
+    if_unmodified_since_us: int | None = None
+
+    def __bool__(self) -> bool:
+        return any(x is not None for x in (self.if_match, self.if_none_match, self.if_modified_since_us, self.if_unmodified_since_us))
+
+
+NO_CONDITIONS = Conditions()
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What a writer says about an object besides its bytes."""
+
+    content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)  # cache-control, content-encoding... lower case
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Digests a writer promised: verified before anything is visible."""
+
+    md5: bytes | None = None
+    checksums: Mapping[str, bytes] = field(default_factory=dict)  # algorithm -> raw digest
+    wanted: tuple[str, ...] = ()  # algorithms to compute although the digest comes in a trailer or not at all
+
+
+@dataclass(frozen=True)
+class CopySource:
+    """What to copy: a version of an object, under conditions, and for a part the bytes first..last (inclusive)."""
+
+    bucket: str
+    key: str
+    version_id: str = ""
+    conditions: Conditions = NO_CONDITIONS
+    first: int | None = None
+    last: int | None = None
+
+
+@dataclass(frozen=True)
+class BucketInfo:
+    """A bucket as resolved for a caller."""
+
+    id: BucketId
+    name: str
+    account: str
+    created_us: int
+    region: str = ""
+    versioning: str = ""  # "", "Enabled", "Suspended"
+    spread: int = 0
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """One object version as clients see it."""
+
+    key: str
+    size: int
+    etag: str
+    modified_us: int
+    version_id: str = ""  # "" for the null version of a bucket that was never versioned
+    content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    checksums: Mapping[str, bytes] = field(default_factory=dict)
+    checksum_type: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
+    is_latest: bool = True
+    is_delete_marker: bool = False
+    part_count: int = 0  # 0: not multipart
+
+
+@dataclass(frozen=True)
+class ByteRange:
+    """A Range header: first and last byte, either open; suffix form has first None and last = number of bytes."""
+
+    first: int | None
+    last: int | None
+
+
+@dataclass
+class Reading:
+    """An object being read: its facts, which bytes follow, and the bytes."""
+
+    info: ObjectInfo
+    offset: int
+    length: int  # of what `chunks` yields; info.size is the whole
+    chunks: AsyncIterator[bytes | memoryview]
+
+
+@dataclass(frozen=True)
+class ListQuery:
+    """One listing page asked for.  `after` is exclusive; `limit` counts keys and common prefixes together."""
+
+    prefix: str = ""
+    delimiter: str = ""
+    after: str = ""
+    limit: int = 1000
+
+
+@dataclass(frozen=True)
+class ListPage:
+    """One page; `objects` and `prefixes` are each in byte order; `next_after` resumes when `truncated`."""
+
+    objects: Sequence[ObjectInfo]
+    prefixes: Sequence[str]
+    truncated: bool
+    next_after: str = ""
+
+
+@dataclass(frozen=True)
+class BucketPage:
+    """One page of buckets."""
+
+    buckets: Sequence[BucketInfo]
+    truncated: bool
+    next_after: str = ""
+
+
+@dataclass(frozen=True)
+class DeleteOutcome:
+    """Result of one delete; `error` is set instead of raising in `delete_many`."""
+
+    key: str
+    version_id: str = ""
+    delete_marker: bool = False
+    error: Exception | None = None
+
+
+@dataclass(frozen=True)
+class UploadInfo:
+    """A multipart upload in progress."""
+
+    key: str
+    upload_id: str
+    initiated_us: int
+    owner: str = ""
+    checksum_algorithm: str = ""
+    checksum_type: str = ""
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """One uploaded part."""
+
+    number: int
+    size: int
+    etag: str
+    modified_us: int
+    checksums: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CompletedPart:
+    """One line of a CompleteMultipartUpload request."""
+
+    number: int
+    etag: str
+    checksums: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PartPage:
+    """One page of ListParts."""
+
+    upload: UploadInfo
+    parts: Sequence[PartInfo]
+    truncated: bool
+    next_marker: int = 0
+
+
+@dataclass(frozen=True)
+class UploadPage:
+    """One page of ListMultipartUploads."""
+
+    uploads: Sequence[UploadInfo]
+    prefixes: Sequence[str]
+    truncated: bool
+    next_key: str = ""
+    next_upload_id: str = ""
+
+
+class ObjectStoreApi(Protocol):
+    """Every operation on buckets and objects.
+
+    `who` is authorised here, by one table (`objects/access.py`); names that do not exist raise NoSuchBucket, NoSuchKey,
+    NoSuchUpload; too few replicas raise QuorumLost or OutcomeUnknown.
+    """
+
+    async def create_bucket(self, who: Principal, name: str, *, region: str = "") -> BucketInfo:
+        """Raises InvalidBucketName, BucketAlreadyOwnedByYou, BucketAlreadyExists."""
+
+    async def bucket(self, who: Principal, name: str) -> BucketInfo:
+        """Resolve a name, first in the caller's account, then in the directory of claimed names."""
+
+    async def list_buckets(self, who: Principal, *, prefix: str = "", after: str = "", limit: int = 10_000) -> BucketPage:
+        """The caller's own buckets by name."""
+
+    async def delete_bucket(self, who: Principal, name: str) -> None:
+        """Raises BucketNotEmpty; pending multipart uploads do not count and are removed with it."""
+
+    async def put(
+        self, who: Principal, bucket: str, key: str, body: Body, *,
+        attributes: Attributes, expected: Expected, conditions: Conditions = NO_CONDITIONS,
+    ) -> ObjectInfo:  # fmt: skip
+        """Write an object; nothing is visible before the whole body came, matched and is durable on a quorum."""
+
+    async def head(
+        self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS
+    ) -> ObjectInfo:
+        """Raises NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified."""
+
+    async def get(
+        self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS,
+        range_: ByteRange | None = None, part_number: int | None = None,
+    ) -> Reading:  # fmt: skip
+        """Read one version, whole; the reader must exhaust or aclose `chunks`.  Raises InvalidRange too."""
+
+    async def delete(
+        self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS
+    ) -> DeleteOutcome:
+        """Idempotent: a missing key is fine."""
+
+    async def delete_many(self, who: Principal, bucket: str, keys: Sequence[tuple[str, str]]) -> list[DeleteOutcome]:
+        """(key, version id) pairs, some at a time; errors come back in the outcomes."""
+
+    async def copy(
+        self, who: Principal, source: CopySource, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS,
+        attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "",
+    ) -> ObjectInfo:  # fmt: skip
+        """Copy; `attributes` None keeps the source's, `tags` None too; `checksum` names an algorithm to compute.
+
+        Raises InvalidRequest for a copy onto itself that changes nothing.
+        """
+
+    async def list(self, who: Principal, bucket: str, query: ListQuery) -> ListPage:
+        """Objects in byte order of key; as consistent as a GET of each."""
+
+    async def list_versions(self, who: Principal, bucket: str, query: ListQuery, *, after_version: str = "") -> ListPage:
+        """All versions and delete markers, newest first within a key."""
+
+    async def set_tags(self, who: Principal, bucket: str, key: str, tags: Mapping[str, str], *, version_id: str = "") -> ObjectInfo:
+        """Replace an object's tags."""
+
+    async def create_upload(
+        self, who: Principal, bucket: str, key: str, *, attributes: Attributes, checksum_algorithm: str = "", checksum_type: str = "",
+    ) -> UploadInfo:  # fmt: skip
+        """Begin a multipart upload."""
+
+    async def upload_part(
+        self, who: Principal, bucket: str, key: str, upload_id: str, number: int, body: Body, *, expected: Expected
+    ) -> PartInfo:
+        """Write a part; uploading a number again replaces it, last finished wins."""
+
+    async def copy_part(self, who: Principal, source: CopySource, bucket: str, key: str, upload_id: str, number: int) -> PartInfo:
+        """Write a part from (a range of) an object.  Raises InvalidRange when out of bounds."""
+
+    async def complete_upload(
+        self, who: Principal, bucket: str, key: str, upload_id: str, parts: Sequence[CompletedPart], *, conditions: Conditions = NO_CONDITIONS,
+        expected: Expected, object_size: int | None = None,
+    ) -> ObjectInfo:  # fmt: skip
+        """Make the parts an object.  Idempotent: a repeat gives the same answer."""
+
+    async def abort_upload(self, who: Principal, bucket: str, key: str, upload_id: str) -> None:
+        """Drop an upload and its parts.  Raises NoSuchUpload."""
+
+    async def list_parts(self, who: Principal, bucket: str, key: str, upload_id: str, *, after: int = 0, limit: int = 1000) -> PartPage:
+        """Parts in order of number."""
+
+    async def list_uploads(
+        self,
+        who: Principal,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        after_key: str = "",
+        after_upload_id: str = "",
+        limit: int = 1000,
+    ) -> UploadPage:
+        """Uploads in progress by key, then by time begun."""

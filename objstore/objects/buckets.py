@@ -1,0 +1,1 @@
+"""Buckets: claim, resolve, list, delete."""

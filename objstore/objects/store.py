@@ -1,0 +1,1 @@
+"""The object store: assembles the operations."""

@@ -1,0 +1,1 @@
+"""Small typed records in hidden system buckets."""

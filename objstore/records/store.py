@@ -1,0 +1,1 @@
+"""Records: get, put-if, list, lease."""

@@ -1,0 +1,223 @@
+"""Files: the only door to the file system for stored data.  All calls block; the engine makes them in its threads.
+
+Paths are relative to one root (a device's directory) and never come from clients.  Files are opened relative to a
+directory descriptor with O_NOFOLLOW, so that a planted symbolic link is an error and not a way out.
+"""
+
+import ctypes
+import errno
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+Buffer = bytes | bytearray | memoryview
+
+_FALLOC_KEEP_SIZE = 1
+
+
+class File(Protocol):
+    """An open file."""
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Up to `length` bytes; fewer only at the end of the file."""
+
+    def pwrite(self, buffers: Sequence[Buffer], offset: int) -> int:
+        """Write all buffers at `offset`; returns their total length.  Raises OSError, nothing partial is reported."""
+
+    def datasync(self) -> None:
+        """Make the bytes durable.  After an OSError the file's state is unknown: never retry and acknowledge."""
+
+    def size(self) -> int:
+        """Length in bytes."""
+
+    def truncate(self, size: int) -> None:
+        """Cut or extend."""
+
+    def fileno(self) -> int:
+        """Descriptor for sendfile; -1 where there is none (simulator)."""
+
+    def close(self) -> None:
+        """Close; closing twice is fine."""
+
+
+class Disk(Protocol):
+    """One root directory."""
+
+    def open(self, path: str, *, create: bool = False, exclusive: bool = False, write: bool = False) -> File:
+        """Open for reading, or for reading and writing."""
+
+    def create_unlinked(self, directory: str) -> File:
+        """A new file without a name in `directory`; `link` gives it one, a crash before that leaves nothing."""
+
+    def link(self, file: File, path: str) -> None:
+        """Name a file made by create_unlinked.  Raises FileExistsError.  Durable after sync_directory."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Replace `new`.  Durable after sync_directory."""
+
+    def unlink(self, path: str) -> None:
+        """Remove.  Raises FileNotFoundError."""
+
+    def list(self, directory: str) -> list[str]:
+        """Names in a directory, sorted."""
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or directory is there."""
+
+    def make_directory(self, path: str) -> None:
+        """Create with parents, mode 0700; nothing happens where it exists."""
+
+    def sync_directory(self, path: str) -> None:
+        """Make names in it durable: rename or link alone can be lost in a power cut."""
+
+    def usage(self) -> tuple[int, int]:
+        """(used, free) bytes of the file system, as an unprivileged writer sees it."""
+
+
+class RealFile:
+    """A file descriptor."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Up to `length` bytes; fewer only at the end."""
+        data = os.pread(self._fd, length, offset)
+        if len(data) == length or not data:
+            return data
+        pieces = [data]
+        got = len(data)
+        while got < length:
+            data = os.pread(self._fd, length - got, offset + got)
+            if not data:
+                break
+            pieces.append(data)
+            got += len(data)
+        return b"".join(pieces)
+
+    def pwrite(self, buffers: Sequence[Buffer], offset: int) -> int:
+        """Write all buffers at `offset`."""
+        total = sum(len(b) for b in buffers)
+        pending = list(buffers)
+        written = 0
+        while written < total:
+            step = os.pwritev(self._fd, pending[:1024], offset + written)
+            written += step
+            while pending and step >= len(pending[0]):
+                step -= len(pending[0])
+                pending.pop(0)
+            if step:
+                pending[0] = memoryview(pending[0])[step:]
+        return total
+
+    def datasync(self) -> None:
+        """Make the bytes durable."""
+        os.fdatasync(self._fd)
+
+    def size(self) -> int:
+        """Length in bytes."""
+        return os.fstat(self._fd).st_size
+
+    def truncate(self, size: int) -> None:
+        """Cut or extend."""
+        os.ftruncate(self._fd, size)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._fd
+
+    def close(self) -> None:
+        """Close."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_AT_FDCWD = -100
+_AT_SYMLINK_FOLLOW = 0x400
+
+
+class RealDisk:
+    """A directory on the machine's file system."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def open(self, path: str, *, create: bool = False, exclusive: bool = False, write: bool = False) -> File:
+        """Open below the root."""
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_RDWR if write or create else os.O_RDONLY)
+        if create:
+            flags |= os.O_CREAT
+        if exclusive:
+            flags |= os.O_EXCL
+        return RealFile(os.open(path, flags, 0o600, dir_fd=self._root_fd))
+
+    def create_unlinked(self, directory: str) -> File:
+        """O_TMPFILE: a crash before `link` leaves nothing behind."""
+        flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
+        return RealFile(os.open(directory, flags, 0o600, dir_fd=self._root_fd))
+
+    def link(self, file: File, path: str) -> None:
+        """linkat through /proc/self/fd; os.link cannot pass AT_SYMLINK_FOLLOW with a directory descriptor everywhere."""
+        source = f"/proc/self/fd/{file.fileno()}".encode()
+        if _libc.linkat(_AT_FDCWD, source, self._root_fd, os.fsencode(path), _AT_SYMLINK_FOLLOW) != 0:
+            code = ctypes.get_errno()
+            if code == errno.EEXIST:
+                raise FileExistsError(code, os.strerror(code), path)
+            raise OSError(code, os.strerror(code), path)
+
+    def rename(self, old: str, new: str) -> None:
+        """Replace `new`."""
+        os.rename(old, new, src_dir_fd=self._root_fd, dst_dir_fd=self._root_fd)
+
+    def unlink(self, path: str) -> None:
+        """Remove."""
+        os.unlink(path, dir_fd=self._root_fd)
+
+    def list(self, directory: str) -> list[str]:
+        """Names, sorted."""
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._root_fd)
+        try:
+            return sorted(os.listdir(fd))
+        finally:
+            os.close(fd)
+
+    def exists(self, path: str) -> bool:
+        """Whether it is there."""
+        try:
+            os.stat(path, dir_fd=self._root_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def make_directory(self, path: str) -> None:
+        """Create with parents."""
+        done = ""
+        for name in path.split("/"):
+            done = f"{done}/{name}" if done else name
+            try:
+                os.mkdir(done, 0o700, dir_fd=self._root_fd)
+            except FileExistsError:
+                continue
+            self.sync_directory(os.path.dirname(done) or ".")
+
+    def sync_directory(self, path: str) -> None:
+        """Make names in it durable."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._root_fd)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def usage(self) -> tuple[int, int]:
+        """(used, free) bytes."""
+        stat = os.statvfs(self._root_fd)
+        return (stat.f_blocks - stat.f_bfree) * stat.f_frsize, stat.f_bavail * stat.f_frsize

@@ -1,0 +1,82 @@
+"""Connections: the only door to sockets between our own processes.
+
+An address is "tcp:HOST:PORT" or "unix:/PATH".  Both sides are plain asyncio protocols over reliable ordered byte
+streams, so the wire code runs unchanged on the simulator's network (tests/sim).
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from objstore.errors import NodeUnreachable
+
+ProtocolFactory = Callable[[], asyncio.BaseProtocol]
+
+
+class Listener(Protocol):
+    """A listening socket."""
+
+    async def aclose(self) -> None:
+        """Stop listening; connections that are open stay."""
+
+
+class Net(Protocol):
+    """Opens and accepts connections."""
+
+    async def connect(self, address: str, factory: ProtocolFactory, *, timeout_s: float) -> asyncio.BaseProtocol:
+        """Connect and return the protocol.  Raises NodeUnreachable."""
+
+    async def listen(self, address: str, factory: ProtocolFactory) -> Listener:
+        """Accept connections.  Raises OSError when the address is taken."""
+
+
+def split_address(address: str) -> tuple[str, str, int]:
+    """("tcp", host, port) or ("unix", path, 0).  Raises ValueError."""
+    kind, _, rest = address.partition(":")
+    if kind == "unix" and rest:
+        return "unix", rest, 0
+    host, _, port = rest.rpartition(":")
+    if kind != "tcp" or not host or not port.isdigit():
+        raise ValueError(f"address {address!r} is neither tcp:HOST:PORT nor unix:/PATH")
+    return "tcp", host, int(port)
+
+
+class _SocketListener:
+    def __init__(self, server: asyncio.Server) -> None:
+        self._server = server
+
+    async def aclose(self) -> None:
+        self._server.close()
+
+
+class SocketNet:
+    """Real sockets; TCP_NODELAY everywhere, since Nagle with delayed acknowledgements costs 40 ms an answer."""
+
+    async def connect(self, address: str, factory: ProtocolFactory, *, timeout_s: float) -> asyncio.BaseProtocol:
+        """Connect.  Raises NodeUnreachable."""
+        kind, host, port = split_address(address)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout_s):
+                if kind == "unix":
+                    return (await loop.create_unix_connection(factory, host))[1]
+                transport, protocol = await loop.create_connection(factory, host, port)
+        except (OSError, TimeoutError) as failure:
+            raise NodeUnreachable(f"cannot connect to {address}: {failure!r}") from failure
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return protocol
+
+    async def listen(self, address: str, factory: ProtocolFactory) -> Listener:
+        """Accept connections."""
+        kind, host, port = split_address(address)
+        loop = asyncio.get_running_loop()
+        if kind == "unix":
+            with contextlib.suppress(FileNotFoundError):
+                Path(host).unlink()
+            return _SocketListener(await loop.create_unix_server(factory, host, backlog=1024))
+        return _SocketListener(await loop.create_server(factory, host, port, backlog=1024))

@@ -1,0 +1,1 @@
+"""OpenStack-like services; none is built yet."""

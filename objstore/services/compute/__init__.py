@@ -1,0 +1,1 @@
+"""Servers; not built yet."""

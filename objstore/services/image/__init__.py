@@ -1,0 +1,1 @@
+"""Images; not built yet."""

@@ -1,0 +1,1 @@
+"""Networks; not built yet."""

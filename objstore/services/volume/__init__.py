@@ -1,0 +1,1 @@
+"""Volumes; not built yet."""

@@ -1,0 +1,1 @@
+"""Node RPC: messages, frames, and the channel that carries them."""

@@ -1,0 +1,1 @@
+"""One multiplexed connection: authentication, request ids, streams, deadlines."""

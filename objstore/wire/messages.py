@@ -1,0 +1,380 @@
+"""What proxies, nodes and daemons say to each other: one frozen struct per message.
+
+Every request that touches data names the sender's ring `epoch`, the `device` it is for and the device's `incarnation`
+as the ring records it; a node refuses any that does not match its own (StaleEpoch, NewerEpoch, WrongIncarnation).  A
+frame's header names the message type by its code in REQUESTS or ANSWERS below; bodies (`payload`) travel raw behind the
+head in the same frame, or as DATA frames of the same request id.  New fields go last, with a default.
+"""
+
+import msgspec
+
+from objstore.core.rows import EMPTY, Register, RowKey
+from objstore.core.timestamp import ZERO, Ballot
+
+PROTOCOL_VERSION = 1
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True):
+    """Base of all messages."""
+
+
+class Request(Message, frozen=True, array_like=True):
+    """Base of requests for one device."""
+
+    epoch: int
+    device: int
+    incarnation: bytes
+    timeout_ms: int
+
+
+# -- registers ------------------------------------------------------------------------------------------------
+
+
+class Query(Request, frozen=True, array_like=True):
+    """Read a register.  With `inline` an inline payload follows in the answer's frame."""
+
+    partition: int
+    key: RowKey
+    inline: bool = False
+
+
+class Prepare(Request, frozen=True, array_like=True):
+    """Promise to accept nothing below `ballot`."""
+
+    partition: int
+    key: RowKey
+    ballot: Ballot
+
+
+class Accept(Request, frozen=True, array_like=True):
+    """Store `row` (encoded) at `ballot`.
+
+    Its bytes: an inline payload follows in this frame (`has_payload`), or were staged before under the row's blob id, or
+    are held already under the same origin; else the node pulls them from one of `sources` (device ids) before it commits.
+    """
+
+    partition: int
+    key: RowKey
+    ballot: Ballot
+    row: bytes
+    has_payload: bool = False
+    sources: tuple[int, ...] = ()
+    handoff: bool = False  # an extra copy on a device that is no primary: it never counts
+
+
+class RegisterAnswer(Message, frozen=True, array_like=True):
+    """Answer to Query and to a granted or refused Prepare.  `voting` is False while the device is being refilled."""
+
+    register: Register = EMPTY
+    granted: bool = True  # Prepare only
+    voting: bool = True
+    has_payload: bool = False
+
+
+class AcceptAnswer(Message, frozen=True, array_like=True):
+    """Answer to Accept.  `verdict`: "yes", "superseded" (accepted is higher; `base` is its row's base) or "no"."""
+
+    verdict: str
+    highest: Ballot = ZERO
+    base: Ballot = ZERO
+    voting: bool = True
+
+
+class Reclaim(Request, frozen=True, array_like=True):
+    """Drop a tombstone that every primary has confirmed, if it is still what is accepted, at exactly `ballot`."""
+
+    partition: int
+    key: RowKey
+    ballot: Ballot
+
+
+class ReclaimAnswer(Message, frozen=True, array_like=True):
+    """Whether the register was dropped (or was absent already)."""
+
+    dropped: bool
+
+
+# -- bodies ---------------------------------------------------------------------------------------------------
+
+
+class StageBody(Request, frozen=True, array_like=True):
+    """Receive a blob under `blob` before its row: DATA frames follow, the last with the END flag.
+
+    Answered by Staged once the bytes are flushed and linked.  A staged blob that no row names is swept after an hour.
+    """
+
+    partition: int
+    blob: bytes
+    size: int  # announced size, or -1
+
+
+class Staged(Message, frozen=True, array_like=True):
+    """A blob is durable; `size` and `digest` (XXH3-128 of all of it) let the sender check the whole path."""
+
+    size: int
+    digest: bytes
+
+
+class ReadBody(Request, frozen=True, array_like=True):
+    """Stream verified bytes [offset, offset + length) of the row of `key` whose origin is `origin`; length -1: to the end.
+
+    Answered by BodyBegin, then DATA frames, the last with the END flag; a Failure frame instead of END when it breaks off.
+    """
+
+    key: RowKey
+    origin: Ballot
+    offset: int = 0
+    length: int = -1
+
+
+class BodyBegin(Message, frozen=True, array_like=True):
+    """Bytes follow: `length` of them; the whole body has `size`."""
+
+    size: int
+    length: int
+
+
+# -- listing, repair ------------------------------------------------------------------------------------------
+
+
+class Scan(Request, frozen=True, array_like=True):
+    """Rows of one bucket and space in byte order of name, of partitions for which this device is a voting primary.
+
+    `start` is inclusive.  Tombstones are left out.  With a delimiter, names that share a prefix up to and including its
+    first occurrence after `prefix` are represented by the first of them.
+    """
+
+    bucket: bytes
+    space: int
+    prefix: bytes
+    start: bytes
+    limit: int
+    delimiter: bytes = b""
+    versions: bool = False  # noncurrent versions too
+
+
+class ScanRow(msgspec.Struct, frozen=True, array_like=True):
+    """One row of a scan: name, version (empty: the head), partition, accepted ballot, encoded row."""
+
+    name: bytes
+    version: bytes
+    partition: int
+    accepted: Ballot
+    row: bytes
+
+
+class ScanAnswer(Message, frozen=True, array_like=True):
+    """`scanned_to`: every name below it was looked at; None when the end of the range was reached.
+
+    `silent`: partitions of which this device is a primary in the ring but for which it has no vote now.
+    """
+
+    rows: list[ScanRow]
+    scanned_to: bytes | None = None
+    silent: tuple[int, ...] = ()
+
+
+class Digests(Request, frozen=True, array_like=True):
+    """Digest of each named partition, over (key, accepted ballot) of all registers in it."""
+
+    partitions: list[int]
+
+
+class DigestsAnswer(Message, frozen=True, array_like=True):
+    """In the order asked: digest (16 bytes, zero when empty) and number of rows."""
+
+    digests: list[bytes]
+    rows: list[int]
+
+
+class PartitionRows(Request, frozen=True, array_like=True):
+    """Registers of one partition after `cursor` (opaque, empty at first)."""
+
+    partition: int
+    cursor: bytes
+    limit: int
+    rows: bool = True  # False: keys and ballots only (Register.row empty)
+
+
+class PartitionRow(msgspec.Struct, frozen=True, array_like=True):
+    """One register with its key."""
+
+    key: RowKey
+    register: Register
+
+
+class PartitionRowsAnswer(Message, frozen=True, array_like=True):
+    """`cursor` is None at the end.  `epoch` is the ring epoch that the node has durably seen."""
+
+    items: list[PartitionRow]
+    cursor: bytes | None
+    epoch: int
+    voting: bool
+    floor: Ballot = ZERO  # the partition's reclaim floor (engine): an absent register counts as promised this far
+
+
+class Merge(Request, frozen=True, array_like=True):
+    """Raise a register to what another replica holds: promise and accepted row, each if higher.
+
+    A missing body is pulled from `sources` first.  `floor` raises the partition's reclaim floor.
+    """
+
+    partition: int
+    key: RowKey
+    register: Register
+    sources: tuple[int, ...] = ()
+    floor: Ballot = ZERO
+
+
+class Merged(Message, frozen=True, array_like=True):
+    """Answer to Merge: whether anything changed, and bytes of body pulled."""
+
+    changed: bool
+    bytes_pulled: int = 0
+
+
+class DropPartition(Request, frozen=True, array_like=True):
+    """Remove rows of a partition from a device that is no primary of it; only after all primaries confirmed them."""
+
+    partition: int
+    items: list[PartitionRow]  # key and accepted ballot; dropped only where the ballot still matches
+
+
+class Dropped(Message, frozen=True, array_like=True):
+    """How many rows went."""
+
+    rows: int
+
+
+# -- node and ring --------------------------------------------------------------------------------------------
+
+
+class NodeStatus(Message, frozen=True, array_like=True):
+    """Ask a node for its state; needs no epoch."""
+
+
+class DeviceReport(msgspec.Struct, frozen=True, array_like=True):
+    """One device as its node sees it.  `state`: "up", "refilling", "offline", "full"."""
+
+    device: int
+    incarnation: bytes
+    path: str
+    state: str
+    used_bytes: int
+    free_bytes: int
+    rows: int
+    quarantined: int
+    pending_partitions: int  # partitions of the current ring not yet in sync here
+    staged: int = 0
+    purge_queue: int = 0
+    detail: str = ""
+
+
+class NodeReport(Message, frozen=True, array_like=True):
+    """Answer to NodeStatus."""
+
+    name: str
+    epoch: int
+    wall_us: int
+    devices: list[DeviceReport]
+    counters: dict[str, int] = {}
+
+
+class GetRing(Message, frozen=True, array_like=True):
+    """Ask for the ring file that the peer uses."""
+
+
+class PutRing(Message, frozen=True, array_like=True):
+    """Give the peer a ring file (the payload, `ring/codec.py` format); it keeps the one with the higher epoch."""
+
+
+class RingAnswer(Message, frozen=True, array_like=True):
+    """The epoch in use; the ring file follows as payload when it was asked for."""
+
+    epoch: int
+    has_payload: bool = False
+
+
+class InSync(Request, frozen=True, array_like=True):
+    """Tell a device that it now holds partition `partition` completely for the ring `epoch`; it keeps that durably."""
+
+    partition: int
+
+
+class SyncState(Request, frozen=True, array_like=True):
+    """Ask which partitions of the current ring the device does not yet hold completely."""
+
+
+class SyncStateAnswer(Message, frozen=True, array_like=True):
+    """Partitions that still need refilling."""
+
+    pending: list[int]
+
+
+class Audit(Request, frozen=True, array_like=True):
+    """Verify stored bytes from `cursor` on, for at most `budget_bytes`; damaged rows are quarantined."""
+
+    cursor: bytes
+    budget_bytes: int
+
+
+class AuditAnswer(Message, frozen=True, array_like=True):
+    """`cursor` None: a full pass ended.  `damaged`: rows whose bytes or row were bad here and must be healed."""
+
+    cursor: bytes | None
+    rows: int
+    bytes: int
+    damaged: list[PartitionRow]
+    quarantined: int = 0
+
+
+class Maintain(Request, frozen=True, array_like=True):
+    """Run one bounded piece of upkeep: "checkpoint", "compact", "purge", "sweep_staged"."""
+
+    what: str
+
+
+class Maintained(Message, frozen=True, array_like=True):
+    """What upkeep did: counts by name, and whether more is waiting."""
+
+    counts: dict[str, int]
+    more: bool = False
+
+
+class Locate(Request, frozen=True, array_like=True):
+    """Where a register's bytes are on this device."""
+
+    key: RowKey
+
+
+class Located(Message, frozen=True, array_like=True):
+    """File (relative to the device's directory), offset and length; empty file when there are none."""
+
+    register: Register
+    file: str = ""
+    offset: int = 0
+    length: int = 0
+
+
+class Done(Message, frozen=True, array_like=True):
+    """An answer that says no more than that it was done."""
+
+
+class Failure(Message, frozen=True, array_like=True):
+    """The request was refused or failed: the class name from `objstore.errors`, its message and plain facts."""
+
+    error: str
+    message: str
+    facts: dict[str, str | int | bytes] = {}
+
+
+# codes on the wire: never reuse one
+TYPES: dict[int, type[Message]] = {
+    1: Query, 2: Prepare, 3: Accept, 4: RegisterAnswer, 5: AcceptAnswer, 6: Reclaim, 7: ReclaimAnswer,
+    10: StageBody, 11: Staged, 12: ReadBody, 13: BodyBegin,
+    20: Scan, 21: ScanAnswer, 22: Digests, 23: DigestsAnswer, 24: PartitionRows, 25: PartitionRowsAnswer,
+    26: Merge, 27: Merged, 28: DropPartition, 29: Dropped,
+    40: NodeStatus, 41: NodeReport, 42: GetRing, 43: PutRing, 44: RingAnswer, 45: InSync, 46: SyncState, 47: SyncStateAnswer,
+    48: Audit, 49: AuditAnswer, 50: Maintain, 51: Maintained, 52: Locate, 53: Located,
+    60: Done, 61: Failure,
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""The ring as an operator changes it: add, weigh, remove, rebalance."""

@@ -1,0 +1,1 @@
+"""Two rings to the partitions that move."""

@@ -1,0 +1,1 @@
+"""Atomic load and save of ring files; the only I/O of this package."""

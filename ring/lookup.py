@@ -1,0 +1,1 @@
+"""Partition to primaries, then handoffs in a stable order."""

@@ -1,0 +1,1 @@
+"""Devices, tiers and ring specifications with their invariants."""
