@@ -11,8 +11,8 @@ class ObjstoreError(Exception):
     """Base of all expected errors; `message` says what, why and what to do next."""
 
     def __init__(self, message: str = "", **facts: object) -> None:
-        super().__init__(message or type(self).__doc__ or type(self).__name__)
-        self.message = message
+        self.message = message or type(self).__doc__ or type(self).__name__
+        super().__init__(self.message)
         self.facts = facts
         for name, value in facts.items():
             setattr(self, name, value)
