@@ -214,9 +214,9 @@ class PartitionRowsAnswer(Message, frozen=True, array_like=True):
 
 
 class Merge(Request, frozen=True, array_like=True):
-    """Raise a register to what another replica holds: promise and accepted row, each if higher.
+    """Give a register what another replica holds: the row under the accept rule, then promise and floor if higher.
 
-    A missing body is pulled from `sources` first.  `floor` raises the partition's reclaim floor.
+    A missing body is pulled from `sources` first.  See `EngineApi.merge`.
     """
 
     partition: int
@@ -227,10 +227,15 @@ class Merge(Request, frozen=True, array_like=True):
 
 
 class Merged(Message, frozen=True, array_like=True):
-    """Answer to Merge: whether anything changed, and bytes of body pulled."""
+    """Whether anything changed, bytes of body pulled, and what the register holds afterwards.
+
+    `promised` counts the partition's floor for an absent register.
+    """
 
     changed: bool
     bytes_pulled: int = 0
+    accepted: Ballot = ZERO
+    promised: Ballot = ZERO
 
 
 class DropPartition(Request, frozen=True, array_like=True):

@@ -113,7 +113,12 @@ class EngineApi(Protocol):
     async def merge(
         self, key: RowKey, *, partition: int, register: Register, payload: bytes | memoryview | None = None, floor: Ballot
     ) -> bool:
-        """Raise promise, accepted row and floor, each if higher.  True when something changed.  Raises BodyMissing."""
+        """Take over what another replica holds; True when something changed.  Raises BodyMissing.
+
+        First `register.row` as an accept at `register.accepted` under the accept rule (a promise above it refuses it: a proposer
+        may have judged a condition without this row), then the promise is raised to `register.promised` and the partition's floor
+        to `floor`.  A damaged register takes row and promise as they come, also at a ballot that it held before.
+        """
 
     async def reclaim(self, key: RowKey, *, partition: int, ballot: Ballot) -> bool:
         """Drop a tombstone at exactly `ballot` and raise the partition's floor to it.  True when it is gone."""
