@@ -197,10 +197,11 @@ class PartitionRows(Request, frozen=True, array_like=True):
 
 
 class PartitionRow(msgspec.Struct, frozen=True, array_like=True):
-    """One register with its key."""
+    """One register with its key; `partition` is set where the context does not say it (audit)."""
 
     key: RowKey
     register: Register
+    partition: int = -1
 
 
 class PartitionRowsAnswer(Message, frozen=True, array_like=True):
