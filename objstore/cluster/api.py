@@ -78,6 +78,9 @@ class ClusterApi(Protocol):
     async def read(self, key: RowKey, *, spread: int = 0, inline: bool = False) -> Held:
         """The chosen row, written back where needed before this returns."""
 
+    async def settle(self, key: RowKey, partition: int) -> None:
+        """Read a register by partition, so that one row is chosen on a majority; for daemons, which know no bucket's spread."""
+
     async def write(
         self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None
     ) -> Written:
