@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from objstore.core.rows import BucketId
 
 
@@ -100,9 +102,8 @@ class BucketInfo:
     spread: int = 0
 
 
-@dataclass(frozen=True)
-class ObjectInfo:
-    """One object version as clients see it."""
+class ObjectInfo(msgspec.Struct, frozen=True):
+    """One object version as clients see it.  A msgspec struct, since a listing page makes a thousand of them."""
 
     key: str
     size: int
@@ -110,11 +111,11 @@ class ObjectInfo:
     modified_us: int
     version_id: str = ""  # "" for the null version of a bucket that was never versioned
     content_type: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    checksums: Mapping[str, bytes] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
+    metadata: Mapping[str, str] = {}
+    checksums: Mapping[str, bytes] = {}
     checksum_type: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = {}
     owner: str = ""
     is_latest: bool = True
     is_delete_marker: bool = False
