@@ -1,0 +1,21 @@
+"""The real world as one value: the machine's clocks, randomness, sockets, files, LMDB and threads."""
+
+from objstore.runtime.clock import SystemClock
+from objstore.runtime.disk import RealDisk
+from objstore.runtime.kv import Kv
+from objstore.runtime.net import SocketNet
+from objstore.runtime.rng import SystemRng
+from objstore.runtime.tasks import ThreadPool
+from objstore.runtime.world import World
+
+
+def system_world() -> World:
+    """A World of real things; cheap, nothing is opened before it is used."""
+    return World(clock=SystemClock(), rng=SystemRng(), net=SocketNet(), open_disk=RealDisk, open_kv=_open_kv, new_threads=ThreadPool)
+
+
+def _open_kv(directory: str) -> Kv:
+    # Only a storage node opens one; proxies and daemons never load LMDB.
+    from objstore.runtime.kv_lmdb import LmdbKv
+
+    return LmdbKv(directory)
