@@ -1,0 +1,191 @@
+"""`make bench`: the budgets of the design, measured on a real cluster of processes started for this run.
+
+CPU is that of *all* server processes (proxy, nodes, daemon, supervisor; user and system), so it does not depend on what else the machine
+does as much as wall time would.  Each budget is also shown scaled by what the trivial raw server of the same run costs, as the
+budgets were set on another machine.  Everything is durable: W = 2 of 3, flushed before the answer.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+RAW_PUT_REFERENCE_US = 12.0  # the raw server's 4 KiB PUT on the machine for which the budgets were set
+PYTHON = sys.executable
+OBJSTORE = str(Path(PYTHON).with_name("objstore"))
+
+# name, load arguments, unit, must, goal.  Units: us = CPU per operation, ns/B = CPU per byte, ops = operations a second.
+CASES: list[tuple[str, list[str], str, float, float]] = [
+    ("PUT 4 KiB c16", ["--mix", "put=1", "--size", "4096", "--concurrency", "16", "--prefix", "a", "--keys", "100000", "--seconds", "4"], "us", 600, 350),
+    ("PUT 4 KiB c1", ["--mix", "put=1", "--size", "4096", "--concurrency", "1", "--prefix", "b", "--keys", "100000", "--seconds", "3"], "us", 2500, 1200),
+    ("PUT 4 KiB c64", ["--mix", "put=1", "--size", "4096", "--concurrency", "64", "--prefix", "c", "--keys", "100000", "--seconds", "3"], "us", 600, 350),
+    ("fill 10,000 x 4 KiB", ["--mix", "put=1", "--size", "4096", "--concurrency", "32", "--prefix", "k", "--keys", "10000"], "us", 600, 350),
+    ("GET 4 KiB c16", ["--mix", "get=1", "--size", "4096", "--concurrency", "16", "--prefix", "k", "--keys", "10000", "--order", "rand", "--verify", "--seconds", "3"], "us", 300, 150),
+    ("HEAD c16", ["--mix", "head=1", "--concurrency", "16", "--prefix", "k", "--keys", "10000", "--order", "rand", "--seconds", "3"], "us", 250, 120),
+    ("LIST 1000 of 10,000", ["--mix", "list=1", "--concurrency", "1", "--prefix", "k", "--keys", "10000", "--verify", "--seconds", "3"], "us", 8000, 4000),
+    ("DELETE c16", ["--mix", "delete=1", "--concurrency", "16", "--prefix", "k", "--keys", "10000", "--count", "10000"], "us", 600, 350),
+    ("PUT 1 MiB c16", ["--mix", "put=1", "--size", "1048576", "--concurrency", "16", "--prefix", "m", "--keys", "64", "--seconds", "4"], "us", 9000, 6000),
+    ("GET 1 MiB c16", ["--mix", "get=1", "--size", "1048576", "--concurrency", "16", "--prefix", "m", "--keys", "64", "--order", "rand", "--seconds", "4"], "us", 2400, 800),
+    ("PUT 16 MiB c4", ["--mix", "put=1", "--size", "16777216", "--concurrency", "4", "--prefix", "x", "--keys", "16", "--count", "32"], "ns/B", 8, 5),
+    ("GET 16 MiB c4", ["--mix", "get=1", "--size", "16777216", "--concurrency", "4", "--prefix", "x", "--keys", "16", "--count", "48"], "ns/B", 2.1, 0.6),
+    ("multipart 16 MiB, 5 MiB parts", ["--mix", "multipart=1", "--size", "16777216", "--concurrency", "2", "--prefix", "p", "--keys", "12", "--count", "12"], "ns/B", 10, 6),
+]  # fmt: skip
+
+
+def load(endpoint: str, access: str, secret: str, arguments: list[str], server: str) -> dict[str, Any]:
+    command = [
+        PYTHON,
+        "-m",
+        "benchmarks.load",
+        "--endpoint",
+        endpoint,
+        "--access",
+        access,
+        "--secret",
+        secret,
+        "--bucket",
+        "bench",
+        "--create-bucket",
+    ]
+    done = subprocess.run([*command, *arguments, "--server", f"all={server}"], capture_output=True, text=True, timeout=600, check=False)
+    if not done.stdout.strip():
+        raise SystemExit(f"the load generator failed: {done.stderr[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    if result["errors"]:
+        raise SystemExit(f"{result['errors']} errors in {arguments}: {result.get('error_sample')}")
+    return result
+
+
+def ctl(directory: Path, *arguments: str) -> dict[str, Any]:
+    done = subprocess.run([OBJSTORE, "ctl", *arguments, "--dir", str(directory)], capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        raise SystemExit(f"ctl {arguments}: {done.stdout} {done.stderr[-2000:]}")
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def raw_baseline(port: int) -> dict[str, float]:
+    server = subprocess.Popen([PYTHON, "-m", "benchmarks.raw", str(port)])
+    try:
+        time.sleep(1.0)
+        costs = {}
+        for kind, order in (("put", "seq"), ("get", "seq")):
+            arguments = [
+                "--mix",
+                f"{kind}=1",
+                "--size",
+                "4096",
+                "--concurrency",
+                "16",
+                "--keys",
+                "2000",
+                "--count",
+                "20000",
+                "--order",
+                order,
+            ]
+            costs[kind] = load(f"127.0.0.1:{port}", "k", "s", arguments, f"benchmarks.raw {port}")["srv_all"]["cpu_us_op"]
+        return costs
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(10)
+
+
+def disk_bytes(directory: Path) -> int:
+    return sum(f.stat().st_blocks * 512 for f in directory.rglob("*") if f.is_file())
+
+
+def verdict(value: float, must: float, goal: float) -> str:
+    return "goal" if value <= goal else "must" if value <= must else "SHORT"
+
+
+class Report:
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+        self.rows: list[dict[str, Any]] = []
+        print(
+            f"\n{'operation':32}{'measured':>12} {'unit':10}{'must':>10}{'goal':>10}  {'verdict':8}{'scaled':8}{'op/s':>9}{'p50 ms':>9}{'p99 ms':>9}"
+        )
+
+    def row(self, name: str, value: float, unit: str, must: float, goal: float, **more: Any) -> None:
+        scaled = verdict(value / self.scale, must, goal) if unit in ("us", "ns/B") else ""
+        row = {
+            "name": name,
+            "value": value,
+            "unit": unit,
+            "must": must,
+            "goal": goal,
+            "verdict": verdict(value, must, goal),
+            "scaled": scaled,
+            **more,
+        }
+        self.rows.append(row)
+        tail = "".join(f"{more.get(k, ''):>9}" for k in ("ops_s", "p50_ms", "p99_ms"))
+        print(f"{name:32}{value:>12,.1f} {unit:10}{must:>10,g}{goal:>10,g}  {row['verdict']:8}{scaled:8}{tail}", flush=True)
+
+
+def measure(directory: Path, only: str, report: Report, cluster: dict[str, Any]) -> None:
+    endpoint = cluster["s3"][0].partition("//")[2]
+    server = str(directory)
+    for name, arguments, unit, must, goal in CASES:
+        if only and only.lower() not in name.lower() and not name.startswith("fill"):
+            continue
+        before = disk_bytes(directory)
+        result = load(endpoint, cluster["access_key"], cluster["secret_key"], arguments, server)
+        servers = result["srv_all"]
+        per = next(iter(result["per"].values()))
+        value = servers["cpu_us_op"] if unit == "us" else servers["cpu_ns_byte"]
+        report.row(name, value, unit, must, goal, ops_s=result["ops_s"], p50_ms=per["p50_ms"], p99_ms=per["p99_ms"], load=result)
+        if name == "PUT 4 KiB c16":
+            report.row("  device writes per PUT", servers["write_bytes_op"] / 1000, "KB", 25, 16)
+        if name.startswith("fill"):
+            ctl(directory, "repair", "--wait")
+            report.row("  disk per 4 KiB object", (disk_bytes(directory) - before) / 10_000 / 1000, "KB", 16, 14)
+    rss = load(
+        endpoint, cluster["access_key"], cluster["secret_key"], ["--mix", "head=1", "--count", "1", "--keys", "1", "--prefix", "m"], server
+    )["srv_all"]
+    report.row("RSS of all processes", rss["rss_mb"], "MB", 300, 160, pss_mb=rss["pss_mb"], processes=rss["procs"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="run the cases whose name holds this text (and the fill before them)")
+    parser.add_argument("--port-base", type=int, default=22000)
+    parser.add_argument("--keep", action="store_true", help="keep the cluster's directory")
+    parser.add_argument("--out", default="benchmarks/out")
+    arguments = parser.parse_args()
+    raw = raw_baseline(arguments.port_base + 990)
+    scale = max(1.0, raw["put"] / RAW_PUT_REFERENCE_US)
+    print(f"raw server: PUT 4 KiB {raw['put']:.1f} us, GET 4 KiB {raw['get']:.1f} us; budgets scale by {scale:.2f}")
+    directory = Path(tempfile.mkdtemp(prefix="objstore-bench-"))
+    try:
+        cluster = ctl(directory, "up", "--nodes", "3", "--proxies", "1", "--port-base", str(arguments.port_base))
+        report = Report(scale)
+        measure(directory, arguments.only, report, cluster)
+    finally:
+        subprocess.run([OBJSTORE, "ctl", "--dir", str(directory), "down"], capture_output=True, timeout=60, check=False)
+        if not arguments.keep:
+            shutil.rmtree(directory, ignore_errors=True)
+    Path(arguments.out).mkdir(parents=True, exist_ok=True)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    path = Path(arguments.out) / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    facts = {
+        "commit": commit,
+        "python": platform.python_version(),
+        "machine": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+    }
+    path.write_text(json.dumps({**facts, "raw": raw, "scale": scale, "rows": report.rows}, indent=1))
+    short = [row["name"] for row in report.rows if row["verdict"] == "SHORT"]
+    print(f"\nkept in {path}; short of the budget: {', '.join(short) or 'nothing'}")
+
+
+if __name__ == "__main__":
+    main()
