@@ -149,7 +149,7 @@ def measure(directory: Path, only: str, report: Report, cluster: dict[str, Any])
             ctl(directory, "repair", "--wait")
             report.row("  disk per 4 KiB object", (disk_bytes(directory) - before) / 10_000 / 1000, "KB", 16, 14)
     rss = load(
-        endpoint, cluster["access_key"], cluster["secret_key"], ["--mix", "head=1", "--count", "1", "--keys", "1", "--prefix", "m"], server
+        endpoint, cluster["access_key"], cluster["secret_key"], ["--mix", "put=1", "--count", "1", "--keys", "1", "--prefix", "z"], server
     )["srv_all"]
     report.row("RSS of all processes", rss["rss_mb"], "MB", 300, 160, pss_mb=rss["pss_mb"], processes=rss["procs"])
 

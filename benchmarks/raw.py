@@ -7,13 +7,14 @@ sockets, HTTP parsing and one MD5.  Budgets are scaled by it (docs/reference/ben
 import asyncio
 import hashlib
 import sys
+from typing import ClassVar
 
 import httptools
 import uvloop
 
 
 class Raw(asyncio.Protocol):
-    bodies: dict[bytes, bytes] = {}
+    bodies: ClassVar[dict[bytes, bytes]] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
