@@ -371,7 +371,7 @@ class Failure(Message, frozen=True, array_like=True):
 
     error: str
     message: str
-    facts: dict[str, str | int | bytes] = {}
+    facts: dict[str, str | int] = {}
 
 
 # codes on the wire: never reuse one
