@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.torture import change, crash, race
+from tests.torture import change, crash, race, realinput
 
 RUNS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "crash": (lambda d, n, p: crash.kill_all_under_load(d, rounds=n, load_s=1.5, port_base=p), 50),
@@ -19,6 +19,8 @@ RUNS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "race": (lambda d, n, p: race.one_winner(d, rounds=n, port_base=p), 1000),
     "listing": (lambda d, n, p: race.listing_is_right(d, keys=n, port_base=p), 5000),
     "change": (lambda d, n, p: change.grow_and_shrink(d, port_base=p, stale_s=float(n)), 30),
+    "files-http": (lambda d, n, p: realinput.real_input(d, files=n, large_bytes=realinput.LARGE_BYTES, port_base=p, tls=False), 5000),
+    "files-tls": (lambda d, n, p: realinput.real_input(d, files=n, large_bytes=realinput.LARGE_BYTES, port_base=p, tls=True), 5000),
     "bitflip": (lambda d, n, p: change.bit_flips(d, flips=n, port_base=p), 300),
 }
 NEED_MOUNTS = {"powercut", "control"}
