@@ -1,1 +1,118 @@
-"""Checkpoints, compaction, purge, tombstone reclaim."""
+"""Gives space back: checkpoints, mostly dead packs, purged blobs, abandoned stages, tombstones that every primary confirmed.
+
+A tombstone goes only when *every* primary (of both sets, during a ring change) answered in this epoch that it holds exactly
+this tombstone, or holds nothing and promises nothing older: merely waiting a time would bring deleted objects back from a device
+that was away.
+"""
+
+from collections.abc import Sequence
+
+from objstore.core.rows import Kind, Register, decode_row
+from objstore.core.timestamp import ZERO, wall_us_of
+from objstore.daemons.fleet import Fleet
+from objstore.daemons.replicator import at_most, members
+from objstore.errors import ObjstoreError, Refused, StaleEpoch, Unavailable
+from objstore.wire.messages import (
+    Maintain,
+    Maintained,
+    PartitionRow,
+    PartitionRows,
+    PartitionRowsAnswer,
+    Query,
+    Reclaim,
+    ReclaimAnswer,
+    RegisterAnswer,
+)
+
+UPKEEP = ("checkpoint", "purge", "compact", "sweep_staged")
+UPKEEP_STEPS = 100  # bounded pieces a round; the rest waits for the next
+UPKEEP_TIMEOUT_S = 120.0
+RECLAIMS_AT_ONCE = 16
+PAGE_ROWS = 500
+
+
+def confirmed(register: Register, tombstone: Register) -> bool:
+    """Whether a primary's register lets the tombstone go."""
+    if register.accepted == tombstone.accepted:
+        return True
+    return register.accepted == ZERO and register.promised >= tombstone.accepted
+
+
+class Compactor:
+    """One round over all devices and partitions."""
+
+    def __init__(self, fleet: Fleet, *, reclaim_age_s: float) -> None:
+        self.fleet = fleet
+        self.reclaim_age_s = reclaim_age_s
+
+    async def upkeep(self) -> dict[str, int]:
+        """Checkpoint, purge, compact and sweep on every device that answers; counts by name."""
+        counts: dict[str, int] = {}
+        epoch = self.fleet.ring.epoch
+        for device in sorted(self.fleet.ring.devices):
+            try:
+                for what in UPKEEP:
+                    await self._upkeep(device, what, epoch, counts)
+            except StaleEpoch:
+                raise
+            except (Refused, Unavailable):
+                counts["silent"] = counts.get("silent", 0) + 1
+        return counts
+
+    async def _upkeep(self, device: int, what: str, epoch: int, counts: dict[str, int]) -> None:
+        for _ in range(UPKEEP_STEPS):
+            answer = await self.fleet.ask(Maintain, Maintained, device, epoch=epoch, timeout_s=UPKEEP_TIMEOUT_S, what=what)
+            for name, count in answer.counts.items():
+                counts[name] = counts.get(name, 0) + count
+            if not answer.more:
+                return
+
+    async def reclaim(self) -> int:
+        """Drop tombstones that are old enough and confirmed everywhere; how many went."""
+        ring = self.fleet.ring
+        epoch = ring.epoch
+        gone = 0
+        for partition in range(ring.partition_count):
+            primaries = members(ring, partition)
+            for device in primaries:
+                gone += await self._reclaim_from(device, partition, primaries, epoch)
+        return gone
+
+    async def _reclaim_from(self, device: int, partition: int, primaries: Sequence[int], epoch: int) -> int:
+        before_us = self.fleet.world.clock.wall_us() - int(self.reclaim_age_s * 1e6)
+        gone = 0
+        cursor: bytes | None = b""
+        while cursor is not None:
+            try:
+                page = await self.fleet.ask(
+                    PartitionRows, PartitionRowsAnswer, device, epoch=epoch, partition=partition, cursor=cursor, limit=PAGE_ROWS
+                )
+            except StaleEpoch:
+                raise
+            except ObjstoreError:
+                return gone
+            old = [item for item in page.items if _is_old_tombstone(item.register, before_us)]
+            gone += sum(await at_most(RECLAIMS_AT_ONCE, (self._reclaim_one(item, partition, primaries, epoch) for item in old)))
+            cursor = page.cursor
+        return gone
+
+    async def _reclaim_one(self, item: PartitionRow, partition: int, primaries: Sequence[int], epoch: int) -> bool:
+        try:
+            for device in primaries:
+                answer = await self.fleet.ask(Query, RegisterAnswer, device, epoch=epoch, partition=partition, key=item.key)
+                if not confirmed(answer.register, item.register):
+                    return False
+            for device in primaries:
+                ballot = item.register.accepted
+                await self.fleet.ask(Reclaim, ReclaimAnswer, device, epoch=epoch, partition=partition, key=item.key, ballot=ballot)
+        except StaleEpoch:
+            raise
+        except ObjstoreError:
+            return False
+        return True
+
+
+def _is_old_tombstone(register: Register, before_us: int) -> bool:
+    if not register.row or wall_us_of(register.accepted) > before_us:
+        return False
+    return decode_row(register.row).kind == Kind.TOMBSTONE

@@ -1,0 +1,226 @@
+"""All daemons of one host in one process, and the questions that an operator asks them.
+
+What `status` says is looked up when it is asked, never remembered: digests of all partitions on all devices, and each node's
+own report.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from objstore.daemons import control
+from objstore.daemons.auditor import Auditor
+from objstore.daemons.compactor import Compactor
+from objstore.daemons.fleet import Fleet
+from objstore.daemons.rebalancer import Rebalancer, again
+from objstore.daemons.replicator import RepairCounts, Replicator, Settle
+from objstore.daemons.worker import Worker
+from objstore.errors import DeadlineExceeded, InvalidRequest, ObjstoreError, StaleEpoch
+from objstore.runtime.tasks import TaskOwner
+from objstore.runtime.world import World
+from ring import builder
+from ring.lookup import Ring
+from ring.model import Device
+
+STALE_RETRIES = 10
+WAIT_STEP_S = 0.1
+
+
+@dataclass(frozen=True)
+class DaemonSettings:
+    """How often each daemon looks, and how old a tombstone must be before it is asked about."""
+
+    replicate_interval_s: float = 10.0
+    audit_interval_s: float = 7 * 86_400.0
+    audit_pause_s: float = 0.05  # between steps of the background scrub, so that clients come first
+    upkeep_interval_s: float = 5.0
+    reclaim_interval_s: float = 30.0
+    reclaim_age_s: float = 3600.0
+    rebalance_interval_s: float = 1.0
+
+
+class Daemons:
+    """Builds the workers; `start` lets them run by themselves, the other methods run them now."""
+
+    def __init__(
+        self,
+        world: World,
+        fleet: Fleet,
+        *,
+        settle: Settle,
+        save_ring: Callable[[Ring], None],
+        settings: DaemonSettings,
+        sweep_uploads: Callable[[], Awaitable[int]] | None = None,
+    ) -> None:
+        self.world = world
+        self.fleet = fleet
+        self.settings = settings
+        self.replicator = Replicator(fleet, settle=settle)
+        self.rebalancer = Rebalancer(fleet, self.replicator, save=save_ring)
+        self.compactor = Compactor(fleet, reclaim_age_s=settings.reclaim_age_s)
+        self.auditor = Auditor(fleet, settle=settle)
+        self._background_auditor = Auditor(fleet, settle=settle, pause_s=settings.audit_pause_s)
+        self._sweep_uploads = sweep_uploads
+        self._owner = TaskOwner("daemons", limit=64)
+        self.workers = {
+            name: Worker(world, self._owner, name=name, interval_s=interval_s, step=step)
+            for name, interval_s, step in (
+                ("replicator", settings.replicate_interval_s, self._replicate),
+                ("rebalancer", settings.rebalance_interval_s, self._rebalance),
+                ("upkeep", settings.upkeep_interval_s, self.compactor.upkeep),
+                ("reclaim", settings.reclaim_interval_s, self._reclaim),
+                ("auditor", settings.audit_interval_s, self._background_auditor.run),
+            )
+        }
+
+    def start(self) -> None:
+        """Let all workers run by themselves."""
+        for worker in self.workers.values():
+            worker.start()
+
+    async def aclose(self) -> None:
+        """Stop all workers."""
+        await self._owner.aclose()
+
+    async def _replicate(self) -> RepairCounts:
+        counts = await self.replicator.run()
+        if self.fleet.ring.moving():
+            self.workers["rebalancer"].wake()
+        return counts
+
+    async def _rebalance(self) -> str:
+        done = await self.rebalancer.step()
+        if self.fleet.ring.moving():
+            self.workers["replicator"].wake()
+        return done
+
+    async def _reclaim(self) -> int:
+        gone = await self.compactor.reclaim()
+        if self._sweep_uploads is not None:
+            gone += await self._sweep_uploads()
+        return gone
+
+    # -- what an operator asks ----------------------------------------------------------------------------------------
+
+    def handlers(self) -> control.Handlers:
+        """The control socket's table."""
+        return {
+            control.Status: lambda request: self.status(),
+            control.Repair: lambda request: self.repair(timeout_s=request.timeout_s),
+            control.Audit: lambda request: self.audit(),
+            control.AddDevices: self._add_devices,
+            control.DrainNode: self._drain,
+            control.RemoveNode: self._remove,
+            control.ReplaceDevice: self._replace,
+        }
+
+    async def repair(self, *, timeout_s: float) -> control.WorkResult:
+        """Replicate and rebalance until everything is in its place, or the time is over (`finished` is False then)."""
+        deadline = self.world.clock.monotonic() + timeout_s
+        total = RepairCounts()
+        detail = "the ring kept changing"
+        while True:
+            try:
+                await self.workers["rebalancer"].run_once()
+                counts = await self.workers["replicator"].run_once()
+                assert isinstance(counts, RepairCounts)
+                total.add(counts)
+                await self.compactor.reclaim()
+                left = await self.replicator.verify()
+                if left.clean and not self.fleet.ring.moving():
+                    await self.compactor.upkeep()
+                    return _work(total, finished=True)
+                detail = (
+                    f"{left.under_replicated} rows under-replicated, {left.misplaced} misplaced, "
+                    f"{len(self.fleet.ring.moving())} partitions moving, devices silent: {sorted(left.silent)}"
+                )
+            except StaleEpoch:
+                detail = "the ring kept changing"
+            if self.world.clock.monotonic() > deadline:
+                return _work(total, finished=False, detail=detail)
+            await self.world.clock.sleep(WAIT_STEP_S)
+
+    async def audit(self) -> control.WorkResult:
+        """A full scrub of all devices; damage found is healed on the way."""
+        for _ in range(STALE_RETRIES):
+            try:
+                counts = await self.auditor.run()
+            except StaleEpoch:
+                continue
+            detail = "" if counts.clean else f"damaged {counts.damaged}, not healed {counts.failed}, silent {sorted(counts.silent)}"
+            return control.WorkResult(
+                finished=counts.clean,
+                healed=counts.healed,
+                quarantined=counts.quarantined,
+                rows_sent=counts.healed,
+                bytes_sent=0,
+                detail=detail,
+            )
+        raise DeadlineExceeded("the ring kept changing while the audit ran; run it again when the change is done")
+
+    async def status(self) -> control.StatusResult:
+        """Facts looked up now."""
+        left = RepairCounts(failed=1)
+        for _ in range(STALE_RETRIES):
+            try:
+                left = await self.replicator.verify()
+                break
+            except ObjstoreError:  # a node died or the ring changed in the middle of it: look again
+                await self.world.clock.sleep(WAIT_STEP_S)
+        reports = await self.fleet.reports()
+        ring = self.fleet.ring
+        moving = len(ring.moving())
+        pending = await self.rebalancer.pending() if moving else 0
+        detail = f"{moving} partitions moving, {pending} not yet in sync" if moving else ""
+        if left.silent or left.failed:
+            detail = (detail + "; " if detail else "") + f"devices silent: {sorted(left.silent)}"
+        return control.StatusResult(
+            epoch=ring.epoch,
+            under_replicated=left.under_replicated,
+            misplaced=left.misplaced,
+            queued_repairs=left.under_replicated + left.misplaced + pending,
+            quarantined=sum(device.quarantined for report in reports.values() if report for device in report.devices),
+            changing=bool(moving),
+            detail=detail,
+        )
+
+    async def _publish(self, changes: list[builder.Change]) -> control.RingResult:
+        before = set(self.fleet.ring.devices)
+        ring = await self.rebalancer.publish(changes)
+        self.workers["replicator"].wake()
+        return control.RingResult(epoch=ring.epoch, devices=sorted(set(ring.devices) - before), moves=len(ring.moving()))
+
+    async def _add_devices(self, request: control.AddDevices) -> control.RingResult:
+        region = next(iter(self.fleet.ring.devices.values())).region
+        return await self._publish([builder.Add(_device(new, region)) for new in request.devices])
+
+    def _devices_of(self, node: str) -> list[Device]:
+        found = [device for _, device in sorted(self.fleet.ring.devices.items()) if device.node == node]
+        if not found:
+            names = ", ".join(sorted({device.node for device in self.fleet.ring.devices.values()}))
+            raise InvalidRequest(f"the ring has no device on a node {node!r}; its nodes are {names}")
+        return found
+
+    async def _drain(self, request: control.DrainNode) -> control.RingResult:
+        return await self._publish([builder.Weigh(device.id, 0.0) for device in self._devices_of(request.node)])
+
+    async def _remove(self, request: control.RemoveNode) -> control.RingResult:
+        return await self._publish([builder.Remove(device.id) for device in self._devices_of(request.node)])
+
+    async def _replace(self, request: control.ReplaceDevice) -> control.RingResult:
+        old = self.fleet.ring.devices.get(request.device)
+        if old is None:
+            raise InvalidRequest(f"the ring has no device {request.device}")
+        return await self._publish([builder.Replace(old.id, again(old, bytes.fromhex(request.incarnation)))])
+
+
+def _device(new: control.NewDevice, region: str) -> Device:
+    return Device(
+        id=-1, node=new.node, address=new.address, region=region, zone=new.zone, weight=new.weight,
+        incarnation=bytes.fromhex(new.incarnation), path=new.path,
+    )  # fmt: skip
+
+
+def _work(counts: RepairCounts, *, finished: bool, detail: str = "") -> control.WorkResult:
+    return control.WorkResult(
+        finished=finished, healed=counts.healed, quarantined=0, rows_sent=counts.rows_sent, bytes_sent=counts.bytes_sent, detail=detail
+    )
