@@ -134,7 +134,7 @@ def abandon(ring: Ring) -> Ring:
 
 def _demand_handover(ring: Ring) -> None:
     if not ring.moving():
-        raise RingError(f"epoch {ring.epoch} has no handover under way", "no partition is moving", "there is nothing to do")
+        raise RingError(f"epoch {ring.epoch} has no handover under way", "no partition is moving")
 
 
 def _balanced(ring: Ring, draft: "_Draft", now_s: float) -> "array[int]":
