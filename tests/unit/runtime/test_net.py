@@ -1,0 +1,90 @@
+"""Sockets: addresses and options; what both networks share is in tests/conformance/test_net.py."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from objstore.errors import NodeUnreachable
+from objstore.runtime.net import SocketNet, split_address
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("tcp:127.0.0.1:80", ("tcp", "127.0.0.1", 80)),
+        ("tcp:::1:80", ("tcp", "::1", 80)),
+        ("unix:/run/x.sock", ("unix", "/run/x.sock", 0)),
+    ],
+)
+def test_addresses_are_split(address: str, expected: tuple[str, str, int]) -> None:
+    assert split_address(address) == expected
+
+
+@pytest.mark.parametrize("address", ["", "tcp", "tcp:", "tcp::80", "tcp:host", "tcp:host:", "tcp:host:-1", "udp:host:1", "unix:"])
+def test_other_texts_are_no_addresses(address: str) -> None:
+    with pytest.raises(ValueError, match="neither"):
+        split_address(address)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Kept(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set_result(exc)
+
+
+def test_tcp_connections_do_not_wait_to_fill_packets() -> None:
+    async def main() -> None:
+        address = f"tcp:127.0.0.1:{free_port()}"
+        accepted: list[Kept] = []
+
+        def accept() -> Kept:
+            accepted.append(Kept())
+            return accepted[-1]
+
+        listener = await SocketNet().listen(address, accept)
+        protocol = await SocketNet().connect(address, Kept, timeout_s=5)
+        assert isinstance(protocol, Kept)
+        assert protocol.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        protocol.transport.close()
+        await protocol.lost
+        await accepted[0].lost
+        await listener.aclose()
+
+    asyncio.run(main())
+
+
+def test_an_unused_port_is_unreachable_and_says_which() -> None:
+    address = f"tcp:127.0.0.1:{free_port()}"
+    with pytest.raises(NodeUnreachable, match=address):
+        asyncio.run(SocketNet().connect(address, Kept, timeout_s=5))
+
+
+def test_a_socket_file_left_by_a_killed_process_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(path))
+    stale.close()
+    assert path.exists()
+
+    async def main() -> None:
+        listener = await SocketNet().listen(f"unix:{path}", Kept)
+        protocol = await SocketNet().connect(f"unix:{path}", Kept, timeout_s=5)
+        assert isinstance(protocol, Kept)
+        protocol.transport.close()
+        await protocol.lost
+        await asyncio.sleep(0.01)
+        await listener.aclose()
+
+    asyncio.run(main())
