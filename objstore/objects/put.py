@@ -1,1 +1,52 @@
-"""Writing objects."""
+"""PUT: take in a body, then write the head of its key, plainly or under conditions."""
+
+from objstore.core import names
+from objstore.core.checksums import FULL_OBJECT
+from objstore.core.conditions import check_write
+from objstore.core.rows import Kind, Row
+from objstore.core.timestamp import ZERO
+from objstore.objects.access import Action
+from objstore.objects.api import NO_CONDITIONS, Attributes, Body, Conditions, Expected, ObjectInfo, Principal
+from objstore.objects.buckets import Bucket
+from objstore.objects.context import StoreContext, object_key
+from objstore.objects.info import object_info
+from objstore.objects.intake import Received, receive
+
+
+class Puts(StoreContext):
+    """Writing objects."""
+
+    async def put(
+        self, who: Principal, bucket: str, key: str, body: Body, *,
+        attributes: Attributes, expected: Expected, conditions: Conditions = NO_CONDITIONS,
+    ) -> ObjectInfo:  # fmt: skip
+        """Write an object; nothing is visible before the whole body came, matched and is durable on a quorum."""
+        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
+        row = await self.put_body(who, home, names.object_name(key), body, attributes=attributes, expected=expected, conditions=conditions)
+        return object_info(key, row)
+
+    async def put_body(
+        self, who: Principal, bucket: Bucket, name: bytes, body: Body, *,
+        attributes: Attributes, expected: Expected, conditions: Conditions = NO_CONDITIONS,
+    ) -> Row:  # fmt: skip
+        """The same once bucket and caller are settled; copies come in here too."""
+        if attributes.metadata:
+            names.check_metadata(attributes.metadata)
+        key = object_key(bucket, name)
+        if conditions and (body.size is None or body.size > self.settings.inline_limit_bytes):
+            # Refuse before the body is sent where that is possible; the write judges again, atomically.
+            check_write(conditions, (await self.cluster.read(key, spread=bucket.spread)).row)
+        received = await receive(self, key, bucket.spread, body, expected)
+        return await self.commit(
+            bucket, key, object_row(who, received, attributes), conditions=conditions, payload=received.payload, staging=received.staging
+        )
+
+
+def object_row(who: Principal, received: Received, attributes: Attributes) -> Row:
+    """A draft of the head of an object; the cluster fills in what names the write, `modified_us` is its clock's."""
+    return Row(
+        kind=Kind.OBJECT, operation=b"", origin=ZERO, base=ZERO, modified_us=0,
+        size=received.size, etag=received.etag, body=received.body, digest=received.digest, blob=received.blob,
+        content_type=attributes.content_type, headers=dict(attributes.headers), metadata=dict(attributes.metadata),
+        checksums=received.checksums, checksum_type=FULL_OBJECT, owner=who.account, tags=dict(attributes.tags),
+    )  # fmt: skip

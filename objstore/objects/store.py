@@ -1,1 +1,61 @@
-"""The object store: assembles the operations."""
+"""The object store: every operation of `ObjectStoreApi`, put together from the modules beside this one."""
+
+from objstore.cluster.api import ClusterApi
+from objstore.core.rows import Space
+from objstore.errors import BucketNotEmpty, ConditionalConflict, ObjstoreError
+from objstore.objects.access import Action, authorize
+from objstore.objects.api import BucketInfo, BucketPage, Principal
+from objstore.objects.buckets import Bucket
+from objstore.objects.context import DEFAULT_SETTINGS, ObjectSettings
+from objstore.objects.delete import Deletes
+from objstore.objects.get import Gets
+from objstore.objects.put import Puts
+from objstore.objects.versions import Versions
+from objstore.runtime.world import World
+
+
+class ObjectStore(Puts, Gets, Deletes, Versions):
+    """Implements `ObjectStoreApi` on a cluster; one for each proxy process."""
+
+    def __init__(self, cluster: ClusterApi, world: World, settings: ObjectSettings = DEFAULT_SETTINGS) -> None:
+        super().__init__(cluster, world, settings)
+
+    async def create_bucket(self, who: Principal, name: str, *, region: str = "") -> BucketInfo:
+        """Raises InvalidBucketName, BucketAlreadyOwnedByYou, BucketAlreadyExists."""
+        authorize(who, Action.CREATE_BUCKET)
+        return await self.directory.create(who, name, region=region, spread=self.settings.bucket_spread)
+
+    async def bucket(self, who: Principal, name: str) -> BucketInfo:
+        """Resolve a name, first in the caller's account, then in the directory of claimed names."""
+        return (await self.open_bucket(who, name, Action.READ_BUCKET)).info
+
+    async def list_buckets(self, who: Principal, *, prefix: str = "", after: str = "", limit: int = 10_000) -> BucketPage:
+        """The caller's own buckets by name."""
+        authorize(who, Action.LIST_BUCKETS)
+        return await self.directory.list(who.account, prefix=prefix, after=after, limit=limit)
+
+    async def delete_bucket(self, who: Principal, name: str) -> None:
+        """Raises BucketNotEmpty; pending multipart uploads do not count and are removed with it."""
+        bucket = await self.open_bucket(who, name, Action.DELETE_BUCKET)
+        if await self._has_objects(bucket):
+            raise BucketNotEmpty(f"bucket {name!r} still holds objects", bucket=name)
+        record = await self.directory.begin_delete(bucket)
+        try:
+            await self.directory.wait_out_caches()
+            if await self._has_objects(bucket):
+                raise BucketNotEmpty(f"bucket {name!r} still holds objects", bucket=name)
+            await self.directory.finish_delete(who.tenant, record)
+        except ConditionalConflict:
+            raise
+        except ObjstoreError:
+            await self.directory.take_back(record)
+            raise
+
+    async def _has_objects(self, bucket: Bucket) -> bool:
+        start: bytes | None = b""
+        while start is not None:
+            page = await self.cluster.scan(bucket.id, Space.OBJECTS, start=start, limit=1)
+            if page.rows:
+                return True
+            start = page.next_start
+        return False

@@ -1,0 +1,193 @@
+"""Taking in a body: small ones whole, large ones streamed to a staged blob, each byte hashed once per algorithm.
+
+Hashing runs in threads from 64 KiB on, in batches, one batch ahead of the sending; so a large upload costs the event
+loop no hashing, and waits for neither more than needed.  Nothing is durable under a name here: what comes back is ready to
+be committed, or was dropped.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import xxhash
+
+from objstore.cluster.api import Staging
+from objstore.core import checksums
+from objstore.core.rows import BodyKind, RowKey
+from objstore.errors import BadDigest, EntityTooLarge, IncompleteBody, InvalidRequest
+from objstore.objects.api import Body, Expected
+from objstore.objects.context import StoreContext
+from objstore.runtime.tasks import TaskOwner, Threads
+
+THREAD_FROM_BYTES = 64 * 1024  # below, a thread costs more than the hashing
+BATCH_BYTES = 256 * 1024  # hashed at a time; pieces from a socket are often smaller than a thread is worth
+
+Piece = bytes | memoryview
+
+
+@dataclass(slots=True)
+class Received:
+    """A body that came whole and matched all that was promised; either `payload` or `staging`, or neither when empty."""
+
+    size: int
+    etag: str
+    checksums: dict[str, bytes]
+    body: BodyKind
+    payload: bytes | None = None
+    staging: Staging | None = None
+    digest: bytes = b""  # XXH3-128 of the payload
+
+    @property
+    def blob(self) -> bytes:
+        """The blob's id, empty for a payload."""
+        return self.staging.blob if self.staging is not None else b""
+
+
+async def receive(
+    context: StoreContext, key: RowKey, spread: int, body: Body, expected: Expected, *, also: tuple[str, ...] = ()
+) -> Received:  # fmt: skip
+    """Take in a body for the row of `key`.
+
+    Checksums are those promised, those in `expected.wanted` and in `also`; the default one when there are none.  Raises
+    IncompleteBody, BadDigest, EntityTooLarge, InvalidRequest and what the body raises; then nothing is left behind.
+    """
+    announced = body.size
+    if announced is not None and announced > context.settings.max_put_bytes:
+        raise _too_large(announced, context)
+    algorithms = tuple(dict.fromkeys((*expected.checksums, *expected.wanted, *also)))
+    for algorithm in algorithms:
+        if algorithm not in checksums.DIGEST_BYTES:
+            raise InvalidRequest(f"{algorithm!r} is not a checksum algorithm")
+    limit = context.settings.inline_limit_bytes
+    pieces: list[Piece] = []
+    size = 0
+    iterator = aiter(body)
+    if announced is None or announced <= limit:
+        async for piece in iterator:
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                break
+        else:
+            return await _take_inline(context, body, pieces, expected, algorithms)
+        if announced is not None:
+            raise IncompleteBody(f"more than the announced {announced} bytes came")
+    return await _take_streamed(context, key, spread, body, pieces, iterator, expected, algorithms or (checksums.DEFAULT,))
+
+
+async def _take_inline(context: StoreContext, body: Body, pieces: list[Piece], expected: Expected, algorithms: tuple[str, ...]) -> Received:
+    payload = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else b"".join(pieces)
+    if body.size is not None and len(payload) != body.size:
+        raise IncompleteBody(f"{len(payload)} of {body.size} bytes came")
+    trailers = await body.finish()
+    wanted = tuple(dict.fromkeys((*algorithms, *trailers))) or (checksums.DEFAULT,)
+    if len(payload) < THREAD_FROM_BYTES:
+        md5, found = _digest_whole(payload, wanted)
+    else:
+        md5, found = await context.threads.run(_digest_whole, payload, wanted)
+    _verify(md5, found, expected, trailers)
+    kind = BodyKind.INLINE if payload else BodyKind.NONE
+    return Received(
+        size=len(payload), etag=md5.hex(), checksums=found, body=kind, payload=payload or None,
+        digest=xxhash.xxh3_128_digest(payload) if payload else b"",
+    )  # fmt: skip
+
+
+async def _take_streamed(
+    context: StoreContext, key: RowKey, spread: int, body: Body, first: list[Piece], rest: AsyncIterator[Piece],
+    expected: Expected, algorithms: tuple[str, ...],
+) -> Received:  # fmt: skip
+    staging = await context.cluster.stage(key, spread=spread, size=body.size)
+    digests = _Pipeline(context.threads, context.tasks, algorithms)
+    size = 0
+    try:
+        for piece in first:
+            size += len(piece)
+            await digests.feed(piece)
+            await staging.write(piece)
+        async for piece in rest:
+            size += len(piece)
+            if size > context.settings.max_put_bytes:
+                raise _too_large(size, context)  # noqa: TRY301 the clean-up below is the point
+            await digests.feed(piece)
+            await staging.write(piece)
+        if body.size is not None and size != body.size:
+            raise IncompleteBody(f"{size} of {body.size} bytes came")  # noqa: TRY301 the clean-up below is the point
+        trailers = await body.finish()
+        md5, found = await digests.finish()
+        _verify(md5, found, expected, trailers)
+        await staging.finish()
+    except BaseException:
+        await staging.abort()
+        await digests.drop()
+        raise
+    return Received(size=size, etag=md5.hex(), checksums=found, body=BodyKind.BLOB, staging=staging)
+
+
+class _Pipeline:
+    """Hashes a stream in threads, at most one batch behind."""
+
+    def __init__(self, threads: Threads, tasks: TaskOwner, algorithms: tuple[str, ...]) -> None:
+        self._threads = threads
+        self._tasks = tasks
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._hashers = {name: checksums.new_hasher(name) for name in algorithms}
+        self._waiting: list[Piece] = []
+        self._waiting_bytes = 0
+        self._running: asyncio.Task[None] | None = None
+
+    async def feed(self, piece: Piece) -> None:
+        """Take a piece; waits while the batch before is still being hashed."""
+        self._waiting.append(piece)
+        self._waiting_bytes += len(piece)
+        if self._waiting_bytes >= BATCH_BYTES:
+            await self._settle()
+            batch, self._waiting, self._waiting_bytes = self._waiting, [], 0
+            self._running = self._tasks.spawn(self._threads.run(self._update, batch), name="digest")
+
+    async def finish(self) -> tuple[bytes, dict[str, bytes]]:
+        """The MD5 and the checksums of everything fed."""
+        await self._settle()
+        if self._waiting_bytes >= THREAD_FROM_BYTES:
+            await self._threads.run(self._update, self._waiting)
+        else:
+            self._update(self._waiting)
+        return self._md5.digest(), {name: hasher.digest() for name, hasher in self._hashers.items()}
+
+    async def drop(self) -> None:
+        """Wait until no thread is at it."""
+        self._waiting = []
+        await self._settle()
+
+    async def _settle(self) -> None:
+        if self._running is not None:
+            running, self._running = self._running, None
+            await running
+
+    def _update(self, batch: Sequence[Piece]) -> None:
+        for piece in batch:
+            self._md5.update(piece)
+            for hasher in self._hashers.values():
+                hasher.update(piece)
+
+
+def _digest_whole(payload: bytes, algorithms: tuple[str, ...]) -> tuple[bytes, dict[str, bytes]]:
+    md5 = hashlib.md5(payload, usedforsecurity=False).digest()
+    return md5, {name: checksums.digest_of(name, payload) for name in algorithms}
+
+
+def _verify(md5: bytes, found: Mapping[str, bytes], expected: Expected, trailers: Mapping[str, bytes]) -> None:
+    if expected.md5 is not None and expected.md5 != md5:
+        raise BadDigest("the body's MD5 is another than the one sent", algorithm="md5")
+    for promised in (expected.checksums, trailers):
+        for algorithm, digest in promised.items():
+            if algorithm not in found:
+                raise InvalidRequest(f"the trailer's checksum {algorithm} was not announced before the body")
+            if found[algorithm] != digest:
+                raise BadDigest(f"the body's {algorithm} is another than the one sent", algorithm=algorithm)
+
+
+def _too_large(size: int, context: StoreContext) -> EntityTooLarge:
+    limit = context.settings.max_put_bytes
+    return EntityTooLarge(f"{size} bytes are more than the {limit} that one request may have", size=size, limit=limit)

@@ -1,0 +1,266 @@
+"""A cluster in memory for unit tests of what lies above `ClusterApi`: real registers, ballots, scans and blobs, no replicas.
+
+Every operation yields to the loop before and after it takes effect, so concurrent requests interleave; what happens in
+between is atomic, as agreement makes it in the real cluster.  Several "proxies" share one `Registers`.  It checks what the
+contract demands of callers: judges are called twice and must agree, staged blobs are finished before they are named, and
+nobody reads a blob that no row names any more.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+import xxhash
+from sortedcontainers import SortedDict
+
+from objstore.cluster.api import Held, Judge, ScannedRow, ScanPage, Staging, Written
+from objstore.core.rows import BodyKind, Row, RowKey, decode_row, encode_row, is_live
+from objstore.core.timestamp import ZERO, Ballot, HybridClock
+from objstore.errors import NoSuchKey, Refused
+from objstore.runtime.net import SocketNet
+from objstore.runtime.rng import SystemRng
+from objstore.runtime.world import World
+from tests.sim.loop import run
+
+T = TypeVar("T")
+EPOCH_US = 1_800_000_000_000_000
+
+
+class LoopClock:
+    """Time as the running loop has it, virtual or real."""
+
+    def __init__(self) -> None:
+        self.skew_us = 0
+
+    def wall_us(self) -> int:
+        return EPOCH_US + int(asyncio.get_running_loop().time() * 1e6) + self.skew_us
+
+    def monotonic(self) -> float:
+        return 1000.0 + asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class InlineThreads:
+    """Blocking calls on the loop, a turn later."""
+
+    async def run(self, call: Callable[..., T], *args: Any) -> T:
+        await asyncio.sleep(0)
+        return call(*args)
+
+    def close(self) -> None:
+        return
+
+
+def _nowhere(_: str) -> Any:
+    raise AssertionError("nothing above the cluster touches a disk")
+
+
+def memory_world(clock: LoopClock | None = None) -> World:
+    """A world with time, randomness and threads."""
+    return World(
+        clock=clock or LoopClock(),
+        rng=SystemRng(),
+        net=SocketNet(),
+        open_disk=_nowhere,
+        open_kv=_nowhere,
+        new_threads=lambda *_: InlineThreads(),
+    )
+
+
+@dataclass
+class Registers:
+    """What all proxies share."""
+
+    rows: SortedDict = field(default_factory=SortedDict)  # (bucket, space, name, version) -> (ballot, encoded row, payload)
+    blobs: dict[bytes, bytes] = field(default_factory=dict)  # named by a row
+    staged: dict[bytes, bytes] = field(default_factory=dict)
+
+    def get(self, key: RowKey) -> tuple[Ballot, bytes, bytes | None] | None:
+        return self.rows.get((key.bucket, key.space, key.name, key.version))
+
+    def put(self, key: RowKey, ballot: Ballot, row: Row, payload: bytes | None) -> None:
+        before = self.get(key)
+        old = decode_row(before[1]) if before is not None else None
+        if row.body == BodyKind.BLOB and row.blob not in self.blobs:
+            self.blobs[row.blob] = self.staged.pop(row.blob)
+        if row.body == BodyKind.BLOB:
+            assert len(self.blobs[row.blob]) == row.size
+        if row.body == BodyKind.INLINE:
+            assert payload is not None
+            assert len(payload) == row.size
+            assert xxhash.xxh3_128_digest(payload) == row.digest
+        self.rows[(key.bucket, key.space, key.name, key.version)] = (ballot, encode_row(row), payload)
+        if old is not None and old.body == BodyKind.BLOB and old.blob != row.blob:
+            del self.blobs[old.blob]
+
+    def live_names(self, bucket: bytes, space: int) -> list[bytes]:
+        """For assertions."""
+        return [key[2] for key, value in self.rows.items() if key[:2] == (bucket, space) and is_live(decode_row(value[1]))]
+
+
+class MemoryStaging:
+    """cluster.api.Staging."""
+
+    def __init__(self, registers: Registers, blob: bytes) -> None:
+        self.blob = blob
+        self.finished = False
+        self.aborted = False
+        self._registers = registers
+        self._pieces: list[bytes] = []
+
+    async def write(self, piece: bytes | memoryview) -> None:
+        assert not self.finished
+        await asyncio.sleep(0)
+        self._pieces.append(bytes(piece))
+
+    async def finish(self) -> None:
+        await asyncio.sleep(0)
+        self._registers.staged[self.blob] = b"".join(self._pieces)
+        self.finished = True
+
+    async def abort(self) -> None:
+        self.aborted = True
+        self._registers.staged.pop(self.blob, None)
+
+
+class MemoryCluster:
+    """cluster.api.ClusterApi for one proxy."""
+
+    def __init__(self, registers: Registers | None = None, *, clock: LoopClock | None = None, proxy_id: int = 1) -> None:
+        self.registers = registers or Registers()
+        self.clock = clock or LoopClock()
+        self.page_limit = 1_000_000  # a smaller one makes scans return early
+        self.counts: dict[str, int] = {}
+        self.before: Callable[[str, RowKey], Coroutine[Any, Any, None]] | None = None  # may wait or raise
+        self.after: Callable[[str, RowKey], Coroutine[Any, Any, None]] | None = None
+        self._hybrid = HybridClock(proxy_id)
+        self._rng = SystemRng()
+
+    async def _enter(self, what: str, key: RowKey) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+        await asyncio.sleep(0)
+        if self.before is not None:
+            await self.before(what, key)
+
+    async def _leave(self, what: str, key: RowKey) -> None:
+        if self.after is not None:
+            await self.after(what, key)
+        await asyncio.sleep(0)
+
+    def partition(self, key: RowKey, *, spread: int = 0) -> int:
+        return zlib.crc32(key.name) & 255
+
+    def _current(self, key: RowKey) -> tuple[Ballot, Row | None, bytes | None]:
+        found = self.registers.get(key)
+        if found is None:
+            return ZERO, None, None
+        return found[0], decode_row(found[1]), found[2]
+
+    async def read(self, key: RowKey, *, spread: int = 0, inline: bool = False) -> Held:
+        await self._enter("read", key)
+        accepted, row, payload = self._current(key)
+        self._hybrid.observe(accepted)
+        await self._leave("read", key)
+        return Held(accepted=accepted, row=row, payload=payload if inline else None, sources=(0,) if row else ())
+
+    async def settle(self, key: RowKey, partition: int) -> None:
+        await self._enter("settle", key)
+
+    def _store(self, key: RowKey, draft: Row, accepted: Ballot, base: Ballot | None, payload: bytes | None, staging: Staging | None) -> Row:
+        if staging is not None:
+            assert isinstance(staging, MemoryStaging)
+            assert staging.finished
+            assert not staging.aborted
+            assert staging.blob == draft.blob
+        ballot = self._hybrid.issue(self.clock.wall_us(), accepted)
+        row = msgspec.structs.replace(draft, operation=self._rng.token(16), origin=ballot, base=ballot if base is None else base)
+        self.registers.put(key, ballot, row, payload)
+        return row
+
+    async def write(
+        self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None
+    ) -> Written:
+        await self._enter("write", key)
+        accepted, previous, _ = self._current(key)
+        row = self._store(key, draft, accepted, None, payload, staging)
+        await self._leave("write", key)
+        return Written(row=row, previous=previous)
+
+    async def conditional(
+        self, key: RowKey, judge: Judge, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None
+    ) -> Written:
+        await self._enter("conditional", key)
+        accepted, previous, _ = self._current(key)
+        outcomes: list[Row | type[Refused] | None] = []
+        for _ in range(2):
+            try:
+                outcomes.append(judge(previous))
+            except Refused as refusal:
+                outcomes.append(type(refusal))
+        assert outcomes[0] == outcomes[1]  # a judge is pure
+        draft = judge(previous)
+        if draft is None:
+            if previous is None:
+                raise NoSuchKey("there is nothing under this key")
+            row = previous
+        else:
+            row = self._store(key, draft, accepted, previous.base if previous is not None else ZERO, payload, staging)
+        await self._leave("conditional", key)
+        return Written(row=row, previous=previous)
+
+    async def stage(self, key: RowKey, *, spread: int = 0, size: int | None = None) -> Staging:
+        await self._enter("stage", key)
+        return MemoryStaging(self.registers, self._rng.token(16))
+
+    async def read_body(
+        self, key: RowKey, row: Row, *, spread: int = 0, offset: int = 0, length: int = -1, sources: Sequence[int] = ()
+    ) -> AsyncIterator[bytes | memoryview]:
+        await self._enter("read_body", key)
+        _, current, payload = self._current(key)
+        assert current is not None
+        assert current.origin == row.origin, "the row was replaced before its body was read"
+        data = payload if row.body == BodyKind.INLINE else self.registers.blobs[row.blob]
+        assert data is not None
+        end = row.size if length < 0 else offset + length
+        assert end <= row.size
+        for begin in range(offset, end, 65536):
+            await asyncio.sleep(0)
+            yield memoryview(data)[begin : min(begin + 65536, end)]
+
+    async def scan(
+        self,
+        bucket: bytes,
+        space: int,
+        *,
+        prefix: bytes = b"",
+        start: bytes = b"",
+        limit: int = 1000,
+        delimiter: bytes = b"",
+        versions: bool = False,
+    ) -> ScanPage:
+        await self._enter("scan", RowKey(bucket, space, prefix))
+        assert limit > 0
+        found: list[ScannedRow] = []
+        group = b""
+        for where in self.registers.rows.irange((bucket, space, max(prefix, start), b"")):
+            name = where[2]
+            if where[:2] != (bucket, space) or not name.startswith(prefix):
+                break
+            row = decode_row(self.registers.rows[where][1])
+            if not is_live(row) or (group and name.startswith(group)):
+                continue
+            if len(found) == min(limit, self.page_limit):
+                return ScanPage(rows=found, next_start=name)
+            cut = name.find(delimiter, len(prefix)) if delimiter else -1
+            group = name[: cut + len(delimiter)] if cut >= 0 else b""
+            found.append(ScannedRow(name=name, row=row))
+        await self._leave("scan", RowKey(bucket, space, prefix))
+        return ScanPage(rows=found, next_start=None)
+
+
+__all__ = ["InlineThreads", "LoopClock", "MemoryCluster", "MemoryStaging", "Registers", "memory_world", "run"]
