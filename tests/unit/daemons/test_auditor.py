@@ -1,0 +1,59 @@
+"""Damage is healed from a quorum of the others, with their highest promise."""
+
+import asyncio
+
+from objstore.core.rows import Register, RowKey
+from objstore.daemons.auditor import AuditCounts, Auditor
+from objstore.wire import messages as m
+from tests.support.memory_fleet import MemoryFleet, ballot, held, key, ring_of
+
+
+async def settle(row_key: RowKey, partition: int) -> None:
+    return None
+
+
+def fleet_with_damage() -> MemoryFleet:
+    fleet = MemoryFleet(ring_of(3))
+    for number in (2, 3):
+        fleet.put(number, 0, key("a"), held(5))
+    fleet.put(3, 0, key("a"), Register(ballot(8), held(5).accepted, held(5).row))
+    steps = {1: [m.AuditAnswer(None, 1, 10, [m.PartitionRow(key("a"), held(5), 0)], 1)]}
+    fleet._audit = lambda number, request: steps.get(number, [m.AuditAnswer(None, 1, 10, [])])[0]  # type: ignore[attr-defined]
+    return fleet
+
+
+def run(fleet: MemoryFleet) -> AuditCounts:
+    return asyncio.run(Auditor(fleet, settle=settle).run())  # type: ignore[arg-type]
+
+
+def test_a_damaged_row_gets_the_others_row_and_their_highest_promise() -> None:
+    fleet = fleet_with_damage()
+    counts = run(fleet)
+    assert (counts.damaged, counts.healed, counts.quarantined, counts.clean) == (1, 1, 1, True)
+    assert fleet.get(1, 0, key("a")) == Register(ballot(8), held(5).accepted, held(5).row)
+    merge = next(request for _, request in fleet.log if isinstance(request, m.Merge))
+    assert set(merge.sources) == {2, 3}
+
+
+def test_a_lone_survivor_is_not_enough_to_heal_from() -> None:
+    fleet = fleet_with_damage()
+    fleet.down.add(2)
+    counts = run(fleet)
+    assert (counts.damaged, counts.healed, counts.failed, counts.clean) == (1, 0, 1, False)
+    assert counts.silent == {2}
+
+
+def test_an_audit_goes_on_from_its_cursor_to_the_end() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    asked: list[bytes] = []
+
+    def audit(number: int, request: m.Audit) -> m.AuditAnswer:
+        if number != 2:
+            return m.AuditAnswer(None, 0, 0, [])
+        asked.append(request.cursor)
+        return m.AuditAnswer(b"further" if not request.cursor else None, 3, 30, [])
+
+    fleet._audit = audit  # type: ignore[attr-defined]
+    counts = run(fleet)
+    assert asked == [b"", b"further"]
+    assert (counts.rows, counts.bytes) == (6, 60)

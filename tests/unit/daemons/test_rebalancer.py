@@ -1,0 +1,77 @@
+"""One publisher: saved first, given to all, handovers ended when everybody is in sync, wiped devices replaced."""
+
+import asyncio
+
+import pytest
+
+from objstore.core.rows import RowKey
+from objstore.daemons.rebalancer import Rebalancer
+from objstore.daemons.replicator import Replicator
+from objstore.errors import InvalidRequest
+from objstore.wire import messages as m
+from ring import builder
+from ring.lookup import Ring
+from tests.support.memory_fleet import MemoryFleet, device, ring_of
+
+
+async def settle(row_key: RowKey, partition: int) -> None:
+    return None
+
+
+def rebalancer(fleet: MemoryFleet, saved: list[Ring]) -> Rebalancer:
+    return Rebalancer(fleet, Replicator(fleet, settle=settle), save=saved.append)  # type: ignore[arg-type]
+
+
+def test_a_ring_is_saved_before_it_is_given_to_every_node() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    saved: list[Ring] = []
+    ring = asyncio.run(rebalancer(fleet, saved).publish([builder.Add(device(-1, b"newdevic"))]))
+    assert saved == [ring]
+    assert fleet.ring is ring
+    assert sorted(fleet.pushed) == [(address, 2) for address in fleet.addresses()]
+
+
+def test_an_impossible_change_is_refused_with_the_rings_reason() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    saved: list[Ring] = []
+    with pytest.raises(InvalidRequest, match="replica"):
+        asyncio.run(rebalancer(fleet, saved).publish([builder.Remove(1)]))
+    assert not saved
+
+
+def test_a_handover_ends_only_when_every_new_device_is_in_sync() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    saved: list[Ring] = []
+    acting = rebalancer(fleet, saved)
+
+    async def story() -> None:
+        await acting.publish([builder.Add(device(-1, b"newdevic"))])
+        assert await acting.step() == ""
+        await Replicator(fleet, settle=settle).run()  # type: ignore[arg-type]
+        fleet.down.add(1)
+        assert await acting.step() == ""
+        fleet.down.clear()
+        assert "ended" in await acting.step()
+
+    asyncio.run(story())
+    assert not fleet.ring.moving()
+    assert fleet.ring.epoch == 3
+
+
+def test_a_wiped_device_gets_a_new_id_and_is_refilled() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    saved: list[Ring] = []
+    fleet.node_reports[device(2).address] = m.NodeReport("node2", 1, 0, [m.DeviceReport(-1, b"wiped!!!", "d1", "new", 0, 0, 0, 0, 0)])
+    assert asyncio.run(rebalancer(fleet, saved).step()) == "replaced [2]"
+    assert all(2 not in fleet.ring.primaries(p) for p in range(4))
+    new = next(d for d in fleet.ring.devices.values() if d.incarnation == b"wiped!!!")
+    assert new.node == "node2"
+    assert all(new.id in fleet.ring.primaries(p) for p in range(4))
+    assert len(fleet.ring.moving()) == 4
+
+
+def test_an_unknown_device_at_an_unknown_place_is_left_alone() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    saved: list[Ring] = []
+    fleet.node_reports[device(2).address] = m.NodeReport("node2", 1, 0, [m.DeviceReport(-1, b"another!", "d9", "new", 0, 0, 0, 0, 0)])
+    assert asyncio.run(rebalancer(fleet, saved).step()) == ""

@@ -1,0 +1,90 @@
+"""The control table answers from facts."""
+
+import asyncio
+
+import pytest
+
+from objstore.core.rows import RowKey
+from objstore.daemons import control
+from objstore.daemons.service import Daemons, DaemonSettings
+from objstore.errors import InvalidRequest
+from objstore.wire import messages as m
+from ring.lookup import Ring
+from tests.support.memory_fleet import MemoryFleet, device, held, key, ring_of
+
+
+async def settle(row_key: RowKey, partition: int) -> None:
+    return None
+
+
+def daemons(fleet: MemoryFleet, saved: list[Ring] | None = None) -> Daemons:
+    fleet._maintain = lambda number, request: m.Maintained({})  # type: ignore[attr-defined]
+    keep = saved if saved is not None else []
+    return Daemons(fleet.world, fleet, settle=settle, save_ring=keep.append, settings=DaemonSettings())  # type: ignore[arg-type]
+
+
+def test_repair_ends_when_everything_is_in_its_place() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    fleet.put(1, 0, key("a"), held(5))
+    result = asyncio.run(daemons(fleet).repair(timeout_s=5.0))
+    assert (result.finished, result.rows_sent) == (True, 2)
+
+
+def test_repair_that_cannot_reach_a_device_says_so_when_its_time_is_over() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    fleet.down.add(2)
+    result = asyncio.run(daemons(fleet).repair(timeout_s=0.0))
+    assert not result.finished
+    assert "[2]" in result.detail
+
+
+def test_status_counts_rows_and_partitions_out_of_place() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    fleet.put(1, 0, key("a"), held(5))
+    status = asyncio.run(daemons(fleet).status())
+    assert (status.epoch, status.under_replicated, status.misplaced, status.changing) == (1, 1, 0, False)
+
+
+def test_adding_draining_and_removing_publish_rings() -> None:
+    fleet = MemoryFleet(ring_of(4))
+    saved: list[Ring] = []
+    acting = daemons(fleet, saved)
+
+    async def settled() -> None:
+        while fleet.ring.moving():
+            await acting.replicator.run()
+            await acting.rebalancer.step()
+
+    async def story() -> None:
+        new = control.NewDevice("node9", "tcp:127.0.0.1:30009", "z9", "d1", b"newdevic".hex())
+        result = await acting.handlers()[control.AddDevices](control.AddDevices([new]))
+        assert isinstance(result, control.RingResult)
+        assert result.epoch == 2
+        await settled()
+        await acting.handlers()[control.DrainNode](control.DrainNode("node1"))
+        await settled()
+        assert not fleet.ring.partitions_of(1)
+        await acting.handlers()[control.RemoveNode](control.RemoveNode("node1"))
+        await settled()
+        assert 1 not in fleet.ring.devices
+
+    asyncio.run(story())
+    assert [ring.epoch for ring in saved] == list(range(2, 2 + len(saved)))
+
+
+def test_a_wiped_device_is_replaced_and_refilled_by_repair() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    for partition in range(4):
+        for number in (1, 3):
+            fleet.put(number, partition, key(f"k{partition}"), held(5))
+    fleet.down.add(2)  # the old id is gone for ever
+    fleet.node_reports[device(2).address] = m.NodeReport("node2", 1, 0, [m.DeviceReport(-1, b"wiped!!!", "d1", "new", 0, 0, 0, 0, 0)])
+    assert asyncio.run(daemons(fleet).repair(timeout_s=5.0)).finished
+    new = next(d.id for d in fleet.ring.devices.values() if d.incarnation == b"wiped!!!")
+    assert all(fleet.get(new, p, key(f"k{p}")) == held(5) for p in range(4))
+
+
+def test_an_unknown_node_is_refused_with_the_names_there_are() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    with pytest.raises(InvalidRequest, match="node1, node2, node3"):
+        asyncio.run(daemons(fleet).handlers()[control.DrainNode](control.DrainNode("nodeX")))  # type: ignore[arg-type]
