@@ -25,7 +25,8 @@ _NOBODY = -1
 _RESHUFFLE = 32  # partitions drawn with one order of the tree
 _DRAWS = 4  # random tries to find a device before all are looked at
 _REFRESH = 16  # picks made from one table of deficits
-_CHAIN_SLOTS = 48  # slots of a device looked at when a chain of moves is sought
+_CHAIN_SLOTS = 48  # slots of a device looked at first when a chain of moves is sought
+_SWAP_SLOTS = 4096  # slots of other partitions tried for one exchange
 _CHAIN_BUDGET = 3_000_000  # checks spent on chains in one change: about two seconds
 
 
@@ -83,6 +84,7 @@ def adjust(plan: Plan, table: "array[int]", replica_count: int, *, locked: bytes
     work.repair_dispersion()
     work.balance()
     work.balance_by_chains()
+    work.repair_by_swaps()
     return array(ID_TYPE, [plan.ids[position] for position in work.slots])
 
 
@@ -124,9 +126,9 @@ class _Work:
         self._dice.shuffle(vacant)
         for slot in vacant:
             base = slot - slot % self._replicas
-            found = self._pick(base, self._lacking(base) or self._everybody)
+            found = self._pick(slot, self._lacking(base) or self._everybody)
             if found == _NOBODY:
-                found = self._pick(base, self._everybody)
+                found = self._pick(slot, self._everybody)
             if found == _NOBODY:
                 found = self._least_bad(base)
             self._put(slot, found)
@@ -142,7 +144,7 @@ class _Work:
                 wanted = self._lacking(base)
                 if not slots and not wanted:
                     break
-                if not self._move_one(base, slots or self._expendable(base), wanted or self._everybody):
+                if not self._move_one(slots or self._row_slots(base), wanted or self._everybody):
                     break
 
     def balance(self) -> None:
@@ -183,7 +185,10 @@ class _Work:
                 held = self._held_slots(self._everybody)
                 for mine in held.values():
                     self._dice.shuffle(mine)
-            spent, chain = self._find_chain(givers[0], held)
+            spent, chain = self._find_chain(givers[0], held, _CHAIN_SLOTS)
+            if not chain:
+                more, chain = self._find_chain(givers[0], held, len(self.slots))
+                spent += more
             budget -= spent
             if not chain or not self._fits(*chain[0]):
                 stuck.add(givers[0])
@@ -194,6 +199,18 @@ class _Work:
                 self._excess[self.slots[slot]] -= 1
                 self._put(slot, taker)
                 held[taker].append(slot)
+
+    def repair_by_swaps(self) -> None:
+        """What is still out of bounds trades a replica with another partition: two moves, and no device's count changes."""
+        for partition in range(self._partitions):
+            base = partition * self._replicas
+            for _ in range(0 if self._locked[partition] else 2 * self._replicas):
+                slots = self._crowded(base)
+                wanted = self._lacking(base)
+                if not slots and not wanted:
+                    break
+                if not self._swap_one(base, slots or self._row_slots(base), wanted or self._everybody):
+                    break
 
     # -- rules --------------------------------------------------------------------------------------------------
 
@@ -242,21 +259,13 @@ class _Work:
                         return members[tier]
         return []
 
-    def _expendable(self, base: int) -> list[int]:
-        """Slots of a partition that no domain needs."""
-        row = self.slots[base : base + self._replicas]
-        for tier_of, _, least in reversed(self._levels):
-            tiers = [tier_of[position] for position in row]
-            spare = [base + index for index, tier in enumerate(tiers) if tiers.count(tier) > least[tier]]
-            if len(spare) < len(row):
-                return spare
+    def _row_slots(self, base: int) -> list[int]:
         return list(range(base, base + self._replicas))
 
     # -- choices ------------------------------------------------------------------------------------------------
 
-    def _pick(self, base: int, candidates: Sequence[int]) -> int:
-        """A device for the vacant slot of a partition: at random by what devices lack, else the least full that fits."""
-        slot = self.slots.index(_NOBODY, base, base + self._replicas)
+    def _pick(self, slot: int, candidates: Sequence[int]) -> int:
+        """Another device for a slot: at random by what devices lack, else the least full that fits; _NOBODY when none fits."""
         if candidates is self._everybody:
             if self._line_age >= _REFRESH:
                 self._line = list(accumulate([-value if value < 0 else 0 for value in self._excess]))
@@ -302,18 +311,32 @@ class _Work:
                 return found
         return _NOBODY
 
-    def _move_one(self, base: int, slots: list[int], candidates: Sequence[int]) -> bool:
+    def _move_one(self, slots: list[int], candidates: Sequence[int]) -> bool:
         """Move one of these replicas, the one whose device is fullest first, to one of the candidates."""
         slots.sort(key=lambda slot: (-self._excess[self.slots[slot]] / max(1, self._quota[self.slots[slot]]), slot))
         for slot in slots:
-            giver = self.slots[slot]
-            self.slots[slot] = _NOBODY
-            self._excess[giver] -= 1
-            found = self._pick(base, candidates)
-            if found not in (_NOBODY, giver):
+            found = self._pick(slot, candidates)
+            if found != _NOBODY:
+                self._excess[self.slots[slot]] -= 1
                 self._put(slot, found)
                 return True
-            self._put(slot, giver)
+        return False
+
+    def _swap_one(self, base: int, slots: list[int], candidates: Sequence[int]) -> bool:
+        """Trade one of these replicas for one of another partition, on one of the candidates, if both sides allow it."""
+        wanted = set(candidates)
+        row = self.slots[base : base + self._replicas]
+        start = self._dice.below(len(self.slots))
+        for index in range(start, start + min(_SWAP_SLOTS, len(self.slots))):
+            other = index % len(self.slots)
+            taker = self.slots[other]
+            if taker not in wanted or taker in row or self._locked[other // self._replicas]:
+                continue
+            for slot in slots:
+                giver = self.slots[slot]
+                if self._fits(slot, taker) and self._fits(other, giver):
+                    self.slots[slot], self.slots[other] = taker, giver
+                    return True
         return False
 
     def _put(self, slot: int, position: int) -> None:
@@ -329,13 +352,13 @@ class _Work:
                 held[position].append(slot)
         return held
 
-    def _find_chain(self, giver: int, held: dict[int, list[int]]) -> tuple[int, list[tuple[int, int]]]:
+    def _find_chain(self, giver: int, held: dict[int, list[int]], limit: int) -> tuple[int, list[tuple[int, int]]]:
         """Breadth first from a device over quota to one under it: (checks spent, moves to make; none when there is no way)."""
         reached: dict[int, tuple[int, int]] = {giver: (_NOBODY, _NOBODY)}  # device -> (slot it would get, from whom)
         queue = [giver]
         spent = 0
         for source in queue:
-            for slot in [slot for slot in held[source] if self.slots[slot] == source][:_CHAIN_SLOTS]:
+            for slot in [slot for slot in held[source] if self.slots[slot] == source][:limit]:
                 for taker in self._everybody:
                     if taker in reached:
                         continue
