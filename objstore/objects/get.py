@@ -1,11 +1,13 @@
 """HEAD and GET: one version, whole, whatever is written meanwhile.
 
 The row read first pins what follows: an inline payload or a blob by the row's origin, parts by the origin their
-manifest names.  A part that is no longer what the manifest pinned means that the object was replaced long enough ago for
-its parts to be reclaimed: before the first byte the read starts over, later it breaks off.
+manifest names.  The first bytes are fetched before the answer begins, so a read that cannot be served fails as a whole; one
+that came too late for its version, because the key was overwritten in between, starts over on the new one.
 """
 
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from objstore.cluster.api import Held
 from objstore.core import names
@@ -14,16 +16,36 @@ from objstore.core.manifest import Piece, pieces_of, span_of_part
 from objstore.core.ranges import resolve_range
 from objstore.core.rows import BodyKind, Row, RowKey
 from objstore.core.versions import modified_us, pick_head
-from objstore.errors import DamagedBody
+from objstore.errors import Damaged, DamagedBody, Unavailable
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, ByteRange, Conditions, ObjectInfo, Principal, Reading
 from objstore.objects.buckets import Bucket
 from objstore.objects.context import StoreContext, object_key
 from objstore.objects.info import object_info
 
-_RESTARTS = 3  # a key whose parts vanish that often under a read is being replaced without pause
+_RESTARTS = 4  # a key that is overwritten under a read that often is written without pause
 
 Chunk = bytes | memoryview
+
+
+class Chunks(Protocol):
+    """Bytes on their way out: an asynchronous iterator that can be closed."""
+
+    def __aiter__(self) -> AsyncIterator[Chunk]: ...
+
+    def __anext__(self) -> Awaitable[Chunk]: ...
+
+    async def aclose(self) -> None:
+        """Stop early; whatever is behind them is let go."""
+
+
+class Opened(NamedTuple):
+    """A version that is being read: `length` bytes from `offset` on come out of `chunks`."""
+
+    row: Row
+    offset: int
+    length: int
+    chunks: Chunks
 
 
 class Gets(StoreContext):
@@ -46,52 +68,53 @@ class Gets(StoreContext):
     ) -> Reading:  # fmt: skip
         """Read one version, whole; the reader must exhaust or aclose `chunks`.  Raises InvalidRange, InvalidPart too."""
         home = await self.open_bucket(who, bucket, Action.READ_OBJECT)
-        register = object_key(home, names.object_name(key))
-        for _ in range(_RESTARTS):
-            held = await self.cluster.read(register, spread=home.spread, inline=True)
-            row = pick_head(held.row, key, version_id)
+
+        def judge(row: Row) -> tuple[int, int]:
             if conditions:
                 check_read(conditions, row.etag, modified_us(row))
             if part_number is not None:
-                offset, length = span_of_part(row, part_number)
-            elif range_ is not None:
-                offset, length = resolve_range(range_.first, range_.last, row.size)
-            else:
-                offset, length = 0, row.size
-            chunks = await self.open_chunks(home, register, held, row, offset, length)
-            if chunks is not None:
-                return Reading(object_info(key, row), offset, length, chunks)
-        raise DamagedBody(f"parts of object {key!r} are missing", key=key)
+                return span_of_part(row, part_number)
+            return (0, row.size) if range_ is None else resolve_range(range_.first, range_.last, row.size)
 
-    async def open_chunks(
-        self, bucket: Bucket, register: RowKey, held: Held, row: Row, offset: int, length: int
-    ) -> AsyncIterator[Chunk] | None:  # fmt: skip
-        """Bytes [offset, offset + length) of a row; None when its first part is no longer there."""
+        opened = await self.open_version(home, key, version_id, judge)
+        return Reading(object_info(key, opened.row), opened.offset, opened.length, opened.chunks)
+
+    async def open_version(self, bucket: Bucket, key: str, version_id: str, judge: Callable[[Row], tuple[int, int]]) -> Opened:
+        """Find a version, let `judge` refuse it or say which (offset, length) is wanted, and begin to read it."""
+        register = object_key(bucket, names.object_name(key))
+        held = await self.cluster.read(register, spread=bucket.spread, inline=True)
+        for _ in range(_RESTARTS):
+            row = pick_head(held.row, key, version_id)
+            offset, length = judge(row)
+            try:
+                return Opened(row, offset, length, await self._open_chunks(bucket, register, held, offset, length))
+            except (Damaged, Unavailable):
+                held = await self.cluster.read(register, spread=bucket.spread, inline=True)
+                if held.row is not None and held.row.origin == row.origin:
+                    raise
+        raise Unavailable(f"object {key!r} is being overwritten without pause; try again")
+
+    async def _open_chunks(self, bucket: Bucket, register: RowKey, held: Held, offset: int, length: int) -> Chunks:
+        row = held.row
+        assert row is not None
         if length == 0:
             return _Whole(b"")
-        if held.payload is not None and row.body == BodyKind.INLINE:
+        if row.body == BodyKind.INLINE and held.payload is not None:
             return _Whole(held.payload if length == row.size else memoryview(held.payload)[offset : offset + length])
         if row.body != BodyKind.MANIFEST:
-            return self.cluster.read_body(register, row, spread=bucket.spread, offset=offset, length=length, sources=held.sources)
-        pieces = list(pieces_of(row.parts, offset, length))
-        first = await self._read_part(bucket, pieces[0])
-        return None if first is None else self._stream_parts(bucket, pieces, first)
+            chunks = self.cluster.read_body(register, row, spread=bucket.spread, offset=offset, length=length, sources=held.sources)
+            return await _primed(chunks)
+        return await _primed(self._stream_parts(bucket, list(pieces_of(row.parts, offset, length))))
 
-    async def _read_part(self, bucket: Bucket, piece: Piece) -> Held | None:
-        held = await self.cluster.read(_part_key(bucket, piece), spread=bucket.spread, inline=True)
-        return held if held.row is not None and held.row.origin == piece.part.origin else None
-
-    async def _stream_parts(self, bucket: Bucket, pieces: Sequence[Piece], first: Held) -> AsyncIterator[Chunk]:
-        held: Held | None = first
-        for index, piece in enumerate(pieces):
-            if index:
-                held = await self._read_part(bucket, piece)
-            if held is None or held.row is None:
-                raise DamagedBody(f"part {piece.part.number} of the object is gone", part=piece.part.number)
-            chunks = await self.open_chunks(bucket, _part_key(bucket, piece), held, held.row, piece.offset, piece.length)
-            assert chunks is not None  # a part has no parts
-            async for chunk in chunks:
-                yield chunk
+    async def _stream_parts(self, bucket: Bucket, pieces: Sequence[Piece]) -> AsyncIterator[Chunk]:
+        for part, offset, length in pieces:
+            register = RowKey(bucket.id, part.space, part.name)
+            held = await self.cluster.read(register, spread=bucket.spread, inline=True)
+            if held.row is None or held.row.origin != part.origin:
+                raise DamagedBody(f"part {part.number} of the object is gone", part=part.number)
+            async with contextlib.aclosing(await self._open_chunks(bucket, register, held, offset, length)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
 
 class _Whole:
@@ -117,5 +140,21 @@ class _Whole:
         self._data = None
 
 
-def _part_key(bucket: Bucket, piece: Piece) -> RowKey:
-    return RowKey(bucket.id, piece.part.space, piece.part.name)
+async def _primed(chunks: AsyncIterator[Chunk]) -> Chunks:
+    """The same bytes, the first of them fetched already."""
+    try:
+        first = await anext(chunks)
+    except StopAsyncIteration:
+        raise DamagedBody("a body that should have bytes has none") from None
+    return _behind(first, chunks)
+
+
+async def _behind(first: Chunk, rest: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk, None]:
+    try:
+        yield first
+        async for chunk in rest:
+            yield chunk
+    finally:
+        close = getattr(rest, "aclose", None)  # a generator's; a plain iterator has nothing to close
+        if close is not None:
+            await close()

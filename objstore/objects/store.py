@@ -1,20 +1,24 @@
 """The object store: every operation of `ObjectStoreApi`, put together from the modules beside this one."""
 
+import contextlib
+
 from objstore.cluster.api import ClusterApi
 from objstore.core.rows import Space
-from objstore.errors import BucketNotEmpty, ConditionalConflict, ObjstoreError
+from objstore.errors import BucketNotEmpty, ObjstoreError, Unavailable
 from objstore.objects.access import Action, authorize
-from objstore.objects.api import BucketInfo, BucketPage, Principal
+from objstore.objects.api import BucketInfo, BucketPage, ObjectStoreApi, Principal
 from objstore.objects.buckets import Bucket
+from objstore.objects.complete import Completions
 from objstore.objects.context import DEFAULT_SETTINGS, ObjectSettings
+from objstore.objects.copy import Copies
 from objstore.objects.delete import Deletes
-from objstore.objects.get import Gets
-from objstore.objects.put import Puts
+from objstore.objects.parts import sweep_bucket
+from objstore.objects.tags import Tags
 from objstore.objects.versions import Versions
 from objstore.runtime.world import World
 
 
-class ObjectStore(Puts, Gets, Deletes, Versions):
+class ObjectStore(Copies, Completions, Deletes, Tags, Versions, ObjectStoreApi):
     """Implements `ObjectStoreApi` on a cluster; one for each proxy process."""
 
     def __init__(self, cluster: ClusterApi, world: World, settings: ObjectSettings = DEFAULT_SETTINGS) -> None:
@@ -44,12 +48,13 @@ class ObjectStore(Puts, Gets, Deletes, Versions):
             await self.directory.wait_out_caches()
             if await self._has_objects(bucket):
                 raise BucketNotEmpty(f"bucket {name!r} still holds objects", bucket=name)
-            await self.directory.finish_delete(who.tenant, record)
-        except ConditionalConflict:
-            raise
         except ObjstoreError:
             await self.directory.take_back(record)
             raise
+        await self.directory.finish_delete(who.tenant, record)
+        with contextlib.suppress(Unavailable):  # the bucket is gone all the same; reclaim.py sweeps what is left
+            # Only now, since up to here the deletion could have been taken back.
+            await sweep_bucket(self.cluster, bucket.id, bucket.spread)
 
     async def _has_objects(self, bucket: Bucket) -> bool:
         start: bytes | None = b""

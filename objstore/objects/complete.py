@@ -1,0 +1,126 @@
+"""Completing a multipart upload: the parts become an object by one row, the manifest.
+
+Steps: read the upload; scan and choose the parts; mark the upload as being completed, by compare-and-set; write the
+manifest, plainly or under conditions; end the upload.  A crash after any of them leaves an upload that can be completed
+again or aborted, or an object and an upload that is to be ended.  The mark keeps an abort from dropping parts that a
+manifest is about to name; parts that no manifest names in the end go by reclaim.py.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from objstore.core import names
+from objstore.core.conditions import check_write
+from objstore.core.manifest import total_size, upload_id_of
+from objstore.core.multipart import Stored, UploadRecord, check_promised, choose_parts, completed_checksum, completed_etag
+from objstore.core.rows import BodyKind, Kind, PartRef, Row, RowKey, Space, is_live
+from objstore.core.timestamp import ZERO
+from objstore.errors import ConditionalConflict, EntityTooLarge, InvalidRequest, NoSuchUpload, OutcomeUnknown, Refused, Unavailable
+from objstore.objects.access import Action
+from objstore.objects.api import NO_CONDITIONS, CompletedPart, Conditions, Expected, ObjectInfo, Principal
+from objstore.objects.buckets import Bucket
+from objstore.objects.context import object_key
+from objstore.objects.info import object_info
+from objstore.objects.multipart import Uploads
+from objstore.objects.parts import attempts_of, drop_rows, encode_record, upload_key, upload_record
+
+# From mark to manifest.  Far below the grace after which parts of a closed upload are reclaimed, so that a process that
+# slept in between does not name parts that are gone.
+COMPLETE_WITHIN_S = 60.0
+
+
+class Completions(Uploads):
+    """The end of multipart uploads."""
+
+    async def complete_upload(
+        self, who: Principal, bucket: str, key: str, upload_id: str, parts: Sequence[CompletedPart], *, conditions: Conditions = NO_CONDITIONS,
+        expected: Expected, object_size: int | None = None,
+    ) -> ObjectInfo:  # fmt: skip
+        """Make the parts an object.  Idempotent: a repeat gives the same answer."""
+        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
+        name = names.object_name(key)
+        try:
+            row, record = await self.find_upload(home, name, upload_id)
+        except NoSuchUpload:
+            head = (await self.cluster.read(object_key(home, name), spread=home.spread)).row
+            if head is None or not is_live(head) or upload_id_of(head) != upload_id:
+                raise
+            return object_info(key, head)
+        attempts = [attempt async for attempt in attempts_of(self.cluster, home.id, upload_id)]
+        chosen = choose_parts(parts, attempts, record, self.settings.min_part_bytes)
+        draft = self._manifest(row, record, chosen, expected, object_size)
+        written = await self._finish(home, name, upload_id, record, draft, attempts, conditions)
+        return object_info(key, written)
+
+    def _manifest(self, upload: Row, record: UploadRecord, chosen: list[PartRef], expected: Expected, object_size: int | None) -> Row:
+        size = total_size(chosen)
+        if object_size is not None and object_size != size:
+            raise InvalidRequest(f"the parts have {size} bytes together, the request says {object_size}")
+        if size > self.settings.max_object_bytes:
+            raise EntityTooLarge(f"{size} bytes are more than an object may have", size=size, limit=self.settings.max_object_bytes)
+        checksum = completed_checksum(record, chosen)
+        check_promised(record, checksum, expected.checksums)
+        return Row(
+            kind=Kind.OBJECT, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=size, etag=completed_etag(chosen),
+            body=BodyKind.MANIFEST, content_type=upload.content_type, headers=upload.headers, metadata=upload.metadata, tags=upload.tags,
+            checksums={record.checksum_algorithm: checksum}, checksum_type=record.checksum_type, parts=tuple(chosen), owner=upload.owner,
+        )  # fmt: skip
+
+    async def _finish(
+        self, bucket: Bucket, name: bytes, upload_id: str, seen: UploadRecord, draft: Row, attempts: list[Stored], conditions: Conditions
+    ) -> Row:  # fmt: skip
+        began = self.clock.monotonic()
+        marked = msgspec.structs.replace(seen, completing=self.rng.token(8))
+        await self._mark(bucket, name, upload_id, marked)
+        if self.clock.monotonic() - began > COMPLETE_WITHIN_S:
+            raise OutcomeUnknown("completing took too long; the upload is as it was, try again")
+        try:
+            written = await self._write_manifest(bucket, object_key(bucket, name), draft, upload_id, conditions)
+        except Refused:
+            await self._unmark(bucket, name, upload_id, marked)
+            raise
+        try:
+            if await self.close_upload(bucket, name, upload_id, marked) and not seen.completing:
+                # Nobody else tried to complete this upload, so no manifest names the parts that were left out.
+                used = {part.name for part in draft.parts}
+                unused = [RowKey(bucket.id, Space.PARTS, attempt.name) for attempt in attempts if attempt.name not in used]
+                await drop_rows(self.cluster, unused, bucket.spread)
+        except Unavailable:
+            pass  # the object is there, which is what was asked for; reclaim.py ends the upload and drops the rest
+        return written
+
+    async def _write_manifest(self, bucket: Bucket, key: RowKey, draft: Row, upload_id: str, conditions: Conditions) -> Row:
+        if not conditions:
+            return await self.commit(bucket, key, draft)
+
+        def judge(current: Row | None) -> Row | None:
+            if current is not None and is_live(current) and upload_id_of(current) == upload_id and current.parts == draft.parts:
+                return None  # an earlier try of the same completion: its own object does not stand against it
+            check_write(conditions, current)
+            return draft
+
+        written = await self.cluster.conditional(key, judge, spread=bucket.spread)
+        await self.directory.confirm(bucket)
+        return written.row
+
+    async def _mark(self, bucket: Bucket, name: bytes, upload_id: str, marked: UploadRecord) -> None:
+        def judge(current: Row | None) -> Row:
+            if current is None or upload_record(current) is None:
+                raise NoSuchUpload(f"upload {upload_id!r} was ended meanwhile", upload_id=upload_id)
+            return msgspec.structs.replace(current, record=encode_record(marked))
+
+        await self.cluster.conditional(upload_key(bucket.id, name, upload_id), judge, spread=bucket.spread)
+
+    async def _unmark(self, bucket: Bucket, name: bytes, upload_id: str, marked: UploadRecord) -> None:
+        """Take an own mark back after a refusal, so that an abort may drop the parts at once again."""
+
+        def judge(current: Row | None) -> Row:
+            if current is None or upload_record(current) != marked:
+                raise ConditionalConflict("another completion has begun")
+            return msgspec.structs.replace(current, record=encode_record(msgspec.structs.replace(marked, completing=b"")))
+
+        try:
+            await self.cluster.conditional(upload_key(bucket.id, name, upload_id), judge, spread=bucket.spread)
+        except Refused:
+            return  # the other one's mark stands

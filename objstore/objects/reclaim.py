@@ -1,0 +1,114 @@
+"""Reclaiming parts that nothing names, uploads that were completed but not ended, and what deleted buckets left.
+
+A part is garbage when its upload is not in progress and the object it was meant for does not name it: its upload was
+aborted in the middle of a completion, its object was replaced or deleted, or its uploader died.  It is dropped once it was
+found so twice, a grace apart, and its object's head is older than the grace too; so readers that are still at the object,
+and completions under way, come to their end first.  The order of the reads matters: the upload before the head, since a
+completion writes the manifest before it ends the upload.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+
+import msgspec
+
+from objstore.cluster.api import ClusterApi, ScannedRow
+from objstore.core import names
+from objstore.core.manifest import upload_id_of
+from objstore.core.rows import SYSTEM_BUCKET, Row, RowKey, Space, is_live
+from objstore.core.timestamp import wall_us_of
+from objstore.objects.buckets import GoneRecord, all_buckets, tombstone_row
+from objstore.objects.parts import drop_rows, part_owner, sweep_bucket, upload_key, upload_record
+from objstore.runtime.clock import Clock
+
+CANDIDATES_LIMIT = 200_000  # remembered at once; beyond, the oldest knowledge is given up and the grace begins anew
+GONE_AFTER_US = 3_600_000_000  # no write that began before a bucket was deleted can still arrive after an hour
+
+
+@dataclass(frozen=True)
+class Reclaimed:
+    """One bounded step: where to go on (None at the end of the bucket), parts looked at and rows dropped."""
+
+    next_start: bytes | None
+    examined: int
+    dropped: int
+
+
+class PartReclaimer:
+    """Looks through the parts of buckets again and again; remembers between looks what seemed to be garbage."""
+
+    def __init__(self, cluster: ClusterApi, clock: Clock, *, grace_s: float = 900.0) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._grace_s = grace_s
+        self._since: dict[tuple[bytes, bytes], float] = {}  # (bucket id, part's name) -> first found to be garbage
+
+    async def step(self, bucket_id: bytes, spread: int, *, start: bytes = b"", limit: int = 1000) -> Reclaimed:
+        """Look at up to `limit` parts of a bucket from `start` on."""
+        page = await self._cluster.scan(bucket_id, Space.PARTS, start=start, limit=limit)
+        dropped = 0
+        for (upload_id, owner), items in groupby(page.rows, lambda item: (names.split_part_name(item.name)[0], part_owner(item.row))):
+            dropped += await self._look_at(bucket_id, spread, upload_id, owner, list(items))
+        return Reclaimed(next_start=page.next_start, examined=len(page.rows), dropped=dropped)
+
+    async def sweep_buckets(self) -> int:
+        """Sweep buckets that were deleted over an hour ago a last time and forget them; returns the rows dropped."""
+        dropped = 0
+        living = {record.id async for record in all_buckets(self._cluster)}
+        start: bytes | None = b""
+        while start is not None:
+            page = await self._cluster.scan(SYSTEM_BUCKET, Space.OBJECTS, prefix=names.GONE_PREFIX, start=start)
+            for item in page.rows:
+                gone = msgspec.msgpack.decode(item.row.record, type=GoneRecord)
+                if self._clock.wall_us() - gone.deleted_us < GONE_AFTER_US:
+                    continue
+                if gone.bucket_id not in living:
+                    dropped += await sweep_bucket(self._cluster, gone.bucket_id, gone.spread)
+                await self._cluster.write(RowKey(SYSTEM_BUCKET, Space.OBJECTS, item.name), tombstone_row())
+            start = page.next_start
+        return dropped
+
+    async def _look_at(self, bucket_id: bytes, spread: int, upload_id: str, owner: bytes, parts: list[ScannedRow]) -> int:
+        upload = upload_key(bucket_id, owner, upload_id)
+        upload_row = (await self._cluster.read(upload, spread=spread)).row
+        head = (await self._cluster.read(RowKey(bucket_id, Space.OBJECTS, owner), spread=spread)).row
+        record = upload_record(upload_row)
+        if record is not None:
+            self._forget(bucket_id, parts)
+            if record.completing and _is_of(head, upload_id) and self._is_old(upload_row):
+                return await self._end(upload, spread, upload_row)
+            return 0
+        named = {(part.name, part.origin) for part in head.parts} if head is not None and is_live(head) else set()
+        self._forget(bucket_id, [item for item in parts if (item.name, item.row.origin) in named])
+        garbage = [item.name for item in parts if (item.name, item.row.origin) not in named]
+        due = [name for name in garbage if self._is_due(bucket_id, name)] if head is None or self._is_old(head) else []
+        for name in due:
+            self._since.pop((bucket_id, name), None)
+        return await drop_rows(self._cluster, [RowKey(bucket_id, Space.PARTS, name) for name in due], spread)
+
+    async def _end(self, upload: RowKey, spread: int, seen: Row | None) -> int:
+        """End an upload whose completion got as far as the object; one that changed meanwhile is left alone."""
+
+        def judge(current: Row | None) -> Row | None:
+            return tombstone_row() if current is not None and seen is not None and current.origin == seen.origin else None
+
+        await self._cluster.conditional(upload, judge, spread=spread)
+        return 1
+
+    def _is_due(self, bucket_id: bytes, name: bytes) -> bool:
+        now = self._clock.monotonic()
+        if len(self._since) >= CANDIDATES_LIMIT:
+            self._since.clear()
+        return now - self._since.setdefault((bucket_id, name), now) >= self._grace_s
+
+    def _is_old(self, row: Row | None) -> bool:
+        return row is not None and self._clock.wall_us() - wall_us_of(row.origin) >= self._grace_s * 1e6
+
+    def _forget(self, bucket_id: bytes, parts: Iterable[ScannedRow]) -> None:
+        for item in parts:
+            self._since.pop((bucket_id, item.name), None)
+
+
+def _is_of(head: Row | None, upload_id: str) -> bool:
+    return head is not None and is_live(head) and upload_id_of(head) == upload_id
