@@ -1,1 +1,395 @@
-"""Canonical requests, signatures and chunk chains of AWS Signature Version 4."""
+"""Canonical requests, signatures and chunk chains of AWS Signature Version 4.
+
+Pure: bytes and text in, verdicts out; the caller brings the clock and the secret.  A request is signed over what was
+received raw: paths are never normalised, since `//`, `./` and `%2F` are legal in object keys.  Every parser here is
+total: whatever comes in, it returns a value or raises `SignatureRefused` with a `Problem`, which the front turns into
+the code and status that S3 uses.
+"""
+
+import calendar
+import hmac
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import sha256
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from objstore.errors import Refused
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+SERVICE = "s3"
+TERMINATOR = "aws4_request"
+MAX_SKEW_S = 15 * 60
+MAX_EXPIRES_S = 7 * 24 * 3600
+MAX_SIGNED_HEADERS = 200
+SIGNING_KEYS_HELD = 4096  # one a day for each access key and region in use
+
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+STREAMING_SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+STREAMING_SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+STREAMING_UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+EMPTY_SHA256 = sha256(b"").hexdigest()
+
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+_TIMESTAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_SPACES = re.compile(r" {2,}")
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9\-._~/]*")
+_PLAIN_QUERY = re.compile(r"[A-Za-z0-9\-._~&=]*")
+
+
+class Problem(Enum):
+    """Why a signature is refused."""
+
+    HEADER_MALFORMED = "the Authorization header is malformed"
+    QUERY_MALFORMED = "the query parameters of a presigned request are malformed"
+    WRONG_REGION = "the credential's region is wrong"
+    WRONG_SERVICE = "the credential's service must be s3"
+    DATE_MISSING = "a valid Date or x-amz-date header is required"
+    SKEWED = "the request's time differs too much from the server's"
+    EXPIRED = "the request has expired"
+    NOT_YET_VALID = "the request is not valid yet"
+    HEADERS_NOT_SIGNED = "there are headers which were not signed"
+    MISMATCH = "the signature does not match"
+    PAYLOAD_MODE = "x-amz-content-sha256 has an unknown value"
+    CHUNK_MISMATCH = "a chunk's signature does not match"
+    TRAILER_MISMATCH = "the trailer's signature does not match"
+
+
+class SignatureRefused(Refused):
+    """A signature or its parameters are not acceptable.  Facts: problem, and what the client needs to know."""
+
+    problem: Problem
+
+    def __init__(self, problem: Problem, message: str = "", **facts: object) -> None:
+        super().__init__(message or problem.value, problem=problem, **facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who signed, and for what: access key / date / region / service / aws4_request."""
+
+    access_key: str
+    date: str
+    region: str
+    service: str
+
+    @property
+    def scope(self) -> str:
+        """The scope as it is signed."""
+        return f"{self.date}/{self.region}/{self.service}/{TERMINATOR}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a request says about its own signature."""
+
+    credential: Credential
+    timestamp: str  # YYYYMMDDTHHMMSSZ
+    time_s: int  # the same in seconds since 1970
+    signed_headers: str  # as sent: names joined with ";"
+    signature: str
+    expires_s: int | None = None  # presigned requests only
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request as it came in.  Header names are lower case, values are text of one character a byte (Latin-1)."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+
+
+# -- parsing --------------------------------------------------------------------------------------------------
+
+
+def parse_timestamp(text: str) -> int | None:
+    """Seconds since 1970 of YYYYMMDDTHHMMSSZ, or None."""
+    if _TIMESTAMP.fullmatch(text) is None:
+        return None
+    fields = (int(text[:4]), int(text[4:6]), int(text[6:8]), int(text[9:11]), int(text[11:13]), int(text[13:15]))
+    year, month, day, hour, minute, second = fields
+    if not (year >= 1970 and 1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1]):
+        return None
+    if hour > 23 or minute > 59 or second > 60:
+        return None
+    return calendar.timegm((year, month, day, hour, minute, second, 0, 1, 0))
+
+
+def parse_credential(text: str, problem: Problem) -> Credential:
+    """Split a credential from the right, because an access key may hold slashes."""
+    parts = text.rsplit("/", 4)
+    if len(parts) != 5 or parts[4] != TERMINATOR or not parts[0]:
+        raise SignatureRefused(problem, "The credential must be <access-key>/<date>/<region>/<service>/aws4_request.")
+    access_key, date, region, service, _ = parts
+    if len(date) != 8 or not (date.isascii() and date.isdigit()):
+        raise SignatureRefused(problem, "The credential's date must be YYYYMMDD.")
+    return Credential(access_key, date, region, service)
+
+
+def _checked(credential: Credential, timestamp: str, signed_headers: str, signature: str, problem: Problem) -> Claim:
+    time_s = parse_timestamp(timestamp)
+    if time_s is None:
+        raise SignatureRefused(problem if problem is Problem.QUERY_MALFORMED else Problem.DATE_MISSING)
+    if credential.service != SERVICE:
+        raise SignatureRefused(Problem.WRONG_SERVICE, f'The credential\'s service is wrong; expecting "{SERVICE}".')
+    if timestamp[:8] != credential.date:
+        raise SignatureRefused(problem, "The credential's date is not the date of the request.")
+    if _HEX64.fullmatch(signature) is None:
+        raise SignatureRefused(problem, "The signature must be 64 lower-case hexadecimal digits.")
+    if not signed_headers or signed_headers.count(";") >= MAX_SIGNED_HEADERS:
+        raise SignatureRefused(problem, "SignedHeaders must name the signed headers.")
+    return Claim(credential, timestamp, time_s, signed_headers, signature)
+
+
+def parse_authorization(value: str, timestamp: str) -> Claim:
+    """Claim of an Authorization header; `timestamp` is x-amz-date (or the Date header in its form)."""
+    problem = Problem.HEADER_MALFORMED
+    algorithm, _, rest = value.partition(" ")
+    if algorithm != ALGORITHM:
+        raise SignatureRefused(problem, f"The only algorithm is {ALGORITHM}.")
+    fields: dict[str, str] = {}
+    for item in rest.split(","):
+        name, equals, text = item.strip().partition("=")
+        if not equals or name in fields:
+            raise SignatureRefused(problem)
+        fields[name] = text
+    if fields.keys() != {"Credential", "SignedHeaders", "Signature"}:
+        raise SignatureRefused(problem, "The Authorization header needs Credential, SignedHeaders and Signature, once each.")
+    credential = parse_credential(fields["Credential"], problem)
+    return _checked(credential, timestamp, fields["SignedHeaders"], fields["Signature"], problem)
+
+
+_QUERY_FIELDS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature")
+
+
+def parse_presigned(parameters: Sequence[tuple[str, str]]) -> Claim:
+    """Claim of a presigned request, from its decoded query parameters."""
+    problem = Problem.QUERY_MALFORMED
+    fields: dict[str, str] = {}
+    for name, value in parameters:
+        if name in _QUERY_FIELDS:
+            if name in fields:
+                raise SignatureRefused(problem, f"The query parameter {name} is repeated.")
+            fields[name] = value
+    if len(fields) != len(_QUERY_FIELDS):
+        raise SignatureRefused(problem, f"A presigned request needs the query parameters {', '.join(_QUERY_FIELDS)}.")
+    if fields["X-Amz-Algorithm"] != ALGORITHM:
+        raise SignatureRefused(problem, f"X-Amz-Algorithm only supports {ALGORITHM}.")
+    expires = fields["X-Amz-Expires"]
+    if not (expires.isascii() and expires.isdigit()):
+        raise SignatureRefused(problem, "X-Amz-Expires should be a number of seconds.")
+    if len(expires) > 6 or not 1 <= int(expires) <= MAX_EXPIRES_S:
+        raise SignatureRefused(problem, f"X-Amz-Expires must be between 1 and {MAX_EXPIRES_S} seconds.")
+    credential = parse_credential(fields["X-Amz-Credential"], problem)
+    claim = _checked(credential, fields["X-Amz-Date"], fields["X-Amz-SignedHeaders"], fields["X-Amz-Signature"], problem)
+    return Claim(claim.credential, claim.timestamp, claim.time_s, claim.signed_headers, claim.signature, int(expires))
+
+
+def check_time(claim: Claim, now_s: int) -> None:
+    """Raise when the claim is not valid at `now_s`."""
+    if claim.expires_s is None:
+        if abs(now_s - claim.time_s) > MAX_SKEW_S:
+            raise SignatureRefused(Problem.SKEWED, request_time=claim.timestamp)
+        return
+    if claim.time_s > now_s + MAX_SKEW_S:
+        raise SignatureRefused(Problem.NOT_YET_VALID)
+    if now_s > claim.time_s + claim.expires_s:
+        raise SignatureRefused(Problem.EXPIRED, expires_s=claim.time_s + claim.expires_s)
+
+
+def check_signed_headers(claim: Claim, headers: Mapping[str, str]) -> None:
+    """Every header that changes what a request does must be signed (Ceph CVE-2026-54330, Swift CVE-2026-71191)."""
+    signed = claim.signed_headers.split(";")
+    unsigned = [name for name in headers if name not in signed and (name.startswith("x-amz-") or name in ("host", "content-md5"))]
+    if unsigned or "host" not in signed:
+        raise SignatureRefused(Problem.HEADERS_NOT_SIGNED, headers=", ".join(unsigned) or "host")
+
+
+# -- canonical form -------------------------------------------------------------------------------------------
+
+
+def split_query(query: str) -> list[tuple[str, str]]:
+    """Raw (still encoded) pairs in the order received; "a" and "a=" are the same."""
+    return [(name, value) for name, _, value in (item.partition("=") for item in query.split("&") if item)]
+
+
+def decode_component(text: str) -> bytes:
+    """A query name or value, decoded: "+" is a space, as in forms."""
+    return unquote_to_bytes(text.replace("+", " ").encode("latin-1"))
+
+
+def _encode(data: bytes) -> str:
+    return quote_from_bytes(data, safe="-_.~")
+
+
+def _joined(pairs: list[tuple[str, str]]) -> str:
+    pairs.sort()
+    return "&".join([f"{name}={value}" for name, value in pairs])
+
+
+def canonical_queries(query: str) -> list[str]:
+    """What may have been signed for a query: as received, and encoded anew after RFC 3986 where that differs."""
+    if not query:
+        return [""]
+    pairs = [pair for pair in split_query(query) if pair[0] != "X-Amz-Signature"]
+    received = _joined(pairs)
+    if _PLAIN_QUERY.fullmatch(received) is not None:
+        return [received]
+    anew = _joined([(_encode(decode_component(name)), _encode(decode_component(value))) for name, value in pairs])
+    return [received] if anew == received else [received, anew]
+
+
+def canonical_paths(path: str) -> list[str]:
+    """What may have been signed for a path: as received, and encoded anew where that differs."""
+    if _PLAIN_PATH.fullmatch(path) is not None:
+        return [path]
+    anew = quote_from_bytes(unquote_to_bytes(path.encode("latin-1")), safe="/-_.~")
+    return [path] if anew == path else [path, anew]
+
+
+def canonical_headers(headers: Mapping[str, str], signed_headers: str) -> str:
+    """Signed headers in the order named, one a line; runs of spaces become one."""
+    lines = []
+    for name in signed_headers.split(";"):
+        value = headers.get(name, "")
+        lines.append(f"{name}:{_SPACES.sub(' ', value) if '  ' in value else value}\n")
+    return "".join(lines)
+
+
+def canonical_requests(request: Received, claim: Claim, payload: str) -> list[str]:
+    """The canonical requests that the signature may be over, the likeliest first."""
+    tail = f"{canonical_headers(request.headers, claim.signed_headers)}\n{claim.signed_headers}\n{payload}"
+    return [
+        f"{request.method}\n{path}\n{query}\n{tail}" for path in canonical_paths(request.path) for query in canonical_queries(request.query)
+    ]
+
+
+def string_to_sign(claim: Claim, canonical_request: str) -> str:
+    """What the signing key is applied to."""
+    digest = sha256(canonical_request.encode("latin-1")).hexdigest()
+    return f"{ALGORITHM}\n{claim.timestamp}\n{claim.credential.scope}\n{digest}"
+
+
+def signing_key(secret: str, date: str, region: str, service: str = SERVICE) -> bytes:
+    """The key of one secret, day, region and service."""
+    key = ("AWS4" + secret).encode()
+    for part in (date, region, service, TERMINATOR):
+        key = hmac.digest(key, part.encode("latin-1"), "sha256")
+    return key
+
+
+def sign(key: bytes, text: str) -> str:
+    """A signature in lower-case hexadecimal."""
+    return hmac.digest(key, text.encode("latin-1"), "sha256").hex()
+
+
+class SigningKeys:
+    """Remembers derived keys: deriving one costs more than all the rest of a verification."""
+
+    def __init__(self, held: int = SIGNING_KEYS_HELD) -> None:
+        self._held = held
+        self._keys: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def get(self, secret: str, credential: Credential) -> bytes:
+        """The signing key for a credential whose secret is known."""
+        name = (secret, credential.date, credential.region)
+        key = self._keys.get(name)
+        if key is None:
+            key = self._keys[name] = signing_key(secret, credential.date, credential.region)
+            if len(self._keys) > self._held:
+                self._keys.popitem(last=False)
+        else:
+            self._keys.move_to_end(name)
+        return key
+
+
+def verify(request: Received, claim: Claim, payload: str, key: bytes) -> None:
+    """Raise unless the claim's signature is over this request with this payload line."""
+    requests = canonical_requests(request, claim, payload)
+    # No early end: how long a refusal takes must not tell which form came close.
+    good = False
+    for canonical in requests:
+        good |= hmac.compare_digest(sign(key, string_to_sign(claim, canonical)), claim.signature)
+    if not good:
+        raise SignatureRefused(
+            Problem.MISMATCH,
+            access_key=claim.credential.access_key,
+            string_to_sign=string_to_sign(claim, requests[0]),
+            canonical_request=requests[0],
+            signature_provided=claim.signature,
+        )
+
+
+# -- payloads -------------------------------------------------------------------------------------------------
+
+
+class PayloadMode(Enum):
+    """How a body is bound to its signature."""
+
+    UNSIGNED = 1
+    SIGNED = 2  # the SHA-256 of the whole body is signed
+    CHUNKS_SIGNED = 3
+    CHUNKS_SIGNED_TRAILER = 4
+    CHUNKS_UNSIGNED_TRAILER = 5
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the body is framed as aws-chunked."""
+        return self.value >= 3
+
+
+_MODES = {
+    UNSIGNED_PAYLOAD: PayloadMode.UNSIGNED,
+    STREAMING_SIGNED: PayloadMode.CHUNKS_SIGNED,
+    STREAMING_SIGNED_TRAILER: PayloadMode.CHUNKS_SIGNED_TRAILER,
+    STREAMING_UNSIGNED_TRAILER: PayloadMode.CHUNKS_UNSIGNED_TRAILER,
+}
+
+
+def payload_mode(value: str) -> PayloadMode:
+    """The mode that x-amz-content-sha256 names; the list is closed (MinIO CVE-2025-31489)."""
+    mode = _MODES.get(value)
+    if mode is not None:
+        return mode
+    if _HEX64.fullmatch(value) is None:
+        raise SignatureRefused(Problem.PAYLOAD_MODE)
+    return PayloadMode.SIGNED
+
+
+class ChunkChain:
+    """Verifies the signatures of an aws-chunked body: each one covers its chunk and the signature before it."""
+
+    def __init__(self, key: bytes, claim: Claim) -> None:
+        self._key = key
+        self._previous = claim.signature
+        self._prefix = f"{claim.timestamp}\n{claim.credential.scope}\n"
+        self._hash = sha256()
+
+    @property
+    def update(self) -> Callable[[bytes | memoryview], None]:
+        """Takes bytes of the current chunk; hashing large pieces may happen in a thread, one at a time."""
+        return self._hash.update
+
+    def end_chunk(self, signature: str) -> None:
+        """Check the chunk whose bytes were given, and begin the next."""
+        text = f"{ALGORITHM}-PAYLOAD\n{self._prefix}{self._previous}\n{EMPTY_SHA256}\n{self._hash.hexdigest()}"
+        self._check(text, signature, Problem.CHUNK_MISMATCH)
+        self._hash = sha256()
+
+    def end_trailer(self, lines: bytes, signature: str) -> None:
+        """Check the trailer: its "name:value" lines, each closed with a line feed."""
+        text = f"{ALGORITHM}-TRAILER\n{self._prefix}{self._previous}\n{sha256(lines).hexdigest()}"
+        self._check(text, signature, Problem.TRAILER_MISMATCH)
+
+    def _check(self, text: str, signature: str, problem: Problem) -> None:
+        expected = sign(self._key, text)
+        if not hmac.compare_digest(expected, signature):
+            raise SignatureRefused(problem)
+        self._previous = expected

@@ -1,1 +1,148 @@
-"""Routes S3 requests."""
+"""The S3 front as a plain ASGI application: parse, authenticate, route, answer.
+
+One writer of HTTP: handlers return a Response or raise; here alone it is decided how that looks on the wire.  Every answer
+carries a request id, equal to the one in an error's document and in the log.
+"""
+
+import logging
+from collections.abc import Callable
+
+from objstore.errors import AccessDenied, NotModified, ObjstoreError
+from objstore.fronts.s3 import routes
+from objstore.fronts.s3.auth import Authenticator
+from objstore.fronts.s3.context import XML_TYPE, Front, Headers, Response
+from objstore.fronts.s3.counters import Counters
+from objstore.fronts.s3.errors import Failure, failure_of
+from objstore.fronts.s3.render import error_document
+from objstore.fronts.s3.request import Receive, S3Request, Scope, Send
+from objstore.fronts.s3.settings import S3Settings
+from objstore.fronts.s3.times import http_time, iso_time
+from objstore.identity.logic import Credentials
+from objstore.objects.api import ObjectStoreApi
+from objstore.runtime.clock import Clock
+from objstore.runtime.rng import Rng
+from objstore.runtime.tasks import TaskOwner, Threads
+
+log = logging.getLogger(__name__)
+
+HEALTH_PATH = "/-/health"  # no bucket is called "-"
+_INTERNAL = Failure(500, "InternalError", "We encountered an internal error. Please try again.", "Give the request id to the operator.")
+_ID_STEP = 0x9E3779B97F4A7C15  # odd, so the ids of 2**64 requests all differ
+
+
+class S3App:
+    """The application.  `health` tells whether this proxy can serve; None: it always can."""
+
+    def __init__(
+        self,
+        store: ObjectStoreApi,
+        credentials: Credentials,
+        clock: Clock,
+        settings: S3Settings,
+        *,
+        rng: Rng,
+        counters: Counters | None = None,
+        threads: Threads | None = None,
+        health: Callable[[], bool] | None = None,
+    ) -> None:
+        self.counters = counters or Counters()
+        self._clock = clock
+        self._settings = settings
+        self._tasks = TaskOwner("s3", limit=1000)
+        self._front = Front(store, credentials, settings, clock, self._tasks, threads)
+        self._authenticator = Authenticator(credentials, settings, clock)
+        self._health = health
+        self._host_header = (b"x-amz-id-2", settings.host_id.encode())
+        self._next_id = int.from_bytes(rng.token(8), "big")
+
+    async def aclose(self) -> None:
+        """Stop the copies and completions that still run."""
+        await self._tasks.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        if scope["type"] != "http":
+            raise ValueError(f"the S3 front serves HTTP, not {scope['type']}")
+        started = self._clock.monotonic()
+        self._next_id = (self._next_id + _ID_STEP) & 0xFFFFFFFFFFFFFFFF
+        request = S3Request(scope, receive, f"{self._next_id:016X}")
+        api = "Unknown"
+        try:
+            request.parse(scope, self._settings.domains)
+            if request.received.path == HEALTH_PATH:
+                await self._answer_health(request, send)
+                return
+            self._authenticator.authenticate(request)
+            route = routes.find(request)
+            api = route.api
+            if "x-amz-expected-bucket-owner" in request.headers and request.bucket:
+                await self._check_owner(request)
+            response = await route.handler(self._front, request)
+            code = str(response.status)
+        except ObjstoreError as error:
+            response, code = self._refusal(request, error)
+        except Exception:
+            log.exception("request %s: %s %s failed", request.id, request.method, api)
+            response, code = self._error(request, _INTERNAL), _INTERNAL.code
+        await self._send(request, response, send)
+        self.counters.record(api, code, self._clock.monotonic() - started)
+
+    async def _check_owner(self, request: S3Request) -> None:
+        if api_needs_no_bucket(request):
+            return
+        info = await self._front.store.bucket(request.who, request.bucket)
+        expected = request.headers["x-amz-expected-bucket-owner"]
+        if expected not in (info.account, self._front.credentials.owner_of(info.account).canonical_id):
+            raise AccessDenied("the bucket belongs to another account than expected")
+
+    def _refusal(self, request: S3Request, error: ObjstoreError) -> tuple[Response, str]:
+        if isinstance(error, NotModified):
+            headers: Headers = [(b"etag", b'"%s"' % str(error.facts["etag"]).encode())]
+            headers.append((b"last-modified", http_time(int(str(error.facts["modified_us"])))))
+            return Response(304, headers), "304"
+        now = iso_time(self._clock.wall_us())
+        failure = failure_of(error, bucket=request.bucket, key=request.key, server_time=now)
+        if failure.status >= 500 and failure.status != 501:
+            log.warning("request %s: %s: %s", request.id, failure.code, error)
+        if failure.code == "InvalidRange" and "range" in request.headers:
+            failure.elements["RangeRequested"] = request.headers["range"]
+        return self._error(request, failure), failure.code
+
+    def _error(self, request: S3Request, failure: Failure) -> Response:
+        if request.method == "HEAD":
+            return Response(failure.status, failure.headers)
+        document = error_document(failure, request.resource, request.id, self._settings.host_id)
+        return Response(failure.status, [XML_TYPE, *failure.headers], document)
+
+    async def _answer_health(self, request: S3Request, send: Send) -> None:
+        good = self._health is None or self._health()
+        text = b"ready\n" if good else b"not ready\n"
+        await self._send(request, Response(200 if good else 503, [(b"content-type", b"text/plain")], text), send)
+
+    async def _send(self, request: S3Request, response: Response, send: Send) -> None:
+        headers = response.headers
+        headers.append((b"x-amz-request-id", request.id.encode()))
+        headers.append(self._host_header)
+        body, rest = response.body, response.rest
+        length = len(body) if response.length is None else response.length
+        if length >= 0 and response.status not in (204, 304):
+            headers.append((b"content-length", b"%d" % length))
+        counters = self.counters
+        try:
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            counters.bytes_out += len(body)
+            await send({"type": "http.response.body", "body": body, "more_body": rest is not None})
+            if rest is not None:
+                async for piece in rest:
+                    counters.bytes_out += len(piece)
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            closing = getattr(rest, "aclose", None)
+            if closing is not None:
+                await closing()
+
+
+def api_needs_no_bucket(request: S3Request) -> bool:
+    """CreateBucket: there is no owner yet."""
+    return request.method == "PUT" and not request.key and not request.query

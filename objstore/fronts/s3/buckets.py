@@ -1,1 +1,238 @@
-"""Bucket requests."""
+"""Buckets: create, delete, head, list; and the honest answers about configuration that is not set or not built."""
+
+import re
+
+from objstore.errors import BucketAlreadyOwnedByYou, InvalidArgument, MalformedXml, NotImplementedHere
+from objstore.fronts.s3.context import Front, Response, empty_answer, xml_answer
+from objstore.fronts.s3.errors import S3Refused
+from objstore.fronts.s3.objects import acl_document
+from objstore.fronts.s3.params import parse_number, parse_version, refuse_unbuilt
+from objstore.fronts.s3.request import S3Request
+from objstore.fronts.s3.times import iso_time
+from objstore.fronts.s3.xml import element, parse
+from objstore.objects.api import BucketInfo
+
+DEFAULT_REGION = "us-east-1"
+MAX_BUCKETS = 10_000
+_REGION = re.compile(r"[a-z0-9-]{1,64}")
+_LEGACY_REGIONS = {"EU": "eu-west-1"}
+
+
+async def list_buckets(front: Front, request: S3Request) -> Response:
+    """ListBuckets."""
+    query, who = request.query, request.who
+    limit = parse_number(query.get("max-buckets"), "max-buckets", default=MAX_BUCKETS, least=1, most=MAX_BUCKETS)
+    prefix = query.get("prefix", "")
+    page = await front.store.list_buckets(who, prefix=prefix, after=query.get("continuation-token", ""), limit=limit)
+    buckets = "".join([f"<Bucket>{_bucket(front, info)}</Bucket>" for info in page.buckets])
+    owner = f"<Owner>{element('ID', who.canonical_id)}{element('DisplayName', who.display_name)}</Owner>"
+    tail = element("Prefix", prefix) if prefix else ""
+    if page.truncated:
+        tail += element("ContinuationToken", page.next_after)
+    return xml_answer("ListAllMyBucketsResult", f"{owner}<Buckets>{buckets}</Buckets>{tail}")
+
+
+def _bucket(front: Front, info: BucketInfo) -> str:
+    region = element("BucketRegion", info.region or front.settings.region)
+    return f"{element('Name', info.name)}{element('CreationDate', iso_time(info.created_us))}{region}"
+
+
+async def create_bucket(front: Front, request: S3Request) -> Response:
+    """CreateBucket; creating one's own again is a success in us-east-1 and a conflict elsewhere, as on Amazon."""
+    headers = request.headers
+    if headers.get("x-amz-bucket-object-lock-enabled", "false").lower() == "true":
+        raise NotImplementedHere("Object lock is not implemented.")
+    if headers.get("x-amz-object-ownership", "BucketOwnerEnforced") != "BucketOwnerEnforced":
+        raise NotImplementedHere("The only object ownership is BucketOwnerEnforced.")
+    refuse_unbuilt(headers)
+    region = await _asked_region(front, request)
+    try:
+        await front.store.create_bucket(request.who, request.bucket, region=region or front.settings.region)
+    except BucketAlreadyOwnedByYou:
+        if (region or front.settings.region) != DEFAULT_REGION:
+            raise
+    return empty_answer(200, [(b"location", b"/" + request.bucket.encode())])
+
+
+async def _asked_region(front: Front, request: S3Request) -> str:
+    data = await front.document(request)
+    if not data.strip():
+        return ""
+    root = parse(data, "CreateBucketConfiguration")
+    if root.find("Location") is not None or root.find("Bucket") is not None:
+        raise NotImplementedHere("Directory buckets are not implemented.")
+    if root.find("Tags") is not None:
+        raise NotImplementedHere("Bucket tags are not implemented.")
+    text = root.value("LocationConstraint")
+    region = _LEGACY_REGIONS.get(text, text)
+    if region and (_REGION.fullmatch(region) is None or (front.settings.strict_region and region != front.settings.region)):
+        raise S3Refused(
+            400,
+            "InvalidLocationConstraint",
+            "The specified location-constraint is not valid",
+            elements={"LocationConstraint": text},
+            hint=f"This store's region is {front.settings.region}.",
+        )
+    return region
+
+
+async def head_bucket(front: Front, request: S3Request) -> Response:
+    """HeadBucket."""
+    info = await front.store.bucket(request.who, request.bucket)
+    region = (info.region or front.settings.region).encode()
+    return empty_answer(200, [(b"x-amz-bucket-region", region), (b"content-type", b"application/xml")])
+
+
+async def delete_bucket(front: Front, request: S3Request) -> Response:
+    """DeleteBucket."""
+    await front.store.delete_bucket(request.who, request.bucket)
+    return empty_answer(204)
+
+
+async def get_bucket_location(front: Front, request: S3Request) -> Response:
+    """GetBucketLocation; empty for us-east-1, as on Amazon."""
+    info = await front.store.bucket(request.who, request.bucket)
+    region = info.region or front.settings.region
+    return xml_answer("LocationConstraint", "" if region == DEFAULT_REGION else region)
+
+
+async def get_bucket_versioning(front: Front, request: S3Request) -> Response:
+    """GetBucketVersioning; empty on a bucket that was never versioned, which is not an error."""
+    info = await front.store.bucket(request.who, request.bucket)
+    return xml_answer("VersioningConfiguration", element("Status", info.versioning) if info.versioning else "")
+
+
+async def put_bucket_versioning(front: Front, request: S3Request) -> Response:
+    """PutBucketVersioning: not built, and said so."""
+    await front.store.bucket(request.who, request.bucket)
+    status = parse(await front.document(request), "VersioningConfiguration").value("Status")
+    if status not in ("Enabled", "Suspended"):
+        raise MalformedXml
+    raise NotImplementedHere("Versioning is not implemented.")
+
+
+# -- access control lists -------------------------------------------------------------------------------------
+
+
+async def get_bucket_acl(front: Front, request: S3Request) -> Response:
+    """GetBucketAcl."""
+    info = await front.store.bucket(request.who, request.bucket)
+    owner = front.credentials.owner_of(info.account)
+    return xml_answer("AccessControlPolicy", acl_document(owner.canonical_id, owner.display_name))
+
+
+async def get_object_acl(front: Front, request: S3Request) -> Response:
+    """GetObjectAcl."""
+    version = parse_version(request.query.get("versionId"))
+    info = await front.store.head(request.who, request.bucket, request.key, version_id=version)
+    owner = front.credentials.owner_of(info.owner)
+    return xml_answer("AccessControlPolicy", acl_document(owner.canonical_id, owner.display_name))
+
+
+async def put_acl(front: Front, request: S3Request) -> Response:
+    """PutBucketAcl and PutObjectAcl: what grants the owner alone is true already, anything else is refused."""
+    if request.key:
+        info = await front.store.head(request.who, request.bucket, request.key, version_id=parse_version(request.query.get("versionId")))
+        account = info.owner
+    else:
+        account = (await front.store.bucket(request.who, request.bucket)).account
+    refuse_unbuilt(request.headers)
+    data = await front.document(request)
+    if data.strip():
+        if "x-amz-acl" in request.headers:
+            raise S3Refused(400, "UnexpectedContent", "This request does not support content")
+        owner = front.credentials.owner_of(account).canonical_id
+        policy = parse(data, "AccessControlPolicy")
+        grants = policy.find("AccessControlList")
+        if grants is None:
+            raise MalformedXml
+        for grant in grants.all("Grant"):
+            grantee = grant.find("Grantee")
+            if grantee is None or grantee.value("ID") != owner or grant.value("Permission") != "FULL_CONTROL":
+                raise S3Refused(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+    elif "x-amz-acl" not in request.headers:
+        raise S3Refused(
+            400, "MissingSecurityHeader", "Your request was missing a required header", elements={"MissingHeaderName": "x-amz-acl"}
+        )
+    return empty_answer(200)
+
+
+# -- configuration that is not there --------------------------------------------------------------------------
+
+# Sub-resource -> the code and message of a GET while it is not set.
+UNSET: dict[str, tuple[str, str]] = {
+    "lifecycle": ("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist"),
+    "cors": ("NoSuchCORSConfiguration", "The CORS configuration does not exist"),
+    "policy": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
+    "policyStatus": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
+    "tagging": ("NoSuchTagSet", "The TagSet does not exist"),
+    "encryption": ("ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found"),
+    "object-lock": ("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket"),
+    "publicAccessBlock": ("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found"),
+    "website": ("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration"),
+    "ownershipControls": ("OwnershipControlsNotFoundError", "The bucket ownership controls were not found"),
+    "replication": ("ReplicationConfigurationNotFoundError", "The replication configuration was not found"),
+}
+# Sub-resource -> root element of the empty document that Amazon answers while it is not set.
+EMPTY: dict[str, str] = {
+    "accelerate": "AccelerateConfiguration",
+    "logging": "BucketLoggingStatus",
+    "notification": "NotificationConfiguration",
+}
+
+
+async def get_unset(front: Front, request: S3Request) -> Response:
+    """GET of a configuration that is not set: its own code."""
+    await front.store.bucket(request.who, request.bucket)
+    name = next(name for name in UNSET if name in request.query)
+    code, message = UNSET[name]
+    raise S3Refused(404, code, message, elements={"BucketName": request.bucket})
+
+
+async def get_empty(front: Front, request: S3Request) -> Response:
+    """GET of a configuration whose unset form is an empty document."""
+    await front.store.bucket(request.who, request.bucket)
+    return xml_answer(next(root for name, root in EMPTY.items() if name in request.query), "")
+
+
+async def delete_unset(front: Front, request: S3Request) -> Response:
+    """DELETE of a configuration that is not set: done already."""
+    await front.store.bucket(request.who, request.bucket)
+    return empty_answer(204)
+
+
+async def get_request_payment(front: Front, request: S3Request) -> Response:
+    """GetBucketRequestPayment."""
+    await front.store.bucket(request.who, request.bucket)
+    return xml_answer("RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>")
+
+
+async def get_unlocked(front: Front, request: S3Request) -> Response:
+    """GetObjectRetention and GetObjectLegalHold of an object without a lock."""
+    await front.store.head(request.who, request.bucket, request.key, version_id=parse_version(request.query.get("versionId")))
+    raise S3Refused(404, "NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration")
+
+
+async def put_lock(front: Front, request: S3Request) -> Response:
+    """PutObjectRetention and PutObjectLegalHold: no bucket has object lock."""
+    await front.store.bucket(request.who, request.bucket)
+    raise S3Refused(400, "InvalidRequest", "Bucket is missing Object Lock Configuration")
+
+
+async def not_implemented(front: Front, request: S3Request) -> Response:
+    """A call that S3 knows and this store does not have."""
+    if request.bucket:
+        await front.store.bucket(request.who, request.bucket)
+    raise NotImplementedHere("A header or query parameter you provided implies functionality that is not implemented.")
+
+
+async def method_not_allowed(front: Front, request: S3Request) -> Response:
+    """A method that this kind of resource does not have."""
+    raise S3Refused(
+        405, "MethodNotAllowed", "The specified method is not allowed against this resource.", elements={"Method": request.method}
+    )
+
+
+async def conflicting(front: Front, request: S3Request) -> Response:
+    """Two sub-resources at once."""
+    raise InvalidArgument("Conflicting query string parameters")

@@ -1,1 +1,340 @@
-"""Object requests."""
+"""Objects: PUT, GET, HEAD, DELETE, bulk delete, tags, attributes."""
+
+from collections.abc import AsyncIterator, Mapping
+
+from objstore.core.checksums import COMPOSITE
+from objstore.core.etag import parse_etags
+from objstore.errors import InvalidArgument, InvalidRequest, MalformedXml, ObjstoreError
+from objstore.fronts.s3 import checksums
+from objstore.fronts.s3.context import Front, Headers, Response, empty_answer, xml_answer
+from objstore.fronts.s3.errors import S3Refused, failure_of
+from objstore.fronts.s3.params import (
+    attributes_of,
+    check_tags,
+    conditions_of,
+    header_bytes,
+    parse_http_date,
+    parse_part_number,
+    parse_version,
+    range_of,
+    refuse_unbuilt,
+)
+from objstore.fronts.s3.request import S3Request
+from objstore.fronts.s3.times import http_time, iso_time
+from objstore.fronts.s3.xml import element, escape, parse
+from objstore.objects.api import Conditions, DeleteOutcome, ObjectInfo, Reading
+
+MAX_DELETES = 1000
+DEFAULT_TYPE = b"binary/octet-stream"
+_OVERRIDES = {
+    "response-content-type": "content-type",
+    "response-content-language": "content-language",
+    "response-expires": "expires",
+    "response-cache-control": "cache-control",
+    "response-content-disposition": "content-disposition",
+    "response-content-encoding": "content-encoding",
+}
+_ATTRIBUTES = frozenset(("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"))
+
+
+def version_header(info: ObjectInfo) -> Headers:
+    """The version id of a versioned object."""
+    return [(b"x-amz-version-id", info.version_id.encode())] if info.version_id else []
+
+
+async def put_object(front: Front, request: S3Request) -> Response:
+    """PutObject."""
+    headers = request.headers
+    refuse_unbuilt(headers)
+    info = await front.store.put(
+        request.who,
+        request.bucket,
+        request.key,
+        front.body(request),
+        attributes=attributes_of(headers),
+        expected=checksums.expected_of(headers),
+        conditions=conditions_of(headers),
+    )
+    answer: Headers = [(b"etag", b'"%s"' % info.etag.encode()), *checksums.response_headers(info)]
+    if info.version_id:
+        answer += version_header(info)
+    return Response(200, answer)
+
+
+# -- reading --------------------------------------------------------------------------------------------------
+
+
+def _facts(info: ObjectInfo, request: S3Request) -> Headers:
+    """Headers of GET and HEAD that do not depend on a range."""
+    headers: Headers = [
+        (b"etag", b'"%s"' % info.etag.encode()),
+        (b"last-modified", http_time(info.modified_us)),
+        (b"accept-ranges", b"bytes"),
+    ]
+    stored = info.headers
+    content_type = header_bytes(info.content_type) or DEFAULT_TYPE
+    if request.query:
+        stored, content_type = _overridden(request, stored, content_type)
+    headers.append((b"content-type", content_type))
+    for name, value in stored.items():
+        headers.append((name.encode(), header_bytes(value)))
+    for name, value in info.metadata.items():
+        headers.append((b"x-amz-meta-" + header_bytes(name), header_bytes(value)))
+    if info.tags:
+        headers.append((b"x-amz-tagging-count", b"%d" % len(info.tags)))
+    if info.version_id:
+        headers.append((b"x-amz-version-id", info.version_id.encode()))
+    elif request.query.get("versionId"):
+        headers.append((b"x-amz-version-id", b"null"))
+    return headers
+
+
+def _overridden(request: S3Request, stored: Mapping[str, str], content_type: bytes) -> tuple[Mapping[str, str], bytes]:
+    """Response headers as the (signed) query asks for them."""
+    changed = dict(stored)
+    for parameter, name in _OVERRIDES.items():
+        value = request.query.get(parameter)
+        if value is None:
+            continue
+        if any(ord(char) < 0x20 or ord(char) == 0x7F for char in value):
+            raise InvalidArgument(f"The parameter {parameter} holds control characters.")
+        if name == "content-type":
+            content_type = value.encode()
+        else:
+            changed[name] = value
+    return changed, content_type
+
+
+def _span(reading: Reading) -> tuple[bytes, bytes]:
+    first, last = reading.offset, reading.offset + reading.length - 1
+    return (b"content-range", b"bytes %d-%d/%d" % (first, last, reading.info.size))
+
+
+async def _open(front: Front, request: S3Request) -> tuple[Reading, bool]:
+    """The reading asked for, and whether it is a part of the object (206)."""
+    headers, query = request.headers, request.query
+    wanted = range_of(headers) if "range" in headers else None
+    version = parse_version(query.get("versionId")) if query else ""
+    part = parse_part_number(query["partNumber"]) if "partNumber" in query else None
+    if part is not None and wanted is not None:
+        raise InvalidRequest("Cannot specify both Range header and partNumber query parameter")
+    store, conditions = front.store, conditions_of(headers)
+    reading = await store.get(
+        request.who, request.bucket, request.key, version_id=version, conditions=conditions, range_=wanted, part_number=part
+    )
+    if wanted is not None and "if-range" in headers and not _range_holds(headers["if-range"], reading.info):
+        await _close(reading)
+        reading = await store.get(request.who, request.bucket, request.key, version_id=version, conditions=conditions)
+        wanted = None
+    return reading, wanted is not None or part is not None
+
+
+def _range_holds(condition: str, info: ObjectInfo) -> bool:
+    date = parse_http_date(condition)
+    if date is not None:
+        return info.modified_us // 1_000_000 <= date // 1_000_000
+    return info.etag in parse_etags(condition)
+
+
+async def _close(reading: Reading) -> None:
+    closing = getattr(reading.chunks, "aclose", None)  # iterators that hold nothing need not have one
+    if closing is not None:
+        await closing()
+
+
+def _reading_headers(request: S3Request, reading: Reading, *, partial: bool) -> Headers:
+    info = reading.info
+    headers = _facts(info, request)
+    if partial:
+        if reading.length:
+            headers.append(_span(reading))
+        if info.part_count and "partNumber" in request.query:
+            headers.append((b"x-amz-mp-parts-count", b"%d" % info.part_count))
+    elif request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+        headers += checksums.response_headers(info)
+    return headers
+
+
+async def get_object(front: Front, request: S3Request) -> Response:
+    """GetObject."""
+    reading, partial = await _open(front, request)
+    try:
+        headers = _reading_headers(request, reading, partial=partial)
+        chunks = reading.chunks
+        # The first piece comes before the head, so that a body that cannot be read is an error and not a broken answer.
+        first = await anext(chunks) if reading.length else b""
+    except BaseException:
+        await _close(reading)
+        raise
+    rest = None if len(first) == reading.length else _rest(reading)
+    return Response(206 if partial else 200, headers, first, rest, reading.length)
+
+
+async def _rest(reading: Reading) -> AsyncIterator[bytes | memoryview]:
+    try:
+        async for chunk in reading.chunks:
+            yield chunk
+    finally:
+        await _close(reading)
+
+
+async def head_object(front: Front, request: S3Request) -> Response:
+    """HeadObject."""
+    if "range" in request.headers or "partNumber" in request.query:
+        reading, partial = await _open(front, request)
+        await _close(reading)
+        return Response(206 if partial else 200, _reading_headers(request, reading, partial=partial), length=reading.length)
+    version = parse_version(request.query.get("versionId"))
+    info = await front.store.head(request.who, request.bucket, request.key, version_id=version, conditions=conditions_of(request.headers))
+    headers = _facts(info, request)
+    if request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+        headers += checksums.response_headers(info)
+    return Response(200, headers, length=info.size)
+
+
+async def get_object_attributes(front: Front, request: S3Request) -> Response:
+    """GetObjectAttributes."""
+    wanted = {item.strip() for item in request.headers.get("x-amz-object-attributes", "").split(",")} - {""}
+    if not wanted or wanted - _ATTRIBUTES:
+        raise InvalidArgument("Invalid attribute name specified.")
+    version = parse_version(request.query.get("versionId"))
+    info = await front.store.head(request.who, request.bucket, request.key, version_id=version, conditions=conditions_of(request.headers))
+    out = []
+    if "ETag" in wanted:
+        out.append(element("ETag", info.etag))
+    name, text = checksums.shown(info)
+    if "Checksum" in wanted and name:
+        # Without the count of parts that the header shows: the parts are told apart below.
+        bare = text.partition("-")[0] if info.checksum_type == COMPOSITE else text
+        kind = element("ChecksumType", info.checksum_type)
+        out.append(f"<Checksum><{checksums.ELEMENTS[name]}>{bare}</{checksums.ELEMENTS[name]}>{kind}</Checksum>")
+    if "ObjectParts" in wanted and info.part_count:
+        out.append(f"<ObjectParts><TotalPartsCount>{info.part_count}</TotalPartsCount></ObjectParts>")
+    if "StorageClass" in wanted:
+        out.append("<StorageClass>STANDARD</StorageClass>")
+    if "ObjectSize" in wanted:
+        out.append(element("ObjectSize", info.size))
+    return xml_answer("GetObjectAttributesResponse", "".join(out), [(b"last-modified", http_time(info.modified_us)), *version_header(info)])
+
+
+# -- deleting -------------------------------------------------------------------------------------------------
+
+
+def _delete_headers(outcome: DeleteOutcome) -> Headers:
+    headers: Headers = []
+    if outcome.delete_marker:
+        headers.append((b"x-amz-delete-marker", b"true"))
+    if outcome.version_id:
+        headers.append((b"x-amz-version-id", outcome.version_id.encode()))
+    return headers
+
+
+async def delete_object(front: Front, request: S3Request) -> Response:
+    """DeleteObject."""
+    refuse_unbuilt(request.headers)
+    version = parse_version(request.query.get("versionId"))
+    outcome = await front.store.delete(
+        request.who, request.bucket, request.key, version_id=version, conditions=conditions_of(request.headers)
+    )
+    return empty_answer(204, _delete_headers(outcome))
+
+
+async def delete_objects(front: Front, request: S3Request) -> Response:
+    """DeleteObjects."""
+    headers = request.headers
+    promised = checksums.expected_of(headers, default="")
+    if promised.md5 is None and not promised.checksums and not promised.wanted:
+        raise InvalidRequest("Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+    root = parse(await front.document(request), "Delete")
+    quiet = root.value("Quiet").lower() == "true"
+    plain: list[tuple[str, str]] = []
+    conditional: list[tuple[str, str, str]] = []
+    for item in root.all("Object"):
+        key_element = item.find("Key")
+        if key_element is None or not key_element.text:
+            raise MalformedXml
+        if item.find("LastModifiedTime") is not None or item.find("Size") is not None:
+            raise S3Refused(501, "NotImplemented", "Deleting by LastModifiedTime or Size is not implemented.")
+        key, version, etag = key_element.text, item.value("VersionId"), item.value("ETag")
+        if etag:
+            conditional.append((key, version, etag))
+        else:
+            plain.append((key, version))
+    if not 1 <= len(plain) + len(conditional) <= MAX_DELETES:
+        raise MalformedXml
+    outcomes = await front.store.delete_many(request.who, request.bucket, plain) if plain else []
+    for key, version, etag in conditional:
+        outcomes.append(await _delete_if(front, request, key, version, etag))
+    return xml_answer("DeleteResult", "".join([_deleted(outcome, quiet=quiet) for outcome in outcomes]))
+
+
+async def _delete_if(front: Front, request: S3Request, key: str, version: str, etag: str) -> DeleteOutcome:
+    conditions = Conditions(if_match=parse_etags(etag))
+    try:
+        return await front.store.delete(request.who, request.bucket, key, version_id=version, conditions=conditions)
+    except ObjstoreError as failure:
+        return DeleteOutcome(key=key, version_id=version, error=failure)
+
+
+def _deleted(outcome: DeleteOutcome, *, quiet: bool) -> str:
+    key = f"<Key>{escape(outcome.key)}</Key>"
+    version = element("VersionId", outcome.version_id) if outcome.version_id else ""
+    if outcome.error is not None:
+        assert isinstance(outcome.error, ObjstoreError)
+        failure = failure_of(outcome.error)
+        return f"<Error>{key}{version}{element('Code', failure.code)}{element('Message', failure.message)}</Error>"
+    if quiet:
+        return ""
+    if outcome.delete_marker:
+        marker = f"<DeleteMarker>true</DeleteMarker>{element('DeleteMarkerVersionId', outcome.version_id)}"
+        return f"<Deleted>{key}{marker}</Deleted>"
+    return f"<Deleted>{key}{version}</Deleted>"
+
+
+# -- tags -----------------------------------------------------------------------------------------------------
+
+
+async def get_object_tagging(front: Front, request: S3Request) -> Response:
+    """GetObjectTagging."""
+    version = parse_version(request.query.get("versionId"))
+    info = await front.store.head(request.who, request.bucket, request.key, version_id=version)
+    tags = "".join([f"<Tag>{element('Key', name)}{element('Value', value)}</Tag>" for name, value in info.tags.items()])
+    return xml_answer("Tagging", f"<TagSet>{tags}</TagSet>", version_header(info))
+
+
+async def put_object_tagging(front: Front, request: S3Request) -> Response:
+    """PutObjectTagging."""
+    version = parse_version(request.query.get("versionId"))
+    tag_set = parse(await front.document(request), "Tagging").find("TagSet")
+    if tag_set is None:
+        raise MalformedXml
+    pairs = []
+    for tag in tag_set.all("Tag"):
+        name, value = tag.find("Key"), tag.find("Value")
+        if name is None or value is None:
+            raise MalformedXml
+        pairs.append((name.text, value.text))
+    info = await front.store.set_tags(request.who, request.bucket, request.key, check_tags(pairs), version_id=version)
+    return empty_answer(200, version_header(info))
+
+
+async def delete_object_tagging(front: Front, request: S3Request) -> Response:
+    """DeleteObjectTagging."""
+    version = parse_version(request.query.get("versionId"))
+    info = await front.store.set_tags(request.who, request.bucket, request.key, {}, version_id=version)
+    return empty_answer(204, version_header(info))
+
+
+# -- what an object has without having been given it ----------------------------------------------------------
+
+
+def acl_document(canonical_id: str, display_name: str) -> str:
+    """The access control list of everything here: the owner may do all, nobody else anything."""
+    who = f"{element('ID', canonical_id)}{element('DisplayName', display_name)}"
+    grantee = f'<Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser">{who}</Grantee>'
+    return f"<Owner>{who}</Owner><AccessControlList><Grant>{grantee}<Permission>FULL_CONTROL</Permission></Grant></AccessControlList>"
+
+
+def modified_and_etag(info: ObjectInfo) -> str:
+    """What the answer to a copy begins with."""
+    return f"<LastModified>{iso_time(info.modified_us)}</LastModified><ETag>&quot;{info.etag}&quot;</ETag>"

@@ -1,0 +1,597 @@
+"""The HTTP server under every front: a protocol class for uvicorn that trusts nobody and copies nothing.
+
+uvicorn brings the event loop, TLS, listening and shutdown; this class takes the place of its own protocol, which sets
+no deadline on a request's headers, copies each body twice, and accepts requests that two parsers may read differently.
+Here a body's slices reach `receive()` as they came from the socket, reading stops while an application is behind,
+`Expect: 100-continue` is answered only when the application asks for the body, and head and body of an answer leave in
+one write.  An application answers before it has read a body: a small rest is read and dropped so that the connection
+lives on, a large one costs the connection.
+
+Only these parts of uvicorn 0.54 are relied on: the four constructor arguments, `Config.loaded_app`, `ServerState`'s
+`connections`, `tasks`, `total_requests` and `default_headers`, and that the server calls `shutdown()`.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import unquote_to_bytes
+from xml.sax.saxutils import escape
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from objstore.fronts.http1 import MAX_HEAD_BYTES, Framing, Head, HttpProblem, framing_of, parse_head
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+JOIN_BELOW_BYTES = 64 * 1024  # a body piece this small is joined to the head; a larger one is written beside it
+SWEEP_S = 1.0
+RATE_WINDOW_S = 10.0
+WRITE_HIGH_BYTES = 512 * 1024  # an application waits while so much of its answer is unsent, until WRITE_LOW_BYTES are
+WRITE_LOW_BYTES = 128 * 1024
+
+
+@dataclass(frozen=True)
+class HttpLimits:
+    """Limits of one listening server; zero switches the last two off."""
+
+    header_s: float = 10.0  # from a head's first byte (or from connecting) to its last
+    idle_s: float = 75.0  # between requests on a kept connection
+    body_bytes_per_s: int = 1024  # an upload slower than this over a window of 10 s is cut
+    write_stall_s: float = 60.0  # a client that takes nothing of its answer for so long is cut
+    buffer_bytes: int = 512 * 1024  # body bytes held for one request before reading stops
+    drain_bytes: int = 256 * 1024  # an unread body's rest up to this size is dropped and the connection kept
+    linger_s: float = 2.0  # how long a refused upload may go on so that its sender sees the answer
+    connections: int = 10_000
+    connections_per_address: int = 0
+
+
+class Sweeper:
+    """One timer for all connections of a server: a deadline per request would cost every request a timer."""
+
+    def __init__(self) -> None:
+        self.by_address: dict[str, int] = {}
+        self._connections: dict[int, Connection] = {}  # in order of arrival
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def add(self, connection: "Connection") -> None:
+        """Watch a connection from now on."""
+        self._connections[id(connection)] = connection
+        self.by_address[connection.address] = self.by_address.get(connection.address, 0) + 1
+        if self._timer is None:
+            self._timer = connection.loop.call_later(SWEEP_S, self._sweep, connection.loop)
+
+    def remove(self, connection: "Connection") -> None:
+        """Forget a connection."""
+        if self._connections.pop(id(connection), None) is None:
+            return
+        count = self.by_address[connection.address] - 1
+        if count:
+            self.by_address[connection.address] = count
+        else:
+            del self.by_address[connection.address]
+        if not self._connections and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for connection in list(self._connections.values()):
+            connection.check(now)
+        self._timer = loop.call_later(SWEEP_S, self._sweep, loop) if self._connections else None
+
+
+def _plain_answer(status: int, code: str, message: str) -> bytes:
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>'.encode()
+    line = STATUS_LINES[status]
+    return line + b"content-type: application/xml\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+
+
+class Exchange:
+    """One request and its answer: what ASGI calls `receive` and `send`."""
+
+    __slots__ = (
+        "_head_out", "_length_out", "answered", "body_done", "buffered", "chunked_out", "connection", "delivered", "disconnected",
+        "framing", "head", "keep_alive", "reader", "slices", "started", "wants_continue", "window_bytes", "window_start",
+    )  # fmt: skip
+
+    def __init__(self, connection: "Connection", head: Head, now: float) -> None:
+        self.connection = connection
+        self.head = head
+        self.framing: Framing = framing_of(head)
+        self.body_done = self.framing.done
+        self.slices: list[bytes] = []
+        self.buffered = 0
+        self.reader: asyncio.Future[None] | None = None
+        self.wants_continue = head.expects_continue
+        self.keep_alive = head.keep_alive
+        self.delivered = False  # the application has seen the body's end
+        self.disconnected = False
+        self.started = False
+        self.answered = False
+        self.chunked_out = False
+        self.window_start = now
+        self.window_bytes = 0
+        self._head_out: bytes | None = None
+        self._length_out = 0
+
+    async def run(self, app: App, scope: Scope) -> None:
+        """Run the application and make sure that an answer is complete or the connection is gone."""
+        try:
+            await app(scope, self.receive, self.send)
+        except (ConnectionError, asyncio.CancelledError):
+            if not self.disconnected:
+                self.connection.abort()
+        except Exception:  # the process edge: an application's bug ends here, logged, never as half an answer
+            log.exception("the application failed on %s", self.head.method)
+            self._fail()
+        else:
+            if not self.answered and not self.disconnected:
+                log.error("the application returned without completing its answer")
+                self._fail()
+
+    def _fail(self) -> None:
+        if not self.disconnected:
+            self.connection.refuse(HttpProblem(500, "InternalError", "We encountered an internal error. Please try again."))
+
+    @property
+    def committed(self) -> bool:
+        """Whether part of the answer is out already: then only a broken connection tells that it failed."""
+        return self.started and self._head_out is None
+
+    def wake(self) -> None:
+        """Let a waiting `receive` look again."""
+        if self.reader is not None and not self.reader.done():
+            self.reader.set_result(None)
+
+    async def receive(self) -> Message:
+        """The next slice of the body, as it came from the socket; small slices are joined."""
+        while not self.slices:
+            if self.disconnected or self.answered:
+                return {"type": "http.disconnect"}
+            if not self.body_done:
+                if self.wants_continue:
+                    self.wants_continue = False
+                    self.connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.connection.resume_reading(self)
+            elif not self.delivered:
+                self.delivered = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            self.reader = self.connection.loop.create_future()
+            await self.reader
+        if len(self.slices) > 1 and self.buffered <= JOIN_BELOW_BYTES:
+            body = b"".join(self.slices)
+            self.slices.clear()
+            self.buffered = 0
+        else:
+            body = self.slices.pop(0)
+            self.buffered -= len(body)
+        more = bool(self.slices) or not self.body_done
+        self.delivered = not more
+        if not self.body_done:
+            self.connection.resume_reading(self)
+        return {"type": "http.request", "body": body, "more_body": more}
+
+    async def send(self, message: Message) -> None:
+        """Take an answer's head and body.  Raises ConnectionResetError once the client is gone."""
+        if self.disconnected:
+            raise ConnectionResetError("the client closed the connection")
+        if message["type"] == "http.response.start":
+            assert not self.started, "an answer begins once"
+            self.started = True
+            self._head_out = self._render_head(message["status"], message.get("headers", ()))
+            return
+        assert self.started, "an answer begins with its head"
+        assert not self.answered, "an answer ends once"
+        body = message.get("body", b"")
+        more = message.get("more_body", False)
+        self._write(body, last=not more)
+        if not more:
+            self.answered = True
+            self.connection.answered(self)
+        elif self.connection.write_waiter is not None:
+            await self.connection.write_waiter
+
+    def _render_head(self, status: int, headers: Any) -> bytes:
+        out = [STATUS_LINES[status]]
+        length = -1
+        for name, value in self.connection.server_state.default_headers:
+            out.append(b"%s: %s\r\n" % (name, value))
+        for name, value in headers:
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"connection" and value.lower() == b"close":
+                self.keep_alive = False
+                continue
+            elif name == b"transfer-encoding":
+                continue
+            out.append(b"%s: %s\r\n" % (name, value))
+        bodyless = self.head.method == "HEAD" or status in (204, 304)
+        self._length_out = 0 if bodyless else length
+        if length < 0 and not bodyless:
+            self.chunked_out = self.head.version == "1.1"
+            if self.chunked_out:
+                out.append(b"transfer-encoding: chunked\r\n")
+            else:
+                self.keep_alive = False  # to HTTP/1.0 the end of the connection is the end of the body
+        if not self.connection.can_stay_open(self):
+            self.keep_alive = False
+        if not self.keep_alive:
+            out.append(b"connection: close\r\n")
+        head = b"".join(out)
+        # Whatever an application echoes, it cannot add a line of its own (response splitting).
+        if head.count(b"\n") != len(out) or head.count(b"\r") != len(out) or b"\0" in head:
+            self._head_out = None
+            self.started = False
+            raise ValueError("a header value holds a line break or NUL")
+        return head + b"\r\n"
+
+    def _write(self, body: bytes | memoryview, *, last: bool) -> None:
+        transport = self.connection.transport
+        size = len(body)
+        if self.head.method == "HEAD":
+            body, size = b"", 0
+        elif self.chunked_out:
+            pieces = [b"%x\r\n" % size, body, b"\r\n"] if size else []
+            if last:
+                pieces.append(b"0\r\n\r\n")
+            body = b"".join(pieces)
+            size = len(body)
+        elif self._length_out >= 0:
+            self._length_out -= size
+            if self._length_out < 0 or (last and self._length_out):
+                self.connection.abort()
+                raise RuntimeError("the answer's body is not as long as its Content-Length")
+        head, self._head_out = self._head_out, None
+        if head is not None and size <= JOIN_BELOW_BYTES:
+            transport.write(head + body if size else head)
+            return
+        if head is not None:
+            transport.write(head)
+        if size:
+            transport.write(body)
+
+
+class Connection(asyncio.Protocol):
+    """One client connection.  Requests are served one after the other, pipelined ones too."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: HttpLimits,
+        sweeper: Sweeper,
+    ) -> None:
+        self.server_state = server_state
+        self.limits = limits
+        self.loop = _loop or asyncio.get_running_loop()
+        self.exchange: Exchange | None = None
+        self.transport: asyncio.Transport = None  # type: ignore[assignment] # set by connection_made, before anything reads it
+        self.address = ""
+        self.write_waiter: asyncio.Future[None] | None = None
+        self._app: App = config.loaded_app
+        self._state = app_state
+        self._sweeper = sweeper
+        self._base_scope: Scope = {}
+        self._pending = b""  # bytes of a head that is incomplete, or of a pipelined request
+        self._since = self.loop.time()  # when the current phase began: idle, head, stalled write, lingering
+        self._begun = True  # a head's first byte is due now, or came
+        self._paused = False
+        self._lingering = False  # set while what still comes in is dropped, until the connection closes
+        self._shutting_down = False
+
+    # -- asyncio ----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Accept, or refuse when there are too many."""
+        transport = self.transport = cast("asyncio.Transport", transport)  # uvloop's transports are not of that class
+        transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
+        peer = transport.get_extra_info("peername")
+        client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) and len(peer) >= 2 else None
+        self.address = client[0] if client else ""
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._base_scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
+            "server": transport.get_extra_info("sockname"),
+            "client": client,
+            "root_path": "",
+        }
+        self.server_state.connections.add(self)  # type: ignore[arg-type] # uvicorn's alias names its own classes only
+        self._sweeper.add(self)
+        here = self._sweeper.by_address.get(self.address, 0)
+        if len(self._sweeper) > self.limits.connections or 0 < self.limits.connections_per_address < here:
+            transport.write(_plain_answer(503, "SlowDown", "There are too many connections; reduce the request rate."))
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the application that its client is gone."""
+        self.server_state.connections.discard(self)
+        self._sweeper.remove(self)
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.disconnected = True
+            exchange.wake()
+        self.resume_writing()
+
+    def eof_received(self) -> bool:
+        """A half-closed client still gets the answer to a request that is whole."""
+        exchange = self.exchange
+        self._shutting_down = True
+        whole = exchange is not None and exchange.body_done and not exchange.answered
+        return whole and self._base_scope["scheme"] == "http"
+
+    def pause_writing(self) -> None:
+        """The client is slower than the application."""
+        if self.write_waiter is None:
+            self.write_waiter = self.loop.create_future()
+            self._since = self.loop.time()
+
+    def resume_writing(self) -> None:
+        """The client caught up."""
+        waiter, self.write_waiter = self.write_waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        """Cut the stream into heads and bodies."""
+        if self._lingering:
+            return
+        try:
+            self._consume(self._pending + data if self._pending else data)
+        except HttpProblem as problem:
+            self.refuse(problem)
+
+    # -- requests ---------------------------------------------------------------------------------------------
+
+    def _consume(self, data: bytes) -> None:
+        self._pending = b""
+        while data and not self.transport.is_closing():
+            exchange = self.exchange
+            if exchange is None:
+                end = data.find(b"\r\n\r\n")
+                if end < 0:
+                    self._incomplete_head(data)
+                    return
+                if end > MAX_HEAD_BYTES:
+                    raise HttpProblem(431, "RequestHeaderSectionTooLarge", "The request's headers are too large.")
+                start = 2 if data.startswith(b"\r\n") else 0  # RFC 9112 section 2.2: one empty line before a request
+                head = parse_head(data[start : end + 4])
+                data = data[end + 4 :]
+                self._begin(head)
+            elif not exchange.body_done:
+                data = self._feed(exchange, data)
+            else:
+                self._pending = data
+                if len(data) > MAX_HEAD_BYTES:
+                    self._pause()
+                return
+
+    def _incomplete_head(self, data: bytes) -> None:
+        if len(data) > MAX_HEAD_BYTES:
+            raise HttpProblem(431, "RequestHeaderSectionTooLarge", "The request's headers are too large.")
+        if not self._begun:
+            self._begun = True
+            self._since = self.loop.time()
+        self._pending = data
+
+    def _begin(self, head: Head) -> None:
+        exchange = self.exchange = Exchange(self, head, self.loop.time())
+        path = head.path.decode("latin-1")
+        scope: Scope = {
+            **self._base_scope,
+            "http_version": head.version,
+            "method": head.method,
+            "path": path if "%" not in path else _unquoted(head.path),
+            "raw_path": head.path,
+            "query_string": head.query,
+            "headers": head.headers,
+            "state": self._state.copy(),
+        }
+        # The server waits for these tasks on shutdown: it is their owner.
+        task = self.loop.create_task(exchange.run(self._app, scope))
+        self.server_state.tasks.add(task)
+        task.add_done_callback(self.server_state.tasks.discard)
+
+    def _feed(self, exchange: Exchange, data: bytes) -> bytes:
+        slices = exchange.slices
+        held = len(slices)
+        try:
+            rest = exchange.framing.feed(data, slices)
+        except HttpProblem:
+            exchange.disconnected = True  # the application sees a body that ends early
+            exchange.wake()
+            raise
+        gained = sum(map(len, slices[held:]))
+        exchange.window_bytes += gained
+        exchange.body_done = exchange.framing.done
+        if exchange.answered:
+            slices.clear()
+            if exchange.body_done:
+                self._next()
+            return rest
+        exchange.buffered += gained
+        if exchange.buffered > self.limits.buffer_bytes and not exchange.body_done:
+            self._pause()
+        exchange.wake()
+        return rest
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self, exchange: Exchange | None) -> None:
+        """Read on when enough of the body has been taken."""
+        if self._paused and (exchange is None or exchange.buffered <= self.limits.buffer_bytes // 4):
+            self._paused = False
+            if exchange is not None:
+                exchange.window_start, exchange.window_bytes = self.loop.time(), 0
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    # -- answers ----------------------------------------------------------------------------------------------
+
+    def can_stay_open(self, exchange: Exchange) -> bool:
+        """Whether the connection can serve another request after this answer, whatever is left of the body."""
+        if self._shutting_down:
+            return False
+        if exchange.body_done:
+            return True
+        if exchange.wants_continue:
+            return False  # whether the body still comes cannot be known
+        remaining = exchange.framing.remaining
+        return remaining is not None and remaining <= self.limits.drain_bytes
+
+    def answered(self, exchange: Exchange) -> None:
+        """An answer is written: serve the next request, drop the body's rest, or close."""
+        self.server_state.total_requests += 1
+        exchange.slices.clear()
+        exchange.buffered = 0
+        exchange.wake()
+        if not exchange.keep_alive or self._shutting_down:
+            self._close_after(exchange)
+        elif exchange.body_done:
+            self._next()
+        else:
+            self.resume_reading(None)
+            exchange.window_start, exchange.window_bytes = self.loop.time(), 0
+
+    def _next(self) -> None:
+        self.exchange = None
+        self._since = self.loop.time()
+        self._begun = False
+        self.resume_reading(None)
+        if self._pending:
+            self.loop.call_soon(self.data_received, b"")
+
+    def _close_after(self, exchange: Exchange | None) -> None:
+        """Close; when bytes are still under way, only after a while, or the reset would destroy the answer."""
+        if exchange is not None and exchange.body_done:
+            self.transport.close()
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._lingering = True
+        self._since = self.loop.time()
+        self.resume_reading(None)
+
+    def refuse(self, problem: HttpProblem) -> None:
+        """Answer for the application, if nothing is out yet, and close."""
+        exchange = self.exchange
+        if self.transport.is_closing():
+            return
+        if exchange is not None and (exchange.answered or exchange.committed):
+            self.abort()
+            return
+        if exchange is not None:
+            exchange.disconnected = True
+            exchange.wake()
+        answer = _plain_answer(problem.status, problem.code, problem.message)
+        if exchange is not None and exchange.head.method == "HEAD":
+            answer = answer[: answer.index(b"\r\n\r\n") + 4]
+        self.transport.write(answer)
+        self._close_after(None)
+
+    def abort(self) -> None:
+        """Break the connection off."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.abort()
+
+    # -- the sweeper and the server ---------------------------------------------------------------------------
+
+    def check(self, now: float) -> None:
+        """Called once a second: enforce the deadlines."""
+        limits = self.limits
+        age = now - self._since
+        exchange = self.exchange
+        if self._lingering:
+            if age > limits.linger_s:
+                self.abort()
+        elif exchange is None:
+            if self._begun and age > limits.header_s and not self._pending:
+                self.transport.close()  # it never said anything
+            elif self._begun and age > limits.header_s:
+                self.refuse(HttpProblem(408, "RequestTimeout", "The request's headers did not arrive in time."))
+            elif not self._begun and age > limits.idle_s:
+                self.transport.close()
+        elif self.write_waiter is not None:
+            if age > limits.write_stall_s:
+                self.abort()
+        elif not exchange.body_done and not self._paused and not exchange.wants_continue:
+            elapsed = now - exchange.window_start
+            if elapsed >= RATE_WINDOW_S:
+                if exchange.window_bytes < limits.body_bytes_per_s * elapsed:
+                    self._too_slow(exchange)
+                exchange.window_start, exchange.window_bytes = now, 0
+
+    def _too_slow(self, exchange: Exchange) -> None:
+        if exchange.answered:
+            self.abort()
+        else:
+            self.refuse(HttpProblem(408, "RequestTimeout", "The request's body is coming in too slowly."))
+
+    def shutdown(self) -> None:
+        """Called by the server: finish the current request, take no other."""
+        self._shutting_down = True
+        if self.exchange is None:
+            self.transport.close()
+
+
+def _unquoted(path: bytes) -> str:
+    return unquote_to_bytes(path).decode("utf-8", "replace")
+
+
+def uvicorn_config(
+    app: App,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    fd: int | None = None,
+    uds: str | None = None,
+    certificate_file: str | None = None,
+    key_file: str | None = None,
+    lifespan: bool = False,
+    limits: HttpLimits | None = None,
+) -> uvicorn.Config:
+    """A uvicorn configuration with this module's protocol; TLS when a certificate is given."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        fd=fd,
+        uds=uds,
+        loop="uvloop",
+        http=partial(Connection, limits=limits or HttpLimits(), sweeper=Sweeper()),  # type: ignore[arg-type] # uvicorn only calls it
+        ws="none",
+        lifespan="on" if lifespan else "off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+        ssl_certfile=certificate_file,
+        ssl_keyfile=key_file,
+    )

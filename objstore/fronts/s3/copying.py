@@ -1,0 +1,53 @@
+"""CopyObject."""
+
+from collections.abc import Mapping
+
+from objstore.errors import InvalidArgument
+from objstore.fronts.s3 import checksums
+from objstore.fronts.s3.context import Front, Headers, Response
+from objstore.fronts.s3.early import answer_in_time
+from objstore.fronts.s3.objects import modified_and_etag, version_header
+from objstore.fronts.s3.params import attributes_of, conditions_of, parse_copy_source, refuse_unbuilt
+from objstore.fronts.s3.request import S3Request
+from objstore.fronts.s3.xml import element
+
+
+def _directive(headers: Mapping[str, str], name: str) -> bool:
+    """Whether a directive says REPLACE.  Raises InvalidArgument."""
+    value = headers.get(name, "COPY")
+    if value not in ("COPY", "REPLACE"):
+        raise InvalidArgument("Unknown metadata directive." if "metadata" in name else "Unknown tagging directive.")
+    return value == "REPLACE"
+
+
+async def copy_object(front: Front, request: S3Request) -> Response:
+    """CopyObject; a long one is answered early, see `early`."""
+    headers = request.headers
+    refuse_unbuilt(headers)
+    source = parse_copy_source(headers)
+    written = attributes_of(headers)
+    attributes = written if _directive(headers, "x-amz-metadata-directive") else None
+    tags = written.tags if _directive(headers, "x-amz-tagging-directive") else None
+    algorithm = checksums.algorithm_named(headers.get("x-amz-checksum-algorithm"), "x-amz-checksum-algorithm")
+
+    async def copy() -> tuple[str, Headers]:
+        info = await front.store.copy(
+            request.who,
+            source,
+            request.bucket,
+            request.key,
+            conditions=conditions_of(headers),
+            attributes=attributes,
+            tags=tags,
+            checksum=algorithm,
+        )
+        name, text = checksums.shown(info)
+        checksum = (
+            f"<{checksums.ELEMENTS[name]}>{text}</{checksums.ELEMENTS[name]}>{element('ChecksumType', info.checksum_type)}" if name else ""
+        )
+        versions = version_header(info)
+        if source.version_id:
+            versions.append((b"x-amz-copy-source-version-id", source.version_id.encode()))
+        return modified_and_etag(info) + checksum, versions
+
+    return await answer_in_time(front, request, "CopyObjectResult", copy)

@@ -1,0 +1,224 @@
+"""Headers and parameters of S3 requests, parsed: total functions from text to the object model's values."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_tz
+from urllib.parse import unquote_to_bytes
+
+from objstore.core.etag import parse_etags
+from objstore.core.ranges import parse_range
+from objstore.core.sigv4 import decode_component, split_query
+from objstore.core.timestamp import parse_version_id
+from objstore.errors import InvalidArgument, InvalidRequest, NotImplementedHere
+from objstore.fronts.s3.errors import S3Refused
+from objstore.objects.api import NO_CONDITIONS, Attributes, ByteRange, Conditions, CopySource
+
+MAX_TAGS = 10
+MAX_TAG_KEY = 128
+MAX_TAG_VALUE = 256
+META_PREFIX = "x-amz-meta-"
+STORED_HEADERS = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
+NULL_VERSION = "null"
+
+_COPY_RANGE = re.compile(r"bytes=(\d{1,19})-(\d{1,19})")
+_TAG_TEXT = re.compile(r"[\w\s+\-=.:/@]*")
+_RAW_BASE = 0xEF00  # a private-use code point stands for a byte that is not UTF-8
+_RAW = re.compile("[\uef80-\uefff]")
+
+
+def header_text(value: str) -> str:
+    """A header value (one character a byte) as text: UTF-8 where it is that, else byte for byte, so that it comes back the same."""
+    if value.isascii():
+        return value
+    raw = value.encode("latin-1")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = ""
+    if text and _RAW.search(text) is None:
+        return text
+    return "".join([chr(byte) if byte < 0x80 else chr(_RAW_BASE + byte) for byte in raw])
+
+
+def header_bytes(text: str) -> bytes:
+    """The header value behind `header_text`."""
+    if text.isascii():
+        return text.encode()
+    if _RAW.search(text) is not None:
+        return bytes([ord(char) & 0xFF for char in text])
+    return text.encode()
+
+
+def parse_http_date(text: str | None) -> int | None:
+    """Microseconds since 1970 of an HTTP date; None for none and for anything unreadable, as HTTP demands."""
+    if text is None:
+        return None
+    try:
+        fields = parsedate_tz(text)
+        if fields is None:
+            return None
+        moment = datetime(*fields[:6], tzinfo=UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return int(moment.timestamp() - (fields[9] or 0)) * 1_000_000
+
+
+def conditions_of(headers: Mapping[str, str], prefix: str = "") -> Conditions:
+    """Conditional headers; with a prefix those of a copy's source."""
+    match = headers.get(prefix + "if-match")
+    none_match = headers.get(prefix + "if-none-match")
+    modified = headers.get(prefix + "if-modified-since")
+    unmodified = headers.get(prefix + "if-unmodified-since")
+    if match is None and none_match is None and modified is None and unmodified is None:
+        return NO_CONDITIONS
+    return Conditions(
+        if_match=None if match is None else parse_etags(match),
+        if_none_match=None if none_match is None else parse_etags(none_match),
+        if_modified_since_us=parse_http_date(modified),
+        if_unmodified_since_us=parse_http_date(unmodified),
+    )
+
+
+def range_of(headers: Mapping[str, str]) -> ByteRange | None:
+    """The Range header; anything but one good range, several too, means the whole object, as on Amazon."""
+    text = headers.get("range")
+    found = None if text is None else parse_range(text)
+    return None if found is None else ByteRange(*found)
+
+
+def parse_copy_range(text: str | None) -> tuple[int | None, int | None]:
+    """x-amz-copy-source-range.  Raises InvalidArgument."""
+    if text is None:
+        return None, None
+    match = _COPY_RANGE.fullmatch(text)
+    if match is None or int(match.group(1)) > int(match.group(2)):
+        raise InvalidArgument("The x-amz-copy-source-range value must be of the form bytes=first-last.")
+    return int(match.group(1)), int(match.group(2))
+
+
+def parse_version(text: str | None) -> str:
+    """A version id, "null" or nothing.  Raises InvalidArgument."""
+    if text is None:
+        return ""
+    if text != NULL_VERSION and parse_version_id(text) is None:
+        raise InvalidArgument("Invalid version id specified")
+    return text
+
+
+def parse_number(text: str | None, name: str, *, default: int, least: int = 0, most: int = 2**31 - 1) -> int:
+    """A number in [least, most], capped at `most`.  Raises InvalidArgument."""
+    if text is None or not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 10:
+        raise InvalidArgument(f"Provided {name} not an integer or within integer range")
+    value = int(text)
+    if value < least or value > 2**31 - 1:
+        raise InvalidArgument(f"Argument {name} must be an integer between {least} and {2**31 - 1}")
+    return min(value, most)
+
+
+def parse_part_number(text: str | None) -> int:
+    """A part number, 1 to 10,000.  Raises InvalidArgument."""
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > 5 or not 1 <= int(text) <= 10_000:
+        raise InvalidArgument("Part number must be an integer between 1 and 10000, inclusive")
+    return int(text)
+
+
+def stored_encoding(value: str) -> str:
+    """Content-Encoding without aws-chunked, which belongs to the transfer."""
+    return ",".join(item.strip() for item in value.split(",") if item.strip().lower() != "aws-chunked")
+
+
+def metadata_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """User metadata by lower-case name without its prefix."""
+    return {name[len(META_PREFIX) :]: header_text(value) for name, value in headers.items() if name.startswith(META_PREFIX)}
+
+
+def attributes_of(headers: Mapping[str, str]) -> Attributes:
+    """What the writer says about an object besides its bytes."""
+    stored: dict[str, str] = {}
+    for name in STORED_HEADERS:
+        value = headers.get(name)
+        if value is not None:
+            text = header_text(stored_encoding(value) if name == "content-encoding" else value)
+            if text:
+                stored[name] = text
+    tagging = headers.get("x-amz-tagging")
+    return Attributes(
+        content_type=header_text(headers.get("content-type", "")),
+        headers=stored,
+        metadata=metadata_of(headers),
+        tags=parse_tagging_header(tagging) if tagging else {},
+    )
+
+
+def check_tags(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Tags within their limits.  Raises InvalidTag or BadRequest."""
+    if len(pairs) > MAX_TAGS:
+        raise S3Refused(400, "BadRequest", "Object tags cannot be greater than 10")
+    tags: dict[str, str] = {}
+    for name, value in pairs:
+        if not 1 <= len(name) <= MAX_TAG_KEY or _TAG_TEXT.fullmatch(name) is None:
+            raise S3Refused(400, "InvalidTag", "The TagKey you have provided is invalid", elements={"TagKey": name})
+        if len(value) > MAX_TAG_VALUE or _TAG_TEXT.fullmatch(value) is None:
+            raise S3Refused(400, "InvalidTag", "The TagValue you have provided is invalid", elements={"TagValue": value})
+        if name in tags:
+            raise S3Refused(400, "InvalidTag", "Cannot provide multiple Tags with the same key", elements={"TagKey": name})
+        tags[name] = value
+    return tags
+
+
+def parse_tagging_header(text: str) -> dict[str, str]:
+    """x-amz-tagging: tags as a query string."""
+    try:
+        return check_tags([(decode_component(name).decode(), decode_component(value).decode()) for name, value in split_query(text)])
+    except UnicodeDecodeError:
+        raise InvalidArgument("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters.") from None
+
+
+def parse_copy_source(headers: Mapping[str, str]) -> CopySource:
+    """x-amz-copy-source with its conditions and range.  Raises InvalidArgument."""
+    value = headers["x-amz-copy-source"]
+    path, separator, version = value.rpartition("?versionId=")
+    if not separator:
+        path, version = value, ""
+    try:
+        bucket, _, key = unquote_to_bytes(path.encode("latin-1")).decode().removeprefix("/").partition("/")
+    except UnicodeDecodeError:
+        raise InvalidArgument("The x-amz-copy-source value must be percent-encoded UTF-8.") from None
+    if not bucket or not key:
+        raise InvalidArgument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+    first, last = parse_copy_range(headers.get("x-amz-copy-source-range"))
+    conditions = conditions_of(headers, "x-amz-copy-source-")
+    return CopySource(bucket, key, parse_version(version or None), conditions, first, last)
+
+
+_NOT_BUILT = (
+    "x-amz-server-side-encryption",
+    "x-amz-copy-source-server-side-encryption",
+    "x-amz-website-redirect-location",
+    "x-amz-write-offset-bytes",
+    "x-amz-if-match-last-modified-time",
+    "x-amz-if-match-size",
+    "x-amz-rename-source",
+)
+
+
+def refuse_unbuilt(headers: Mapping[str, str]) -> None:
+    """Refuse what would otherwise be promised and not kept: encryption, locks, grants, other storage classes."""
+    for name in headers:
+        if not name.startswith("x-amz-"):
+            continue
+        if name.startswith(_NOT_BUILT):
+            raise NotImplementedHere(f"A header you provided implies functionality that is not implemented: {name}")
+        if name.startswith("x-amz-object-lock-"):
+            raise InvalidRequest("Bucket is missing Object Lock Configuration")
+        if name.startswith("x-amz-grant-"):
+            raise S3Refused(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+    if headers.get("x-amz-acl", "private") not in ("private", "bucket-owner-full-control"):
+        raise S3Refused(
+            400, "AccessControlListNotSupported", "The bucket does not allow ACLs", hint="Only the owner has access; send no ACL."
+        )
+    if headers.get("x-amz-storage-class", "STANDARD") != "STANDARD":
+        raise S3Refused(400, "InvalidStorageClass", "The storage class you specified is not valid", hint="The only class is STANDARD.")

@@ -1,0 +1,119 @@
+"""Which handler answers which request: one table by method, kind of resource and sub-resource.
+
+Objects without a query, by far most requests, are found by method alone.  A sub-resource that S3 knows and this store
+does not have is answered 501, never as if its query were not there; one that is merely unset has its own answer.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from objstore.fronts.s3 import buckets, copying, listing, multipart, objects
+from objstore.fronts.s3.context import Front, Response
+from objstore.fronts.s3.request import S3Request
+
+Handler = Callable[[Front, S3Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A handler and the name under which it is counted, Amazon's name for the call."""
+
+    api: str
+    handler: Handler
+
+
+SERVICE: dict[str, Route] = {"GET": Route("ListBuckets", buckets.list_buckets)}
+
+BUCKET: dict[tuple[str, str], Route] = {
+    ("GET", ""): Route("ListObjects", listing.list_objects),
+    ("GET", "list-type"): Route("ListObjectsV2", listing.list_objects_v2),
+    ("GET", "versions"): Route("ListObjectVersions", listing.list_object_versions),
+    ("GET", "uploads"): Route("ListMultipartUploads", multipart.list_multipart_uploads),
+    ("GET", "location"): Route("GetBucketLocation", buckets.get_bucket_location),
+    ("GET", "versioning"): Route("GetBucketVersioning", buckets.get_bucket_versioning),
+    ("GET", "acl"): Route("GetBucketAcl", buckets.get_bucket_acl),
+    ("GET", "requestPayment"): Route("GetBucketRequestPayment", buckets.get_request_payment),
+    ("PUT", ""): Route("CreateBucket", buckets.create_bucket),
+    ("PUT", "versioning"): Route("PutBucketVersioning", buckets.put_bucket_versioning),
+    ("PUT", "acl"): Route("PutBucketAcl", buckets.put_acl),
+    ("HEAD", ""): Route("HeadBucket", buckets.head_bucket),
+    ("DELETE", ""): Route("DeleteBucket", buckets.delete_bucket),
+    ("POST", "delete"): Route("DeleteObjects", objects.delete_objects),
+    **{("GET", name): Route(f"GetBucket:{name}", buckets.get_unset) for name in buckets.UNSET},
+    **{("GET", name): Route(f"GetBucket:{name}", buckets.get_empty) for name in buckets.EMPTY},
+    **{
+        ("DELETE", name): Route(f"DeleteBucket:{name}", buckets.delete_unset)
+        for name in buckets.UNSET
+        if name not in ("policyStatus", "object-lock")
+    },
+}
+
+OBJECT: dict[tuple[str, str], Route] = {
+    ("GET", ""): Route("GetObject", objects.get_object),
+    ("PUT", ""): Route("PutObject", objects.put_object),
+    ("HEAD", ""): Route("HeadObject", objects.head_object),
+    ("DELETE", ""): Route("DeleteObject", objects.delete_object),
+    ("GET", "acl"): Route("GetObjectAcl", buckets.get_object_acl),
+    ("PUT", "acl"): Route("PutObjectAcl", buckets.put_acl),
+    ("GET", "tagging"): Route("GetObjectTagging", objects.get_object_tagging),
+    ("PUT", "tagging"): Route("PutObjectTagging", objects.put_object_tagging),
+    ("DELETE", "tagging"): Route("DeleteObjectTagging", objects.delete_object_tagging),
+    ("GET", "attributes"): Route("GetObjectAttributes", objects.get_object_attributes),
+    ("GET", "retention"): Route("GetObjectRetention", buckets.get_unlocked),
+    ("PUT", "retention"): Route("PutObjectRetention", buckets.put_lock),
+    ("GET", "legal-hold"): Route("GetObjectLegalHold", buckets.get_unlocked),
+    ("PUT", "legal-hold"): Route("PutObjectLegalHold", buckets.put_lock),
+    ("POST", "uploads"): Route("CreateMultipartUpload", multipart.create_multipart_upload),
+    ("PUT", "uploadId"): Route("UploadPart", multipart.upload_part),
+    ("POST", "uploadId"): Route("CompleteMultipartUpload", multipart.complete_multipart_upload),
+    ("DELETE", "uploadId"): Route("AbortMultipartUpload", multipart.abort_multipart_upload),
+    ("GET", "uploadId"): Route("ListParts", multipart.list_parts),
+}
+COPY_OBJECT = Route("CopyObject", copying.copy_object)
+UPLOAD_PART_COPY = Route("UploadPartCopy", multipart.upload_part_copy)
+
+# Everything that S3 calls a sub-resource, built here or not: none may be mistaken for a plain request.
+_BUCKET_SUBRESOURCES = frozenset(
+    (
+        *(name for _, name in BUCKET if name), "abac", "analytics", "intelligent-tiering", "inventory", "metadataConfiguration",
+        "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "session",
+    )
+)  # fmt: skip
+_OBJECT_SUBRESOURCES = frozenset((*(name for _, name in OBJECT if name), "encryption", "renameObject", "restore", "select", "torrent"))
+
+_NOT_ALLOWED = Route("MethodNotAllowed", buckets.method_not_allowed)
+_NOT_IMPLEMENTED = Route("NotImplemented", buckets.not_implemented)
+_CONFLICTING = Route("Conflicting", buckets.conflicting)
+_METHODS = frozenset(("GET", "PUT", "HEAD", "DELETE", "POST"))
+
+
+def find(request: S3Request) -> Route:
+    """The route of a request; there always is one."""
+    if request.key:
+        return _find_object(request)
+    if not request.bucket:
+        return SERVICE.get(request.method, _NOT_ALLOWED)
+    return _find_in(BUCKET, _BUCKET_SUBRESOURCES, request)
+
+
+def _find_object(request: S3Request) -> Route:
+    route = OBJECT.get((request.method, "")) if not request.query else None
+    if route is None:
+        route = _find_in(OBJECT, _OBJECT_SUBRESOURCES, request)
+    if request.method == "PUT" and "x-amz-copy-source" in request.headers:
+        if route.api == "PutObject":
+            return COPY_OBJECT
+        if route.api == "UploadPart":
+            return UPLOAD_PART_COPY
+    return route
+
+
+def _find_in(table: dict[tuple[str, str], Route], known: frozenset[str], request: S3Request) -> Route:
+    named = [name for name in request.query if name in known]
+    if len(named) > 1:
+        return _CONFLICTING
+    name = named[0] if named else ""
+    route = table.get((request.method, name))
+    if route is not None:
+        return route
+    return _NOT_IMPLEMENTED if name or request.method == "POST" else _NOT_ALLOWED

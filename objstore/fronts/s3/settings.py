@@ -1,0 +1,16 @@
+"""Settings of the S3 front."""
+
+import msgspec
+
+
+class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[s3]` section."""
+
+    region: str = "us-east-1"
+    strict_region: bool = False  # refuse signatures for another region (any is accepted otherwise)
+    domains: tuple[str, ...] = ()  # bucket.DOMAIN names a bucket (virtual-host style)
+    host_id: str = "objstore"  # x-amz-id-2: which proxy answered
+    early_answer_s: float = 5.0  # a copy or completion that takes longer is answered 200 first, its outcome in the body
+    keep_alive_s: float = 5.0  # between the blanks that keep such an answer's connection alive
+    hash_in_thread_bytes: int = 65_536  # pieces of signed bodies this large are hashed beside the event loop
+    max_put_bytes: int = 5 << 30
