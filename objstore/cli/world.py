@@ -16,6 +16,7 @@ def system_world() -> World:
 
 def _open_kv(directory: str) -> Kv:
     # Only a storage node opens one; proxies and daemons never load LMDB.
+    from objstore.node.engine.records import TABLES
     from objstore.runtime.kv_lmdb import LmdbKv
 
-    return LmdbKv(directory)
+    return LmdbKv(directory, TABLES)

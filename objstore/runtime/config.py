@@ -8,7 +8,7 @@ Each value remembers where it came from.
 
 import dataclasses
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -50,16 +50,22 @@ class _Assignment:
 
 
 def load(
-    schema: type[T], *, files: Sequence[Path] = (), environment: Mapping[str, str] | None = None, overrides: Sequence[str] = ()
+    schema: type[T],
+    *,
+    files: Sequence[Path] = (),
+    environment: Mapping[str, str] | None = None,
+    overrides: Sequence[str] = (),
+    foreign: Collection[str] = (),
 ) -> Loaded[T]:
     """Merge all sources, later ones winning: defaults, `files` in order, `environment`, `overrides` ("section.key=value").
 
-    Raises ConfigError; OSError for a file that cannot be read.
+    Sections named in `foreign` are somebody else's: they are passed over in files.  Raises ConfigError; OSError for a file
+    that cannot be read.
     """
     known = {(setting.section, setting.key): setting for setting in settings_of(schema)}
     assigned: dict[tuple[str, str], _Assignment] = {}
     for path in files:
-        assigned.update(_from_file(path, known))
+        assigned.update(_from_file(path, known, foreign))
     assigned.update(_from_environment(environment or {}, known))
     assigned.update(_from_overrides(overrides, known))
     values: dict[str, dict[str, Any]] = {}
@@ -131,7 +137,7 @@ def _check(section: str, key: str, known: Known, where: str) -> None:
         raise ConfigError(f"{where}: section {section!r} has no key {key!r}; {nearest(key, (k for s, k in known if s == section))}")
 
 
-def _from_file(path: Path, known: Known) -> dict[tuple[str, str], _Assignment]:
+def _from_file(path: Path, known: Known, foreign: Collection[str]) -> dict[tuple[str, str], _Assignment]:
     text = path.read_text()
     try:
         tables = tomllib.loads(text)
@@ -139,6 +145,8 @@ def _from_file(path: Path, known: Known) -> dict[tuple[str, str], _Assignment]:
         raise ConfigError(f"{path}: {failure}") from failure
     found = {}
     for section, table in tables.items():
+        if section in foreign:
+            continue
         if not isinstance(table, dict):
             raise ConfigError(f"{path}:{_line(text, '', section)}: {section!r} stands outside of any section")
         for key, value in table.items():

@@ -137,3 +137,10 @@ def test_rendered_toml_reads_back_as_it_was() -> None:
 def test_nearest_and_parse_override() -> None:
     assert nearest("cluser", ["cluster", "engine"]) == "did you mean 'cluster'?"
     assert parse_override("a.b=c=d") == ("a", "b", "c=d")
+
+
+def test_foreign_sections_of_a_file_are_passed_over(tmp_path: Path) -> None:
+    path = _file(tmp_path, '[layout]\nanything = 1\n[store]\nname = "x1"\n')
+    assert load(Schema, files=[path], foreign=("layout",)).settings.store.name == "x1"
+    with pytest.raises(ConfigError, match="no section 'layout'"):
+        load(Schema, files=[path])

@@ -1,0 +1,121 @@
+"""The command line's side of the supervisor's socket: plain blocking calls, so that a command starts quickly.
+
+The socket's name is made short by going through the directory's descriptor: a Unix socket's path ends at 107 bytes, and a
+cluster's directory may be deeper than that.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+SOCKET_NAME = "supervisor.sock"
+START_TIMEOUT_S = 30.0
+
+
+class CallFailed(Exception):
+    """The supervisor answered with an error, or there is none; `kind` is the error's class name."""
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def call(root: Path, name: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float | None = None) -> Any:
+    """One request to the supervisor of that directory.  Raises CallFailed."""
+    with _connect(root) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connection.sendall(json.dumps({"call": name, **(arguments or {})}).encode() + b"\n")
+            line = connection.makefile("rb").readline()
+        except TimeoutError as late:
+            raise CallFailed(f"the supervisor did not answer within {timeout_s:g} s", "DeadlineExceeded") from late
+        except OSError as failure:
+            raise CallFailed(f"the supervisor hung up: {failure}", "NoSupervisor") from failure
+    if not line:
+        raise CallFailed(f"the supervisor ended before it answered; see {root / 'log' / 'supervisor.log'}", "NoSupervisor")
+    answer = json.loads(line)
+    if answer.get("error"):
+        raise CallFailed(answer.get("message") or answer["error"], answer["error"])
+    return answer["result"]
+
+
+def is_running(root: Path) -> bool:
+    """Whether a supervisor answers there."""
+    try:
+        _connect(root).close()
+    except CallFailed:
+        return False
+    return True
+
+
+def ensure_supervisor(root: Path) -> None:
+    """Start a supervisor for that directory, in a session of its own, unless one runs.  Raises CallFailed."""
+    if is_running(root):
+        return
+    for name in ("", "run", "log"):
+        (root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    ready_read, ready_write = os.pipe()
+    with (root / "log" / "supervisor.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "objstore.cli", "supervise", str(root)],
+            env={**os.environ, "OBJSTORE_READY_FD": str(ready_write)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=root,
+            pass_fds=(ready_write,),
+            start_new_session=True,
+        )
+    os.close(ready_write)
+    with os.fdopen(ready_read, "rb") as ready:
+        line = ready.readline()
+    if not line:
+        code = process.wait()
+        if is_running(root):  # another command was quicker
+            return
+        raise CallFailed(f"the supervisor ended with exit code {code}; see {root / 'log' / 'supervisor.log'}", "NoSupervisor")
+    # It goes on without us; a Popen that is forgotten must not complain that its child still runs.
+    process.returncode = 0
+
+
+def wait_gone(root: Path, *, timeout_s: float) -> bool:
+    """After `down`: wait until the supervisor has let go of its lock.  False when it did not in time."""
+    import fcntl
+    import time
+
+    deadline = time.monotonic() + timeout_s  # noqa: TID251 a command at the process edge, without a World
+    try:
+        file = (root / "run" / "supervisor.lock").open("a")
+    except OSError:
+        return True
+    with file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:  # noqa: TID251 as above
+                    return False
+                time.sleep(0.01)  # noqa: TID251 as above
+            else:
+                return True
+
+
+def _connect(root: Path) -> socket.socket:
+    try:
+        directory = os.open(root / "run", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as missing:
+        raise CallFailed(f"there is no cluster in {root}; make one with: objstore ctl up --dir {root}", "NoSupervisor") from missing
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(f"/proc/self/fd/{directory}/{SOCKET_NAME}")
+    except OSError as failure:
+        connection.close()
+        raise CallFailed(f"no supervisor runs for {root}; start it with: objstore ctl up --dir {root}", "NoSupervisor") from failure
+    finally:
+        os.close(directory)
+    return connection

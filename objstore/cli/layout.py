@@ -1,0 +1,217 @@
+"""A cluster's directory: which processes there are, where each keeps what, and on which port it listens.
+
+    D/cluster.toml    settings, and in [layout] the processes; the one file that an operator edits
+    D/secrets/        cluster key, identities (administrator's keys too), administrator's password; 0600
+    D/ring/           default.ring: the ring as it was published last
+    D/NAME/           config.toml of that process (written anew at each start); a node's ring and devices d1, d2...
+    D/tls/            certificate authority and server certificate, with --tls
+    D/log/ D/run/     a log for each process; sockets, lock and pids
+
+This module knows names and shapes; `create.py` makes a new cluster of them.
+"""
+
+import contextlib
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from objstore.runtime.config import ConfigError, render_toml
+
+LAYOUT_VERSION = 1
+PORTS = 1000  # a cluster opens no port outside port_base ... port_base + 999
+PROXY_PORT_OFFSET = 0
+NODE_PORT_OFFSET = 100
+METRICS_PORT_OFFSET = 200
+NODES_LIMIT = 100
+PROXIES_LIMIT = 100
+DEVICES_LIMIT = 100
+
+
+class NodeEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A storage node.  A node that leaves still serves until the ring has done without it."""
+
+    name: str
+    zone: int
+    port: int
+    devices: int
+    leaving: bool = False
+
+
+class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The processes of a cluster on this machine."""
+
+    version: int
+    port_base: int
+    zones: int
+    proxies: int
+    daemons: int
+    next_node: int  # numbers are not used twice: a log or a ring that names node4 means one node for ever
+    tls: bool = False
+    uid_base: int | None = None
+    node: tuple[NodeEntry, ...] = ()
+
+    def find(self, name: str) -> NodeEntry:
+        """The node of that name.  Raises ConfigError."""
+        for entry in self.node:
+            if entry.name == name:
+                return entry
+        raise ConfigError(f"there is no node {name!r}; the nodes are {', '.join(e.name for e in self.node)}")
+
+    def user(self, name: str) -> int | None:
+        """The user id that a process runs as, None for the supervisor's own: only nodes have one each."""
+        if self.uid_base is None or not name.startswith("node"):
+            return None
+        return self.uid_base + int(name.removeprefix("node"))
+
+
+def new_layout(*, nodes: int, devices: int, zones: int, proxies: int, port_base: int, tls: bool, uid_base: int | None) -> Layout:
+    """The layout of a new cluster: node i in zone ((i - 1) mod zones) + 1.  Raises ConfigError."""
+    for what, value, limit in (
+        ("nodes", nodes, NODES_LIMIT), ("devices", devices, DEVICES_LIMIT), ("zones", zones, NODES_LIMIT), ("proxies", proxies, PROXIES_LIMIT),
+    ):  # fmt: skip
+        if not 1 <= value <= limit:
+            raise ConfigError(f"--{what} {value}: it must be 1 to {limit}")
+    if not 1024 <= port_base <= 65536 - PORTS:
+        raise ConfigError(
+            f"--port-base {port_base}: it must be 1024 to {65536 - PORTS}, since a cluster may use {PORTS} ports from there on"
+        )
+    layout = Layout(
+        version=LAYOUT_VERSION, port_base=port_base, zones=zones, proxies=proxies, daemons=1, next_node=1, tls=tls, uid_base=uid_base
+    )
+    for _ in range(nodes):
+        layout = with_node(layout, devices=devices)
+    return layout
+
+
+def with_node(layout: Layout, *, devices: int, zone: int | None = None) -> Layout:
+    """The layout with one more node, of the next number.  Raises ConfigError when there is no room."""
+    number = layout.next_node
+    if number > NODES_LIMIT:
+        raise ConfigError(f"node{number} has no port: a cluster on one machine has at most {NODES_LIMIT} nodes over its life")
+    if not 1 <= devices <= DEVICES_LIMIT:
+        raise ConfigError(f"--devices {devices}: it must be 1 to {DEVICES_LIMIT}")
+    entry = NodeEntry(
+        name=f"node{number}",
+        zone=zone if zone is not None else (number - 1) % layout.zones + 1,
+        port=layout.port_base + NODE_PORT_OFFSET + number - 1,
+        devices=devices,
+    )
+    return msgspec.structs.replace(layout, node=(*layout.node, entry), next_node=number + 1)
+
+
+def leaving(layout: Layout, name: str) -> Layout:
+    """The layout with that node marked as leaving.  Raises ConfigError."""
+    layout.find(name)
+    return msgspec.structs.replace(
+        layout, node=tuple(msgspec.structs.replace(e, leaving=True) if e.name == name else e for e in layout.node)
+    )
+
+
+def without(layout: Layout, names: Iterable[str]) -> Layout:
+    """The layout without those nodes."""
+    gone = set(names)
+    return msgspec.structs.replace(layout, node=tuple(e for e in layout.node if e.name not in gone))
+
+
+def zone_name(zone: int) -> str:
+    """How the ring calls a zone."""
+    return f"zone{zone}"
+
+
+def proxy_port(layout: Layout, number: int) -> int:
+    """Proxies are numbered from 1."""
+    return layout.port_base + PROXY_PORT_OFFSET + number - 1
+
+
+def metrics_port(layout: Layout, number: int) -> int:
+    """Where proxy `number` serves its metrics."""
+    return layout.port_base + METRICS_PORT_OFFSET + number - 1
+
+
+def node_address(entry: NodeEntry) -> str:
+    """The node's RPC address."""
+    return f"tcp:127.0.0.1:{entry.port}"
+
+
+class Place:
+    """Paths below a cluster's directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.cluster_file = root / "cluster.toml"
+        self.secrets = root / "secrets"
+        self.cluster_key_file = root / "secrets" / "cluster.key"
+        self.identities_file = root / "secrets" / "identities.toml"
+        self.admin_file = root / "secrets" / "admin.toml"
+        self.ring_file = root / "ring" / "default.ring"
+        self.tls = root / "tls"
+        self.log = root / "log"
+        self.run = root / "run"
+        self.pids_file = root / "run" / "pids.json"
+
+    def directory(self, name: str) -> Path:
+        """A process's own directory."""
+        return self.root / name
+
+    def device_directories(self, entry: NodeEntry) -> tuple[Path, ...]:
+        """The directories of a node's devices."""
+        return tuple(self.root / entry.name / f"d{number}" for number in range(1, entry.devices + 1))
+
+    def exists(self) -> bool:
+        """Whether a cluster is here; its settings file is written last of all."""
+        return self.cluster_file.exists()
+
+
+def read_cluster(place: Place) -> tuple[Layout, dict[str, dict[str, Any]]]:
+    """The layout and the other sections of cluster.toml.  Raises ConfigError."""
+    try:
+        tables = tomllib.loads(place.cluster_file.read_text())
+        layout = msgspec.convert(tables.pop("layout"), Layout)
+    except FileNotFoundError as missing:
+        raise ConfigError(f"there is no cluster in {place.root}; make one with: objstore ctl up --dir {place.root}") from missing
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, KeyError) as failure:
+        raise ConfigError(f"{place.cluster_file}: {failure}") from failure
+    if layout.version != LAYOUT_VERSION:
+        raise ConfigError(f"{place.cluster_file}: layout version {layout.version} is not known here; this is version {LAYOUT_VERSION}")
+    return layout, tables
+
+
+def write_cluster(place: Place, layout: Layout, sections: Mapping[str, Mapping[str, Any]]) -> None:
+    """Replace cluster.toml at once."""
+    text = render_toml({**sections, "layout": msgspec.to_builtins(layout)})
+    header = "# Settings of this cluster, by section (objstore config schema); [layout] belongs to objstore ctl.\n\n"
+    write_file(place.cluster_file, (header + text).encode(), mode=0o600)
+
+
+def write_file(path: Path, data: bytes, *, mode: int, user: int | None = None, durable: bool = True) -> None:
+    """Replace a small file at once.  The mode holds before the first byte is in it.
+
+    `durable` False is for what is written anew at each start anyway.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        if user is not None:
+            os.fchown(fd, user, user)
+        os.fchmod(fd, mode)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        if durable:
+            os.fsync(fd)  # noqa: TID251 these files are made before any World is; a torn secret would lock the cluster out
+    finally:
+        os.close(fd)
+    temporary.replace(path)
+    if not durable:
+        return
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)  # noqa: TID251 as above: the new name must last too
+    finally:
+        os.close(directory)

@@ -1,0 +1,145 @@
+"""Metrics in Prometheus's text format, on a port of their own: what a scrape asks for is gathered when it asks.
+
+A few lines of HTTP suffice for it: one path, one method, one answer, then the connection ends.
+"""
+
+import asyncio
+import contextlib
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from objstore.errors import ObjstoreError
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+HEAD_LIMIT_BYTES = 16_384
+HEAD_TIMEOUT_S = 10.0
+
+Sample = tuple[Mapping[str, str], float]
+
+
+class Page:
+    """Collects families of samples into one text."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def family(self, name: str, kind: str, text: str, samples: Iterable[Sample]) -> None:
+        """A counter or gauge with its samples."""
+        self._lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+        self._lines += [f"{name}{_labels(labels)} {_number(value)}" for labels, value in samples]
+
+    def histogram(
+        self, name: str, text: str, bounds: Iterable[float], series: Iterable[tuple[Mapping[str, str], Iterable[int], float]]
+    ) -> None:
+        """Histograms from counts by bucket (not cumulative, the last one unbounded) and the sum of what was measured."""
+        self._lines += [f"# HELP {name} {text}", f"# TYPE {name} histogram"]
+        edges = [_number(bound) for bound in bounds] + ["+Inf"]
+        for labels, buckets, total in series:
+            seen = 0
+            for edge, count in zip(edges, buckets, strict=True):
+                seen += count
+                self._lines.append(f"{name}_bucket{_labels({**labels, 'le': edge})} {seen}")
+            self._lines += [f"{name}_sum{_labels(labels)} {_number(total)}", f"{name}_count{_labels(labels)} {seen}"]
+
+    def text(self) -> str:
+        """All of it."""
+        return "\n".join(self._lines) + "\n"
+
+
+def proxy_metrics(counters: Any, cluster: Any) -> str:
+    """What one proxy counted since it started (`counters`: a Snapshot of the S3 front)."""
+    from objstore.fronts.s3.counters import LATENCY_BOUNDS_S
+
+    page = Page()
+    requests = [({"api": api, "code": code}, count) for (api, code), count in sorted(counters.requests.items())]
+    page.family("objstore_s3_requests_total", "counter", "S3 requests by API and outcome.", requests)
+    series = [({"api": api}, latency.buckets, latency.sum_s) for api, latency in sorted(counters.latency.items())]
+    page.histogram("objstore_s3_request_seconds", "Time from a request's headers to the end of its answer.", LATENCY_BOUNDS_S, series)
+    traffic = [({"dir": "in"}, counters.bytes_in), ({"dir": "out"}, counters.bytes_out)]
+    page.family("objstore_s3_bytes_total", "counter", "Bytes of object bodies.", traffic)
+    page.family("objstore_ring_version", "gauge", "Epoch of the ring in use.", [({}, cluster.ring.epoch)])
+    return page.text()
+
+
+async def daemon_metrics(world: Any, fleet: Any, daemons: Any) -> str:
+    """The cluster as its daemons see it: asked of all nodes for this scrape."""
+    reports = {address: report for address, report in (await fleet.reports()).items() if report is not None}
+    now_us = world.clock.wall_us()
+    status = await daemons.status()
+    ids = {device.incarnation: str(device.id) for device in fleet.ring.devices.values()}
+    devices = [(report, device, ids.get(device.incarnation, "")) for report in reports.values() for device in report.devices]
+    page = Page()
+    page.family("objstore_ring_version", "gauge", "Epoch of the ring in use.", [({}, status.epoch)])
+    page.family("objstore_ring_partitions_misplaced", "gauge", "Partitions that are moving.", [({}, len(fleet.ring.moving()))])
+    disk_bytes = [
+        ({"node": report.name, "disk": disk, "state": state}, value)
+        for report, device, disk in devices
+        for state, value in (("used", device.used_bytes), ("free", device.free_bytes))
+    ]
+    page.family("objstore_disk_bytes", "gauge", "Bytes of the file system under each device.", disk_bytes)
+    up = [({"node": r.name, "disk": disk, "state": d.state}, 1) for r, d, disk in devices]
+    page.family("objstore_disk_state", "gauge", "1 for the state that each device is in.", up)
+    rows = [({"node": r.name, "disk": disk}, d.rows) for r, d, disk in devices]
+    page.family("objstore_disk_rows", "gauge", "Registers on each device.", rows)
+    page.family(
+        "objstore_replication_queue_objects", "gauge", "Rows that some primary lacks or holds differently.", [({}, status.queued_repairs)]
+    )
+    bad = [({"node": r.name, "disk": disk}, d.quarantined) for r, d, disk in devices]
+    page.family("objstore_scrub_errors_total", "counter", "Damaged rows or bodies that were taken out of service.", bad)
+    skew = [({"node": r.name}, (r.wall_us - now_us) / 1e6) for r in reports.values()]
+    page.family("objstore_clock_skew_seconds", "gauge", "A node's clock minus this process's, rough by the time of one call.", skew)
+    counts = [({"node": r.name, "event": event}, count) for r in reports.values() for event, count in sorted(r.counters.items())]
+    page.family("objstore_node_events_total", "counter", "What storage nodes counted since they started.", counts)
+    return page.text()
+
+
+async def serve_metrics(port: int, render: Callable[[], str | Awaitable[str]]) -> Callable[[], Awaitable[None]]:
+    """Serve `GET /metrics` on 127.0.0.1; returns what ends it.  Raises OSError when the port is taken."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            async with asyncio.timeout(HEAD_TIMEOUT_S):
+                head = await reader.readuntil(b"\r\n\r\n")
+            status, text = await _page(head, render)
+            body = text.encode()
+            writer.write(
+                f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+                + body
+            )
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", port, limit=HEAD_LIMIT_BYTES)
+
+    async def close() -> None:
+        server.close()
+
+    return close
+
+
+async def _page(head: bytes, render: Callable[[], str | Awaitable[str]]) -> tuple[str, str]:
+    words = head.split(b"\r\n", 1)[0].split(b" ")
+    if len(words) != 3 or words[0] != b"GET":
+        return "405 Method Not Allowed", "GET /metrics\n"
+    if words[1].split(b"?")[0] != b"/metrics":
+        return "404 Not Found", "see /metrics\n"
+    try:
+        text = render()
+        return "200 OK", await text if inspect.isawaitable(text) else text
+    except ObjstoreError as failure:
+        return "503 Service Unavailable", f"{failure}\n"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    escaped = ((name, value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")) for name, value in labels.items())
+    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped) + "}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(float(value))

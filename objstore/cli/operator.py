@@ -1,0 +1,257 @@
+"""What an operator asks of a running cluster: health from facts gathered now, repair, audit, ring changes, `where`.
+
+Nothing here is remembered between calls except open connections.  A fact that cannot be had is given as null and makes
+the cluster unhealthy; it is never guessed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from objstore.cli import where
+from objstore.cli.layout import Layout, NodeEntry, Place, node_address, proxy_port
+from objstore.cli.probe import probe_proxy
+from objstore.cli.roles_config import daemon_control
+from objstore.cli.settings import read_cluster_key
+from objstore.cli.supervisor import Supervisor
+from objstore.daemons import control
+from objstore.daemons.fleet import Fleet
+from objstore.errors import ObjstoreError, Unavailable
+from objstore.runtime.world import World
+from objstore.wire.messages import DeviceReport, NodeReport, SyncState, SyncStateAnswer
+from ring import files
+from ring.lookup import Ring
+
+REPORT_TIMEOUT_S = 1.0
+DAEMON_TIMEOUT_S = 15.0
+RING_CHANGE_TIMEOUT_S = 120.0
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the nodes and proxies themselves say, at one moment."""
+
+    ring: Ring
+    reports: Mapping[str, NodeReport | None]  # by node name
+    pending: Mapping[int, frozenset[int]]  # device id -> partitions for which it has no vote
+    proxies_up: frozenset[str]
+
+    def device(self, device_id: int) -> DeviceReport | None:
+        """A device's report, if its node answered and holds that incarnation of it."""
+        about = self.ring.devices[device_id]
+        report = self.reports.get(about.node)
+        for device in report.devices if report is not None else ():
+            if device.incarnation == about.incarnation:
+                return device
+        return None
+
+
+class Operator:
+    """Answers for one cluster; lives in the supervisor's process."""
+
+    def __init__(self, world: World, place: Place, supervisor: Supervisor) -> None:
+        self._world = world
+        self._place = place
+        self._supervisor = supervisor
+        self._fleet: Fleet | None = None
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        if self._fleet is not None:
+            await self._fleet.aclose()
+
+    # -- facts --------------------------------------------------------------------------------------------------------
+
+    async def facts(self, layout: Layout) -> Facts:
+        """Ask every node and every proxy, all at once."""
+        fleet = self._current_fleet()
+        extra = tuple(node_address(entry) for entry in layout.node)
+        proxies = [f"proxy{number}" for number in range(1, layout.proxies + 1)]
+        by_address, proxies_up = await asyncio.gather(
+            fleet.reports(extra, timeout_s=REPORT_TIMEOUT_S),
+            asyncio.gather(*(probe_proxy(proxy_port(layout, n), tls=layout.tls) for n in range(1, layout.proxies + 1))),
+        )
+        reports = {entry.name: by_address[node_address(entry)] for entry in layout.node}
+        for report in reports.values():
+            if report is not None and report.epoch > fleet.ring.epoch:
+                with contextlib.suppress(ObjstoreError):
+                    await fleet.fetch_ring(node_address(layout.find(report.name)))
+        facts = Facts(fleet.ring, reports, {}, frozenset(n for n, up in zip(proxies, proxies_up, strict=True) if up))
+        behind = [d for d in fleet.ring.devices if (found := facts.device(d)) is not None and found.pending_partitions]
+        pending = await asyncio.gather(*(self._pending(fleet, device) for device in behind))
+        return Facts(facts.ring, reports, dict(zip(behind, pending, strict=True)), facts.proxies_up)
+
+    async def _pending(self, fleet: Fleet, device: int) -> frozenset[int]:
+        try:
+            answer = await fleet.ask(SyncState, SyncStateAnswer, device, epoch=fleet.ring.epoch, timeout_s=REPORT_TIMEOUT_S)
+        except ObjstoreError:
+            return frozenset(range(fleet.ring.partition_count))
+        return frozenset(answer.pending)
+
+    async def is_writable(self, layout: Layout) -> bool:
+        """Whether every key can be written now, through some proxy."""
+        return writable(await self.facts(layout))
+
+    async def status(self, layout: Layout) -> dict[str, Any]:
+        """The `status` object of the control contract."""
+        facts, daemons = await asyncio.gather(self.facts(layout), self._daemon_status())
+        ring = facts.ring
+        devices = [facts.device(device) for device in ring.devices]
+        processes = self._supervisor.processes
+        in_place = all(
+            report is not None and report.epoch == ring.epoch for name, report in facts.reports.items() if not layout.find(name).leaving
+        )
+        healthy = (
+            in_place
+            and all(device is not None and device.state == "up" and not device.pending_partitions for device in devices)
+            and len(facts.proxies_up) == layout.proxies
+            and all(process.pid is not None for process in processes.values())
+            and daemons is not None
+            and not daemons.changing
+            and not ring.moving()
+            and daemons.epoch == ring.epoch
+            and (daemons.under_replicated, daemons.misplaced, daemons.queued_repairs) == (0, 0, 0)
+        )
+        return {
+            "healthy": healthy,
+            "writable": writable(facts),
+            "under_replicated": daemons.under_replicated if daemons else None,
+            "misplaced": daemons.misplaced if daemons else None,
+            "quarantined": sum(d.quarantined for r in facts.reports.values() if r is not None for d in r.devices),
+            "queued_repairs": daemons.queued_repairs if daemons else None,
+            "epoch": ring.epoch,
+            "changing": bool(ring.moving()) or (daemons is not None and daemons.changing),
+            "detail": daemons.detail if daemons else "the daemon does not answer: counts of rows are not known",
+            "nodes": [self._node_status(entry, facts) for entry in layout.node],
+            "proxies": [
+                {"name": f"proxy{n}", "up": f"proxy{n}" in facts.proxies_up, "pid": processes[f"proxy{n}"].pid, "port": proxy_port(layout, n)}
+                for n in range(1, layout.proxies + 1)
+            ],
+            "daemons": [
+                {"name": process.name, "up": daemons is not None, "pid": process.pid} for process in self._supervisor.of_role("daemon")
+            ],
+        }  # fmt: skip
+
+    def _node_status(self, entry: NodeEntry, facts: Facts) -> dict[str, Any]:
+        report = facts.reports[entry.name]
+        ids = {device.incarnation: device.id for device in facts.ring.devices.values()}
+        if report is not None:
+            devices = [
+                {
+                    "id": ids.get(d.incarnation), "path": d.path, "state": d.state, "used": d.used_bytes, "free": d.free_bytes, "rows": d.rows,
+                    "pending_partitions": d.pending_partitions, "quarantined": d.quarantined, "detail": d.detail,
+                }
+                for d in report.devices
+            ]  # fmt: skip
+        else:
+            known = {device.path: device.id for device in facts.ring.devices.values() if device.node == entry.name}
+            devices = [
+                {"id": known.get(str(path)), "path": str(path), "state": "unreachable", "used": None, "free": None}
+                for path in self._place.device_directories(entry)
+            ]
+        return {
+            "name": entry.name, "up": report is not None, "pid": self._supervisor.processes[entry.name].pid, "port": entry.port,
+            "zone": entry.zone, "epoch": report.epoch if report else None, "leaving": entry.leaving, "devices": devices,
+        }  # fmt: skip
+
+    # -- work ---------------------------------------------------------------------------------------------------------
+
+    async def repair(self, *, timeout_s: float) -> dict[str, Any]:
+        """Replication to the end; the counts carry an `error` when it did not get there."""
+        return self._finished(await self._ask(control.Repair(timeout_s=timeout_s), control.WorkResult, timeout_s=timeout_s + 30), "repair")
+
+    async def audit(self, *, timeout_s: float) -> dict[str, Any]:
+        """A full scrub; the counts carry an `error` when it could not be done everywhere."""
+        return self._finished(await self._ask(control.Audit(timeout_s=timeout_s), control.WorkResult, timeout_s=timeout_s + 30), "audit")
+
+    def _finished(self, result: control.WorkResult, what: str) -> dict[str, Any]:
+        answer: dict[str, Any] = msgspec.to_builtins(result)
+        if not result.finished:
+            answer["error"] = f"{what} did not finish: {result.detail or 'out of time'}"
+        return answer
+
+    async def add_devices(self, devices: Iterable[control.NewDevice]) -> dict[str, Any]:
+        """Publish a ring with these devices."""
+        request = control.AddDevices(devices=list(devices))
+        return msgspec.to_builtins(await self._ask(request, control.RingResult, timeout_s=RING_CHANGE_TIMEOUT_S))  # type: ignore[no-any-return] # a struct becomes a dict
+
+    async def change(self, request: control.ControlRequest) -> dict[str, Any]:
+        """Publish a drained, smaller or mended ring."""
+        return msgspec.to_builtins(await self._ask(request, control.RingResult, timeout_s=RING_CHANGE_TIMEOUT_S))  # type: ignore[no-any-return] # as above
+
+    async def replace_wiped(self, layout: Layout) -> bool:
+        """Tell the ring of devices that were formatted anew; True when every node was looked at and none is left.
+
+        Raises what the daemon answers, e.g. while another change is under way.
+        """
+        facts = await self.facts(layout)
+        known = {device.incarnation for device in facts.ring.devices.values()}
+        for device_id, device in sorted(facts.ring.devices.items()):
+            report = facts.reports.get(device.node)
+            if report is None or device_id in facts.ring.retired:
+                continue
+            for found in report.devices:
+                if found.path == device.path and found.incarnation != device.incarnation and found.incarnation not in known:
+                    await self.change(control.ReplaceDevice(device=device_id, incarnation=found.incarnation.hex()))
+                    return False
+        return all(report is not None for report in facts.reports.values())
+
+    async def where(self, bucket: str, key: str, tenants: list[str]) -> dict[str, Any]:
+        """Where the copies of an object are."""
+        return await self._ask(where.Where(bucket=bucket, key=key, tenants=tenants), dict[str, Any], timeout_s=DAEMON_TIMEOUT_S)
+
+    def ring(self) -> Ring:
+        """The ring in use, as far as this process knows."""
+        return self._current_fleet().ring
+
+    async def _daemon_status(self) -> control.StatusResult | None:
+        try:
+            return await self._ask(control.Status(), control.StatusResult, timeout_s=DAEMON_TIMEOUT_S)
+        except ObjstoreError:
+            return None
+
+    async def _ask(self, request: control.ControlRequest, kind: type[R], *, timeout_s: float) -> R:
+        for process in self._supervisor.of_role("daemon"):
+            if process.pid is not None:
+                return await control.ask(self._world, daemon_control(process.name), request, kind, timeout_s=timeout_s)
+        raise Unavailable("no daemon process runs; start it with: objstore ctl start daemon1")
+
+    def _current_fleet(self) -> Fleet:
+        ring = files.load(self._place.ring_file)
+        if self._fleet is None:
+            key = read_cluster_key(str(self._place.cluster_key_file))
+            self._fleet = Fleet(self._world, ring=ring, cluster_key=key, name="supervisor")
+        self._fleet.adopt(ring)
+        return self._fleet
+
+
+def writable(facts: Facts) -> bool:
+    """Whether a proxy is up and every partition has a majority of primaries that answer and vote.
+
+    During a handover a write needs a majority of the old primaries and one of the new ones.
+    """
+
+    def serves(device_id: int) -> bool:
+        device = facts.device(device_id)
+        return device is not None and device.state in ("up", "refilling")
+
+    def has_majority(partition: int, primaries: tuple[int, ...], *, voting: bool) -> bool:
+        able = sum(1 for d in primaries if serving[d] and not (voting and partition in facts.pending.get(d, ())))
+        return able > len(primaries) // 2
+
+    if not facts.proxies_up:
+        return False
+    ring = facts.ring
+    serving = {device: serves(device) for device in ring.devices}
+    for partition in range(ring.partition_count):
+        old = ring.previous(partition)
+        if old is not None and not has_majority(partition, old, voting=True):
+            return False
+        if not has_majority(partition, ring.primaries(partition), voting=old is None):
+            return False
+    return True

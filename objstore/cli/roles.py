@@ -1,0 +1,230 @@
+"""The processes of a cluster: storage node, proxy, daemon, supervisor.  Each imports only what it runs.
+
+A role reads its config.toml, builds its parts from the top down, says that it is ready, and ends in order on SIGTERM.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import resource
+import secrets
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from objstore.cli.child import Supervised, die_with_supervisor
+from objstore.cli.errors import complain
+from objstore.cli.world import system_world
+from objstore.errors import ObjstoreError
+from objstore.runtime import log as logs
+from objstore.runtime.config import ConfigError
+
+log = logging.getLogger(__name__)
+
+GC_THRESHOLDS = (50_000, 20, 100)  # requests make little cyclic garbage; the default looks for it every 700 objects
+GRACEFUL_S = 3.0  # a proxy lets requests that run come to their end for so long
+STARTED_POLL_S = 0.002
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def run_role(role: str, arguments: Sequence[str]) -> int:
+    """Run one process to its end; returns its exit code."""
+    if role == "supervise":
+        from objstore.cli import supervise
+
+        return supervise.main(arguments[0]) if len(arguments) == 1 else complain("usage: objstore supervise DIR", code=2)
+    if len(arguments) != 2 or arguments[0] != "--config":
+        return complain(f"usage: objstore {role} --config FILE", code=2)
+    die_with_supervisor()
+    from objstore.cli.settings import role_settings
+
+    try:
+        settings = role_settings(role, Path(arguments[1]))
+        logs.set_up(getattr(settings, role).name, level=settings.log.level, style=settings.log.style)
+        _run({"node": run_node, "proxy": run_proxy, "daemon": run_daemon}[role](settings))
+    except (ConfigError, ObjstoreError, OSError) as failure:
+        log.error("%s cannot run: %s", role, failure)  # noqa: TRY400 the message says what to do; a traceback would hide it
+        return complain(f"{role} cannot run: {failure}")
+    return 0
+
+
+def _run(role: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(role)
+
+
+def _settle_memory() -> None:
+    """After the start: what is there now stays for good and need not be looked at again by the collector."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+async def run_node(settings: Any) -> None:
+    """A storage node."""
+    from objstore.cli.settings import component, read_cluster_key
+    from objstore.node.app import NodeApp, NodeConfig
+
+    supervised = Supervised()
+    section = settings.node
+    config = NodeConfig(
+        name=section.name,
+        addresses=section.addresses,
+        device_directories=section.devices,
+        cluster_key=read_cluster_key(section.cluster_key_file),
+        ring_path=section.ring,
+        bootstrap_ring_path=section.bootstrap_ring,
+        engine=component(settings, "engine"),
+    )
+    node = await NodeApp.start(system_world(), config)
+    _settle_memory()
+    supervised.ready()
+    await supervised.asked_to_stop()
+    await node.stop()
+
+
+async def run_proxy(settings: Any) -> None:
+    """A proxy: the cluster's face, the object model on it, S3 in front."""
+    from objstore.cli.metrics import proxy_metrics, serve_metrics
+    from objstore.cli.settings import component
+    from objstore.fronts.http import uvicorn_config
+    from objstore.fronts.s3.app import S3App
+    from objstore.identity.logic import Credentials, parse_identities
+    from objstore.objects.store import ObjectStore
+
+    supervised = Supervised()
+    section = settings.proxy
+    world = system_world()
+    users = [user for path in section.identities for user in parse_identities(Path(path).read_text()).user]
+    _check_exposure(section.host, section.certificate_file)
+    async with contextlib.AsyncExitStack() as stack:
+        listening = stack.enter_context(_listening(section.host, section.port))
+        cluster = await stack.enter_async_context(_cluster(world, settings, section))
+        store = ObjectStore(cluster, world, component(settings, "objects"))
+        stack.push_async_callback(store.aclose)
+        await store.start()
+        app = S3App(store, Credentials(users), world.clock, component(settings, "s3"), rng=world.rng)
+        stack.push_async_callback(app.aclose)
+        if section.metrics_port:
+            metrics = await serve_metrics(section.metrics_port, lambda: proxy_metrics(app.counters.snapshot(), cluster))
+            stack.push_async_callback(metrics)
+        config = uvicorn_config(
+            app, host=section.host, port=section.port, certificate_file=section.certificate_file or None, key_file=section.key_file or None
+        )
+        config.timeout_graceful_shutdown = int(GRACEFUL_S)
+        await _serve(config, listening, world, supervised)
+
+
+async def _serve(config: Any, listening: socket.socket, world: Any, supervised: Supervised) -> None:
+    import uvicorn
+
+    from objstore.runtime.tasks import TaskOwner
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield  # signals are the supervised process's own business
+
+    server = Server(config)
+    owner = TaskOwner("http server")
+    serving = owner.spawn(server.serve(sockets=[listening]))
+    while not server.started and not serving.done():
+        await world.clock.sleep(STARTED_POLL_S)
+    if not serving.done():
+        _settle_memory()
+        supervised.ready()
+        stopping = owner.spawn(supervised.asked_to_stop())
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+    await serving
+    await owner.aclose()
+
+
+async def run_daemon(settings: Any) -> None:
+    """The background work of one host, and the socket on which it is asked."""
+    from objstore.cli import where
+    from objstore.cli.metrics import daemon_metrics, serve_metrics
+    from objstore.cli.settings import component, read_cluster_key
+    from objstore.daemons import control
+    from objstore.daemons.fleet import Fleet
+    from objstore.daemons.service import Daemons
+    from objstore.objects.store import ObjectStore
+    from ring import files
+
+    supervised = Supervised()
+    section = settings.daemon
+    world = system_world()
+    async with contextlib.AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(_cluster(world, settings, section))
+        store = ObjectStore(cluster, world, component(settings, "objects"))
+        stack.push_async_callback(store.aclose)
+        await store.start()
+        fleet = Fleet(world, ring=files.load(section.ring), cluster_key=read_cluster_key(section.cluster_key_file), name=section.name)
+        stack.push_async_callback(fleet.aclose)
+        daemons = Daemons(
+            world,
+            fleet,
+            settle=cluster.settle,
+            save_ring=lambda ring: files.save(section.ring, ring),
+            settings=component(settings, "daemons"),
+        )
+        stack.push_async_callback(daemons.aclose)
+        handlers: control.Handlers = {**daemons.handlers(), where.Where: lambda request: where.find(store, fleet, request)}
+        server = control.ControlServer(world, requests=control.DaemonRequest | where.Where, handlers=handlers)
+        stack.push_async_callback(server.aclose)
+        await server.start(section.control)
+        if section.metrics_port:
+            metrics = await serve_metrics(section.metrics_port, lambda: daemon_metrics(world, fleet, daemons))
+            stack.push_async_callback(metrics)
+        daemons.start()
+        _settle_memory()
+        supervised.ready()
+        await supervised.asked_to_stop()
+
+
+@contextlib.asynccontextmanager
+async def _cluster(world: Any, settings: Any, section: Any) -> AsyncIterator[Any]:
+    from objstore.cli.settings import component, read_cluster_key
+    from objstore.cluster.cluster import Cluster
+    from ring import files
+
+    cluster = Cluster(
+        world,
+        ring=files.load(section.ring),
+        # Ballots hold the proxy's id and its clock.  A new id at each start means that a clock which was set back, or a
+        # process that was killed, can never make the same ballot twice.
+        proxy_id=secrets.randbits(32),
+        name=section.name,
+        cluster_key=read_cluster_key(section.cluster_key_file),
+        settings=component(settings, "cluster"),
+    )
+    await cluster.start()
+    try:
+        yield cluster
+    finally:
+        await cluster.aclose()
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Bind before anything else is built: a port that is taken must be the first thing said.  Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+        except OSError as failure:
+            raise OSError(failure.errno, f"cannot listen on {host}:{port}: {failure.strerror}") from failure
+        yield listening
+
+
+def _check_exposure(host: str, certificate: str) -> None:
+    if host not in LOOPBACK and not certificate:
+        raise ConfigError(f"proxy.host = {host!r} is reachable from elsewhere without TLS; set proxy.certificate_file and key_file")

@@ -1,0 +1,82 @@
+"""Writes a process's config.toml from cluster.toml, right before the process is started.
+
+So an edit of cluster.toml holds from a process's next start on, and a process needs no file but its own (and those that it
+names), which it can read as whatever user it runs as.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from objstore.cli.layout import Layout, NodeEntry, Place, metrics_port, node_address, proxy_port, read_cluster, write_file
+from objstore.cli.settings import ROLE_SECTIONS
+from objstore.runtime.config import render_toml
+
+DAEMON_METRICS_OFFSET = 300
+
+
+def daemon_control(name: str) -> str:
+    """The socket that a daemon process is asked on: relative to the cluster's directory, where all processes of it run.
+
+    A full path may well be longer than the 107 bytes that a Unix socket's name can have.
+    """
+    return f"unix:run/{name}.sock"
+
+
+def write_role_config(place: Place, layout: Layout, name: str, role: str) -> Path:
+    """Write D/NAME/config.toml and what it names; returns its path.  Raises ConfigError, OSError."""
+    _, sections = read_cluster(place)
+    user = layout.user(name)
+    directory = place.directory(name)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    tables: dict[str, Any] = {section: dict(sections[section]) for section in ROLE_SECTIONS[role] if section in sections}
+    if role == "node":
+        tables["node"] = _node(place, layout, layout.find(name))
+    elif role == "proxy":
+        tables["proxy"] = _proxy(place, layout, name)
+    else:
+        number = int(name.removeprefix("daemon"))
+        tables["daemon"] = {
+            "name": name,
+            "control": daemon_control(name),
+            "metrics_port": layout.port_base + DAEMON_METRICS_OFFSET + number - 1,
+            "ring": str(place.ring_file),
+            "cluster_key_file": str(place.cluster_key_file),
+        }
+    path = directory / "config.toml"
+    header = f"# Written by objstore at each start of {name}; edit {place.cluster_file} instead.\n\n"
+    write_file(path, (header + render_toml(tables)).encode(), mode=0o600, user=user, durable=False)
+    return path
+
+
+def _node(place: Place, layout: Layout, entry: NodeEntry) -> dict[str, Any]:
+    directory = place.directory(entry.name)
+    key, ring = place.cluster_key_file, place.ring_file
+    user = layout.user(entry.name)
+    if user is not None:
+        # Another user cannot read the common files: it gets copies of its own.
+        key, ring = directory / "cluster.key", directory / "bootstrap.ring"
+        write_file(key, place.cluster_key_file.read_bytes(), mode=0o600, user=user, durable=False)
+        write_file(ring, place.ring_file.read_bytes(), mode=0o600, user=user, durable=False)
+    return {
+        "name": entry.name,
+        "addresses": [node_address(entry)],
+        "devices": [str(path) for path in place.device_directories(entry)],
+        "ring": str(directory / "ring"),
+        "bootstrap_ring": str(ring),
+        "cluster_key_file": str(key),
+    }
+
+
+def _proxy(place: Place, layout: Layout, name: str) -> dict[str, Any]:
+    number = int(name.removeprefix("proxy"))
+    table = {
+        "name": name,
+        "port": proxy_port(layout, number),
+        "metrics_port": metrics_port(layout, number),
+        "ring": str(place.ring_file),
+        "cluster_key_file": str(place.cluster_key_file),
+        "identities": [str(place.identities_file)],
+    }
+    if layout.tls:
+        table |= {"certificate_file": str(place.tls / "server.pem"), "key_file": str(place.tls / "server.key")}
+    return table

@@ -1,0 +1,187 @@
+"""The schema of all settings: which sections there are, which process reads which, and the roles' own sections.
+
+A section is the settings class of the component that obeys it; this module imports only those that a process needs.
+"""
+
+import dataclasses
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from objstore.runtime.config import ConfigError, Loaded, Setting, load, parse_override, settings_of
+
+
+class NodeSection(msgspec.Struct, frozen=True):
+    """[node]: who a storage node is and where it keeps what."""
+
+    name: str = ""
+    addresses: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    ring: str = ""
+    bootstrap_ring: str = ""
+    cluster_key_file: str = ""
+
+
+class ProxySection(msgspec.Struct, frozen=True):
+    """[proxy]: where a proxy listens, what it knows of the cluster, who may use it."""
+
+    name: str = ""
+    host: str = "127.0.0.1"
+    port: int = 9000
+    metrics_port: int = 0  # 0: none
+    ring: str = ""
+    cluster_key_file: str = ""
+    identities: tuple[str, ...] = ()
+    certificate_file: str = ""
+    key_file: str = ""
+
+
+class DaemonSection(msgspec.Struct, frozen=True):
+    """[daemon]: the process of the background work, and the socket that it is asked on."""
+
+    name: str = ""
+    control: str = ""
+    metrics_port: int = 0
+    ring: str = ""
+    cluster_key_file: str = ""
+
+
+class LifecycleSection(msgspec.Struct, frozen=True):
+    """[lifecycle]: accepted already; nothing reads it until lifecycle rules are built."""
+
+    seconds_per_day: float = 86_400.0
+
+
+class LogSection(msgspec.Struct, frozen=True):
+    """[log]: "debug" "info" "warning" "error"; "json" or "text"."""
+
+    level: str = "info"
+    style: str = "json"
+
+
+COMPONENTS = {
+    "cluster": "objstore.cluster.cluster:ClusterSettings",
+    "objects": "objstore.objects.context:ObjectSettings",
+    "s3": "objstore.fronts.s3.settings:S3Settings",
+    "engine": "objstore.node.engine.settings:EngineSettings",
+    "daemons": "objstore.daemons.service:DaemonSettings",
+}
+OWN: dict[str, type[Any]] = {
+    "node": NodeSection,
+    "proxy": ProxySection,
+    "daemon": DaemonSection,
+    "lifecycle": LifecycleSection,
+    "log": LogSection,
+}
+# Settings that belong to the whole cluster: said once, in [cluster], obeyed by more than one component.
+EVERYWHERE: dict[str, list[tuple[str, Any, Any]]] = {
+    "cluster": [("reclaim_age_s", float, 3600.0)],  # a tombstone must be this old before the primaries are asked about it
+    "s3": [("allow_sse_c_over_http", bool, False)],  # accepted already; nothing reads it until customer keys are built
+}
+_MOVED = {("daemons", "reclaim_age_s")}  # set by cluster.reclaim_age_s
+
+SHARED_SECTIONS = ("cluster", "objects", "s3", "engine", "daemons", "lifecycle", "log")  # what cluster.toml may hold
+ROLE_SECTIONS = {
+    "node": ("node", "engine", "log"),
+    "proxy": ("proxy", "cluster", "objects", "s3", "lifecycle", "log"),
+    "daemon": ("daemon", "daemons", "cluster", "objects", "log"),
+}
+
+
+def schema_of(sections: Sequence[str]) -> type[Any]:
+    """A struct type with these sections, each with its defaults."""
+    types = {name: _section(name) for name in sections}
+    return msgspec.defstruct("Settings", [(name, kind, kind()) for name, kind in types.items()], frozen=True)
+
+
+def load_settings(
+    sections: Sequence[str],
+    *,
+    files: Sequence[Path] = (),
+    environment: Mapping[str, str] | None = None,
+    overrides: Sequence[str] = (),
+    foreign: Sequence[str] = (),
+) -> Loaded[Any]:
+    """Settings of these sections.  Variables for other known sections are left to the processes that they concern.
+
+    Raises ConfigError, OSError.
+    """
+    others = tuple(f"OBJSTORE_{name.upper()}__" for name in {*SHARED_SECTIONS, *OWN} - set(sections))
+    mine = {k: v for k, v in (os.environ if environment is None else environment).items() if not k.upper().startswith(others)}
+    return load(schema_of(sections), files=files, environment=mine, overrides=overrides, foreign=foreign)
+
+
+def component(settings: Any, section: str) -> Any:
+    """The component's own settings object, from its section (and from what is said once for all)."""
+    kind = _component_class(section)
+    names = {setting.key for setting in settings_of(msgspec.defstruct("One", [(section, kind, None)]))}
+    values = {name: getattr(getattr(settings, section), name) for name in names if (section, name) not in _MOVED}
+    for moved_section, name in _MOVED:
+        if moved_section == section:
+            values[name] = getattr(settings.cluster, name)
+    return kind(**values)
+
+
+def check_cluster(cluster_file: Path | None, overrides: Sequence[str]) -> Loaded[Any]:
+    """All settings of a cluster.toml, if there is one, and "section.key=value" texts.  Raises ConfigError."""
+    files = [cluster_file] if cluster_file is not None else []
+    return load_settings(SHARED_SECTIONS, files=files, environment={}, overrides=overrides, foreign=("layout",))
+
+
+def typed_overrides(overrides: Sequence[str]) -> list[tuple[str, str, Any]]:
+    """("section", "key", value) of each "section.key=value", with values of the right types.  Raises ConfigError."""
+    settings = check_cluster(None, overrides).settings
+    names = [parse_override(text)[:2] for text in overrides]
+    return [(section, key, getattr(getattr(settings, section), key)) for section, key in names]
+
+
+def all_settings(sections: Sequence[str] = SHARED_SECTIONS) -> list[Setting]:
+    """Every setting with its default."""
+    return settings_of(schema_of(sections))
+
+
+def role_settings(role: str, config: Path) -> Any:
+    """A process's settings from its file and the environment.  Raises ConfigError."""
+    settings = load_settings(ROLE_SECTIONS[role], files=[config]).settings
+    section = getattr(settings, role)
+    for name in ("name", "ring", "cluster_key_file"):
+        if not getattr(section, name):
+            raise ConfigError(f"{config}: [{role}] needs {name!r}")
+    return settings
+
+
+def read_cluster_key(path: str) -> bytes:
+    """The 32 bytes behind a file of 64 hexadecimal digits.  Raises ConfigError."""
+    try:
+        key = bytes.fromhex(Path(path).read_text().strip())
+    except (OSError, ValueError) as failure:
+        raise ConfigError(f"the cluster key in {path} cannot be read: {failure}") from failure
+    if len(key) != 32:
+        raise ConfigError(f"the cluster key in {path} has {len(key)} bytes; it must be 64 hexadecimal digits, made at random")
+    return key
+
+
+def _component_class(section: str) -> type[Any]:
+    module, _, name = COMPONENTS[section].partition(":")
+    kind: type[Any] = getattr(importlib.import_module(module), name)
+    return kind
+
+
+def _section(name: str) -> type[Any]:
+    if name in OWN:
+        return OWN[name]
+    kind = _component_class(name)
+    fields = settings_of(msgspec.defstruct("One", [(name, kind, None)]))
+    mine: list[Any] = [(s.key, s.type, _field_default(s.default)) for s in fields if (name, s.key) not in _MOVED]
+    mine += [(key, kind_of, default) for key, kind_of, default in EVERYWHERE.get(name, []) if key not in {s.key for s in fields}]
+    return msgspec.defstruct(f"{name.title()}Section", mine, frozen=True)
+
+
+def _field_default(default: Any) -> Any:
+    if default is dataclasses.MISSING or default is msgspec.NODEFAULT:
+        raise ConfigError("a setting without a default cannot be part of the schema")
+    return msgspec.field(default_factory=lambda: default) if isinstance(default, list | dict) and default else default
