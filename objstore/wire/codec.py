@@ -7,13 +7,14 @@ offset  size  field     meaning, and what a reader does with a bad one
                         mismatch closes the connection
 8       4     body      bytes that follow the header (head and payload); over the limit: close
 12      4     head      how many of them are the head; more than `body`: close
-16      8     tag       request id (4), type code (1), flags (1), magic (2); a wrong magic: close
+16      8     tag       request id (4), type code (1), flags (1), guard (2); a wrong guard: close
 24            head      one msgspec-encoded message (arrays, no field names), or nothing
 24+h          payload   raw bytes
 ======  ====  ========  ==================================================================================
 
 All integers are little-endian.  The tag is the seed of the checksum, so a frame whose request id, type or flags were
-garbled never reaches the wrong call; the lengths decide which bytes are hashed, so they are covered too.
+garbled never reaches the wrong call; the lengths decide which bytes are hashed, so they are covered too.  The guard is
+the magic number XOR both lengths folded to 16 bits: a garbled length is noticed before anybody waits for its bytes.
 """
 
 import struct
@@ -48,13 +49,11 @@ HELLO, CHALLENGE, PROOF, WELCOME, REFUSE = 200, 201, 202, 203, 204
 DATA, CREDIT, CANCEL, PING, PONG = 210, 211, 212, 213, 214
 FIRST_INTERNAL = 200
 
-_TAG_MAGIC = MAGIC << 48
 _CODES: dict[type[Message], int] = {message: code for code, message in TYPES.items()}
 _DECODERS: dict[int, msgspec.msgpack.Decoder[Message]] = {code: msgspec.msgpack.Decoder(message) for code, message in TYPES.items()}
 _encode = msgspec.msgpack.Encoder().encode
 _hash = xxhash.xxh3_64_intdigest
 _CREDIT = struct.Struct("<Q")
-_FAILURE_CODE = _CODES[Failure]
 _ERRORS: dict[str, type[ObjstoreError]] = {
     name: item for name, item in vars(errors).items() if isinstance(item, type) and issubclass(item, ObjstoreError)
 }
@@ -73,11 +72,13 @@ def pack_frame(code: int, request: int, flags: int, head: bytes, payload: Buffer
     size = len(head) + len(payload)
     if size > MAX_FRAME_BYTES:
         raise ValueError(f"a frame of {size} bytes is over the limit of {MAX_FRAME_BYTES}")
-    tag = request | code << 32 | flags << 40 | _TAG_MAGIC
+    head_size = len(head)
+    guard = MAGIC ^ (size ^ size >> 16 ^ head_size ^ head_size >> 16) & 0xFFFF
+    tag = request | code << 32 | flags << 40 | guard << 48
     checksum = _hash(head, tag)
     if payload:
         checksum = _hash(payload, checksum)
-    return HEADER.pack(checksum, size, len(head), tag) + head
+    return HEADER.pack(checksum, size, head_size, tag) + head
 
 
 def pack_message(message: Message, request: int, payload: Buffer = b"") -> bytes:
@@ -146,8 +147,8 @@ class FrameReader:
         offset = self._resume(view) if self._header else 0
         while size - offset >= HEADER_BYTES and not self.stopped:
             checksum, body, head, tag = HEADER.unpack_from(data, offset)
-            if tag >> 48 != MAGIC or body > self.limit_bytes or head > body:
-                raise BadFrame("a frame header with a wrong magic or length")
+            if tag >> 48 != MAGIC ^ (body ^ body >> 16 ^ head ^ head >> 16) & 0xFFFF or body > self.limit_bytes or head > body:
+                raise BadFrame("a frame header with a wrong guard or length")
             start = offset + HEADER_BYTES
             if size - start < body:
                 self._header = data[offset:start]
@@ -168,8 +169,8 @@ class FrameReader:
             if len(self._header) < HEADER_BYTES:
                 return offset
             _, body, head, tag = HEADER.unpack(self._header)
-            if tag >> 48 != MAGIC or body > self.limit_bytes or head > body:
-                raise BadFrame("a frame header with a wrong magic or length")
+            if tag >> 48 != MAGIC ^ (body ^ body >> 16 ^ head ^ head >> 16) & 0xFFFF or body > self.limit_bytes or head > body:
+                raise BadFrame("a frame header with a wrong guard or length")
             self._missing = body
         piece = view[offset : offset + self._missing]
         self._pieces.append(piece)

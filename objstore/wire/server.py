@@ -110,6 +110,13 @@ class Call:
             self._connection.end_call(self._request, self)
             self._connection.send(pack_message(failure_of(failure), self._request))
 
+    def fail_with(self, failure: BaseException) -> None:
+        """Answer with whatever went wrong: what is no ObjstoreError is a bug, logged whole and told in general terms."""
+        if isinstance(failure, ObjstoreError):
+            self.fail(failure)
+        else:
+            self._connection.report_bug(self, failure)
+
     def end_body(self) -> None:
         """Mark the end of the body that is the answer to a ReadBody."""
         assert self.sender is not None
@@ -138,7 +145,7 @@ class Call:
         except TimeoutError:
             self.fail(DeadlineExceeded(f"{type(self.message).__name__} took longer than its {limit_s} s"))
         except Exception as bug:  # noqa: BLE001 the edge of the process: one request must not end the others
-            self._connection.report_bug(self, bug)
+            self.fail_with(bug)
 
 
 class ServerConnection(Connection):
@@ -163,7 +170,7 @@ class ServerConnection(Connection):
         if call.body is not None or call.sender is not None:
             self._streams -= 1
 
-    def report_bug(self, call: Call, bug: Exception) -> None:
+    def report_bug(self, call: Call, bug: BaseException) -> None:
         """An unexpected exception: log it whole, tell the caller no more than that it happened."""
         name = type(call.message).__name__
         log.error("bug in %s asked by %s", name, self.peer, exc_info=bug)
