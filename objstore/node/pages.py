@@ -1,0 +1,98 @@
+"""Requests for many rows at once: listings, digests, rows of a partition.  Every answer fits well into a frame."""
+
+from collections.abc import Sequence
+
+from objstore.errors import InvalidArgument
+from objstore.node.state import LocalDevice, NodeState
+from objstore.wire.codec import MAX_FRAME_BYTES
+from objstore.wire.messages import (
+    Digests,
+    DigestsAnswer,
+    PartitionRow,
+    PartitionRows,
+    PartitionRowsAnswer,
+    Scan,
+    ScanAnswer,
+    ScanRow,
+)
+from objstore.wire.server import Call
+
+MAX_ROWS = 10_000
+MAX_PARTITIONS = 65_536
+# Rows with long manifests can be large; a page ends early above this, and a single row is always smaller than the rest.
+MAX_PAGE_BYTES = MAX_FRAME_BYTES // 4
+
+
+class Pages:
+    """Answers them for all devices of a node."""
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+        self.handlers = {Scan: self._scan, Digests: self._digests, PartitionRows: self._partition_rows}
+
+    def _scan(self, call: Call, device: LocalDevice, message: Scan) -> None:
+        assert device.view is not None
+        page = device.open().scan(
+            message.bucket,
+            message.space,
+            prefix=message.prefix,
+            start=message.start,
+            limit=_checked_limit(message.limit),
+            delimiter=message.delimiter,
+            partitions=device.view.reading,
+            versions=message.versions,
+        )
+        rows, scanned_to = cut(page.rows, page.scanned_to)
+        call.answer(ScanAnswer(rows, scanned_to, device.silent))
+
+    def _digests(self, call: Call, device: LocalDevice, message: Digests) -> None:
+        self._check_partitions(device, message.partitions)
+        found = device.open().digests(message.partitions)
+        call.answer(DigestsAnswer([digest for digest, _ in found], [rows for _, rows in found]))
+
+    def _partition_rows(self, call: Call, device: LocalDevice, message: PartitionRows) -> None:
+        self._check_partitions(device, [message.partition])
+        engine = device.open()
+        limit = _checked_limit(message.limit)
+        items, cursor = engine.partition_rows(message.partition, cursor=message.cursor, limit=limit, rows=message.rows)
+        while len(items) > 1 and _size(items) > MAX_PAGE_BYTES:
+            limit = len(items) // 2
+            items, cursor = engine.partition_rows(message.partition, cursor=message.cursor, limit=limit, rows=message.rows)
+        call.answer(
+            PartitionRowsAnswer(
+                items,
+                cursor,
+                self._state.epoch,
+                voting=device.votes(message.partition),
+                floor=engine.floor(message.partition),
+            )
+        )
+
+    def _check_partitions(self, device: LocalDevice, partitions: Sequence[int]) -> None:
+        assert device.view is not None
+        count = len(device.view.roles)
+        if len(partitions) > MAX_PARTITIONS or not all(0 <= partition < count for partition in partitions):
+            raise InvalidArgument(f"at most {MAX_PARTITIONS} partitions, each below {count}")
+
+
+def cut(rows: list[ScanRow], scanned_to: bytes | None) -> tuple[list[ScanRow], bytes | None]:
+    """End a page early when it is too large, between two names, so that the next page begins with the first one left out.
+
+    Rows of the one name that the page would have to be cut in stay together, however large.
+    """
+    size = 0
+    for index, row in enumerate(rows):
+        size += len(row.row) + len(row.name) + 64
+        if size > MAX_PAGE_BYTES and index and rows[index - 1].name != row.name:
+            return rows[:index], row.name
+    return rows, scanned_to
+
+
+def _checked_limit(limit: int) -> int:
+    if limit < 1:
+        raise InvalidArgument("a page has at least one row")
+    return min(limit, MAX_ROWS)
+
+
+def _size(items: list[PartitionRow]) -> int:
+    return sum(len(item.register.row) + len(item.key.name) + 64 for item in items)
