@@ -14,7 +14,7 @@ from tests.sim.kv import SimKv
 
 @pytest.fixture(params=["lmdb", "simulated"])
 def kv(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kv]:
-    store: Kv = LmdbKv(str(tmp_path / "index")) if request.param == "lmdb" else SimKv(Storage(random.Random(1)), "/dev/index")
+    store: Kv = LmdbKv(str(tmp_path / "index"), ("t", "u")) if request.param == "lmdb" else SimKv(Storage(random.Random(1)), "/dev/index")
     yield store
     store.close()
 

@@ -15,8 +15,12 @@ import os
 import posixpath
 import random
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from objstore.runtime.disk import Buffer
+
+if TYPE_CHECKING:
+    from tests.sim.kv import KvStore
 
 SECTOR_BYTES = 512
 _ZEROS = bytes(4096)
@@ -118,10 +122,11 @@ class Volume:
         self.directories: dict[str, dict[str, Inode]] = {"": {}}
         self._durable: dict[str, dict[str, Inode]] = {"": {}}
         self._pending: list[list[NameChange]] = []  # each list survives whole or not at all
+        self.refusals = 0  # times that it was full
         self.datasync_failures = 0  # so many of the next flushes fail
         self.read_failures = 0
         self.slow_s = 0.0  # added to every call in a thread
-        self.kv_stores: dict[str, object] = {}  # directory -> tests.sim.kv.KvStore
+        self.kv_stores: dict[str, KvStore] = {}  # by directory
 
     def step(self) -> None:
         """Count one operation against the fuse of a crash in progress."""
@@ -134,6 +139,7 @@ class Volume:
     def grow(self, count: int) -> None:
         """Take room.  Raises OSError ENOSPC."""
         if count > 0 and self.used_bytes + count > self.capacity_bytes:
+            self.refusals += 1
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.used_bytes += count
 
@@ -201,15 +207,19 @@ class Volume:
             inode.names = 0
             inode.crash(rng)
         self.directories = {path: dict(names) for path, names in self._durable.items()}
-        self.used_bytes = 0
-        counted: set[int] = set()
-        for names in self.directories.values():
-            for inode in names.values():
-                inode.names += 1
-                if id(inode) not in counted:
-                    counted.add(id(inode))
-                    self.used_bytes += len(inode.data)
-        self.used_bytes += sum(store.used_bytes for store in self.kv_stores.values())  # type: ignore[attr-defined]
+        for inode in self.inodes():
+            inode.names += 1
+        self._count_used()
+
+    def _count_used(self) -> None:
+        distinct = {id(inode): len(inode.data) for inode in self.inodes()}
+        self.used_bytes = sum(distinct.values()) + sum(store.used_bytes for store in self.kv_stores.values())
+
+    def drop_handles(self) -> None:
+        """No file is open any more."""
+        for inode in self.inodes():
+            inode.opened = 0
+        self._count_used()
 
     def wipe(self) -> None:
         """An empty disk was put in its place."""
@@ -282,6 +292,12 @@ class Storage:
         self.life += 1
         for volume in self.volumes:
             volume.crash(self.rng)
+
+    def process_died(self) -> None:
+        """The process was killed, the machine runs on: old handles die, what was written stays (and stays unflushed)."""
+        self.life += 1
+        for volume in self.volumes:
+            volume.drop_handles()
 
 
 class SimFile:

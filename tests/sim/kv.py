@@ -40,6 +40,7 @@ class KvStore:
             growth += after - before
             latest[table, key] = after
         if growth > 0 and self.volume.used_bytes + growth > self.volume.capacity_bytes:
+            self.volume.refusals += 1
             raise DeviceFull("the index is full")
         if self.shared:  # an open snapshot keeps the old tables
             self.tables = {name: table.copy() for name, table in self.tables.items()}
@@ -110,7 +111,6 @@ class SimKv:
         store = volume.kv_stores.get(inside)
         if store is None:
             store = volume.kv_stores[inside] = KvStore(volume)
-        assert isinstance(store, KvStore)
         self._store = store
         self._closed = False
 

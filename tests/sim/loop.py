@@ -119,6 +119,11 @@ class Scheduler:
             heapq.heapify(self._timers)
             self.cancelled_timers = 0
 
+    def clear(self) -> None:
+        """Forget everything that was to come."""
+        self._ready.clear()
+        self._timers.clear()
+
     def run_until(self, future: "asyncio.Future[T]", *, limit_s: float = float("inf")) -> T:
         """Run until `future` is done and return its result.  Raises Deadlock, Runaway, or TimeoutError at `limit_s`."""
         previous_hooks = sys.get_asyncgen_hooks()

@@ -46,5 +46,5 @@ def test_rot_changes_a_value_in_silence() -> None:
     kv = SimKv(storage, "/dev/index")
     kv.apply([("t", b"k", bytes(100))])
     store = storage.volume("/dev/index")[0].kv_stores["dev/index"]
-    assert store.rot(random.Random(1))  # type: ignore[attr-defined]
+    assert store.rot(random.Random(1))
     assert kv.get("t", b"k") != bytes(100)
