@@ -1,3 +1,185 @@
-"""The ordered key-value store on LMDB."""
+"""The ordered key-value store on LMDB.
 
-import lmdb  # noqa: F401 the import contract names it
+Default durability (`sync`, `metasync`, no `writemap`): what is weaker lost acknowledged transactions, or the whole
+database, in power cuts.  LMDB has no checksum on its pages: whoever stores values here seals them.  What LMDB itself
+finds wrong comes out as DamagedFile.  Python's binding opens with MDB_NOTLS, so a read transaction may move between
+threads; `get` shares one under a lock and renews it after each commit.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Iterator, Sequence
+
+import lmdb
+
+from objstore.errors import DamagedFile, DeviceFull
+from objstore.runtime.kv import Change
+
+FIRST_MAP_BYTES = 64 * 1024 * 1024
+GROW_WAIT_S = 60.0  # how long growing the map waits for views to close; they are open for milliseconds
+NO_ROOM_BYTES = 1024 * 1024  # a full tmpfs answers a commit with EIO: below this much free space it means "full"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class LmdbSnapshot:
+    """One read transaction."""
+
+    def __init__(self, store: "LmdbKv") -> None:
+        self._store = store
+        self._transaction: lmdb.Transaction[bytes] | None = store.begin_view()
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value, or None.  Raises DamagedFile."""
+        assert self._transaction is not None
+        try:
+            value = self._transaction.get(key, db=self._store.tables[table])
+        except lmdb.Error as failure:
+            raise DamagedFile(f"LMDB cannot read table {table}: {failure!r}") from failure
+        return value
+
+    def scan(self, table: str, start: bytes, end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with start <= key < end in order.  Raises DamagedFile, also when keys do not ascend."""
+        assert self._transaction is not None
+        try:
+            cursor = self._transaction.cursor(db=self._store.tables[table])
+            if not (cursor.set_range(start) if start else cursor.first()):
+                return
+            last = b""
+            for key, value in cursor:
+                if end is not None and key >= end:
+                    return
+                if key <= last:
+                    raise DamagedFile(f"keys of LMDB table {table} do not ascend")
+                last = key
+                yield key, value
+        except lmdb.Error as failure:
+            raise DamagedFile(f"LMDB cannot scan table {table}: {failure!r}") from failure
+
+    def close(self) -> None:
+        """End the view; twice is fine."""
+        if self._transaction is not None:
+            self._store.end_view(self._transaction)
+            self._transaction = None
+
+
+class LmdbKv:
+    """An LMDB environment in one directory with a fixed set of named tables."""
+
+    def __init__(self, directory: str, tables: Sequence[str], *, map_bytes: int = FIRST_MAP_BYTES) -> None:
+        """Open or create.  Raises DamagedFile, OSError."""
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        self._directory = directory
+        self._gate = threading.Condition()
+        self._views = 0
+        data = os.path.join(directory, "data.mdb")
+        size = os.path.getsize(data) if os.path.exists(data) else 0
+        try:
+            self._env = lmdb.open(directory, map_size=max(map_bytes, size), max_dbs=len(tables), readahead=False, max_spare_txns=8)
+            # A map beyond the end of the file is SIGBUS when it is touched: refuse a file that was cut.
+            info = self._env.info()
+            if size and (info["last_pgno"] + 1) * self._env.stat()["psize"] > size:
+                self._env.close()
+                raise DamagedFile(f"{data} is shorter than its last page")
+            self.tables = {name: self._env.open_db(name.encode()) for name in tables}
+            self._reader = self._env.begin()
+        except lmdb.Error as failure:
+            raise DamagedFile(f"LMDB cannot open {directory}: {failure!r}") from failure
+        self._stale = False
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value in the last committed transaction, or None.  Raises DamagedFile."""
+        with self._gate:
+            try:
+                if self._stale:
+                    self._reader.abort()
+                    self._reader = self._env.begin()
+                    self._stale = False
+                value: bytes | None = self._reader.get(key, db=self.tables[table])
+            except lmdb.Error as failure:
+                raise DamagedFile(f"LMDB cannot read table {table}: {failure!r}") from failure
+            return value
+
+    def snapshot(self) -> LmdbSnapshot:
+        """Open a view."""
+        return LmdbSnapshot(self)
+
+    def begin_view(self) -> "lmdb.Transaction[bytes]":
+        """A read transaction that growing the map waits for."""
+        with self._gate:
+            try:
+                transaction = self._env.begin()
+            except lmdb.Error as failure:
+                raise DamagedFile(f"LMDB cannot begin a view: {failure!r}") from failure
+            self._views += 1
+            return transaction
+
+    def end_view(self, transaction: "lmdb.Transaction[bytes]") -> None:
+        """End it."""
+        transaction.abort()
+        with self._gate:
+            self._views -= 1
+            self._gate.notify_all()
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Commit all changes in one durable transaction; of several for one key the last counts."""
+        tables: dict[str, dict[bytes, bytes | None]] = {}
+        for table, key, value in changes:
+            tables.setdefault(table, {})[key] = value
+        # In order of key: LMDB then finds each leaf once.
+        work = [
+            (table, [k for k, v in pairs.items() if v is None], sorted((k, v) for k, v in pairs.items() if v is not None))
+            for table, pairs in tables.items()
+        ]
+        while True:
+            try:
+                self._commit(work)
+            except lmdb.MapFullError:
+                self._grow()
+            except lmdb.Error as failure:
+                raise self._disk_failure(failure) from failure
+            else:
+                break
+        with self._gate:
+            self._stale = True
+
+    def _commit(self, work: Sequence[tuple[str, Sequence[bytes], Sequence[tuple[bytes, bytes]]]]) -> None:
+        with self._env.begin(write=True) as transaction:
+            for table, deletes, puts in work:
+                for key in deletes:
+                    transaction.delete(key, db=self.tables[table])
+                if puts:
+                    transaction.cursor(db=self.tables[table]).putmulti(puts)
+
+    def _disk_failure(self, failure: lmdb.Error) -> Exception:
+        stat = os.statvfs(self._directory)
+        text = str(failure)
+        if stat.f_bavail * stat.f_frsize < NO_ROOM_BYTES or any(os.strerror(code) in text for code in _FULL):
+            return DeviceFull(f"no room for the index in {self._directory}: {failure!r}")
+        if isinstance(failure, lmdb.DiskError) or "Input/output" in text:
+            return OSError(errno.EIO, f"LMDB in {self._directory}: {failure!r}")
+        return DamagedFile(f"LMDB cannot write in {self._directory}: {failure!r}")
+
+    def _grow(self) -> None:
+        with self._gate:
+            # set_mapsize moves the map: nobody may be looking at it.
+            if not self._gate.wait_for(lambda: self._views == 0, GROW_WAIT_S):
+                raise DeviceFull(f"the index in {self._directory} must grow, but a view of it stays open")
+            self._reader.abort()
+            self._env.set_mapsize(self._env.info()["map_size"] * 2)
+            self._reader = self._env.begin()
+
+    def used_bytes(self) -> int:
+        """Length of the data file."""
+        return os.path.getsize(os.path.join(self._directory, "data.mdb"))
+
+    def upkeep(self) -> None:
+        """Clear the slots of killed readers, which keep freed pages from being reused."""
+        self._env.reader_check()
+
+    def close(self) -> None:
+        """Close."""
+        with self._gate:
+            assert self._views == 0
+            self._reader.abort()
+            self._env.close()

@@ -1,1 +1,180 @@
-"""Reclaim packs that are mostly dead."""
+"""Reclaim packs that are mostly dead: move what lives to the end of the journal, then delete the file.
+
+Safe at every step: a moved record is an ordinary record of the current state, decided and flushed by the commit loop; the
+old file goes only after the last of them is durable, and only if opening never starts in it (it lies before the
+checkpoint).  What a pack holds besides registers must survive for a rebuild of the index: floors and notes that still
+stand are written again, and a DROP as long as another pack may hold records of the life that it ended.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import msgspec
+
+from objstore.core.rows import RowKey
+from objstore.errors import DamagedBody, DamagedRow
+from objstore.node.engine.commit import Batch
+from objstore.node.engine.device import Device
+from objstore.node.engine.keys import encode_key
+from objstore.node.engine.pack_format import FILE_HEADER_BYTES, Drop, Floor, Note, Promise, RecordType, decode_meta, decode_state
+from objstore.node.engine.packs import Record
+from objstore.node.engine.records import Entry, head_of
+
+_SLICE_BYTES = 1024 * 1024  # moved per flush, so that writers wait no longer than for each other
+_SLICE_RECORDS = 256
+
+
+class Living(msgspec.Struct, frozen=True):
+    """A register to write again: as it was when its payload was read."""
+
+    index_key: bytes
+    key: RowKey
+    entry: Entry
+    payload: bytes
+    born: int
+
+
+class Compactor:
+    """Moves the living out of one pack at a time."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._stuck: dict[int, None] = {}  # packs with damage in what lives: they stay until it is healed
+
+    def candidates(self) -> list[int]:
+        """Packs worth compacting, the deadest first."""
+        device = self._device
+        dead = []
+        for pack, size in device.packs.sizes.items():
+            if pack >= device.state.position.pack or pack in self._stuck:
+                continue
+            ratio = 1 - device.state.live.get(pack, 0) / max(size, 1)
+            if ratio >= device.settings.compact_dead_ratio:
+                dead.append((-ratio, pack))
+        return [pack for _, pack in sorted(dead)]
+
+    async def run(self) -> tuple[dict[str, int], bool]:
+        """Compact one pack.  Raises DeviceFull, DeviceOffline, OSError."""
+        candidates = self.candidates()
+        counts = {"packs": 0, "records": 0, "bytes": 0}
+        if not candidates:
+            self._stuck = {}
+            return counts, False
+        pack = candidates[0]
+        device = self._device
+        size = device.packs.sizes[pack]
+        counts["records"], clean = await self._move(pack, size)
+        if clean:
+            device.packs.forget(pack)
+            device.state.forget_pack(pack)
+            await device.threads.io.run(device.packs.delete, pack)
+            counts["packs"], counts["bytes"] = 1, size
+        else:
+            self._stuck[pack] = None
+        return counts, len(candidates) > 1
+
+    async def _move(self, pack: int, size: int) -> tuple[int, bool]:
+        """(records written again, whether nothing that lives is left)."""
+        device = self._device
+        records = device.packs.records(pack, FILE_HEADER_BYTES, size, payloads=False)
+        moved, clean = 0, True
+        while True:
+            slice_ = await device.threads.io.run(_some_records, records)
+            if not slice_:
+                return moved, clean
+            living: list[Living] = []
+            others: list[Promise | Drop | Note | Floor] = []
+            for record in slice_:
+                if isinstance(record, int):
+                    # What lay behind the bad head is not known; the pack stays.
+                    clean = False
+                elif record.head.type == RecordType.STATE:
+                    clean &= await self._collect(pack, record, living)
+                else:
+                    other = decode_meta(record.head.type, record.meta)
+                    others.append(other)
+                    if isinstance(other, Drop):
+                        clean &= await self._outlive(pack, other, living)
+            written: int = await device.committer.submit(self._write, pack, living, others)
+            moved += written
+
+    async def _collect(self, pack: int, record: Record, living: list[Living]) -> bool:
+        """Read a register that still lives in this record; False when it cannot be read."""
+        key, entry = decode_state(record.meta)
+        index_key = encode_key(key)
+        try:
+            current = self._device.state.get(index_key, entry.partition)
+            if current is None or current.pack != pack or current.offset != record.payload_offset:
+                return True
+            payload = await self._device.read_payload(index_key, current) if current.length else b""
+        except (DamagedBody, DamagedRow):
+            return False
+        living.append(Living(index_key, key, current, payload, current.born))
+        return True
+
+    async def _outlive(self, pack: int, drop: Drop, living: list[Living]) -> bool:
+        """A key that lives again stands for the drop of its earlier life: it was born when that one was."""
+        if not self._other_pack_between(pack, drop):
+            return True
+        index_key = encode_key(drop.key)
+        try:
+            current = self._device.state.get(index_key, drop.partition)
+            if current is None or current.born <= drop.born:
+                return True
+            payload = await self._device.read_payload(index_key, current) if current.length else b""
+        except (DamagedBody, DamagedRow):
+            return False
+        living.append(Living(index_key, drop.key, current, payload, drop.born))
+        return True
+
+    def _other_pack_between(self, pack: int, drop: Drop) -> bool:
+        return any(drop.born <= other <= drop.until for other in self._device.packs.sizes if other != pack)
+
+    def _write(self, batch: Batch, pack: int, living: list[Living], others: list[Promise | Drop | Note | Floor]) -> int:
+        before = batch.size_bytes
+        written = 0
+        for item in living:
+            current = batch.get(item.index_key, item.entry.partition)
+            # Changed since it was read: what changed it wrote it elsewhere, or raised its promise in an entry that stays here.
+            if current is None or (current.pack, current.offset) != (item.entry.pack, item.entry.offset):
+                continue
+            batch.set_state(
+                item.index_key, item.key, msgspec.structs.replace(current, born=item.born), partition=current.partition,
+                promised=current.promised, accepted=current.accepted, row=current.row, head=head_of(current.row), payload=item.payload,
+            )  # fmt: skip
+            written += 1
+        for other in others:
+            self._carry(batch, pack, other)
+        return written if batch.size_bytes > before else 0
+
+    def _carry(self, batch: Batch, pack: int, record: Promise | Drop | Note | Floor) -> None:
+        match record:
+            case Promise():
+                index_key = encode_key(record.key)
+                current = batch.get(index_key, record.partition)
+                if current is not None and current.promised == record.ballot and current.pack < pack:
+                    batch.set_promise(index_key, record.key, current, record.ballot)
+            case Drop():
+                if batch.get(encode_key(record.key), record.partition) is None and self._other_pack_between(pack, record):
+                    batch.carry_drop(record)
+                elif record.floor and record.floor == batch.floor(record.partition):
+                    batch.set_floor(record.partition, record.floor)
+            case Floor():
+                if record.ballot == batch.floor(record.partition):
+                    batch.set_floor(record.partition, record.ballot)
+            case Note():
+                current_value = batch.notes.get(record.name, batch.state.notes.get(record.name))
+                if current_value == record.value and (record.value is not None or min(self._device.packs.sizes) < pack):
+                    batch.set_note(record.name, record.value)
+
+
+def _some_records(records: Iterator[Record | int]) -> list[Record | int]:
+    """The next records, up to a slice.  Blocks."""
+    found: list[Record | int] = []
+    size = 0
+    for record in itertools.islice(records, _SLICE_RECORDS):
+        found.append(record)
+        size += 0 if isinstance(record, int) else record.head.length
+        if size >= _SLICE_BYTES:
+            break
+    return found

@@ -1,1 +1,172 @@
-"""Stored records: layout, version, checksum."""
+"""Stored records of the index: layout, version, checksum.
+
+Every value in every table of the index is sealed:
+
+    offset  size  field
+    0       8     XXH3-64, little endian, seeded by the table, over the key and all that follows: a value under a wrong
+                  key, or in a wrong table, is damaged
+    8       1     format version, 1
+    9       n     msgpack array: Entry in `rows`, Shadow in `partitions`, plain values elsewhere
+
+A bad checksum, an unknown version or an undecodable array raises DamagedRow; nothing of such a value is used.
+"""
+
+from enum import Enum
+from typing import Any
+
+import msgspec
+import xxhash
+
+from objstore.core.rows import BodyKind, Kind
+from objstore.core.timestamp import ZERO, Ballot
+from objstore.errors import DamagedRow
+
+FORMAT_VERSION = 1
+_VERSION = bytes((FORMAT_VERSION,))
+_SEAL_BYTES = 9
+
+
+class Table(Enum):
+    """Tables of the index; the number seeds the seal."""
+
+    ROWS = ("rows", 1)  # index key -> Entry
+    PARTITIONS = ("partitions", 2)  # partition (4 bytes, big endian) + index key -> Shadow
+    BLOBS = ("blobs", 3)  # blob id + XXH3-128 of index key -> index key: which registers name a blob
+    PURGE = ("purge", 4)  # blob id -> nothing: blobs to unlink when no register names them
+    META = ("meta", 5)  # position, totals; "p" partition sums, "b" bucket sums, "f" floors, "n" notes, "k" packs
+
+    def __init__(self, table: str, seed: int) -> None:
+        self.table = table
+        self.seed = seed
+
+
+TABLES = tuple(t.table for t in Table)
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One register as this device holds it.  The key is the index key; `long_name` completes a cut one."""
+
+    partition: int
+    flags: int  # row kind in the lower four bits (0: nothing accepted), body kind above
+    promised: Ballot
+    accepted: Ballot
+    size: int  # of the object, from the row: counters change without decoding the old row
+    pack: int  # pack that holds the record, and so the inline payload
+    offset: int  # of the payload in the pack; the record's header lies before it
+    length: int  # of the payload; 0 when there is none
+    checksum: int  # XXH3-64 of the payload
+    born: int  # pack in which this life of the key began: a drop record matters while packs from here on exist
+    long_name: bytes
+    row: bytes
+
+    @property
+    def kind(self) -> int:
+        """Row kind, 0 when nothing was accepted."""
+        return self.flags & 15
+
+    @property
+    def body(self) -> int:
+        """BodyKind of the row."""
+        return self.flags >> 4
+
+
+class Shadow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The second copy of what matters of a register, ordered by partition; it lies on other pages than the entry."""
+
+    promised: Ballot
+    accepted: Ballot
+    pack: int
+    offset: int
+    long_name: bytes
+
+
+class RowHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The first fields of a Row, all that the engine looks at; decoding skips the rest."""
+
+    kind: int
+    operation: bytes
+    origin: Ballot
+    base: Ballot
+    modified_us: int
+    size: int = 0
+    etag: str = ""
+    body: int = 0
+    digest: bytes = b""
+    blob: bytes = b""
+
+
+ENCODER = msgspec.msgpack.Encoder()
+_ENTRY_DECODER = msgspec.msgpack.Decoder(Entry)
+_SHADOW_DECODER = msgspec.msgpack.Decoder(Shadow)
+_HEAD_DECODER = msgspec.msgpack.Decoder(RowHead)
+_EMPTY_HEAD = RowHead(0, b"", ZERO, ZERO, 0)
+LIVE_KINDS = frozenset((Kind.OBJECT, Kind.UPLOAD, Kind.PART, Kind.RECORD))
+
+
+def flags_of(head: RowHead) -> int:
+    """Entry.flags for a row."""
+    return head.kind | head.body << 4
+
+
+def head_of(row: bytes) -> RowHead:
+    """Decode the head of a row; of no row (nothing accepted) an empty one.  Raises msgspec.DecodeError."""
+    return _HEAD_DECODER.decode(row) if row else _EMPTY_HEAD
+
+
+def blob_of(entry: Entry | None) -> bytes:
+    """The blob that an entry's row names, or nothing."""
+    if entry is None or entry.flags >> 4 != BodyKind.BLOB:
+        return b""
+    return head_of(entry.row).blob
+
+
+def seal(table: Table, key: bytes, body: bytes) -> bytes:
+    """The stored value."""
+    body = _VERSION + body
+    digest: int = xxhash.xxh3_64_intdigest(key + body, table.seed)
+    return digest.to_bytes(8, "little") + body
+
+
+def seal_value(table: Table, key: bytes, value: Any) -> bytes:
+    """Encode and seal."""
+    return seal(table, key, ENCODER.encode(value))
+
+
+def unseal(table: Table, key: bytes, value: bytes) -> bytes:
+    """The body of a stored value.  Raises DamagedRow."""
+    body = value[8:]
+    if xxhash.xxh3_64_intdigest(key + body, table.seed) != int.from_bytes(value[:8], "little") or body[:1] != _VERSION:
+        raise DamagedRow(f"a stored value in table {table.table} does not match its checksum", table=table.table, key=key)
+    return body[1:]
+
+
+_ROWS_SEED = Table.ROWS.seed
+
+
+def decode_entry(key: bytes, value: bytes) -> Entry:
+    """An entry of `rows`.  Raises DamagedRow."""
+    body = value[8:]
+    if xxhash.xxh3_64_intdigest(key + body, _ROWS_SEED) != int.from_bytes(value[:8], "little") or body[0] != FORMAT_VERSION:
+        raise DamagedRow("a stored row does not match its checksum", table="rows", key=key)
+    return _ENTRY_DECODER.decode(memoryview(body)[1:])
+
+
+def decode_shadow(key: bytes, value: bytes) -> Shadow:
+    """A value of `partitions`.  Raises DamagedRow."""
+    return _SHADOW_DECODER.decode(unseal(Table.PARTITIONS, key, value))
+
+
+def shadow_key(partition: int, index_key: bytes) -> bytes:
+    """Key in `partitions`."""
+    return partition.to_bytes(4, "big") + index_key
+
+
+def shadow_of(entry: Entry) -> Shadow:
+    """The value in `partitions` for an entry."""
+    return Shadow(entry.promised, entry.accepted, entry.pack, entry.offset, entry.long_name)
+
+
+def reference_key(blob: bytes, index_key: bytes) -> bytes:
+    """Key in `blobs`."""
+    digest: bytes = xxhash.xxh3_128_digest(index_key)
+    return blob + digest

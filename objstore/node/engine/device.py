@@ -1,0 +1,216 @@
+"""One open device: its files, threads and state, and what several parts of the engine need of them.
+
+Opening recovers; `checkpoint` brings the index forward; `read_payload` is the one way to the bytes of a small object.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from objstore.errors import DamagedBody, DamagedFile, DeviceFull, DeviceOffline
+from objstore.node.engine.blobs import Blobs
+from objstore.node.engine.commit import Committer
+from objstore.node.engine.identity import index_directory, index_generation, load_identity
+from objstore.node.engine.index import Frozen, load
+from objstore.node.engine.pack_format import checksum_of
+from objstore.node.engine.packs import Packs
+from objstore.node.engine.records import Entry
+from objstore.node.engine.recover import Replay, replay
+from objstore.node.engine.registers import Registers
+from objstore.node.engine.settings import EngineSettings
+from objstore.node.engine.state import Position, State
+from objstore.runtime.clock import Clock
+from objstore.runtime.disk import Disk
+from objstore.runtime.kv import Change, Kv
+from objstore.runtime.tasks import TaskOwner, Threads
+from objstore.runtime.world import World
+
+log = logging.getLogger(__name__)
+
+_REPLAY_SLICE = 512  # records applied between two turns of the event loop
+
+
+@dataclass(frozen=True)
+class DeviceThreads:
+    """Threads by purpose, so that a slow reader never holds up a flush."""
+
+    commit: Threads
+    index: Threads
+    io: Threads
+
+    def close(self) -> None:
+        """End them."""
+        for threads in (self.commit, self.index, self.io):
+            threads.close()
+
+
+class Device:
+    """The parts of one open device."""
+
+    def __init__(self, world: World, directory: str, settings: EngineSettings, disk: Disk, identity: tuple[bytes, bytes]) -> None:
+        self.directory = directory
+        self.settings = settings
+        self.disk = disk
+        self.clock: Clock = world.clock
+        self.incarnation, self.seal = identity
+        self.tasks = TaskOwner(f"engine {directory}")
+        self.threads = DeviceThreads(
+            world.new_threads("commit", 1), world.new_threads("index", 1), world.new_threads("engine-io", settings.io_threads)
+        )
+        self.packs = Packs(disk, self.seal, pack_size_bytes=settings.pack_size_bytes)
+        self.blobs = Blobs(disk, world.clock, self.threads.io, self.tasks, settings)
+        self.kv: Kv
+        self.state: State
+        self.registers: Registers
+        self.committer: Committer
+        self.recovered = Replay()
+        self._checkpointing: asyncio.Task[int] | None = None
+        self._closing = False
+
+    @classmethod
+    async def open(
+        cls, world: World, directory: str, settings: EngineSettings, *, generation: int | None = None, salvage: bool = False
+    ) -> "Device":
+        """Open and recover.  Raises DamagedFile, OSError; FileNotFoundError when the directory was never formatted."""
+        disk = world.open_disk(directory)
+        identity = load_identity(disk)
+        if identity is None:
+            raise FileNotFoundError(f"{directory} is not a formatted device")
+        device = cls(world, directory, settings, disk, identity)
+        try:
+            number = index_generation(disk) if generation is None else generation
+            device.kv = await device.threads.index.run(world.open_kv, index_directory(directory, number))
+            device._start(load(device.kv))
+            await device._recover(salvage=salvage)
+        except BaseException:
+            device.threads.close()
+            if hasattr(device, "kv"):
+                device.kv.close()
+            raise
+        return device
+
+    def _start(self, state: State) -> None:
+        self.state = state
+        self.registers = Registers(state, self.blobs.present, self.settings)
+        self.committer = Committer(state, self.packs, self.threads.commit, self.tasks, batch_bytes=self.settings.batch_bytes)
+        self.committer.usage = self.disk.usage
+        self.committer.published = self._published
+        self.blobs.failed = self.committer.take_offline
+
+    async def _recover(self, *, salvage: bool) -> None:
+        self.kv.upkeep()
+        steps = replay(self.state, self.packs, salvage=salvage)
+        found: Replay | None = None
+        while True:
+            found = await self.threads.io.run(_some_steps, steps)
+            if found is None:
+                break
+            self.recovered = found
+            if self._memtable_is_full():
+                await self._write_checkpoint(found.position)
+        self.packs.opened(dict(self.recovered.sizes), max(self.recovered.position.sequence, self.state.position.sequence))
+        self.committer.free_bytes = self.disk.usage()[1]
+        if self.recovered.records or self.recovered.cut_bytes:
+            log.info("%s: replayed %d records, cut %d bytes", self.directory, self.recovered.records, self.recovered.cut_bytes)
+
+    # -- checkpoints -----------------------------------------------------------------------------------------------------
+
+    def _memtable_is_full(self) -> bool:
+        active = self.state.active
+        return len(active) >= self.settings.checkpoint_rows or active.bytes >= self.settings.checkpoint_bytes
+
+    def _published(self) -> None:
+        if self._checkpointing is None and self._memtable_is_full() and not self._closing:
+            self._checkpointing = self.tasks.spawn(self._checkpoint(), name="checkpoint")
+
+    async def checkpoint(self) -> int:
+        """Bring the index forward to what is flushed now; rows written.  Raises DeviceFull, DeviceOffline."""
+        while self._checkpointing is not None:
+            await asyncio.wait([self._checkpointing])
+        self.committer.check()
+        self._checkpointing = self.tasks.spawn(self._checkpoint(), name="checkpoint")
+        return await asyncio.shield(self._checkpointing)
+
+    async def _checkpoint(self) -> int:
+        try:
+            packs = self.packs
+            return await self._write_checkpoint(Position(packs.current, packs.sizes.get(packs.current, 0), packs.sequence))
+        except DeviceFull:
+            log.warning("%s: no room for a checkpoint; %d rows wait in memory", self.directory, len(self.state.active))
+            raise
+        except (OSError, DamagedFile) as failure:
+            self.committer.take_offline(failure)
+            raise DeviceOffline(f"the index cannot be written: {failure!r}") from failure
+        finally:
+            self._checkpointing = None
+
+    async def _write_checkpoint(self, position: Position) -> int:
+        state = self.state
+        if position == state.position and not state.changed and not len(state.active):
+            return 0
+        frozen = Frozen(state, position)
+        try:
+            changes: list[Change] = []
+            for slice_ in frozen.changes():
+                changes += slice_
+                await self.clock.sleep(0)
+            await self.threads.index.run(self.kv.apply, changes)
+        except BaseException:
+            frozen.failed(state)
+            raise
+        frozen.done(state)
+        return len(frozen.memtable)
+
+    # -- payloads --------------------------------------------------------------------------------------------------------
+
+    async def read_payload(self, index_key: bytes, entry: Entry) -> bytes:
+        """The inline payload of an entry, verified.  Raises DamagedBody.
+
+        Compaction may move it meanwhile: then the register's entry says where to, as long as its row is the same.
+        """
+        while True:
+            data = self.packs.read_cached(entry.pack, entry.offset, entry.length)
+            if data is None:
+                try:
+                    data = await self.threads.io.run(self._pread, entry)
+                except FileNotFoundError:
+                    moved = self.state.get(index_key)
+                    if moved is not None and moved.pack != entry.pack and moved.row == entry.row:
+                        entry = moved
+                        continue
+                    data = b""
+                except OSError as failure:
+                    self.state.suspects[index_key] = None
+                    raise DamagedBody(f"a payload cannot be read: {failure!r}", pack=entry.pack, offset=entry.offset) from failure
+            if len(data) != entry.length or checksum_of(data) != entry.checksum:
+                self.state.suspects[index_key] = None
+                raise DamagedBody("a payload does not match its checksum", pack=entry.pack, offset=entry.offset)
+            return data
+
+    def _pread(self, entry: Entry) -> bytes:
+        return self.packs.file(entry.pack).pread(entry.length, entry.offset)
+
+    # -- end -------------------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Checkpoint, unless the device is offline or full, and close everything."""
+        await self.committer.idle()
+        try:
+            if self.committer.offline is None:
+                await self.checkpoint()
+        except (DeviceFull, DeviceOffline) as failure:
+            log.warning("%s: closed without a checkpoint: %r", self.directory, failure)
+        self._closing = True
+        self.committer.close()
+        await self.tasks.aclose()
+        self.threads.close()
+        self.kv.close()
+
+
+def _some_steps(steps: Iterator[Replay]) -> Replay | None:
+    found = None
+    for found in itertools.islice(steps, _REPLAY_SLICE):  # noqa: B007 the last one is what counts
+        pass
+    return found

@@ -1,0 +1,215 @@
+"""What a device holds, as far as it is flushed: the index, the memtables before it, and the totals over both.
+
+`put` and its companions are called in the order of the records in the packs, by the commit loop after a flush and by
+recovery, and nowhere else; so a replay ends in the same state.  Totals (partition digests, bucket counters, floors,
+notes, live bytes per pack, purge queue) are kept in memory and go to the index in the transaction of the rows that
+they count (index.py).
+"""
+
+import msgspec
+
+from objstore.core.digests import contribution
+from objstore.core.rows import BodyKind
+from objstore.core.timestamp import ZERO, Ballot
+from objstore.errors import DamagedFile, DamagedRow
+from objstore.node.engine.memtable import Memtable
+from objstore.node.engine.pack_format import RECORD_HEADER_BYTES
+from objstore.node.engine.records import (
+    LIVE_KINDS,
+    Entry,
+    Shadow,
+    blob_of,
+    decode_entry,
+    decode_shadow,
+    reference_key,
+    shadow_key,
+)
+from objstore.runtime.kv import Kv
+
+_META_BYTES = 96  # of a STATE record besides row and payload, roughly: live bytes are an estimate, used the same both ways
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """Everything before it in the packs is in the index."""
+
+    pack: int = 0
+    offset: int = 0
+    sequence: int = 0
+
+
+class Totals(msgspec.Struct, array_like=True):
+    """Sums over the device."""
+
+    registers: int = 0
+    inline_bytes: int = 0
+    blob_bytes: int = 0
+    highest: Ballot = ZERO  # above or equal to every ballot promised or accepted here
+
+
+def weight(entry: Entry) -> int:
+    """Bytes of a pack that an entry keeps alive."""
+    return RECORD_HEADER_BYTES + _META_BYTES + entry.length + len(entry.row)
+
+
+class State:
+    """Flushed state of one device."""
+
+    def __init__(self, kv: Kv) -> None:
+        self.kv = kv
+        self.active = Memtable()
+        self.frozen: Memtable | None = None
+        self.position = Position()  # as of the last finished checkpoint
+        self.totals = Totals()
+        self.partitions: dict[int, tuple[int, int, int]] = {}  # digest, rows accepted, registers
+        self.buckets: dict[bytes, tuple[int, int]] = {}  # live objects, their bytes
+        self.floors: dict[int, Ballot] = {}
+        self.notes: dict[str, bytes] = {}
+        self.purge: dict[bytes, None] = {}
+        self.live: dict[int, int] = {}  # pack -> bytes alive
+        self.changed: dict[tuple[str, int | bytes | str], None] = {}  # totals that the next checkpoint writes
+        self.suspects: dict[bytes, None] = {}  # index keys found damaged since start: they may be healed at the same ballot
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def get(self, index_key: bytes, partition: int | None = None) -> Entry | None:
+        """The flushed entry.  Raises DamagedRow when it is damaged, or missing from one of the two tables only."""
+        found = self.active.entries.get(index_key)
+        if found is None and self.frozen is not None:
+            found = self.frozen.entries.get(index_key)
+        if found is not None:
+            return None if type(found) is int else found  # type: ignore[return-value]  # mypy does not narrow type()
+        return self.get_from_index(index_key, partition)
+
+    def get_from_index(self, index_key: bytes, partition: int | None) -> Entry | None:
+        """The entry as of the last checkpoint.  Raises DamagedRow."""
+        try:
+            value = self.kv.get("rows", index_key)
+            if value is not None:
+                return decode_entry(index_key, value)
+            if partition is None or self.kv.get("partitions", shadow_key(partition, index_key)) is None:
+                return None
+        except (DamagedRow, DamagedFile, msgspec.DecodeError) as failure:
+            self.suspects[index_key] = None
+            raise DamagedRow("a stored row is damaged", key=index_key) from failure
+        # The table by partition lies on other pages: a row that only it knows was lost, not deleted.
+        self.suspects[index_key] = None
+        raise DamagedRow("a stored row is missing from the index", key=index_key)
+
+    def shadow(self, index_key: bytes, partition: int) -> Shadow | None:
+        """What the second table knows of a damaged register; None when that is damaged too."""
+        key = shadow_key(partition, index_key)
+        try:
+            value = self.kv.get("partitions", key)
+            return None if value is None else decode_shadow(key, value)
+        except (DamagedRow, DamagedFile, msgspec.DecodeError):
+            return None
+
+    def is_named(self, blob: bytes) -> bool:
+        """Whether any flushed register names the blob.  Raises DamagedFile."""
+        changes = dict(self.frozen.references.get(blob, {})) if self.frozen is not None else {}
+        changes.update(self.active.references.get(blob, {}))
+        if any(changes.values()):
+            return True
+        gone = {reference_key(blob, index_key) for index_key in changes}
+        snapshot = self.kv.snapshot()
+        try:
+            return any(reference not in gone for reference, _ in snapshot.scan("blobs", blob, blob + b"\xff" * 17))
+        finally:
+            snapshot.close()
+
+    # -- changing, in record order ------------------------------------------------------------------------------
+
+    def put(self, index_key: bytes, old: Entry | None, new: Entry | None, *, counted: bool) -> None:
+        """Replace an entry.  `counted`: the key is a head in the OBJECTS space, which bucket counters count."""
+        assert old is not None or new is not None
+        table = self.active
+        table.put(index_key, new if new is not None else old.partition)  # type: ignore[union-attr]
+        if old is not None:
+            self._remove(index_key, old, counted=counted)
+            if new is not None and new.partition != old.partition:
+                table.orphans[old.partition, index_key] = None
+        if new is not None:
+            self._add(index_key, new, counted=counted)
+            self.totals.highest = max(self.totals.highest, new.promised, new.accepted)
+        if BodyKind.BLOB in (old.flags >> 4 if old is not None else 0, new.flags >> 4 if new is not None else 0):
+            self._refer(index_key, blob_of(old), blob_of(new))
+
+    def _add(self, index_key: bytes, entry: Entry, *, counted: bool) -> None:
+        partition = entry.partition
+        digest, rows, registers = self.partitions.get(partition, (0, 0, 0))
+        accepted = entry.accepted
+        self.partitions[partition] = (digest ^ contribution(index_key, accepted), rows + (accepted != ZERO), registers + 1)
+        changed = self.changed
+        changed["p", partition] = None
+        totals = self.totals
+        totals.registers += 1
+        totals.inline_bytes += entry.length
+        self.live[entry.pack] = self.live.get(entry.pack, 0) + weight(entry)
+        changed["k", entry.pack] = None
+        if entry.flags >> 4 == BodyKind.BLOB:
+            totals.blob_bytes += entry.size
+        if counted and entry.flags & 15 in LIVE_KINDS:
+            bucket = index_key[:8]
+            objects, size = self.buckets.get(bucket, (0, 0))
+            self.buckets[bucket] = (objects + 1, size + entry.size)
+            changed["b", bucket] = None
+
+    def _remove(self, index_key: bytes, entry: Entry, *, counted: bool) -> None:
+        partition = entry.partition
+        digest, rows, registers = self.partitions.get(partition, (0, 0, 0))
+        accepted = entry.accepted
+        if registers > 1:
+            self.partitions[partition] = (digest ^ contribution(index_key, accepted), rows - (accepted != ZERO), registers - 1)
+        else:
+            self.partitions.pop(partition, None)
+        changed = self.changed
+        changed["p", partition] = None
+        totals = self.totals
+        totals.registers -= 1
+        totals.inline_bytes -= entry.length
+        self.live[entry.pack] = self.live.get(entry.pack, 0) - weight(entry)
+        changed["k", entry.pack] = None
+        if entry.flags >> 4 == BodyKind.BLOB:
+            totals.blob_bytes -= entry.size
+        if counted and entry.flags & 15 in LIVE_KINDS:
+            bucket = index_key[:8]
+            objects, size = self.buckets.get(bucket, (0, 0))
+            if objects > 1:
+                self.buckets[bucket] = (objects - 1, size - entry.size)
+            else:
+                self.buckets.pop(bucket, None)
+            changed["b", bucket] = None
+
+    def _refer(self, index_key: bytes, old: bytes, new: bytes) -> None:
+        if old == new:
+            return
+        if old:
+            self.active.references.setdefault(old, {})[index_key] = False
+            self.purge[old] = None
+            self.changed["q", old] = None
+        if new:
+            self.active.references.setdefault(new, {})[index_key] = True
+
+    def set_floor(self, partition: int, ballot: Ballot) -> None:
+        """Raise a partition's reclaim floor."""
+        if ballot > self.floors.get(partition, ZERO):
+            self.floors[partition] = ballot
+            self.changed["f", partition] = None
+
+    def set_note(self, name: str, value: bytes | None) -> None:
+        """Change a note."""
+        if value is None:
+            self.notes.pop(name, None)
+        else:
+            self.notes[name] = value
+        self.changed["n", name] = None
+
+    def purged(self, blob: bytes) -> None:
+        """A blob of the purge queue is gone, or was named again."""
+        if self.purge.pop(blob, 0) is None:
+            self.changed["q", blob] = None
+
+    def forget_pack(self, pack: int) -> None:
+        """A pack was deleted."""
+        self.live.pop(pack, None)
+        self.changed["k", pack] = None
