@@ -39,6 +39,10 @@ class Down(ControlRequest, frozen=True, tag="down"):
     """Stop all processes in order, then the supervisor itself."""
 
 
+class Summary(ControlRequest, frozen=True, tag="summary"):
+    """What `up` printed, as it is now; starts nothing."""
+
+
 class StartProcess(ControlRequest, frozen=True, tag="start"):
     """Start one process and wait until it is ready; nothing happens where it runs."""
 
@@ -101,4 +105,6 @@ class Where(ControlRequest, frozen=True, tag="where"):
     target: str
 
 
-SupervisorRequest = Up | Down | StartProcess | StopProcess | GetStatus | GetPids | RunRepair | RunAudit | AddNode | Drain | Remove | Where
+SupervisorRequest = (
+    Up | Down | Summary | StartProcess | StopProcess | GetStatus | GetPids | RunRepair | RunAudit | AddNode | Drain | Remove | Where
+)

@@ -64,6 +64,7 @@ class Desk:
         self._owner = TaskOwner("desk")
         self._changing = asyncio.Lock()
         self._layout: Layout | None = None
+        self._ready_s = 0.0
         self._looked_at = -1  # starts of nodes when devices were last compared with the ring
         self.over = asyncio.Event()
 
@@ -72,6 +73,7 @@ class Desk:
         return {
             requests.Up: self._up,
             requests.Down: self._down,
+            requests.Summary: self._summarize,
             requests.StartProcess: self._start,
             requests.StopProcess: self._stop,
             requests.GetStatus: lambda _: self._operator.status(self._known()),
@@ -114,7 +116,8 @@ class Desk:
                 raise
             if not len(self._owner):
                 self._owner.spawn(self._tidy(), name="tidy")
-            return self._summary(layout, ready_s=self._world.clock.monotonic() - began)
+            self._ready_s = self._world.clock.monotonic() - began
+            return self._summary(layout)
 
     async def _laid_out(self, request: requests.Up) -> Layout:
         place, new = self._place, request.new
@@ -152,7 +155,7 @@ class Desk:
                 raise ConfigError(f"{', '.join(hopeless)} died again and again at the start{self._supervisor.last_words(hopeless[0])}")
             await clock.sleep(WRITABLE_POLL_S)
 
-    def _summary(self, layout: Layout, *, ready_s: float) -> dict[str, Any]:
+    def _summary(self, layout: Layout) -> dict[str, Any]:
         place, pids = self._place, self._supervisor.pids()
         admin = read_admin(place)
         scheme = "https" if layout.tls else "http"
@@ -177,8 +180,11 @@ class Desk:
             ],
             "proxies": proxies,
             "daemons": [{"name": p.name, "pid": pids.get(p.name)} for p in self._supervisor.of_role("daemon")],
-            "ready_s": round(ready_s, 3),
+            "ready_s": round(self._ready_s, 3),
         }
+
+    async def _summarize(self, _: requests.Summary) -> dict[str, Any]:
+        return self._summary(self._known())
 
     async def _down(self, _: requests.Down) -> dict[str, Any]:
         names = list(self._supervisor.pids())

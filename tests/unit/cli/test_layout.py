@@ -1,0 +1,117 @@
+"""A cluster's directory: names, ports, zones, and the file that holds them."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from objstore.cli.layout import (
+    Place,
+    leaving,
+    metrics_port,
+    new_layout,
+    node_address,
+    proxy_port,
+    read_cluster,
+    with_node,
+    without,
+    write_cluster,
+    write_file,
+)
+from objstore.runtime.config import ConfigError
+
+SMALL = {"nodes": 4, "devices": 2, "zones": 3, "proxies": 2, "port_base": 21000, "tls": False, "uid_base": None}
+
+
+def test_nodes_go_round_the_zones_and_ports_are_where_the_contract_says() -> None:
+    layout = new_layout(**SMALL)
+    assert [(e.name, e.zone, e.port) for e in layout.node] == [
+        ("node1", 1, 21100), ("node2", 2, 21101), ("node3", 3, 21102), ("node4", 1, 21103),
+    ]  # fmt: skip
+    assert (proxy_port(layout, 1), proxy_port(layout, 2)) == (21000, 21001)
+    assert metrics_port(layout, 2) == 21201
+    assert node_address(layout.node[0]) == "tcp:127.0.0.1:21100"
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        ({"nodes": 0}, "--nodes"),
+        ({"nodes": 101}, "--nodes"),
+        ({"proxies": 0}, "--proxies"),
+        ({"devices": 101}, "--devices"),
+        ({"zones": 0}, "--zones"),
+        ({"port_base": 80}, "--port-base"),
+        ({"port_base": 65000}, "--port-base"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_refused_by_name(change: dict, hint: str) -> None:
+    with pytest.raises(ConfigError, match=hint):
+        new_layout(**{**SMALL, **change})
+
+
+def test_node_numbers_are_never_used_again() -> None:
+    layout = without(new_layout(**SMALL), ["node4"])
+    layout = with_node(layout, devices=1)
+    assert layout.node[-1].name == "node5"
+    assert layout.node[-1].port == 21104
+    assert with_node(layout, devices=1, zone=9).node[-1].zone == 9
+
+
+def test_a_leaving_node_is_marked_and_unknown_names_are_refused() -> None:
+    layout = leaving(new_layout(**SMALL), "node2")
+    assert [e.leaving for e in layout.node] == [False, True, False, False]
+    with pytest.raises(ConfigError, match="node1, node2, node3, node4"):
+        leaving(layout, "node9")
+
+
+def test_every_node_has_its_own_user_and_nothing_else_has() -> None:
+    layout = new_layout(**{**SMALL, "uid_base": 5000})
+    assert [layout.user(n) for n in ("node1", "node4", "proxy1", "daemon1")] == [5001, 5004, None, None]
+    assert new_layout(**SMALL).user("node1") is None
+
+
+def test_the_cluster_file_reads_back_with_its_other_sections(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    layout = new_layout(**SMALL)
+    write_cluster(place, layout, {"engine": {"pack_size_bytes": 4096}, "s3": {"domains": ["a", "b"]}})
+    assert place.exists()
+    assert read_cluster(place) == (layout, {"engine": {"pack_size_bytes": 4096}, "s3": {"domains": ["a", "b"]}})
+    assert stat.S_IMODE(place.cluster_file.stat().st_mode) == 0o600
+
+
+def test_a_missing_damaged_or_foreign_cluster_file_is_refused(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    with pytest.raises(ConfigError, match="ctl up"):
+        read_cluster(place)
+    place.cluster_file.write_text("[layout\n")
+    with pytest.raises(ConfigError, match=r"cluster\.toml"):
+        read_cluster(place)
+    place.cluster_file.write_text("[layout]\nversion = 1\nsurprise = 2\n")
+    with pytest.raises(ConfigError, match="surprise"):
+        read_cluster(place)
+
+
+def test_a_written_file_has_its_mode_and_no_leftover_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    umask = os.umask(0)
+    try:
+        write_file(path, b"one", mode=0o600)
+        write_file(path, b"two", mode=0o600, durable=False)
+    finally:
+        os.umask(umask)
+    assert path.read_bytes() == b"two"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [p.name for p in tmp_path.iterdir()] == ["secret"]
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    path = tmp_path / "secret"
+    path.symlink_to(victim)
+    path.with_name(f".secret.{os.getpid()}").symlink_to(victim)
+    write_file(path, b"mine", mode=0o600)
+    assert victim.read_text() == "untouched"
+    assert not path.is_symlink()

@@ -1,0 +1,100 @@
+"""Metrics: the text format, and the small server that gives it."""
+
+import asyncio
+import socket
+from types import SimpleNamespace
+
+from objstore.cli.metrics import Page, daemon_metrics, proxy_metrics, serve_metrics
+from objstore.daemons.control import StatusResult
+from objstore.errors import QuorumLost
+from objstore.fronts.s3.counters import Counters
+from objstore.wire.messages import DeviceReport, NodeReport
+
+
+def test_histograms_are_cumulative_and_labels_are_escaped() -> None:
+    page = Page()
+    page.histogram("h", "times", (0.1, 1.0), [({"api": 'a"b\\c\n'}, (1, 2, 3), 4.5)])
+    assert page.text() == (
+        "# HELP h times\n# TYPE h histogram\n"
+        'h_bucket{api="a\\"b\\\\c\\n",le="0.1"} 1\nh_bucket{api="a\\"b\\\\c\\n",le="1"} 3\nh_bucket{api="a\\"b\\\\c\\n",le="+Inf"} 6\n'
+        'h_sum{api="a\\"b\\\\c\\n"} 4.5\nh_count{api="a\\"b\\\\c\\n"} 6\n'
+    )
+
+
+def test_a_proxy_shows_its_requests_times_and_bytes() -> None:
+    counters = Counters()
+    counters.record("PutObject", "200", 0.004)
+    counters.record("GetObject", "NoSuchKey", 0.0005)
+    counters.bytes_in = 10
+    text = proxy_metrics(counters.snapshot(), SimpleNamespace(ring=SimpleNamespace(epoch=7)))
+    assert 'objstore_s3_requests_total{api="GetObject",code="NoSuchKey"} 1' in text
+    assert 'objstore_s3_request_seconds_bucket{api="PutObject",le="0.005"} 1' in text
+    assert 'objstore_s3_bytes_total{dir="in"} 10' in text
+    assert "objstore_ring_version 7" in text
+
+
+def test_a_daemon_shows_what_the_nodes_report_now() -> None:
+    device = DeviceReport(
+        device=0, incarnation=b"i" * 8, path="/d", state="up", used_bytes=5, free_bytes=6, rows=7, quarantined=1, pending_partitions=0
+    )
+
+    class Fleet:
+        ring = SimpleNamespace(devices={4: SimpleNamespace(id=4, incarnation=b"i" * 8)}, moving=lambda: [1, 2])
+
+        async def reports(self) -> dict[str, NodeReport | None]:
+            return {"a": NodeReport("node1", 3, 2_000_000, [device], {"accepts": 9}), "b": None}
+
+    class Daemons:
+        async def status(self) -> StatusResult:
+            return StatusResult(epoch=3, under_replicated=1, misplaced=0, queued_repairs=1, quarantined=1, changing=False)
+
+    world = SimpleNamespace(clock=SimpleNamespace(wall_us=lambda: 1_500_000))
+    text = asyncio.run(daemon_metrics(world, Fleet(), Daemons()))
+    for line in (
+        "objstore_ring_version 3",
+        "objstore_ring_partitions_misplaced 2",
+        'objstore_disk_bytes{node="node1",disk="4",state="free"} 6',
+        'objstore_clock_skew_seconds{node="node1"} 0.5',
+        'objstore_node_events_total{node="node1",event="accepts"} 9',
+        "objstore_replication_queue_objects 1",
+        'objstore_scrub_errors_total{node="node1",disk="4"} 1',
+    ):
+        assert line in text.splitlines()
+
+
+def test_the_server_answers_one_path_by_one_method() -> None:
+    async def ask(port: int, request: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+    async def main() -> None:
+        texts = iter(["metric 1\n", "metric 2\n"])
+
+        async def render() -> str:
+            text = next(texts, None)
+            if text is None:
+                raise QuorumLost("nobody answers")
+            return text
+
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        close = await serve_metrics(port, render)
+        try:
+            answer = await ask(port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 200 OK")
+            assert answer.endswith(b"\r\n\r\nmetric 1\n")
+            assert b" 404 " in await ask(port, b"GET / HTTP/1.1\r\n\r\n")
+            assert b" 405 " in await ask(port, b"POST /metrics HTTP/1.1\r\n\r\n")
+            assert b" 405 " in await ask(port, b"nonsense\r\n\r\n")
+            assert (await ask(port, b"GET /metrics?x HTTP/1.0\r\n\r\n")).endswith(b"metric 2\n")
+            assert b" 503 " in await ask(port, b"GET /metrics HTTP/1.1\r\n\r\n")
+            assert await ask(port, b"x" * 40_000) == b""
+        finally:
+            await close()
+
+    asyncio.run(main())
