@@ -26,6 +26,7 @@ _RESHUFFLE = 32  # partitions drawn with one order of the tree
 _DRAWS = 4  # random tries to find a device before all are looked at
 _REFRESH = 16  # picks made from one table of deficits
 _CHAIN_SLOTS = 48  # slots of a device looked at first when a chain of moves is sought
+_TRADES = 512  # slots filled before that are looked at for a trade
 _SWAP_SLOTS = 4096  # slots of other partitions tried for one exchange
 _CHAIN_BUDGET = 3_000_000  # checks spent on chains in one change: about two seconds
 
@@ -124,11 +125,16 @@ class _Work:
         """Give the slots of devices that are gone to others."""
         vacant = [slot for slot, position in enumerate(self.slots) if position == _NOBODY]
         self._dice.shuffle(vacant)
-        for slot in vacant:
+        for index, slot in enumerate(vacant):
             base = slot - slot % self._replicas
-            found = self._pick(slot, self._lacking(base) or self._everybody)
+            wanted = self._lacking(base) or self._everybody
+            found = self._pick_lacking(slot, wanted)
+            if found == _NOBODY and self._fill_by_trade(slot, vacant[max(0, index - _TRADES) : index]):
+                continue
             if found == _NOBODY:
-                found = self._pick(slot, self._everybody)
+                found = self._pick_least_full(slot, wanted)
+            if found == _NOBODY:
+                found = self._pick_least_full(slot, self._everybody)
             if found == _NOBODY:
                 found = self._least_bad(base)
             self._put(slot, found)
@@ -265,27 +271,46 @@ class _Work:
     # -- choices ------------------------------------------------------------------------------------------------
 
     def _pick(self, slot: int, candidates: Sequence[int]) -> int:
-        """Another device for a slot: at random by what devices lack, else the least full that fits; _NOBODY when none fits."""
+        """Another device for a slot, under its quota if there is one; _NOBODY when none fits."""
+        found = self._pick_lacking(slot, candidates)
+        return found if found != _NOBODY else self._pick_least_full(slot, candidates)
+
+    def _pick_lacking(self, slot: int, candidates: Sequence[int]) -> int:
+        """A device under its quota, at random by what each lacks; _NOBODY when none of those fits."""
+        excess = self._excess
         if candidates is self._everybody:
             if self._line_age >= _REFRESH:
-                self._line = list(accumulate([-value if value < 0 else 0 for value in self._excess]))
+                self._line = list(accumulate([-value if value < 0 else 0 for value in excess]))
                 self._line_age = 0
             self._line_age += 1
             line = self._line
         else:
-            line = list(accumulate([-self._excess[position] if self._excess[position] < 0 else 0 for position in candidates]))
+            line = list(accumulate([-excess[position] if excess[position] < 0 else 0 for position in candidates]))
         if line[-1]:
             for _ in range(_DRAWS):
                 found = candidates[bisect_right(line, self._dice.below(line[-1]))]
-                if self._excess[found] < 0 and self._fits(slot, found):
+                if excess[found] < 0 and self._fits(slot, found):
                     return found
-        best, fullness = _NOBODY, 0.0
-        for position in candidates:
-            quota = self._quota[position]
-            now = (self._excess[position] + 1) / quota if quota else float("inf")
-            if (best == _NOBODY or now < fullness) and self._fits(slot, position):
-                best, fullness = position, now
-        return best
+        lacking = [position for position in candidates if excess[position] < 0 and self._fits(slot, position)]
+        return min(lacking, key=lambda position: (excess[position] / max(1, self._quota[position]), position), default=_NOBODY)
+
+    def _pick_least_full(self, slot: int, candidates: Sequence[int]) -> int:
+        """The device that fits and is least over its quota; _NOBODY when none fits."""
+        fitting = [position for position in candidates if self._fits(slot, position)]
+        return min(fitting, key=lambda position: ((self._excess[position] + 1) / max(1, self._quota[position]), position), default=_NOBODY)
+
+    def _fill_by_trade(self, slot: int, filled: Sequence[int]) -> bool:
+        """Fill a slot with what one of the slots filled before it got, and that one with a device under its quota."""
+        under = [position for position in self._everybody if self._excess[position] < 0]
+        for other in filled if under else ():
+            passed_on = self.slots[other]
+            if other // self._replicas != slot // self._replicas and self._fits(slot, passed_on):
+                found = next((position for position in under if self._fits(other, position)), _NOBODY)
+                if found != _NOBODY:
+                    self.slots[slot] = passed_on
+                    self._put(other, found)
+                    return True
+        return False
 
     def _least_bad(self, base: int) -> int:
         """For a slot that must be filled though every device breaks some bound: the one that breaks fewest."""

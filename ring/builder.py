@@ -110,7 +110,7 @@ def finish(ring: Ring) -> Ring:
     return Ring(
         epoch=ring.epoch + 1,
         spec=ring.spec,
-        devices=[device for device in ring.devices.values() if device.id not in ring.retired],
+        devices=ring.members(),
         current=ring.table(),
         moved_s=ring.moved_table(),
         next_id=ring.next_id,

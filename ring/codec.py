@@ -72,7 +72,7 @@ _DECODER = msgspec.json.Decoder(_Header)
 
 
 def encode(ring: Ring) -> bytes:
-    """The ring as a file; the same ring always gives the same bytes."""
+    """The ring as a file; the same ring always gives the same bytes.  Raises RingError when that is over the limits."""
     spec = ring.spec
     header = _ENCODER.encode(
         _Header(
@@ -97,12 +97,12 @@ def encode(ring: Ring) -> bytes:
     arrays = b"".join(_little(values).tobytes() for values in (ring.table(), ring.moved_table(), moving, before))
     size = _PREFIX.size + len(header) + len(arrays) + _DIGEST_BYTES
     body = _PREFIX.pack(MAGIC, VERSION, 0, len(header), size, ring.epoch, len(moving), 0) + header + arrays
-    assert len(header) <= MAX_HEADER_BYTES
-    assert size <= MAX_FILE_BYTES
+    if len(header) > MAX_HEADER_BYTES or size > MAX_FILE_BYTES:
+        raise RingError("the ring is too large for a file", f"it would have {size} bytes", "give devices shorter names and paths")
     return body + xxh3_128_digest(body)
 
 
-def decode(data: bytes) -> Ring:
+def decode(data: bytes | bytearray | memoryview) -> Ring:
     """The ring in a file.  Raises RingError on anything but what `encode` makes."""
     view = memoryview(data)
     header_bytes, epoch, moving_count = _check_frame(view)

@@ -124,6 +124,10 @@ class Ring:
         """When a replica of the partition was last given to another device, seconds since 1970; 0 for never."""
         return self._moved_s[partition]
 
+    def members(self) -> tuple[Device, ...]:
+        """Devices that are not on their way out, by ascending id; a change may name only these."""
+        return tuple(device for device in self.devices.values() if device.id not in self.retired)
+
     def partitions_of(self, device_id: int) -> Sequence[int]:
         """Partitions of which the device is a current or previous primary, ascending.  Cached."""
         if device_id not in self.devices:
@@ -227,14 +231,14 @@ class Ring:
                 if any(map(eq, column, other)):
                     raise RingError("two replicas of a partition are on one device", "every replica needs its own device")
 
-    def _find_moving(self) -> "array[int]":
-        moving = array(ID_TYPE)
+    def _find_moving(self) -> tuple[int, ...]:
+        moving = []
         old, new, count = self._previous, self._current, self._count
         if old is not None and old != new:
             for partition, start in enumerate(range(0, len(new), count)):
                 if old[start : start + count] != new[start : start + count]:
                     moving.append(partition)
-        return moving
+        return tuple(moving)
 
     def _find_held(self) -> "dict[int, array[int]]":
         held = {device_id: array(ID_TYPE) for device_id in self.devices}
@@ -260,8 +264,8 @@ class Ring:
 
     def _make_order(self) -> tuple[list[int], list[int]]:
         """Devices in a scattered order, and those that come last; also numbers the tiers."""
-        active = [d for d in self.devices.values() if d.weight > 0 and d.id not in self.retired]
-        last = [d.id for d in self.devices.values() if not (d.weight > 0 and d.id not in self.retired)]
+        active = [device for device in self.members() if device.weight > 0]
+        last = [device.id for device in self.devices.values() if device.weight == 0 or device.id in self.retired]
         active.sort(key=lambda device: (xxh3_64_intdigest(device.id.to_bytes(4, "little"), 1), device.id))
         self._tiers = {device.id: device.tiers for device in self.devices.values()}
         self._active_tiers = tuple({device.tiers[level] for device in active} for level in range(3))

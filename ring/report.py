@@ -51,7 +51,7 @@ def balance(ring: Ring) -> Balance:
             incoming[device_id] += 1
         for device_id in set(before).difference(now):
             outgoing[device_id] += 1
-    weighty = [d for d in ring.devices.values() if d.weight > 0 and d.id not in ring.retired]
+    weighty = [device for device in ring.members() if device.weight > 0]
     shares: Sequence[float] = ()
     if len(weighty) >= ring.spec.replica_count:
         shares = fair_shares([device.weight for device in weighty], ring.spec.replica_count)
@@ -75,7 +75,7 @@ def dispersion(ring: Ring) -> tuple[LevelDispersion, ...]:
     """Dispersion of the current assignment, widest level first."""
     count = ring.spec.replica_count
     table = ring.table()
-    weighty = [d for d in ring.devices.values() if d.weight > 0 and d.id not in ring.retired]
+    weighty = [device for device in ring.members() if device.weight > 0]
     levels = []
     for level, name in enumerate(LEVELS):
         tier_of = {device.id: device.tiers[level] for device in ring.devices.values()}
