@@ -10,11 +10,13 @@ import calendar
 import hmac
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+import msgspec
 
 from objstore.errors import Refused
 
@@ -34,6 +36,7 @@ EMPTY_SHA256 = sha256(b"").hexdigest()
 
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _TIMESTAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_USUAL_AUTHORIZATION = re.compile(rf"{ALGORITHM} Credential=([^,\s]+), ?SignedHeaders=([^,\s]+), ?Signature=([^,\s]+)")
 _SPACES = re.compile(r" {2,}")
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9\-._~/]*")
 _PLAIN_QUERY = re.compile(r"[A-Za-z0-9\-._~&=]*")
@@ -66,23 +69,17 @@ class SignatureRefused(Refused):
         super().__init__(message or problem.value, problem=problem, **facts)
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(msgspec.Struct, frozen=True):
     """Who signed, and for what: access key / date / region / service / aws4_request."""
 
     access_key: str
     date: str
     region: str
     service: str
-
-    @property
-    def scope(self) -> str:
-        """The scope as it is signed."""
-        return f"{self.date}/{self.region}/{self.service}/{TERMINATOR}"
+    scope: str  # the part that is signed: all but the access key
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """What a request says about its own signature."""
 
     credential: Credential
@@ -93,8 +90,7 @@ class Claim:
     expires_s: int | None = None  # presigned requests only
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """A request as it came in.  Header names are lower case, values are text of one character a byte (Latin-1)."""
 
     method: str
@@ -106,6 +102,7 @@ class Received:
 # -- parsing --------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=1024)
 def parse_timestamp(text: str) -> int | None:
     """Seconds since 1970 of YYYYMMDDTHHMMSSZ, or None."""
     if _TIMESTAMP.fullmatch(text) is None:
@@ -119,6 +116,7 @@ def parse_timestamp(text: str) -> int | None:
     return calendar.timegm((year, month, day, hour, minute, second, 0, 1, 0))
 
 
+@lru_cache(maxsize=4096)
 def parse_credential(text: str, problem: Problem) -> Credential:
     """Split a credential from the right, because an access key may hold slashes."""
     parts = text.rsplit("/", 4)
@@ -127,7 +125,7 @@ def parse_credential(text: str, problem: Problem) -> Credential:
     access_key, date, region, service, _ = parts
     if len(date) != 8 or not (date.isascii() and date.isdigit()):
         raise SignatureRefused(problem, "The credential's date must be YYYYMMDD.")
-    return Credential(access_key, date, region, service)
+    return Credential(access_key, date, region, service, f"{date}/{region}/{service}/{TERMINATOR}")
 
 
 def _checked(credential: Credential, timestamp: str, signed_headers: str, signature: str, problem: Problem) -> Claim:
@@ -148,6 +146,10 @@ def _checked(credential: Credential, timestamp: str, signed_headers: str, signat
 def parse_authorization(value: str, timestamp: str) -> Claim:
     """Claim of an Authorization header; `timestamp` is x-amz-date (or the Date header in its form)."""
     problem = Problem.HEADER_MALFORMED
+    usual = _USUAL_AUTHORIZATION.fullmatch(value)
+    if usual is not None:
+        credential, signed_headers, signature = usual.groups()
+        return _checked(parse_credential(credential, problem), timestamp, signed_headers, signature, problem)
     algorithm, _, rest = value.partition(" ")
     if algorithm != ALGORITHM:
         raise SignatureRefused(problem, f"The only algorithm is {ALGORITHM}.")
@@ -159,8 +161,7 @@ def parse_authorization(value: str, timestamp: str) -> Claim:
         fields[name] = text
     if fields.keys() != {"Credential", "SignedHeaders", "Signature"}:
         raise SignatureRefused(problem, "The Authorization header needs Credential, SignedHeaders and Signature, once each.")
-    credential = parse_credential(fields["Credential"], problem)
-    return _checked(credential, timestamp, fields["SignedHeaders"], fields["Signature"], problem)
+    return _checked(parse_credential(fields["Credential"], problem), timestamp, fields["SignedHeaders"], fields["Signature"], problem)
 
 
 _QUERY_FIELDS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature")
@@ -201,10 +202,13 @@ def check_time(claim: Claim, now_s: int) -> None:
         raise SignatureRefused(Problem.EXPIRED, expires_s=claim.time_s + claim.expires_s)
 
 
-def check_signed_headers(claim: Claim, headers: Mapping[str, str]) -> None:
-    """Every header that changes what a request does must be signed (Ceph CVE-2026-54330, Swift CVE-2026-71191)."""
+def check_signed_headers(claim: Claim, names: Iterable[str]) -> None:
+    """Every header that changes what a request does must be signed (Ceph CVE-2026-54330, Swift CVE-2026-71191).
+
+    `names`: the x-amz-* headers present and content-md5 if it is.
+    """
     signed = claim.signed_headers.split(";")
-    unsigned = [name for name in headers if name not in signed and (name.startswith("x-amz-") or name in ("host", "content-md5"))]
+    unsigned = [name for name in names if name not in signed]
     if unsigned or "host" not in signed:
         raise SignatureRefused(Problem.HEADERS_NOT_SIGNED, headers=", ".join(unsigned) or "host")
 

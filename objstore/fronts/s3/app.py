@@ -12,8 +12,7 @@ from objstore.fronts.s3 import routes
 from objstore.fronts.s3.auth import Authenticator
 from objstore.fronts.s3.context import XML_TYPE, Front, Headers, Response
 from objstore.fronts.s3.counters import Counters
-from objstore.fronts.s3.errors import Failure, failure_of
-from objstore.fronts.s3.render import error_document
+from objstore.fronts.s3.errors import Failure, error_document, failure_of
 from objstore.fronts.s3.request import Receive, S3Request, Scope, Send
 from objstore.fronts.s3.settings import S3Settings
 from objstore.fronts.s3.times import http_time, iso_time

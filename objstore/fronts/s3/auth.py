@@ -105,7 +105,7 @@ class Authenticator:
         check_time(claim, self._clock.wall_us() // 1_000_000)
         if "x-amz-security-token" in request.headers or "X-Amz-Security-Token" in request.query:
             raise S3Refused(400, "InvalidToken", "The provided token is malformed or otherwise invalid.")
-        check_signed_headers(claim, request.headers)
+        check_signed_headers(claim, (*request.amz, "content-md5") if "content-md5" in request.headers else request.amz)
         found = self._credentials.lookup(credential.access_key)
         if found is None:
             raise S3Refused(

@@ -44,7 +44,7 @@ async def create_bucket(front: Front, request: S3Request) -> Response:
         raise NotImplementedHere("Object lock is not implemented.")
     if headers.get("x-amz-object-ownership", "BucketOwnerEnforced") != "BucketOwnerEnforced":
         raise NotImplementedHere("The only object ownership is BucketOwnerEnforced.")
-    refuse_unbuilt(headers)
+    refuse_unbuilt(request.amz)
     region = await _asked_region(front, request)
     try:
         await front.store.create_bucket(request.who, request.bucket, region=region or front.settings.region)
@@ -136,7 +136,7 @@ async def put_acl(front: Front, request: S3Request) -> Response:
         account = info.owner
     else:
         account = (await front.store.bucket(request.who, request.bucket)).account
-    refuse_unbuilt(request.headers)
+    refuse_unbuilt(request.amz)
     data = await front.document(request)
     if data.strip():
         if "x-amz-acl" in request.headers:

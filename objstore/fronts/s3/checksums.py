@@ -16,6 +16,9 @@ _NOT_ALGORITHMS = frozenset(("x-amz-checksum-mode", "x-amz-checksum-type", "x-am
 _HEADER_NAMES: Mapping[str, bytes] = {name: f"x-amz-checksum-{name}".encode() for name in DIGEST_BYTES}
 
 
+_NOTHING_PROMISED = Expected(wanted=(DEFAULT,))
+
+
 def decode_base64(text: str) -> bytes | None:
     """Strict base64, or None."""
     try:
@@ -62,13 +65,13 @@ def algorithm_named(text: str | None, header: str) -> str:
     return name
 
 
-def expected_of(headers: Mapping[str, str], *, default: str = DEFAULT) -> Expected:
+def expected_of(headers: Mapping[str, str], amz: Mapping[str, str], *, default: str = DEFAULT) -> Expected:
     """What a request promises of its body; without any promise `default` (if any) is computed.  Raises InvalidRequest, InvalidDigest."""
     found: dict[str, bytes] = {}
     trailer = ""
-    if "x-amz-trailer" in headers:
-        trailer = trailer_algorithm(headers)
-    for header, text in headers.items():
+    if "x-amz-trailer" in amz:
+        trailer = trailer_algorithm(amz)
+    for header, text in amz.items():
         if header.startswith(_PREFIX) and header not in _NOT_ALGORITHMS:
             name = HEADERS.get(header)
             if name is None:
@@ -76,7 +79,7 @@ def expected_of(headers: Mapping[str, str], *, default: str = DEFAULT) -> Expect
             found[name] = parse_value(name, text)
     if len(found) + bool(trailer) > 1:
         raise InvalidRequest("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
-    named = algorithm_named(headers.get("x-amz-sdk-checksum-algorithm"), "x-amz-sdk-checksum-algorithm")
+    named = algorithm_named(amz.get("x-amz-sdk-checksum-algorithm"), "x-amz-sdk-checksum-algorithm")
     if named:
         if not found and not trailer:
             raise InvalidRequest(
@@ -84,7 +87,9 @@ def expected_of(headers: Mapping[str, str], *, default: str = DEFAULT) -> Expect
             )
         if named not in found and named != trailer:
             raise InvalidRequest("Value for x-amz-sdk-checksum-algorithm header is invalid.")
-    digest = parse_md5(headers.get("content-md5"))
+    digest = parse_md5(headers.get("content-md5")) if "content-md5" in headers else None
+    if digest is None and not found and not trailer and default == DEFAULT:
+        return _NOTHING_PROMISED
     wanted = (trailer,) if trailer else () if found or not default else (default,)
     return Expected(digest, found, wanted)
 

@@ -57,7 +57,7 @@ class Front:
         if "content-length" not in headers and "transfer-encoding" not in headers:
             return b""
         body = RequestBody(request, threads=None, thread_from_bytes=0, limit_bytes=1 << 40)
-        expected = Expected(parse_md5(headers.get("content-md5"))) if promised_of_object else expected_of(headers, default="")
+        expected = Expected(parse_md5(headers.get("content-md5"))) if promised_of_object else expected_of(headers, request.amz, default="")
         return await read_document(body, expected, limit_bytes)
 
 

@@ -23,9 +23,9 @@ def _directive(headers: Mapping[str, str], name: str) -> bool:
 async def copy_object(front: Front, request: S3Request) -> Response:
     """CopyObject; a long one is answered early, see `early`."""
     headers = request.headers
-    refuse_unbuilt(headers)
+    refuse_unbuilt(request.amz)
     source = parse_copy_source(headers)
-    written = attributes_of(headers)
+    written = attributes_of(headers, request.amz)
     attributes = written if _directive(headers, "x-amz-metadata-directive") else None
     tags = written.tags if _directive(headers, "x-amz-tagging-directive") else None
     algorithm = checksums.algorithm_named(headers.get("x-amz-checksum-algorithm"), "x-amz-checksum-algorithm")

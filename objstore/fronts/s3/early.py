@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from objstore.errors import ObjstoreError
 from objstore.fronts.s3.context import XML_TYPE, Front, Headers, Response, xml_answer
-from objstore.fronts.s3.errors import Failure, failure_of
-from objstore.fronts.s3.render import error_document
+from objstore.fronts.s3.errors import Failure, error_document, failure_of
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.xml import DECLARATION, NAMESPACE
 

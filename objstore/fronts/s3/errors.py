@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from objstore import errors
 from objstore.core.sigv4 import MAX_SKEW_S, Problem, SignatureRefused
+from objstore.fronts.s3.xml import DECLARATION, element
 
 RETRY_AFTER = (b"retry-after", b"1")
 
@@ -221,3 +222,13 @@ def _signature_failure(error: SignatureRefused, server_time: str) -> Failure:
         elements["SignatureProvided"] = str(facts["signature_provided"])
         elements["CanonicalRequest"] = str(facts["canonical_request"])
     return failure
+
+
+def error_document(failure: Failure, resource: str, request_id: str, host_id: str) -> bytes:
+    """What a refusal says: Amazon's elements, those of this error, and what to do next."""
+    own = "".join([element(name, value) for name, value in failure.elements.items()])
+    hint = element("Hint", failure.hint) if failure.hint else ""
+    return (
+        f"{DECLARATION}<Error>{element('Code', failure.code)}{element('Message', failure.message)}{own}"
+        f"{element('Resource', resource)}{element('RequestId', request_id)}{element('HostId', host_id)}{hint}</Error>"
+    ).encode()

@@ -3,13 +3,14 @@
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from objstore.errors import InvalidArgument
 from objstore.fronts.s3.context import Front, Response, xml_answer
 from objstore.fronts.s3.params import parse_number, parse_version
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.times import iso_time
-from objstore.fronts.s3.xml import element, escape, flag, name_encoder
+from objstore.fronts.s3.xml import element, encoded_names, escape, flag, name_encoder
 from objstore.objects.api import ListPage, ListQuery, ObjectInfo
 
 MAX_KEYS = 1000
@@ -48,18 +49,20 @@ def prefixes_of(names: Sequence[str], encode: Callable[[str], str]) -> str:
     return "".join([f"<CommonPrefixes><Prefix>{encode(name)}</Prefix></CommonPrefixes>" for name in names])
 
 
+@lru_cache(maxsize=64)
+def _checksum_elements(algorithm: str, kind: str) -> str:
+    return f"<ChecksumAlgorithm>{algorithm.upper()}</ChecksumAlgorithm><ChecksumType>{kind}</ChecksumType>"
+
+
 def _contents(infos: Sequence[ObjectInfo], encode: Callable[[str], str], owner_of: Callable[[str], str] | None) -> str:
     out = []
-    for info in infos:
-        checksums = info.checksums
-        checksum = (
-            f"<ChecksumAlgorithm>{next(iter(checksums)).upper()}</ChecksumAlgorithm><ChecksumType>{info.checksum_type}</ChecksumType>"
-            if checksums
-            else ""
-        )
+    for info, key in zip(infos, encoded_names([info.key for info in infos], encode), strict=True):
+        checksum = ""
+        for algorithm in info.checksums:
+            checksum = _checksum_elements(algorithm, info.checksum_type)
         owner = owner_of(info.owner) if owner_of is not None else ""
         out.append(
-            f"<Contents><Key>{encode(info.key)}</Key><LastModified>{iso_time(info.modified_us)}</LastModified>"
+            f"<Contents><Key>{key}</Key><LastModified>{iso_time(info.modified_us)}</LastModified>"
             f"<ETag>&quot;{info.etag}&quot;</ETag>{checksum}<Size>{info.size}</Size>{owner}<StorageClass>STANDARD</StorageClass></Contents>"
         )
     return "".join(out)

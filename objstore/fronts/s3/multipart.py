@@ -30,14 +30,14 @@ MAX_LISTED = 1000
 async def create_multipart_upload(front: Front, request: S3Request) -> Response:
     """CreateMultipartUpload."""
     headers = request.headers
-    refuse_unbuilt(headers)
+    refuse_unbuilt(request.amz)
     algorithm = checksums.algorithm_named(headers.get("x-amz-checksum-algorithm"), "x-amz-checksum-algorithm")
     kind = headers.get("x-amz-checksum-type", "")
     upload = await front.store.create_upload(
         request.who,
         request.bucket,
         request.key,
-        attributes=attributes_of(headers),
+        attributes=attributes_of(headers, request.amz),
         checksum_algorithm=algorithm,
         checksum_type=kind.upper(),
     )
@@ -52,7 +52,7 @@ async def create_multipart_upload(front: Front, request: S3Request) -> Response:
 async def upload_part(front: Front, request: S3Request) -> Response:
     """UploadPart."""
     number = parse_part_number(request.query.get("partNumber"))
-    refuse_unbuilt(request.headers)
+    refuse_unbuilt(request.amz)
     part = await front.store.upload_part(
         request.who,
         request.bucket,
@@ -60,7 +60,7 @@ async def upload_part(front: Front, request: S3Request) -> Response:
         request.query["uploadId"],
         number,
         front.body(request),
-        expected=checksums.expected_of(request.headers, default=""),
+        expected=checksums.expected_of(request.headers, request.amz, default=""),
     )
     return Response(200, [(b"etag", b'"%s"' % part.etag.encode()), *checksums.part_headers(part.checksums)])
 
@@ -68,7 +68,7 @@ async def upload_part(front: Front, request: S3Request) -> Response:
 async def upload_part_copy(front: Front, request: S3Request) -> Response:
     """UploadPartCopy."""
     number = parse_part_number(request.query.get("partNumber"))
-    refuse_unbuilt(request.headers)
+    refuse_unbuilt(request.amz)
     source = parse_copy_source(request.headers)
     upload_id = request.query["uploadId"]
 
@@ -106,8 +106,8 @@ def _completed_parts(root: Element) -> list[CompletedPart]:
 async def complete_multipart_upload(front: Front, request: S3Request) -> Response:
     """CompleteMultipartUpload; x-amz-checksum-* here speaks of the object, not of this document."""
     headers = request.headers
-    refuse_unbuilt(headers)
-    promised = checksums.expected_of({name: _bare_composite(name, value) for name, value in headers.items()}, default="")
+    refuse_unbuilt(request.amz)
+    promised = checksums.expected_of({}, {name: _bare_composite(name, value) for name, value in request.amz.items()}, default="")
     text = headers.get("x-amz-mp-object-size")
     if text is not None and not (text.isascii() and text.isdigit() and len(text) <= 19):
         raise InvalidArgument("The value specified in the x-amz-mp-object-size header is not valid.")

@@ -45,14 +45,14 @@ def version_header(info: ObjectInfo) -> Headers:
 async def put_object(front: Front, request: S3Request) -> Response:
     """PutObject."""
     headers = request.headers
-    refuse_unbuilt(headers)
+    refuse_unbuilt(request.amz)
     info = await front.store.put(
         request.who,
         request.bucket,
         request.key,
         front.body(request),
-        attributes=attributes_of(headers),
-        expected=checksums.expected_of(headers),
+        attributes=attributes_of(headers, request.amz),
+        expected=checksums.expected_of(headers, request.amz),
         conditions=conditions_of(headers),
     )
     answer: Headers = [(b"etag", b'"%s"' % info.etag.encode()), *checksums.response_headers(info)]
@@ -231,7 +231,7 @@ def _delete_headers(outcome: DeleteOutcome) -> Headers:
 
 async def delete_object(front: Front, request: S3Request) -> Response:
     """DeleteObject."""
-    refuse_unbuilt(request.headers)
+    refuse_unbuilt(request.amz)
     version = parse_version(request.query.get("versionId"))
     outcome = await front.store.delete(
         request.who, request.bucket, request.key, version_id=version, conditions=conditions_of(request.headers)
@@ -242,7 +242,7 @@ async def delete_object(front: Front, request: S3Request) -> Response:
 async def delete_objects(front: Front, request: S3Request) -> Response:
     """DeleteObjects."""
     headers = request.headers
-    promised = checksums.expected_of(headers, default="")
+    promised = checksums.expected_of(headers, request.amz, default="")
     if promised.md5 is None and not promised.checksums and not promised.wanted:
         raise InvalidRequest("Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
     root = parse(await front.document(request), "Delete")

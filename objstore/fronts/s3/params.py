@@ -130,13 +130,13 @@ def stored_encoding(value: str) -> str:
     return ",".join(item.strip() for item in value.split(",") if item.strip().lower() != "aws-chunked")
 
 
-def metadata_of(headers: Mapping[str, str]) -> dict[str, str]:
+def metadata_of(amz: Mapping[str, str]) -> dict[str, str]:
     """User metadata by lower-case name without its prefix."""
-    return {name[len(META_PREFIX) :]: header_text(value) for name, value in headers.items() if name.startswith(META_PREFIX)}
+    return {name[len(META_PREFIX) :]: header_text(value) for name, value in amz.items() if name.startswith(META_PREFIX)}
 
 
-def attributes_of(headers: Mapping[str, str]) -> Attributes:
-    """What the writer says about an object besides its bytes."""
+def attributes_of(headers: Mapping[str, str], amz: Mapping[str, str]) -> Attributes:
+    """What the writer says about an object besides its bytes; `amz` are the x-amz-* headers among `headers`."""
     stored: dict[str, str] = {}
     for name in STORED_HEADERS:
         value = headers.get(name)
@@ -144,11 +144,11 @@ def attributes_of(headers: Mapping[str, str]) -> Attributes:
             text = header_text(stored_encoding(value) if name == "content-encoding" else value)
             if text:
                 stored[name] = text
-    tagging = headers.get("x-amz-tagging")
+    tagging = amz.get("x-amz-tagging")
     return Attributes(
         content_type=header_text(headers.get("content-type", "")),
         headers=stored,
-        metadata=metadata_of(headers),
+        metadata=metadata_of(amz),
         tags=parse_tagging_header(tagging) if tagging else {},
     )
 
@@ -205,20 +205,18 @@ _NOT_BUILT = (
 )
 
 
-def refuse_unbuilt(headers: Mapping[str, str]) -> None:
+def refuse_unbuilt(amz: Mapping[str, str]) -> None:
     """Refuse what would otherwise be promised and not kept: encryption, locks, grants, other storage classes."""
-    for name in headers:
-        if not name.startswith("x-amz-"):
-            continue
+    for name in amz:
         if name.startswith(_NOT_BUILT):
             raise NotImplementedHere(f"A header you provided implies functionality that is not implemented: {name}")
         if name.startswith("x-amz-object-lock-"):
             raise InvalidRequest("Bucket is missing Object Lock Configuration")
         if name.startswith("x-amz-grant-"):
             raise S3Refused(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
-    if headers.get("x-amz-acl", "private") not in ("private", "bucket-owner-full-control"):
+    if amz.get("x-amz-acl", "private") not in ("private", "bucket-owner-full-control"):
         raise S3Refused(
             400, "AccessControlListNotSupported", "The bucket does not allow ACLs", hint="Only the owner has access; send no ACL."
         )
-    if headers.get("x-amz-storage-class", "STANDARD") != "STANDARD":
+    if amz.get("x-amz-storage-class", "STANDARD") != "STANDARD":
         raise S3Refused(400, "InvalidStorageClass", "The storage class you specified is not valid", hint="The only class is STANDARD.")

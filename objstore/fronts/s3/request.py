@@ -27,9 +27,13 @@ _ONCE = frozenset(
 NOBODY = Principal(account="", anonymous=True)
 
 
-def header_table(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by lower-case name, one character a byte; repeated ones are joined by commas.  Raises InvalidArgument."""
+def header_table(pairs: list[tuple[bytes, bytes]]) -> tuple[dict[str, str], dict[str, str]]:
+    """All headers, and the x-amz-* ones alone, by lower-case name, one character a byte.
+
+    Repeated headers are joined by commas.  Raises InvalidArgument for those of which there must be one.
+    """
     table: dict[str, str] = {}
+    amz: dict[str, str] = {}
     for raw_name, raw_value in pairs:
         name = raw_name.decode("latin-1")
         value = raw_value.decode("latin-1")
@@ -38,7 +42,9 @@ def header_table(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
                 raise InvalidArgument(f"The header {name} is repeated.")
             value = f"{table[name]},{value}"
         table[name] = value
-    return table
+        if name.startswith("x-amz-"):
+            amz[name] = value
+    return table, amz
 
 
 def text_of(data: bytes) -> str:
@@ -76,7 +82,7 @@ class S3Request:
     """One request, parsed once.  `who`, `payload` and the like are set by the authenticator."""
 
     __slots__ = (
-        "bucket", "headers", "id", "key", "method", "payload", "payload_mode", "query", "receive", "received", "scheme", "signer", "who",
+        "amz", "bucket", "headers", "id", "key", "method", "payload", "payload_mode", "query", "receive", "received", "scheme", "signer", "who",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, request_id: str) -> None:
@@ -88,6 +94,7 @@ class S3Request:
         self.key = ""
         self.query: dict[str, str] = {}
         self.headers: dict[str, str] = {}
+        self.amz: dict[str, str] = {}  # of these, the x-amz-* ones
         self.who = NOBODY
         self.payload = ""
         self.payload_mode = PayloadMode.UNSIGNED
@@ -97,7 +104,8 @@ class S3Request:
         """Fill in everything that the head says.  Raises refusals."""
         raw_path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
         raw_query: bytes = scope["query_string"]
-        headers = self.headers = header_table(scope["headers"])
+        self.headers, self.amz = header_table(scope["headers"])
+        headers = self.headers
         path = raw_path.decode("latin-1")
         query = raw_query.decode("latin-1")
         self.received = Received(self.method, path, query, headers)

@@ -1,22 +1,24 @@
-"""Times as S3 writes them.  A listing writes a thousand, so the part down to the minute is remembered."""
+"""Times as S3 writes them.  A listing writes a thousand, so they are put together from tables."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MINUTE_US = 60_000_000
+_SECOND_US = 1_000_000
+_MINUTES = tuple(f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(24 * 60))
+_SECONDS = tuple(f"{second:02d}.000Z" for second in range(60))
 
 
 @lru_cache(maxsize=4096)
-def _minute(minutes: int) -> str:
-    return datetime.fromtimestamp(minutes * 60, UTC).strftime("%Y-%m-%dT%H:%M:")
+def _day(days: int) -> str:
+    return datetime.fromtimestamp(days * 86400, UTC).strftime("%Y-%m-%dT")
 
 
 def iso_time(us: int) -> str:
-    """2026-01-31T23:59:59.123Z, as in XML."""
-    minutes, rest = divmod(us, _MINUTE_US)
-    return f"{_minute(minutes)}{rest // 1_000_000:02d}.{rest // 1000 % 1000:03d}Z"
+    """2026-01-31T23:59:59.000Z, as in XML: whole seconds, so that it equals the Last-Modified header."""
+    days, second = divmod(us // _SECOND_US, 86400)
+    return f"{_day(days)}{_MINUTES[second // 60]}{_SECONDS[second % 60]}"
 
 
 @lru_cache(maxsize=4096)
