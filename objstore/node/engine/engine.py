@@ -22,6 +22,7 @@ from objstore.node.engine.packs import pack_name
 from objstore.node.engine.read import ScanRange, partition_rows, scan
 from objstore.node.engine.records import Entry, RowHead, blob_of, head_of
 from objstore.node.engine.registers import NeedBody, Proposal, register_of
+from objstore.node.engine.repair import Repairer
 from objstore.node.engine.scrub import Scrubber
 from objstore.node.engine.settings import EngineSettings
 from objstore.node.engine.upkeep import Upkeep
@@ -41,7 +42,7 @@ class Engine:
         self._registers = device.registers
         self._committer = device.committer
         self._upkeep = Upkeep(device)
-        self._scrubber = Scrubber(device)
+        self._scrubber = Scrubber(device, Repairer(device))
         self.incarnation = device.incarnation
 
     @classmethod
@@ -169,6 +170,10 @@ class Engine:
         try:
             reader = await self._device.blobs.open(head.blob)
         except DamagedBody:
+            now = self._state.get(index_key)
+            if now is None or blob_of(now) != head.blob:
+                # Overwritten and purged between the look at the row and the opening of its file: nothing is damaged.
+                raise NoSuchVersion("the register holds another row by now") from None
             await self._set_aside(index_key, head.blob)
             raise
         size = reader.trailer.size
@@ -186,7 +191,7 @@ class Engine:
             raise
 
     async def _set_aside(self, index_key: bytes, blob: bytes) -> None:
-        self._state.suspects[index_key] = None
+        self._state.suspect(index_key)
         await self._device.blobs.quarantine(blob)
 
     def locate(self, key: RowKey) -> Location:
@@ -257,7 +262,7 @@ class Engine:
             live_bytes=state.totals.inline_bytes + state.totals.blob_bytes,
             pack_bytes=sum(self._device.packs.sizes.values()),
             blob_bytes=state.totals.blob_bytes,
-            index_bytes=self._device.kv.used_bytes(),
+            index_bytes=self._state.kv.used_bytes(),
             quarantined=self._device.blobs.quarantined + len(state.suspects),
             purge_queue=len(state.purge),
             staged=len(self._device.blobs.present),
