@@ -63,7 +63,7 @@ class StoreContext:
         self, bucket: Bucket, key: RowKey, draft: Row, *, conditions: Conditions = NO_CONDITIONS, payload: bytes | None = None, staging: Staging | None = None
     ) -> Row:  # fmt: skip
         """Write a row of a bucket, under conditions or plainly; acknowledged only while the bucket is there."""
-        if conditions:
+        if conditions is not NO_CONDITIONS and conditions:
 
             def judge(current: Row | None) -> Row:
                 check_write(conditions, current)
@@ -79,7 +79,8 @@ class StoreContext:
                 raise
         else:
             written = await self.cluster.write(key, draft, spread=bucket.spread, payload=payload, staging=staging)
-        await self.directory.confirm(bucket)
+        if self.clock.monotonic() >= bucket.fresh_until:
+            await self.directory.confirm(bucket)
         return written.row
 
 

@@ -24,6 +24,7 @@ THREAD_FROM_BYTES = 64 * 1024  # below, a thread costs more than the hashing
 BATCH_BYTES = 256 * 1024  # hashed at a time; pieces from a socket are often smaller than a thread is worth
 
 Piece = bytes | memoryview
+_DEFAULT = (checksums.DEFAULT,)
 
 
 @dataclass(slots=True)
@@ -55,10 +56,7 @@ async def receive(
     announced = body.size
     if announced is not None and announced > context.settings.max_put_bytes:
         raise _too_large(announced, context)
-    algorithms = tuple(dict.fromkeys((*expected.checksums, *expected.wanted, *also)))
-    for algorithm in algorithms:
-        if algorithm not in checksums.DIGEST_BYTES:
-            raise InvalidRequest(f"{algorithm!r} is not a checksum algorithm")
+    algorithms = _algorithms(expected, also)
     limit = context.settings.inline_limit_bytes
     pieces: list[Piece] = []
     size = 0
@@ -73,7 +71,7 @@ async def receive(
             return await _take_inline(context, body, pieces, expected, algorithms)
         if announced is not None:
             raise IncompleteBody(f"more than the announced {announced} bytes came")
-    return await _take_streamed(context, key, spread, body, pieces, iterator, expected, algorithms or (checksums.DEFAULT,))
+    return await _take_streamed(context, key, spread, body, pieces, iterator, expected, algorithms or _DEFAULT)
 
 
 async def _take_inline(context: StoreContext, body: Body, pieces: list[Piece], expected: Expected, algorithms: tuple[str, ...]) -> Received:
@@ -81,7 +79,7 @@ async def _take_inline(context: StoreContext, body: Body, pieces: list[Piece], e
     if body.size is not None and len(payload) != body.size:
         raise IncompleteBody(f"{len(payload)} of {body.size} bytes came")
     trailers = await body.finish()
-    wanted = tuple(dict.fromkeys((*algorithms, *trailers))) or (checksums.DEFAULT,)
+    wanted = (tuple(dict.fromkeys((*algorithms, *trailers))) if trailers else algorithms) or _DEFAULT
     if len(payload) < THREAD_FROM_BYTES:
         md5, found = _digest_whole(payload, wanted)
     else:
@@ -170,6 +168,16 @@ class _Pipeline:
             self._md5.update(piece)
             for hasher in self._hashers.values():
                 hasher.update(piece)
+
+
+def _algorithms(expected: Expected, also: tuple[str, ...]) -> tuple[str, ...]:
+    if not expected.checksums and not expected.wanted:
+        return also
+    algorithms = tuple(dict.fromkeys((*expected.checksums, *expected.wanted, *also)))
+    for algorithm in algorithms:
+        if algorithm not in checksums.DIGEST_BYTES:
+            raise InvalidRequest(f"{algorithm!r} is not a checksum algorithm")
+    return algorithms
 
 
 def _digest_whole(payload: bytes, algorithms: tuple[str, ...]) -> tuple[bytes, dict[str, bytes]]:

@@ -1,5 +1,8 @@
 """Listings of objects: pages of keys and common prefixes in byte order, as consistent as a GET of each key."""
 
+from collections.abc import Sequence
+
+from objstore.cluster.api import ScannedRow
 from objstore.core import names
 from objstore.core.rows import Space
 from objstore.objects.access import Action
@@ -23,33 +26,64 @@ class Listings(StoreContext):
             return ListPage(objects=[], prefixes=[], truncated=False)
         prefix = names.listing_bytes(query.prefix)
         delimiter = names.listing_bytes(query.delimiter)
-        objects: list[ObjectInfo] = []
-        prefixes: list[str] = []
-        last = b""
+        filling = _Filling(prefix, delimiter, query.limit)
         start: bytes | None = start_after(names.listing_bytes(query.after), prefix, delimiter)
-        room = query.limit
         while start is not None:
-            page = await self.cluster.scan(bucket.id, Space.OBJECTS, prefix=prefix, start=start, limit=room + 1, delimiter=delimiter)
-            skip_to = b""
-            for item in page.rows:
-                name = item.name
-                if name < skip_to:
-                    continue
-                if room == 0:
-                    return ListPage(objects=objects, prefixes=prefixes, truncated=True, next_after=last.decode())
-                common = common_prefix(name, prefix, delimiter) if delimiter else b""
-                if common:
-                    prefixes.append(common.decode())
-                    skip_to = names.after_prefix(common)
-                    last = common
-                else:
-                    objects.append(object_info(name.decode(), item.row))
-                    last = name
-                room -= 1
+            page = await self.cluster.scan(
+                bucket.id, Space.OBJECTS, prefix=prefix, start=start, limit=filling.room + 1, delimiter=delimiter
+            )  # fmt: skip
+            if not (filling.take_grouped(page.rows) if delimiter else filling.take(page.rows)):
+                return ListPage(objects=filling.objects, prefixes=filling.prefixes, truncated=True, next_after=filling.last.decode())
             start = page.next_start
-            if start is not None and skip_to > start:
-                start = skip_to
-        return ListPage(objects=objects, prefixes=prefixes, truncated=False)
+            if start is not None and filling.skip_to > start:
+                start = filling.skip_to
+        return ListPage(objects=filling.objects, prefixes=filling.prefixes, truncated=False)
+
+
+class _Filling:
+    """A page being filled."""
+
+    def __init__(self, prefix: bytes, delimiter: bytes, room: int) -> None:
+        self.room = room
+        self.objects: list[ObjectInfo] = []
+        self.prefixes: list[str] = []
+        self.last = b""  # the last key or common prefix on the page
+        self.skip_to = b""  # everything below is represented by a common prefix on the page
+        self._prefix = prefix
+        self._delimiter = delimiter
+
+    def take(self, rows: Sequence[ScannedRow]) -> bool:
+        """Take rows of a listing without a delimiter; False when there are more than fit."""
+        fitting = rows[: self.room]
+        self.objects += [object_info(item.name.decode(), item.row) for item in fitting]
+        self.room -= len(fitting)
+        if fitting:
+            self.last = fitting[-1].name
+        return len(fitting) == len(rows)
+
+    def take_grouped(self, rows: Sequence[ScannedRow]) -> bool:
+        """Take rows and group them by the delimiter; False when there are more than fit."""
+        delimiter, prefix_length, delimiter_length = self._delimiter, len(self._prefix), len(self._delimiter)
+        objects, skip_to, last, room = self.objects, self.skip_to, self.last, self.room
+        fits = True
+        for item in rows:
+            name = item.name
+            if name < skip_to:
+                continue
+            if room == 0:
+                fits = False
+                break
+            room -= 1
+            found = name.find(delimiter, prefix_length)
+            if found < 0:
+                objects.append(object_info(name.decode(), item.row))
+                last = name
+            else:
+                last = name[: found + delimiter_length]
+                self.prefixes.append(last.decode())
+                skip_to = names.after_prefix(last)
+        self.skip_to, self.last, self.room = skip_to, last, room
+        return fits
 
 
 def common_prefix(name: bytes, prefix: bytes, delimiter: bytes) -> bytes:

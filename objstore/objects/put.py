@@ -33,7 +33,7 @@ class Puts(StoreContext):
         if attributes.metadata:
             names.check_metadata(attributes.metadata)
         key = object_key(bucket, name)
-        if conditions and (body.size is None or body.size > self.settings.inline_limit_bytes):
+        if (body.size is None or body.size > self.settings.inline_limit_bytes) and conditions:
             # Refuse before the body is sent where that is possible; the write judges again, atomically.
             check_write(conditions, (await self.cluster.read(key, spread=bucket.spread)).row)
         received = await receive(self, key, bucket.spread, body, expected)

@@ -1,0 +1,100 @@
+import pytest
+
+from objstore.core import names
+from objstore.errors import InvalidArgument, InvalidBucketName, InvalidKey, KeyTooLong, MetadataTooLarge
+
+
+@pytest.mark.parametrize("name", ["abc", "a-b.c", "1a2", "a" * 63, "192.168.5.4a"])
+def test_bucket_names_that_s3_allows_are_allowed(name: str) -> None:
+    names.check_bucket_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "ab", "a" * 64, "Abc", "a_b", "a..b", "a.-b", "a-.b", "-abc", "abc-", ".abc", "abc.", "192.168.5.4", "a/b", "abc\n", "äbc"]
+)
+def test_bucket_names_that_s3_refuses_are_refused(name: str) -> None:
+    with pytest.raises(InvalidBucketName):
+        names.check_bucket_name(name)
+
+
+def test_a_key_has_1_to_1024_bytes_of_utf8() -> None:
+    assert names.object_name("ä" * 512) == ("ä" * 512).encode()
+    with pytest.raises(KeyTooLong):
+        names.object_name("ä" * 512 + "a")
+    with pytest.raises(InvalidKey):
+        names.object_name("")
+    with pytest.raises(InvalidKey):
+        names.object_name("\ud800")
+
+
+def test_a_marker_may_be_empty_or_long_but_must_be_text() -> None:
+    assert names.listing_bytes("") == b""
+    assert len(names.listing_bytes("x" * 5000)) == 5000
+    with pytest.raises(InvalidArgument):
+        names.listing_bytes("\udfff")
+
+
+def test_metadata_is_counted_in_bytes_of_names_and_values() -> None:
+    names.check_metadata({"a": "x" * 2047})
+    names.check_metadata({"a": "ä" * 1023, "b": ""})
+    with pytest.raises(MetadataTooLarge):
+        names.check_metadata({"a": "ä" * 1024})
+
+
+@pytest.mark.parametrize(
+    ("prefix", "after"), [(b"a", b"b"), (b"a/", b"a0"), (b"a\xff", b"b"), (b"a\xff\xff", b"b"), (b"\xff", b""), (b"", b"")]
+)
+def test_after_prefix_is_the_next_name_outside_the_prefix(prefix: bytes, after: bytes) -> None:
+    assert names.after_prefix(prefix) == after
+
+
+def test_uploads_list_by_key_then_by_the_time_they_were_begun() -> None:
+    older = names.new_upload_id(1_000_000, b"\xff" * 8)
+    newer = names.new_upload_id(1_000_001, b"\x00" * 8)
+    assert names.is_upload_id(older)
+    assert names.upload_time_us(newer) == 1_000_001
+    listed = [names.upload_name(b"a", older), names.upload_name(b"a", newer), names.after_uploads_of(b"a"), names.upload_name(b"a!", older)]
+    assert listed == sorted(listed)
+    assert names.split_upload_name(listed[0]) == (b"a", older)
+
+
+@pytest.mark.parametrize("text", ["", "x" * 32, "A" * 32, "0" * 31, "0" * 33, "0" * 31 + "\n"])
+def test_other_text_is_no_upload_id(text: str) -> None:
+    assert not names.is_upload_id(text)
+
+
+def test_parts_order_by_number_and_attempts_lie_between_the_bounds_of_their_part() -> None:
+    upload_id = names.new_upload_id(1, b"\x01" * 8)
+    first = names.part_name(upload_id, 1, b"\xff" * 8)
+    second = names.part_name(upload_id, 2, b"\x00" * 8)
+    last = names.part_name(upload_id, 10_000, b"\x00" * 8)
+    assert first < names.after_part(upload_id, 1) < second < names.after_part(upload_id, 2) < last
+    assert first.startswith(names.parts_prefix(upload_id))
+    assert names.split_part_name(last) == (upload_id, 10_000)
+
+
+@pytest.mark.parametrize("number", [0, -1, 10_001])
+def test_part_numbers_outside_1_to_10000_are_refused(number: int) -> None:
+    names.check_part_number(1)
+    names.check_part_number(10_000)
+    with pytest.raises(InvalidArgument):
+        names.check_part_number(number)
+
+
+def test_what_cannot_be_a_bucket_is_told_from_what_could() -> None:
+    assert names.could_be_bucket("Container With Spaces")
+    for name in ("", "a/b", "x" * 257, "\ud800"):
+        assert not names.could_be_bucket(name)
+
+
+def test_names_in_the_system_bucket_never_meet() -> None:
+    account, bucket = "acct", "buck"
+    made = {
+        names.bucket_record_name(account, bucket),
+        names.claim_name(account, bucket),
+        names.gone_name(b"12345678"),
+        names.record_prefix("user") + b"x",
+    }
+    assert len(made) == 4
+    assert names.bucket_record_name(account, bucket).startswith(names.buckets_prefix(account))
+    assert names.buckets_prefix(account).startswith(names.ALL_BUCKETS_PREFIX)
