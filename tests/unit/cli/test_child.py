@@ -1,0 +1,93 @@
+"""The child's side of supervision: ready line, lifeline, signals; nothing of it without a supervisor."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from objstore.cli.child import Supervised, die_with_supervisor
+from objstore.cli.process import LIFELINE_FD, READY_FD, SUPERVISOR_PID
+
+
+def test_ready_is_told_once_with_the_own_pid(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    monkeypatch.setenv(READY_FD, str(write))
+
+    async def main() -> None:
+        supervised = Supervised()
+        supervised.ready(port=7)
+        supervised.ready(port=8)
+
+    asyncio.run(main())
+    with os.fdopen(read, "rb") as ready:
+        assert json.loads(ready.read()) == {"pid": os.getpid(), "port": 7}
+    assert READY_FD not in os.environ, "grandchildren must not inherit it"
+
+
+def test_without_a_supervisor_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (READY_FD, LIFELINE_FD, SUPERVISOR_PID):
+        monkeypatch.delenv(name, raising=False)
+    die_with_supervisor()
+
+    async def main() -> None:
+        Supervised().ready()
+
+    asyncio.run(main())
+
+
+def test_a_signal_asks_for_an_orderly_end() -> None:
+    async def main() -> None:
+        supervised = Supervised()
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(5):
+            await supervised.asked_to_stop()
+
+    asyncio.run(main())
+
+
+def test_when_the_lifeline_closes_the_process_ends_at_once(tmp_path: Path) -> None:
+    code = "import asyncio\nfrom objstore.cli.child import Supervised\nasync def main():\n    Supervised().ready()\n    await asyncio.sleep(60)\nasyncio.run(main())"
+    ready_read, ready_write = os.pipe()
+    lifeline_read, lifeline_write = os.pipe()
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, READY_FD: str(ready_write), LIFELINE_FD: str(lifeline_read)}, pass_fds=(ready_write, lifeline_read),
+    )  # fmt: skip
+    os.close(ready_write)
+    os.close(lifeline_read)
+    with os.fdopen(ready_read, "rb") as ready:
+        assert json.loads(ready.readline())["pid"] == child.pid
+    assert child.poll() is None
+    os.close(lifeline_write)
+    assert child.wait(5) == -signal.SIGKILL
+
+
+def test_a_direct_child_dies_with_its_parent_even_when_its_loop_is_stuck(tmp_path: Path) -> None:
+    code = f"""
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", '''
+import time
+from objstore.cli.child import die_with_supervisor
+die_with_supervisor()
+print("set", flush=True)
+time.sleep(60)
+'''], env={{**os.environ, {SUPERVISOR_PID!r}: str(os.getpid())}}, stdout=subprocess.PIPE, text=True)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    pidfd = os.pidfd_open(pid)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    import select
+
+    assert select.select([pidfd], [], [], 5)[0], "the child outlived its parent"
+    os.close(pidfd)
