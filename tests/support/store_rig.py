@@ -80,4 +80,4 @@ def with_rig(test: Callable[[Rig], Awaitable[None]], *, settings: ObjectSettings
         await test(rig)
         await rig.store.aclose()
 
-    run(main())
+    run(main(), limit_s=1e7)

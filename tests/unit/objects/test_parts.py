@@ -1,0 +1,74 @@
+import pytest
+
+from objstore.core.multipart import PartRecord, UploadRecord
+from objstore.core.rows import Kind, Row, RowKey, Space
+from objstore.core.timestamp import ZERO
+from objstore.errors import QuorumLost
+from objstore.objects.buckets import tombstone_row
+from objstore.objects.parts import attempts_of, drop_rows, encode_record, part_owner, sweep_bucket, upload_record
+from tests.support.store_rig import Rig, with_rig
+
+
+def row(kind: Kind, record: bytes) -> Row:
+    return Row(kind=kind, operation=b"", origin=ZERO, base=ZERO, modified_us=0, record=record)
+
+
+def test_records_come_back_as_they_were() -> None:
+    upload = UploadRecord(record_version=1, checksum_algorithm="crc32", checksum_type="COMPOSITE", declared=True, completing=b"m")
+    assert upload_record(row(Kind.UPLOAD, encode_record(upload))) == upload
+    assert upload_record(tombstone_row()) is None
+    assert upload_record(None) is None
+    assert part_owner(row(Kind.PART, encode_record(PartRecord(record_version=1, key=b"k")))) == b"k"
+
+
+def test_records_of_the_first_version_still_decode() -> None:
+    first = bytes.fromhex("9501a563726333 32a9434f4d504f53495445c3c4016d".replace(" ", ""))
+    assert upload_record(row(Kind.UPLOAD, first)) == UploadRecord(1, "crc32", "COMPOSITE", declared=True, completing=b"m")
+    older = bytes.fromhex("9401a563726333 32a9434f4d504f53495445c3".replace(" ", ""))  # without the last field
+    assert upload_record(row(Kind.UPLOAD, older)) == UploadRecord(1, "crc32", "COMPOSITE", declared=True)
+
+
+def test_all_attempts_of_one_upload_are_found_over_many_pages() -> None:
+    async def test(rig: Rig) -> None:
+        first, _ = await rig.upload("k", [b"1", b"2", b"3"])
+        await rig.upload("k", [b"other"])
+        await rig.part("k", first, 2, b"again")
+        rig.cluster.page_limit = 1
+        bucket = await rig.id()
+        assert sorted([a.row.size async for a in attempts_of(rig.cluster, bucket, first)]) == [1, 1, 1, 5]
+        assert [a.row.size async for a in attempts_of(rig.cluster, bucket, first, after=2)] == [1]
+
+    with_rig(test)
+
+
+def test_many_rows_are_dropped_and_a_failure_is_told() -> None:
+    async def test(rig: Rig) -> None:
+        for i in range(40):
+            await rig.put(f"k{i}")
+        bucket = await rig.id()
+        keys = [RowKey(bucket, Space.OBJECTS, b"k%d" % i) for i in range(40)]
+        assert await drop_rows(rig.cluster, keys[:30], 0) == 30
+        assert await drop_rows(rig.cluster, [], 0) == 0
+
+        async def fail(what: str, key: RowKey) -> None:
+            if key.name == b"k35":
+                raise QuorumLost("too few")
+
+        rig.cluster.before = fail
+        with pytest.raises(QuorumLost):
+            await drop_rows(rig.cluster, keys[30:], 0)
+
+    with_rig(test)
+
+
+def test_a_swept_bucket_has_nothing_left() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.put("k", b"x" * 9000)
+        await rig.upload("k", [b"y" * 9000, b"z"])
+        bucket = await rig.id()
+        rig.cluster.page_limit = 1
+        assert await sweep_bucket(rig.cluster, bucket, 0) == 4
+        assert rig.registers.blobs == {}
+        assert await sweep_bucket(rig.cluster, bucket, 0) == 0
+
+    with_rig(test)
