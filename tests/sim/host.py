@@ -38,6 +38,7 @@ class Simulation:
         self.hosts: dict[str, Host] = {}
         self.happened: list[tuple[float, str, str]] = []  # seconds, who, what
         self.dead: list[HostLoop] = []
+        self.graves: list[object] = []  # what dead hosts held: freed in mid-simulation, its cleanup would run on a living loop
 
     def rng(self, name: str) -> random.Random:
         """The stream for one purpose."""
@@ -69,6 +70,7 @@ class Simulation:
         for loop in [*self.dead, self.loop]:
             loop.bury()
         self.dead.clear()
+        self.graves.clear()
         self.hosts.clear()
         self.scheduler.clear()
 
@@ -151,12 +153,13 @@ class Host:
         self._simulation.dead.append(self.loop)
         for threads in self._threads:
             threads.crash()
-        self._threads.clear()
+        self._simulation.graves.append(self._threads)
+        self._threads = []
         if power:
             self.storage.crash()
         else:
             self.storage.process_died()
-        self._simulation.fabric.host_gone(self.loop, dark=power)
+        self._simulation.graves.append(self._simulation.fabric.host_gone(self.loop, dark=power))
         calls, self._calls = self._calls, set()
         for ended in calls:
             if not ended.done():

@@ -123,6 +123,7 @@ class Scheduler:
         """Forget everything that was to come."""
         self._ready.clear()
         self._timers.clear()
+        _generators.clear()
 
     def run_until(self, future: "asyncio.Future[T]", *, limit_s: float = float("inf")) -> T:
         """Run until `future` is done and return its result.  Raises Deadlock, Runaway, or TimeoutError at `limit_s`."""
@@ -314,14 +315,19 @@ class HostLoop(asyncio.AbstractEventLoop):
             self.default_exception_handler(context)
 
 
-def _first_iteration(_generator: Any) -> None:
-    """Nothing to record: generators are closed on the loop that drops them."""
+_generators: dict[int, "HostLoop"] = {}  # by id; weak references are gone by the time of the finalizer
+
+
+def _first_iteration(generator: Any) -> None:
+    loop = events._get_running_loop()
+    assert isinstance(loop, HostLoop)
+    _generators[id(generator)] = loop
 
 
 def _finalize_generator(generator: Any) -> None:
     """asyncio's rule: a generator that is dropped half-way is closed by a task; one of a dead host is not closed at all."""
-    loop = events._get_running_loop()
-    if isinstance(loop, HostLoop) and loop.state == RUNNING:
+    loop = _generators.pop(id(generator), None)
+    if loop is not None and loop.state == RUNNING:
         loop.call_soon(loop.create_task, generator.aclose())
 
 

@@ -115,17 +115,22 @@ class Fabric:
             self._break(rng.choice(candidates))
         return bool(candidates)
 
-    def host_gone(self, loop: HostLoop, *, dark: bool) -> None:
-        """A host died; its peers learn of it soon when its kernel still runs, later when the power is off."""
+    def host_gone(self, loop: HostLoop, *, dark: bool) -> "list[SimTransport]":
+        """A host died; its peers learn of it soon when its kernel still runs, later when the power is off.
+
+        Returns its ends of connections, for the caller to keep: what hangs on them must not be freed yet.
+        """
         if dark:
             self._dark.add(loop.name)
         for address in [a for a, (owner, _) in self._listeners.items() if owner is loop]:
             del self._listeners[address]
-        for transport in [t for t in self._transports if t.loop is loop]:
+        gone = [t for t in self._transports if t.loop is loop]
+        for transport in gone:
             del self._transports[transport]
             transport.lost = transport.closing = True
             wait_s = self.rng.uniform(1.0, 20.0) if dark else self.rng.uniform(0.0002, 0.3)
             self.loop.call_later(wait_s, transport.peer.lose, ConnectionResetError("the peer died"))
+        return gone
 
     def host_back(self, name: str) -> None:
         """The host has power again: it accepts or refuses."""

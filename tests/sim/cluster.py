@@ -1,0 +1,307 @@
+"""The simulated cluster: storage nodes, proxies and one host of daemons, each a machine of its own, all of them the real code.
+
+What an operator does is here too: formatting devices, making the first ring, starting what died, changing the ring, asking
+the daemons to repair and to audit.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from objstore.cluster.cluster import Cluster
+from objstore.daemons.fleet import Fleet
+from objstore.daemons.service import Daemons, DaemonSettings
+from objstore.errors import BucketAlreadyOwnedByYou, ObjstoreError, Refused
+from objstore.node.app import NodeApp, NodeConfig
+from objstore.node.engine.engine import format_device
+from objstore.node.engine.settings import EngineSettings
+from objstore.node.rings import RingFile
+from objstore.objects.context import ObjectSettings
+from objstore.objects.store import ObjectStore
+from ring import builder, codec
+from ring.lookup import Ring
+from ring.model import UNASSIGNED, Device, RingSpec
+from tests.sim.disk import Volume
+from tests.sim.host import Host, HostDied, Simulation
+from tests.sim.workload import BUCKET, WHO, Seat
+
+KEY = b"simulated cluster key, 32 bytes."
+RING_PATH = "/etc/ring"
+BOOTSTRAP_PATH = "/etc/bootstrap.ring"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How large the cluster is and how its parts are set; drawn from the seed."""
+
+    nodes: int
+    in_ring: int  # the rest are spare, for ring changes
+    devices: int  # of each node
+    proxies: int
+    part_power: int
+    engine: EngineSettings
+    daemons: DaemonSettings
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> "Shape":
+        """Small files and short intervals, so that seals, checkpoints and compactions come in every seed."""
+        nodes = rng.choice((4, 4, 5))
+        return cls(
+            nodes=nodes,
+            in_ring=rng.choice((3, 3, nodes)),
+            devices=rng.choice((1, 1, 2)),
+            proxies=3,
+            part_power=rng.choice((1, 2)),
+            engine=EngineSettings(
+                pack_size_bytes=rng.choice((16, 64, 1024)) * 1024,
+                checkpoint_rows=rng.choice((8, 40, 1000)),
+                reserve_bytes=16 * 1024,
+                stage_bytes=64 * 1024,
+                block_size_bytes=16 * 1024,
+                read_bytes=64 * 1024,
+                staged_max_age_s=30,
+                compact_dead_ratio=0.3,
+            ),
+            daemons=DaemonSettings(
+                replicate_interval_s=rng.choice((5.0, 15.0, 60.0)),
+                audit_interval_s=rng.choice((30.0, 1000.0)),
+                upkeep_interval_s=rng.choice((5.0, 20.0)),
+                reclaim_interval_s=rng.choice((5.0, 20.0)),
+                reclaim_age_s=rng.choice((0.0, 3.0, 20.0)),
+                rebalance_interval_s=2.0,
+            ),
+        )
+
+
+class NodeSeat:
+    """One storage node, dead or alive."""
+
+    def __init__(self, simulation: Simulation, name: str, shape: Shape) -> None:
+        self.host: Host = simulation.host(name)
+        self.directories = tuple(f"/device{number}" for number in range(shape.devices))
+        for directory in self.directories:
+            self.host.storage.mount(directory)
+        self.app: NodeApp | None = None
+        self._config = NodeConfig(
+            name=name,
+            addresses=(self.address,),
+            device_directories=self.directories,
+            cluster_key=KEY,
+            ring_path=RING_PATH,
+            bootstrap_ring_path=BOOTSTRAP_PATH,
+            engine=shape.engine,
+        )
+
+    @property
+    def address(self) -> str:
+        """Where it answers."""
+        return f"tcp:{self.host.name}:6000"
+
+    def volumes(self) -> list[Volume]:
+        """The file systems of its devices."""
+        return [self.host.storage.volume(directory)[0] for directory in self.directories]
+
+    def format(self) -> list[Device]:
+        """Format all devices; what a ring needs to know of them."""
+        world = self.host.world()
+        return [
+            Device(
+                id=UNASSIGNED, node=self.host.name, address=self.address, region="r", zone=self.host.name, weight=100.0,
+                incarnation=format_device(world, directory), path=directory,
+            )
+            for directory in self.directories
+        ]  # fmt: skip
+
+    def devices(self) -> list[Device]:
+        """The same for devices that are open now."""
+        assert self.app is not None
+        return [
+            Device(
+                id=UNASSIGNED, node=self.host.name, address=self.address, region="r", zone=self.host.name, weight=100.0,
+                incarnation=device.incarnation, path=device.directory,
+            )
+            for device in self.app.state.devices if device.incarnation
+        ]  # fmt: skip
+
+    async def start(self) -> None:
+        """Switch the machine on if it is off, and start the node; does nothing when it dies again meanwhile."""
+        if not self.host.alive:
+            self.host.boot()
+        self.app = None
+        try:
+            self.app = await self.host.call(lambda: NodeApp.start(self.host.world(), self._config))
+        except HostDied:
+            return
+
+
+class ProxySeat(Seat):
+    """One proxy.  It knows the ring as of its first start and must learn of newer ones by itself."""
+
+    def __init__(self, simulation: Simulation, name: str, ring: Ring) -> None:
+        super().__init__(simulation.host(name))
+        self._ring = ring
+        self._ids = simulation.rng(f"proxy id {name}")
+
+    async def start(self) -> None:
+        """Switch the machine on if it is off, and start the proxy."""
+        if not self.host.alive:
+            self.host.boot()
+        self.store = None
+        try:
+            self.store = await self.host.call(self._build)
+        except HostDied:
+            return
+
+    async def _build(self) -> ObjectStore:
+        world = self.host.world()
+        cluster = Cluster(world, ring=self._ring, proxy_id=self._ids.getrandbits(32), name=self.host.name, cluster_key=KEY)
+        await cluster.start()
+        store = ObjectStore(cluster, world, ObjectSettings(bucket_cache_s=1.0))
+        await store.start()
+        return store
+
+
+class DaemonSeat:
+    """The host of the daemons, the only publisher of rings."""
+
+    def __init__(self, simulation: Simulation, ring: Ring, settings: DaemonSettings) -> None:
+        self.host: Host = simulation.host("daemons")
+        self.daemons: Daemons | None = None
+        self._settings = settings
+        self._ids = simulation.rng("proxy id daemons")
+        RingFile(self.host.world(), RING_PATH).save(codec.encode(ring))
+
+    async def start(self) -> None:
+        """Switch the machine on if it is off, and start the daemons."""
+        if not self.host.alive:
+            self.host.boot()
+        self.daemons = None
+        try:
+            self.daemons = await self.host.call(self._build)
+        except HostDied:
+            return
+
+    async def _build(self) -> Daemons:
+        world = self.host.world()
+        file = RingFile(world, RING_PATH)
+        ring = codec.decode(file.load())
+        cluster = Cluster(world, ring=ring, proxy_id=self._ids.getrandbits(32), name="daemons", cluster_key=KEY)
+        await cluster.start()
+        fleet = Fleet(world, ring=ring, cluster_key=KEY, name="daemons")
+        daemons = Daemons(world, fleet, settle=cluster.settle, save_ring=lambda new: file.save(codec.encode(new)), settings=self._settings)
+        daemons.start()
+        return daemons
+
+
+class SimCluster:
+    """All machines of one seed."""
+
+    def __init__(self, simulation: Simulation, shape: Shape) -> None:
+        self.simulation = simulation
+        self.shape = shape
+        rng = simulation.rng("cluster")
+        self.nodes = [NodeSeat(simulation, f"node{number}", shape) for number in range(shape.nodes)]
+        devices = [device for seat in self.nodes[: shape.in_ring] for device in seat.format()]
+        spec = RingSpec(
+            policy="simulated", replica_count=3, part_power=shape.part_power, hash_seed=rng.getrandbits(64), min_part_hours=0.0, overload=0.1
+        )  # fmt: skip
+        self.first_ring = builder.create(spec, devices)
+        for seat in self.nodes:
+            RingFile(seat.host.world(), BOOTSTRAP_PATH).save(codec.encode(self.first_ring))
+        self.proxies = [ProxySeat(simulation, f"proxy{number}", self.first_ring) for number in range(shape.proxies)]
+        self.daemons = DaemonSeat(simulation, self.first_ring, shape.daemons)
+        self.wholes = 0
+        for host in self.hosts():
+            host.clock.skew_us = rng.randint(-200_000, 200_000)
+            host.clock.drift = rng.uniform(-1e-4, 1e-4)
+
+    def hosts(self) -> list[Host]:
+        """Every machine."""
+        return [seat.host for seat in (*self.nodes, *self.proxies, self.daemons)]
+
+    async def start(self) -> None:
+        """Start everything and make the bucket."""
+        await asyncio.gather(*(seat.start() for seat in self.nodes))
+        await asyncio.gather(*(seat.start() for seat in self.proxies), self.daemons.start())
+        while True:
+            store = self.proxies[0].store
+            assert store is not None
+            try:
+                await self.proxies[0].call(store.create_bucket(WHO, BUCKET))
+            except BucketAlreadyOwnedByYou:
+                return
+            except ObjstoreError:
+                await asyncio.sleep(0.5)
+            else:
+                return
+
+    async def make_whole(self, *, timeout_s: float = 60.0) -> bool:
+        """Repair and audit; True when the daemons say that every copy is in its place and intact."""
+        daemons = self.daemons.daemons
+        if daemons is None or not self.daemons.host.alive:
+            return False
+        try:
+            audited = await self.daemons.host.call(daemons.audit, timeout_s=timeout_s)
+            repaired = await self.daemons.host.call(lambda: daemons.repair(timeout_s=timeout_s), timeout_s=2 * timeout_s)
+            again = await self.daemons.host.call(daemons.audit, timeout_s=timeout_s)
+        except (ObjstoreError, HostDied, TimeoutError) as failure:
+            self.simulation.note("operator", f"repair failed: {failure!r}")
+            return False
+        self.simulation.note("operator", f"audit {audited}, repair {repaired}, audit {again}")
+        whole = repaired.finished and again.finished
+        self.wholes += whole
+        return whole
+
+    async def change_ring(self, rng: random.Random) -> bool:
+        """Publish one change that an operator might make; False when none was possible now."""
+        daemons = self.daemons.daemons
+        if daemons is None or not self.daemons.host.alive or daemons.fleet.ring.moving():
+            return False
+        changes = self._changes(daemons.fleet.ring, rng)
+        if not changes:
+            return False
+        self.simulation.note("operator", f"changes the ring: {changes}")
+        try:
+            ring = await self.daemons.host.call(lambda: daemons.rebalancer.publish(changes), timeout_s=60.0)
+        except (Refused, HostDied, TimeoutError) as failure:
+            self.simulation.note("operator", f"ring change failed: {failure!r}")
+            return False
+        self.simulation.note("operator", f"ring of epoch {ring.epoch}: {len(ring.moving())} of {ring.partition_count} partitions move")
+        return bool(ring.moving())
+
+    def _changes(self, ring: Ring, rng: random.Random) -> list[builder.Change]:
+        present = {device.incarnation for device in ring.devices.values()}
+        serving = sorted({device.node for device in ring.devices.values() if device.weight > 0})
+        spare = [
+            device
+            for seat in self.nodes
+            if seat.app is not None and seat.host.alive
+            for device in seat.devices()
+            if device.incarnation not in present
+        ]
+        what = rng.choice(("add", "add", "remove", "weigh", "drain"))
+        if what == "add" and spare:
+            return [builder.Add(device) for device in spare if device.node == spare[0].node]
+        node = rng.choice(serving)
+        own = [device.id for device in ring.devices.values() if device.node == node]
+        if what == "remove" and len(serving) > 3:
+            return [builder.Remove(device) for device in own]
+        if what == "drain" and len(serving) > 3:
+            return [builder.Weigh(device, 0.0) for device in own]
+        if what == "weigh":
+            return [builder.Weigh(device, rng.choice((30.0, 100.0, 250.0))) for device in own]
+        return []
+
+    async def recover(self) -> None:
+        """What an operator does when the faults are over: all machines run, with room, and the clocks are set."""
+        self.simulation.fabric.heal_all()
+        for host in self.hosts():
+            host.clock.skew_us = 0
+            for volume in host.storage.volumes:
+                volume.slow_s = 0.0
+                volume.datasync_failures = volume.read_failures = 0
+        for seat in (*self.nodes, *self.proxies, self.daemons):
+            if seat.host.frozen:
+                seat.host.thaw()
+            if not seat.host.alive:
+                await seat.start()
