@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from objstore.errors import DamagedBody, DamagedFile, DeviceFull, DeviceOffline
 from objstore.node.engine.blobs import Blobs
 from objstore.node.engine.commit import Committer
-from objstore.node.engine.identity import index_directory, index_generation, load_identity
+from objstore.node.engine.identity import index_directory, index_generation, load_identity, remove_old_indexes, set_index_generation
 from objstore.node.engine.index import Frozen, load
 from objstore.node.engine.pack_format import checksum_of
 from objstore.node.engine.packs import Packs
@@ -61,7 +61,8 @@ class Device:
         )
         self.packs = Packs(disk, self.seal, pack_size_bytes=settings.pack_size_bytes)
         self.blobs = Blobs(disk, world.clock, self.threads.io, self.tasks, settings)
-        self.kv: Kv
+        self.kv: Kv | None = None
+        self.generation = 0  # of the index in use
         self.state: State
         self.registers: Registers
         self.committer: Committer
@@ -70,28 +71,47 @@ class Device:
         self._closing = False
 
     @classmethod
-    async def open(
-        cls, world: World, directory: str, settings: EngineSettings, *, generation: int | None = None, salvage: bool = False
-    ) -> "Device":
-        """Open and recover.  Raises DamagedFile, OSError; FileNotFoundError when the directory was never formatted."""
+    async def open(cls, world: World, directory: str, settings: EngineSettings, *, salvage: bool = False) -> "Device":
+        """Open and recover.  Raises DamagedFile, OSError; FileNotFoundError when the directory was never formatted.
+
+        A damaged index is replaced by one built from the packs, which hold everything.  `salvage`: go on when the packs are
+        damaged too, and lose what cannot be read (rebuild.py).
+        """
         disk = world.open_disk(directory)
         identity = load_identity(disk)
         if identity is None:
             raise FileNotFoundError(f"{directory} is not a formatted device")
         device = cls(world, directory, settings, disk, identity)
         try:
-            number = index_generation(disk) if generation is None else generation
-            device.kv = await device.threads.index.run(world.open_kv, index_directory(directory, number))
-            device._start(load(device.kv))
+            await device._open_index(world)
             await device._recover(salvage=salvage)
         except BaseException:
             device.threads.close()
-            if hasattr(device, "kv"):
+            if device.kv is not None:
                 device.kv.close()
             raise
         return device
 
-    def _start(self, state: State) -> None:
+    async def _open_index(self, world: World) -> None:
+        run = self.threads.index.run
+        generation = await run(index_generation, self.disk)
+        try:
+            self.kv = await run(world.open_kv, index_directory(self.directory, generation))
+            self._start(self.kv, load(self.kv))
+        except DamagedFile as failure:
+            log.warning("%s: %r: building a new index from the packs", self.directory, failure)
+            if self.kv is not None:
+                self.kv.close()
+                self.kv = None
+            generation += 1
+            await run(set_index_generation, self.disk, generation)
+            self.kv = await run(world.open_kv, index_directory(self.directory, generation))
+            self._start(self.kv, load(self.kv))
+        self.generation = generation
+        await run(remove_old_indexes, self.disk, generation)
+
+    def _start(self, kv: Kv, state: State) -> None:
+        kv.upkeep()
         self.state = state
         self.registers = Registers(state, self.blobs.present, self.settings)
         self.committer = Committer(state, self.packs, self.threads.commit, self.tasks, batch_bytes=self.settings.batch_bytes)
@@ -100,7 +120,6 @@ class Device:
         self.blobs.failed = self.committer.take_offline
 
     async def _recover(self, *, salvage: bool) -> None:
-        self.kv.upkeep()
         steps = replay(self.state, self.packs, salvage=salvage)
         found: Replay | None = None
         while True:
@@ -156,12 +175,18 @@ class Device:
             for slice_ in frozen.changes():
                 changes += slice_
                 await self.clock.sleep(0)
-            await self.threads.index.run(self.kv.apply, changes)
+            await self.threads.index.run(state.kv.apply, changes)
         except BaseException:
             frozen.failed(state)
             raise
         frozen.done(state)
         return len(frozen.memtable)
+
+    async def condemn_index(self, failure: DamagedFile) -> None:
+        """Give the index up: the next opening builds a new one from the packs.  Raises DeviceOffline."""
+        await self.threads.index.run(set_index_generation, self.disk, self.generation + 1)
+        self.committer.take_offline(failure)
+        self.committer.check()
 
     # -- payloads --------------------------------------------------------------------------------------------------------
 
@@ -182,10 +207,10 @@ class Device:
                         continue
                     data = b""
                 except OSError as failure:
-                    self.state.suspects[index_key] = None
+                    self.state.suspect(index_key, entry.partition)
                     raise DamagedBody(f"a payload cannot be read: {failure!r}", pack=entry.pack, offset=entry.offset) from failure
             if len(data) != entry.length or checksum_of(data) != entry.checksum:
-                self.state.suspects[index_key] = None
+                self.state.suspect(index_key, entry.partition)
                 raise DamagedBody("a payload does not match its checksum", pack=entry.pack, offset=entry.offset)
             return data
 
@@ -206,7 +231,7 @@ class Device:
         self.committer.close()
         await self.tasks.aclose()
         self.threads.close()
-        self.kv.close()
+        self.state.kv.close()
 
 
 def _some_steps(steps: Iterator[Replay]) -> Replay | None:

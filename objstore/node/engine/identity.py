@@ -111,6 +111,15 @@ def index_directory(directory: str, generation: int) -> str:
     return f"{directory}/index-{generation}"
 
 
+def remove_old_indexes(disk: Disk, generation: int) -> None:
+    """Free the room of indexes that were replaced.  Blocks."""
+    for number in range(FIRST_GENERATION, generation):
+        directory = f"index-{number}"
+        if disk.exists(directory):
+            for name in disk.list(directory):
+                disk.unlink(f"{directory}/{name}")
+
+
 def _replace(disk: Disk, name: str, data: bytes) -> None:
     file = disk.open(f"{name}.new", create=True, write=True)
     file.truncate(0)

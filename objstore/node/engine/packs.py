@@ -142,6 +142,10 @@ class Packs:
         """
         return iter_records(self.file(pack), start, end, seed_of(pack, self._seal), payloads=payloads)
 
+    def is_valid(self, pack: int, offset: int, raw_head: bytes, meta: bytes) -> bool:
+        """Whether a record's header and meta were written at this place of this pack."""
+        return verify_head(raw_head, meta, seed_of(pack, self._seal) + offset)
+
     def find_record(self, pack: int, start: int, end: int) -> Record | None:
         """The first valid record at or after `start`, wherever it begins.  Blocks."""
         return find_record(self.file(pack), start, end, seed_of(pack, self._seal))

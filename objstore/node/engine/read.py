@@ -156,8 +156,9 @@ def merged_entries(state: State, snapshot: Snapshot, first: bytes, end: bytes) -
                 continue  # the newer one comes in its turn
             yield index_key, decode_entry(index_key, value)
     except (DamagedRow, DamagedFile, msgspec.DecodeError) as failure:
-        if isinstance(failure, DamagedRow) and "key" in failure.facts:
-            state.suspects[failure.facts["key"]] = None  # type: ignore[index]  # decode_entry put the key there
+        key = failure.facts.get("key") if isinstance(failure, DamagedRow) else None
+        if isinstance(key, bytes):
+            state.suspect(key)
         raise DamagedRow("a row in the scanned range is damaged") from failure
     while waiting is not None:
         if type(waiting[1]) is not int:
@@ -235,7 +236,7 @@ def _take_stored(state: State, found: list[PartitionRow], key: bytes, value: byt
         shadow = decode_shadow(key, value)
         found.append(PartitionRow(decode_key(index_key, shadow.long_name), Register(shadow.promised, shadow.accepted)))
     except (DamagedRow, msgspec.DecodeError, ValueError):
-        state.suspects[index_key] = None
+        state.suspect(index_key, partition)
 
 
 def _end_of(partition: int) -> bytes:

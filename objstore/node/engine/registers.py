@@ -96,25 +96,26 @@ class Registers:
         return AcceptAnswer("yes", max(ballot, register.promised))
 
     def merge(self, batch: Batch, proposal: Proposal, incoming: Register, floor: Ballot) -> bool | NeedBody:
-        """Raise promise, accepted row and floor.
+        """Take over another replica's row under the accept rule, then its promise and floor.
 
-        Raises DeviceFull, and DamagedRow when the register here is damaged and is known to have accepted more than this.
+        A damaged register takes them as they come, but nothing below what it is known to have accepted: an older row would pass
+        for healed.  Raises DeviceFull, DamagedRow.
         """
         held = self._held(batch, proposal.index_key, proposal.partition)
         register = held.register
-        changed = False
-        raises = incoming.accepted > register.accepted
-        heals = incoming.accepted == register.accepted != ZERO and self._may_heal(held, proposal.index_key)
-        if held.damaged and incoming.accepted < register.accepted:
-            raise DamagedRow("a damaged row can only be healed with what it had accepted, or more", key=proposal.index_key)
         promised = max(incoming.promised, register.promised)
-        if raises or heals or held.damaged:
+        verdict, new = decide_accept(register, incoming.accepted, incoming.row)
+        heals = incoming.accepted == register.accepted != ZERO and self._may_heal(held, proposal.index_key)
+        if held.damaged and incoming.accepted < register.accepted and proposal.index_key not in self._state.lost:
+            raise DamagedRow("a damaged row is not healed by one below it", key=proposal.index_key)
+        changed = False
+        if (verdict == "yes" and new is not register) or heals or held.damaged:
             if not self._has_body(proposal, held):
                 return NEED_BODY
             self._check_room(batch, proposal)
             self._store(batch, proposal, held, promised=promised, accepted=incoming.accepted)
             changed = True
-        elif incoming.promised > register.highest:
+        elif promised > register.promised:
             changed = True
             if held.entry is None:
                 batch.set_state(
@@ -171,7 +172,9 @@ class Registers:
         except DamagedRow:
             shadow = self._state.shadow(index_key, partition)
             if shadow is None:
-                # Both copies are bad.  No promise given here can be above the highest ballot ever seen here.
+                if index_key not in self._state.lost:
+                    raise  # the journal may still know it: see repair.py
+                # No promise given here can be above the highest ballot ever seen here.
                 return Held(None, Register(self._state.totals.highest), damaged=True)
             return Held(None, Register(shadow.promised, shadow.accepted), damaged=True)
         return Held(entry, register_of(entry, batch.floor(partition)))
@@ -207,7 +210,7 @@ class Registers:
             proposal.index_key, proposal.key, old, partition=proposal.partition, promised=promised, accepted=accepted,
             row=proposal.row, head=proposal.head, payload=payload,
         )  # fmt: skip
-        self._state.suspects.pop(proposal.index_key, None)
+        self._state.healed(proposal.index_key)
         if proposal.head.body == BodyKind.BLOB:
             self._present.pop(proposal.head.blob, None)
 

@@ -6,6 +6,8 @@ notes, live bytes per pack, purge queue) are kept in memory and go to the index 
 they count (index.py).
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from objstore.core.digests import contribution
@@ -67,7 +69,9 @@ class State:
         self.purge: dict[bytes, None] = {}
         self.live: dict[int, int] = {}  # pack -> bytes alive
         self.changed: dict[tuple[str, int | bytes | str], None] = {}  # totals that the next checkpoint writes
-        self.suspects: dict[bytes, None] = {}  # index keys found damaged since start: they may be healed at the same ballot
+        self.suspects: dict[bytes, int | None] = {}  # index key -> partition if known: found damaged, not yet healed
+        self.lost: dict[bytes, None] = {}  # suspects of which neither index nor journal knows anything: take what others hold
+        self.noticed: Callable[[bytes], None] = lambda _: None  # told of each new suspect
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -89,11 +93,26 @@ class State:
             if partition is None or self.kv.get("partitions", shadow_key(partition, index_key)) is None:
                 return None
         except (DamagedRow, DamagedFile, msgspec.DecodeError) as failure:
-            self.suspects[index_key] = None
+            self.suspect(index_key, partition)
             raise DamagedRow("a stored row is damaged", key=index_key) from failure
         # The table by partition lies on other pages: a row that only it knows was lost, not deleted.
-        self.suspects[index_key] = None
+        self.suspect(index_key, partition)
         raise DamagedRow("a stored row is missing from the index", key=index_key)
+
+    def suspect(self, index_key: bytes, partition: int | None = None) -> None:
+        """A register is damaged, in its row or in its bytes: it may be healed at the ballot that it has."""
+        if index_key not in self.suspects or (partition is not None and self.suspects[index_key] is None):
+            self.suspects[index_key] = partition
+            self.noticed(index_key)
+
+    def healed(self, index_key: bytes) -> None:
+        """A register was stored anew."""
+        self.suspects.pop(index_key, None)
+        self.lost.pop(index_key, None)
+
+    def is_newer(self, index_key: bytes) -> bool:
+        """Whether a memtable holds the register, so that what the index says of it does not count."""
+        return index_key in self.active.entries or (self.frozen is not None and index_key in self.frozen.entries)
 
     def shadow(self, index_key: bytes, partition: int) -> Shadow | None:
         """What the second table knows of a damaged register; None when that is damaged too."""

@@ -20,7 +20,7 @@ class Upkeep:
         """(counts, more waiting).  Raises InvalidArgument for an unknown kind, DeviceFull, DeviceOffline."""
         match what:
             case "checkpoint":
-                self._device.kv.upkeep()
+                self._device.state.kv.upkeep()
                 return {"rows": await self._device.checkpoint()}, False
             case "compact":
                 return await self._compactor.run()
