@@ -67,11 +67,12 @@ class NodeApp:
             self.counters,
             full_below_bytes=config.engine.reserve_bytes,
         )
+        self._bodies = Bodies(self.state, self.counters)
         self._rpc = NodeRpc(
             world.clock,
             self.state,
             Registers(self.state, puller, self.counters),
-            Bodies(self.state, self.counters),
+            self._bodies,
             Pages(self.state),
             self._upkeep,
             self.counters,

@@ -15,7 +15,7 @@ from functools import partial
 
 import msgspec
 
-from objstore.errors import DeviceFull, InvalidArgument, ObjstoreError, Refused, StaleEpoch
+from objstore.errors import DeadlineExceeded, DeviceFull, InvalidArgument, ObjstoreError, Refused, StaleEpoch
 from objstore.node.state import NOTE_EPOCH, NOTE_IN_SYNC, LocalDevice, NodeState, View, decode_in_sync, encode_in_sync, view_of
 from objstore.runtime.disk import Disk
 from objstore.runtime.tasks import TaskOwner, Threads
@@ -209,7 +209,9 @@ class RingKeeper:
     def _release(self, held: list[tuple[Call, float]]) -> None:
         now = self._clock.monotonic()
         for call, arrived in held:
-            if not call.abandoned and now - arrived < call.timeout_s:
+            if now - arrived >= call.timeout_s:
+                call.fail(DeadlineExceeded("the change of epochs took longer than the request may"))
+            elif not call.abandoned:
                 self._redo(call)
 
 
