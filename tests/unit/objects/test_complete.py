@@ -93,6 +93,25 @@ def test_two_completions_with_different_lists_leave_a_whole_object() -> None:
     with_rig(test)
 
 
+def test_a_completion_that_another_overtook_finds_its_parts_still_there() -> None:
+    async def test(rig: Rig) -> None:
+        upload_id, parts = await rig.upload("k", DATA)
+        slow = rig.peer()
+
+        async def nap(what: str, key: RowKey) -> None:
+            if what == "write" and key.space == Space.OBJECTS:
+                await asyncio.sleep(30)
+
+        slow.cluster.before = nap
+        first = asyncio.ensure_future(slow.complete("k", upload_id, parts[:2]))
+        await asyncio.sleep(1)
+        assert (await rig.complete("k", upload_id, parts[2:])).size == 3
+        await first
+        assert await rig.get("k") == b"".join(DATA[:2])
+
+    with_rig(test)
+
+
 @pytest.mark.parametrize("delay", range(14))
 def test_completing_and_aborting_at_once_leaves_a_whole_object_or_none(delay: int) -> None:
     async def test(rig: Rig) -> None:

@@ -6,6 +6,7 @@ from objstore.core.rows import SYSTEM_BUCKET, RowKey, Space
 from objstore.errors import OutcomeUnknown, QuorumLost
 from objstore.objects.access import Action
 from objstore.objects.reclaim import PartReclaimer
+from tests.support.bodies import content
 from tests.support.store_rig import ALICE, Rig, noise, with_rig
 
 GRACE_S = 900.0
@@ -106,6 +107,34 @@ def test_what_seemed_garbage_and_is_named_later_stays() -> None:
         await asyncio.sleep(2 * GRACE_S)
         assert await look(reclaimer, rig) == 0
         assert await rig.get("k") == b"".join(DATA)
+
+    with_rig(test)
+
+
+def test_the_grace_begins_anew_when_the_head_changes() -> None:
+    async def test(rig: Rig) -> None:
+        reclaimer = PartReclaimer(rig.cluster, rig.clock, grace_s=GRACE_S)
+        upload_id, parts = await rig.upload("k", DATA)
+        peer = rig.peer()
+
+        async def pause(what: str, key: RowKey) -> None:
+            if what == "write" and key.space == Space.OBJECTS:
+                await asyncio.sleep(30)
+
+        peer.cluster.before = pause
+        completing = asyncio.ensure_future(peer.complete("k", upload_id, parts))
+        await asyncio.sleep(1)
+        await rig.store.abort_upload(ALICE, "photos", "k", upload_id)
+        assert await look(reclaimer, rig) == 0  # named by nothing, for now
+        await completing
+        await asyncio.sleep(GRACE_S - 50)
+        reading = await rig.store.get(ALICE, "photos", "k")
+        await rig.put("k")
+        await asyncio.sleep(60)
+        assert await look(reclaimer, rig) == 0  # a grace after the first look, but the reader has only begun
+        assert len(await content(reading)) == 7000
+        await asyncio.sleep(GRACE_S)
+        assert await look(reclaimer, rig) == 2
 
     with_rig(test)
 

@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from objstore.errors import NoSuchKey, NoSuchVersion
+from objstore.core.rows import RowKey
+from objstore.errors import ConditionalConflict, NoSuchKey, NoSuchVersion
 from tests.support.store_rig import ALICE, Rig, noise, with_rig
 
 
@@ -45,9 +46,30 @@ def test_what_is_not_there_cannot_be_tagged() -> None:
 
 def test_tags_never_bring_back_bytes_that_were_overwritten() -> None:
     async def test(rig: Rig) -> None:
-        for _ in range(20):
-            await rig.put("k", b"old")
-            await asyncio.gather(rig.store.set_tags(ALICE, "photos", "k", {"a": "1"}), rig.peer().put("k", b"new"))
-            assert await rig.get("k") == b"new"
+        await rig.put("k", b"old")
+
+        async def overwrite(what: str, key: RowKey) -> None:
+            if what == "conditional":
+                rig.cluster.before = None
+                await rig.peer().put("k", b"new")
+
+        rig.cluster.before = overwrite
+        assert (await rig.store.set_tags(ALICE, "photos", "k", {"a": "1"})).tags == {"a": "1"}
+        assert await rig.get("k") == b"new"
+
+    with_rig(test)
+
+
+def test_tagging_gives_up_when_the_object_never_rests() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.put("k")
+
+        async def overwrite(what: str, key: RowKey) -> None:
+            if what == "conditional":
+                await rig.peer().put("k")
+
+        rig.cluster.before = overwrite
+        with pytest.raises(ConditionalConflict):
+            await rig.store.set_tags(ALICE, "photos", "k", {})
 
     with_rig(test)
