@@ -101,27 +101,21 @@ class NodeSeat:
         """The file systems of its devices."""
         return [self.host.storage.volume(directory)[0] for directory in self.directories]
 
-    def format(self) -> list[Device]:
+    async def format(self) -> list[Device]:
         """Format all devices; what a ring needs to know of them."""
         world = self.host.world()
-        return [
-            Device(
-                id=UNASSIGNED, node=self.host.name, address=self.address, region="r", zone=self.host.name, weight=100.0,
-                incarnation=format_device(world, directory), path=directory,
-            )
-            for directory in self.directories
-        ]  # fmt: skip
+        return [self._device(await format_device(world, directory), directory) for directory in self.directories]
 
     def devices(self) -> list[Device]:
         """The same for devices that are open now."""
         assert self.app is not None
-        return [
-            Device(
-                id=UNASSIGNED, node=self.host.name, address=self.address, region="r", zone=self.host.name, weight=100.0,
-                incarnation=device.incarnation, path=device.directory,
-            )
-            for device in self.app.state.devices if device.incarnation
-        ]  # fmt: skip
+        return [self._device(device.incarnation, device.directory) for device in self.app.state.devices if device.incarnation]
+
+    def _device(self, incarnation: bytes, directory: str) -> Device:
+        return Device(
+            id=UNASSIGNED, node=self.host.name, address=self.address, region="r", zone=self.host.name, weight=100.0,
+            incarnation=incarnation, path=directory,
+        )  # fmt: skip
 
     async def start(self) -> None:
         """Switch the machine on if it is off, and start the node; does nothing when it dies again meanwhile."""
@@ -137,9 +131,10 @@ class NodeSeat:
 class ProxySeat(Seat):
     """One proxy.  It knows the ring as of its first start and must learn of newer ones by itself."""
 
-    def __init__(self, simulation: Simulation, name: str, ring: Ring) -> None:
+    ring: Ring
+
+    def __init__(self, simulation: Simulation, name: str) -> None:
         super().__init__(simulation.host(name))
-        self._ring = ring
         self._ids = simulation.rng(f"proxy id {name}")
 
     async def start(self) -> None:
@@ -154,7 +149,7 @@ class ProxySeat(Seat):
 
     async def _build(self) -> ObjectStore:
         world = self.host.world()
-        cluster = Cluster(world, ring=self._ring, proxy_id=self._ids.getrandbits(32), name=self.host.name, cluster_key=KEY)
+        cluster = Cluster(world, ring=self.ring, proxy_id=self._ids.getrandbits(32), name=self.host.name, cluster_key=KEY)
         await cluster.start()
         store = ObjectStore(cluster, world, ObjectSettings(bucket_cache_s=1.0))
         await store.start()
@@ -164,11 +159,14 @@ class ProxySeat(Seat):
 class DaemonSeat:
     """The host of the daemons, the only publisher of rings."""
 
-    def __init__(self, simulation: Simulation, ring: Ring, settings: DaemonSettings) -> None:
+    def __init__(self, simulation: Simulation, settings: DaemonSettings) -> None:
         self.host: Host = simulation.host("daemons")
         self.daemons: Daemons | None = None
         self._settings = settings
         self._ids = simulation.rng("proxy id daemons")
+
+    def adopt(self, ring: Ring) -> None:
+        """Put the first ring there."""
         RingFile(self.host.world(), RING_PATH).save(codec.encode(ring))
 
     async def start(self) -> None:
@@ -201,15 +199,9 @@ class SimCluster:
         self.shape = shape
         rng = simulation.rng("cluster")
         self.nodes = [NodeSeat(simulation, f"node{number}", shape) for number in range(shape.nodes)]
-        devices = [device for seat in self.nodes[: shape.in_ring] for device in seat.format()]
-        spec = RingSpec(
-            policy="simulated", replica_count=3, part_power=shape.part_power, hash_seed=rng.getrandbits(64), min_part_hours=0.0, overload=0.1
-        )  # fmt: skip
-        self.first_ring = builder.create(spec, devices)
-        for seat in self.nodes:
-            RingFile(seat.host.world(), BOOTSTRAP_PATH).save(codec.encode(self.first_ring))
-        self.proxies = [ProxySeat(simulation, f"proxy{number}", self.first_ring) for number in range(shape.proxies)]
-        self.daemons = DaemonSeat(simulation, self.first_ring, shape.daemons)
+        self.proxies = [ProxySeat(simulation, f"proxy{number}") for number in range(shape.proxies)]
+        self.daemons = DaemonSeat(simulation, shape.daemons)
+        self._hash_seed = rng.getrandbits(64)
         self.wholes = 0
         for host in self.hosts():
             host.clock.skew_us = rng.randint(-200_000, 200_000)
@@ -219,8 +211,25 @@ class SimCluster:
         """Every machine."""
         return [seat.host for seat in (*self.nodes, *self.proxies, self.daemons)]
 
+    async def _make_ring(self) -> None:
+        """Format the devices of the first nodes, and give everybody the ring that names them."""
+        devices: list[Device] = []
+        for seat in self.nodes[: self.shape.in_ring]:
+            devices += await seat.host.call(seat.format)
+        spec = RingSpec(
+            policy="simulated", replica_count=3, part_power=self.shape.part_power, hash_seed=self._hash_seed, min_part_hours=0.0,
+            overload=0.1,
+        )  # fmt: skip
+        ring = builder.create(spec, devices)
+        for seat in self.nodes:
+            RingFile(seat.host.world(), BOOTSTRAP_PATH).save(codec.encode(ring))
+        for proxy in self.proxies:
+            proxy.ring = ring
+        self.daemons.adopt(ring)
+
     async def start(self) -> None:
         """Start everything and make the bucket."""
+        await self._make_ring()
         await asyncio.gather(*(seat.start() for seat in self.nodes))
         await asyncio.gather(*(seat.start() for seat in self.proxies), self.daemons.start())
         while True:

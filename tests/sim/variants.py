@@ -1,0 +1,95 @@
+"""The code under test, broken on purpose, one decision each: a simulator that does not catch these proves nothing.
+
+Each function changes the classes of this process for good, so a variant needs a process of its own.  Production code has no
+flags for any of this.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from objstore.core import agreement
+from objstore.core.agreement import ConditionalWrite, PlainWrite, ReadDecision, Verdict
+from objstore.daemons.compactor import Compactor
+from objstore.errors import ObjstoreError
+from objstore.node.engine.packs import Packs
+from objstore.node.state import NodeState
+from objstore.wire.messages import Reclaim, ReclaimAnswer
+
+
+def write_quorum_of_one() -> None:
+    """A write is acknowledged when one replica has it."""
+
+    def answered(machine: Any, device: int, verdict: str, *args: Any, **kwargs: Any) -> bool:
+        if verdict == "yes" and machine.round.own:
+            return bool(machine._end_accepted())
+        return bool(agreement._Machine.answered(machine, device, verdict, *args, **kwargs))
+
+    PlainWrite.answered = answered  # type: ignore[method-assign]
+    ConditionalWrite.answered = answered  # type: ignore[method-assign]
+
+
+def read_without_write_back() -> None:
+    """A read answers with the highest row it saw, without making sure that a majority holds it."""
+
+    def finish(machine: Any) -> bool:
+        return bool(machine._finish(Verdict.DONE, machine._top.accepted, machine._top.row))
+
+    ReadDecision._write_back = finish  # type: ignore[method-assign]
+
+
+def answer_before_flush() -> None:
+    """A batch is written, not flushed, and answered."""
+
+    def write(self: Any, pack: int, offset: int, sequence: int, buffers: Any) -> None:
+        if pack != self.current:
+            kept = self._disk.sync_directory
+            self._disk.sync_directory = lambda path: None
+            try:
+                original(self, pack, offset, sequence, buffers)
+            finally:
+                self._disk.sync_directory = kept
+            return
+        self._writer.pwrite(buffers, offset)
+
+    original = Packs.write
+    Packs.write = write  # type: ignore[method-assign]
+
+
+def early_tombstone_purge() -> None:
+    """A tombstone goes from whoever answers, without asking whether every primary has it."""
+
+    async def reclaim_one(self: Compactor, item: Any, partition: int, primaries: Any, epoch: int) -> bool:
+        for device in primaries:
+            try:
+                await self.fleet.ask(
+                    Reclaim, ReclaimAnswer, device, epoch=epoch, partition=partition, key=item.key, ballot=item.register.accepted
+                )
+            except ObjstoreError:
+                continue
+        return True
+
+    Compactor._reclaim_one = reclaim_one  # type: ignore[method-assign]
+
+
+def no_epoch_check() -> None:
+    """A node answers requests of any epoch."""
+    original = NodeState.admit
+
+    def admit(self: NodeState, request: Any) -> Any:
+        kept = self.epoch
+        self.epoch = request.epoch
+        try:
+            return original(self, request)
+        finally:
+            self.epoch = kept
+
+    NodeState.admit = admit  # type: ignore[method-assign]
+
+
+VARIANTS: dict[str, Callable[[], None]] = {
+    "write-quorum-1": write_quorum_of_one,
+    "no-write-back": read_without_write_back,
+    "answer-before-flush": answer_before_flush,
+    "early-purge": early_tombstone_purge,
+    "no-epoch-check": no_epoch_check,
+}
