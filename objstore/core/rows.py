@@ -25,7 +25,7 @@ class Space(IntEnum):
 
     OBJECTS = 0
     UPLOADS = 1  # multipart uploads: name = object key + NUL + upload id
-    PARTS = 2  # multipart parts: name = upload id + "/" + five-digit part number
+    PARTS = 2  # multipart parts: name = upload id + "/" + five-digit part number + "/" + attempt
 
 
 class RowKey(msgspec.Struct, frozen=True, array_like=True):

@@ -15,7 +15,7 @@ from objstore.errors import (
 )
 from objstore.objects.access import Action
 from objstore.objects.api import Principal
-from objstore.objects.buckets import ABANDONED_AFTER_US, ClaimRecord, all_buckets, record_row
+from objstore.objects.buckets import ABANDONED_AFTER_US, BucketRecord, ClaimRecord, GoneRecord, all_buckets, record_row
 from tests.support.store_rig import ALICE, BOB, Rig, with_rig
 
 ELSEWHERE = Principal(account="carol", tenant="elsewhere")
@@ -248,3 +248,14 @@ def test_buckets_list_by_name_in_pages() -> None:
         }  # fmt: skip
 
     with_rig(test)
+
+
+def test_records_of_the_first_version_still_decode() -> None:
+    bucket = bytes.fromhex("9b01c4086269646269646269a670686f746f73a5616c696365cf0006651728988000a8726567696f6e2d31a000a46c697665c40000")
+    assert msgspec.msgpack.decode(bucket, type=BucketRecord) == BucketRecord(
+        record_version=1, id=b"bidbidbi", name="photos", account="alice", created_us=1_800_000_000_000_000, region="region-1"
+    )
+    claim = bytes.fromhex("9401a5616c696365c4086269646269646269cf0006651728988000")
+    assert msgspec.msgpack.decode(claim, type=ClaimRecord) == ClaimRecord(1, "alice", b"bidbidbi", 1_800_000_000_000_000)
+    gone = bytes.fromhex("9601c4086269646269646269a5616c696365a66275636b657405cf0006651728988000")
+    assert msgspec.msgpack.decode(gone, type=GoneRecord) == GoneRecord(1, b"bidbidbi", "alice", "bucket", 5, 1_800_000_000_000_000)
