@@ -184,23 +184,6 @@ class Operator:
         """Publish a drained, smaller or mended ring."""
         return msgspec.to_builtins(await self._ask(request, control.RingResult, timeout_s=RING_CHANGE_TIMEOUT_S))  # type: ignore[no-any-return] # as above
 
-    async def replace_wiped(self, layout: Layout) -> bool:
-        """Tell the ring of devices that were formatted anew; True when every node was looked at and none is left.
-
-        Raises what the daemon answers, e.g. while another change is under way.
-        """
-        facts = await self.facts(layout)
-        known = {device.incarnation for device in facts.ring.devices.values()}
-        for device_id, device in sorted(facts.ring.devices.items()):
-            report = facts.reports.get(device.node)
-            if report is None or device_id in facts.ring.retired:
-                continue
-            for found in report.devices:
-                if found.path == device.path and found.incarnation != device.incarnation and found.incarnation not in known:
-                    await self.change(control.ReplaceDevice(device=device_id, incarnation=found.incarnation.hex()))
-                    return False
-        return all(report is not None for report in facts.reports.values())
-
     async def where(self, bucket: str, key: str, tenants: list[str]) -> dict[str, Any]:
         """Where the copies of an object are."""
         return await self._ask(where.Where(bucket=bucket, key=key, tenants=tenants), dict[str, Any], timeout_s=DAEMON_TIMEOUT_S)

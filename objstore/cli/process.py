@@ -71,7 +71,6 @@ class Process:
         self.wanted = False
         self.ready = asyncio.Event()
         self.deaths = 0  # in a row, without a steady run between them
-        self.starts = 0
         self.last_exit: int | None = None
         self.run: Incarnation | None = None
         self._plan = plan
@@ -126,7 +125,6 @@ class Process:
                 if not self.wanted:
                     return
                 self.run = run = self._spawn(plan)
-                self.starts += 1
             except (OSError, ValueError, ObjstoreError) as failure:
                 log.error("%s cannot be started: %s", self.name, failure)  # noqa: TRY400 the message says all there is
                 self.deaths += 1

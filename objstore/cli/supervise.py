@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 SOCKET = "run/supervisor.sock"  # relative: the supervisor runs in the cluster's directory
 LOCK = "run/supervisor.lock"
 STOP_S = 9.0  # one process, before it is killed
-TIDY_S = 0.5  # between looks at nodes that leave and devices that were replaced
+TIDY_S = 0.5  # between looks at nodes that leave
 WRITABLE_POLL_S = 0.01
 T = TypeVar("T")
 
@@ -65,7 +65,6 @@ class Desk:
         self._changing = asyncio.Lock()
         self._layout: Layout | None = None
         self._ready_s = 0.0
-        self._looked_at = -1  # starts of nodes when devices were last compared with the ring
         self.over = asyncio.Event()
 
     def handlers(self) -> control.Handlers:
@@ -262,15 +261,12 @@ class Desk:
         return await self._operator.where(bucket, key, _tenants(self._place))
 
     async def _tidy(self) -> None:
-        """End nodes that the ring has done without; name to the ring the devices that came back empty and were formatted anew."""
+        """End nodes that the ring has done without."""
         while True:
             await self._world.clock.sleep(TIDY_S)
             try:
                 async with self._changing:
                     await self._end_removed()
-                starts = self._supervisor.starts("node")
-                if starts != self._looked_at and await self._operator.replace_wiped(self._known()):
-                    self._looked_at = starts
             except (ObjstoreError, OSError, ValueError) as failure:
                 log.info("tidying up will be tried again: %s", failure)
 

@@ -115,10 +115,6 @@ class Supervisor:
         """Processes of one kind, in order."""
         return [process for process in self.processes.values() if process.role == role]
 
-    def starts(self, role: str) -> int:
-        """How often processes of a role were started; what was true before may not be after one."""
-        return sum(process.starts for process in self.of_role(role))
-
     def pids(self) -> dict[str, int]:
         """Name to pid of everything that runs."""
         return {name: process.pid for name, process in self.processes.items() if process.pid is not None}

@@ -1,0 +1,68 @@
+"""Each process's config.toml: written from cluster.toml, complete, and readable by the user that it runs as."""
+
+import asyncio
+import os
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from objstore.cli.create import create_cluster
+from objstore.cli.layout import Layout, Place, new_layout
+from objstore.cli.roles_config import write_role_config
+from objstore.cli.settings import role_settings
+from objstore.cli.world import system_world
+
+
+def _cluster(root: Path, **change: object) -> tuple[Place, Layout]:
+    shape = {"nodes": 2, "devices": 2, "zones": 1, "proxies": 1, "port_base": 21000, "tls": False, "uid_base": None, **change}
+    layout = new_layout(**shape)  # type: ignore[arg-type]
+    sections = {"engine": {"io_threads": 2}, "s3": {"region": "eu"}, "log": {"level": "debug"}}
+    asyncio.run(create_cluster(system_world(), Place(root), layout, sections=sections, identities=None))
+    return Place(root), layout
+
+
+def test_a_node_gets_its_devices_addresses_and_sections(tmp_path: Path) -> None:
+    place, layout = _cluster(tmp_path / "c")
+    path = write_role_config(place, layout, "node2", "node")
+    settings = role_settings("node", path)
+    assert settings.node.addresses == ("tcp:127.0.0.1:21101",)
+    assert settings.node.devices == (str(place.root / "node2" / "d1"), str(place.root / "node2" / "d2"))
+    assert settings.node.bootstrap_ring == str(place.ring_file)
+    assert settings.engine.io_threads == 2
+    assert settings.log.level == "debug"
+    assert "s3" not in tomllib.loads(path.read_text())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_proxy_gets_ports_identities_and_certificates(tmp_path: Path) -> None:
+    place, layout = _cluster(tmp_path / "c", tls=True)
+    table = tomllib.loads(write_role_config(place, layout, "proxy1", "proxy").read_text())
+    assert (table["proxy"]["port"], table["proxy"]["metrics_port"]) == (21000, 21200)
+    assert table["s3"] == {"region": "eu"}
+    for path in (table["proxy"]["certificate_file"], table["proxy"]["key_file"], *table["proxy"]["identities"]):
+        assert Path(path).is_file()
+
+
+def test_an_edit_of_the_cluster_file_holds_from_the_next_start_on(tmp_path: Path) -> None:
+    place, layout = _cluster(tmp_path / "c")
+    place.cluster_file.write_text(place.cluster_file.read_text().replace("io_threads = 2", "io_threads = 3"))
+    assert role_settings("node", write_role_config(place, layout, "node1", "node")).engine.io_threads == 3
+
+
+def test_the_daemons_socket_has_a_short_name_however_deep_the_directory(tmp_path: Path) -> None:
+    place, layout = _cluster(tmp_path / ("d" * 90) / ("e" * 90))
+    table = tomllib.loads(write_role_config(place, layout, "daemon1", "daemon").read_text())
+    assert table["daemon"]["control"] == "unix:run/daemon1.sock"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to others")
+def test_a_node_under_another_user_gets_copies_that_it_can_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objstore.cli.create._check_reachable", lambda root: None)  # pytest's own directory is closed
+    place, layout = _cluster(tmp_path / "c", uid_base=41000)
+    table = tomllib.loads(write_role_config(place, layout, "node1", "node").read_text())["node"]
+    for path in (place.directory("node1") / "config.toml", Path(table["cluster_key_file"]), Path(table["bootstrap_ring"])):
+        assert path.is_relative_to(place.directory("node1"))
+        assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (41001, 0o600)
+    assert place.cluster_key_file.stat().st_uid == 0

@@ -1,0 +1,75 @@
+"""The supervisor's process: one for each directory, refusing what cannot be, ending when told; no cluster is started here."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from objstore.cli.client import CallFailed, call, ensure_supervisor, is_running, wait_gone
+from objstore.cli.layout import Place
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    directory = tmp_path / "c"
+    ensure_supervisor(directory)
+    yield directory
+    if is_running(directory):
+        call(directory, "down", timeout_s=10)
+    assert wait_gone(directory, timeout_s=10)
+
+
+def test_before_up_there_is_nothing_to_ask_about(root: Path) -> None:
+    for name, arguments in (("status", {}), ("summary", {}), ("add_node", {}), ("drain", {"name": "node1"}), ("remove", {"name": "node1"})):
+        with pytest.raises(CallFailed, match="not up") as caught:
+            call(root, name, arguments, timeout_s=10)
+        assert caught.value.kind == "ConfigError"
+    assert call(root, "pids", timeout_s=10) == {}
+    with pytest.raises(CallFailed, match="no process 'node1'"):
+        call(root, "start", {"name": "node1"}, timeout_s=10)
+
+
+def test_a_shape_or_setting_that_cannot_be_leaves_no_cluster_behind(root: Path, tmp_path: Path) -> None:
+    for arguments, hint in (
+        ({"new": {"nodes": 0}}, "--nodes"),
+        ({"new": {"port_base": 1}}, "--port-base"),
+        ({"exec_prefix": ["no-such-command"]}, "no-such-command"),
+        ({"environment": ["x"]}, "--env"),
+        ({"identities": str(tmp_path / "none")}, "identities"),
+    ):
+        with pytest.raises(CallFailed, match=hint):
+            call(root, "up", arguments, timeout_s=10)
+        assert not Place(root).exists()
+
+
+def test_there_is_one_supervisor_for_a_directory(root: Path) -> None:
+    second = subprocess.run([sys.executable, "-m", "objstore.cli", "supervise", str(root)], capture_output=True, check=False, timeout=20)
+    assert second.returncode == 3
+    assert call(root, "pids", timeout_s=10) == {}
+    ensure_supervisor(root)
+
+
+def test_it_ends_on_a_signal_and_lets_go_of_its_lock(root: Path) -> None:
+    pid = _pid_of_supervisor(root)
+    os.kill(pid, signal.SIGHUP)
+    time.sleep(0.1)
+    assert is_running(root), "a closed terminal is no reason to end"
+    os.kill(pid, signal.SIGTERM)
+    assert wait_gone(root, timeout_s=10)
+    assert not is_running(root)
+
+
+def test_only_the_owner_can_reach_the_socket(root: Path) -> None:
+    assert (root / "run").stat().st_mode & 0o077 == 0
+
+
+def _pid_of_supervisor(root: Path) -> int:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and str(root).encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+            return int(entry.name)
+    raise AssertionError("no supervisor runs")

@@ -1,0 +1,97 @@
+"""`where`: each device's own word about a register, also where they differ or do not answer."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from objstore.cli.where import Where, find
+from objstore.core.rows import BodyKind, BucketId, Kind, PartRef, Register, Row, RowKey, encode_row
+from objstore.core.timestamp import Ballot, ballot_at
+from objstore.errors import NodeUnreachable, NoSuchBucket
+from objstore.objects.api import BucketInfo, Principal
+from objstore.wire.messages import Locate, Located
+from ring import builder
+from ring.model import Device, RingSpec
+
+BALLOT = ballot_at(5 << 12, 1)
+
+
+def _row(**change: Any) -> Row:
+    return Row(
+        **{
+            "kind": Kind.OBJECT,
+            "operation": b"o" * 16,
+            "origin": BALLOT,
+            "base": BALLOT,
+            "modified_us": 5,
+            "size": 3,
+            "etag": "e",
+            **change,
+        }
+    )
+
+
+class Fleet:
+    """Answers Locate from a table of device id -> register, or raises."""
+
+    def __init__(self, answers: dict[int, Located | Exception]) -> None:
+        devices = [
+            Device(
+                id=n, node=f"node{n + 1}", address=f"tcp:127.0.0.1:{n + 1}", region="r", zone=f"z{n}", weight=1.0, incarnation=bytes([n + 1] * 8),
+                path=f"/c/node{n + 1}/d1",
+            )
+            for n in range(4)
+        ]  # fmt: skip
+        spec = RingSpec(policy="default", replica_count=3, part_power=4, hash_seed=1, min_part_hours=0.0, overload=1.0)
+        self.ring = builder.create(spec, devices)
+        self.answers = answers
+        self.asked: list[RowKey] = []
+
+    async def ask(self, request: type, kind: type, device: int, *, epoch: int, timeout_s: float, key: RowKey) -> Located:
+        assert (request, kind, epoch) == (Locate, Located, self.ring.epoch)
+        self.asked.append(key)
+        answer = self.answers.get(device, Located(Register()))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Store:
+    """Knows one bucket, in tenant "two"."""
+
+    async def bucket(self, who: Principal, name: str) -> BucketInfo:
+        if who.tenant != "two" or name != "photos":
+            raise NoSuchBucket(bucket=name)
+        return BucketInfo(id=BucketId(b"b" * 8), name=name, account="a", created_us=0)
+
+
+def _find(fleet: Fleet, key: str = "a/b") -> dict[str, Any]:
+    return asyncio.run(find(Store(), fleet, Where(bucket="photos", key=key, tenants=["one", "two"])))  # type: ignore[arg-type] # stands in for both
+
+
+def test_each_device_speaks_for_itself() -> None:
+    held = Register(accepted=BALLOT, row=encode_row(_row()))
+    tombstone = Register(promised=Ballot(b"\xff" * 12), accepted=BALLOT, row=encode_row(_row(kind=Kind.TOMBSTONE)))
+    fleet = Fleet({0: Located(held, "packs/1", 10, 3), 1: Located(tombstone), 2: NodeUnreachable("it is gone")})
+    found = _find(fleet)
+    by_device = {r["device"]: r for r in [*found["primaries"], *found["handoffs"]]}
+    assert len(by_device) == 4
+    assert len(found["primaries"]) == 3
+    assert by_device[0] | {"state": "object", "file": "/c/node1/d1/packs/1", "offset": 10, "length": 3, "etag": "e"} == by_device[0]
+    assert by_device[0]["accepted"] == BALLOT.hex()
+    assert (by_device[1]["state"], by_device[1]["file"], by_device[1]["promised"]) == ("tombstone", None, "ff" * 12)
+    assert (by_device[2]["state"], by_device[2]["detail"]) == ("NodeUnreachable", "it is gone")
+    assert by_device[3]["state"] == "absent"
+    assert found["partition"] == fleet.ring.partition(b"b" * 8, b"a/b")
+
+
+def test_a_manifest_names_its_parts() -> None:
+    part = PartRef(space=2, name=b"u/00001", size=3, etag="p", origin=BALLOT, number=1)
+    fleet = Fleet({n: Located(Register(accepted=BALLOT, row=encode_row(_row(body=BodyKind.MANIFEST, parts=(part,))))) for n in range(4)})
+    assert _find(fleet)["primaries"][0]["parts"] == [{"number": 1, "name": "u/00001", "size": 3, "etag": "p"}]
+
+
+def test_a_bucket_that_no_tenant_has_is_refused() -> None:
+    with pytest.raises(NoSuchBucket, match="one, two"):
+        asyncio.run(find(Store(), Fleet({}), Where(bucket="other", key="k", tenants=["one", "two"])))  # type: ignore[arg-type] # as above
