@@ -1,1 +1,161 @@
-"""The cluster as the object model sees it."""
+"""The cluster as the object model sees it: assembles membership, operations, bodies and listings of one proxy."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from objstore.cluster import api
+from objstore.cluster.client import Clients
+from objstore.cluster.listing import Lister
+from objstore.cluster.membership import Membership
+from objstore.cluster.read import BodyReader, read
+from objstore.cluster.repair import Repair
+from objstore.cluster.rounds import Operation
+from objstore.cluster.stage import Staging
+from objstore.cluster.write import Copies, conditional_write, plain_write
+from objstore.core.rows import Row, RowKey
+from objstore.core.timestamp import Ballot, HybridClock
+from objstore.runtime.tasks import TaskOwner
+from objstore.runtime.world import World
+from ring.lookup import Ring
+
+TOKEN_BYTES = 16
+BLOB_BYTES = 16
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """How long operations may take.  `hedge_s`: after which a further replica is asked because one is slow."""
+
+    operation_timeout_s: float = 10.0
+    body_timeout_s: float = 15.0
+    scan_timeout_s: float = 10.0
+    hedge_s: float = 0.05
+    background_limit: int = 4096
+
+
+class Cluster:
+    """Implements `cluster.api.ClusterApi` for one proxy (or daemon).
+
+    `proxy_id` is 32 bits that no other process uses, fresh at every start: ballots are unique by it.
+    """
+
+    def __init__(
+        self, world: World, *, ring: Ring, proxy_id: int, name: str, cluster_key: bytes, settings: ClusterSettings | None = None
+    ) -> None:
+        self.settings = settings or ClusterSettings()
+        self._world = world
+        self._clock = HybridClock(proxy_id)
+        self._tasks = TaskOwner(f"cluster of {name}", limit=self.settings.background_limit)
+        self._clients = Clients(world, self._tasks, cluster_key=cluster_key, name=name)
+        self.members = Membership(self._clients, self._tasks, ring)
+        self.repair = Repair(self.members)
+        self._lister = Lister(self.members, read=self._read_at, timeout_s=self.settings.scan_timeout_s)
+
+    @property
+    def ring(self) -> Ring:
+        """The ring in use."""
+        return self.members.ring
+
+    def adopt(self, ring: Ring) -> bool:
+        """Use a ring if it is newer."""
+        return self.members.adopt(ring)
+
+    def on_ring(self, listener: Callable[[Ring], None]) -> None:
+        """Be told of each newer ring."""
+        self.members.on_ring(listener)
+
+    async def start(self) -> None:
+        """Nothing is opened before it is needed; a method of its own so that owners need not know."""
+
+    async def aclose(self) -> None:
+        """Let late copies and repairs go and close all channels."""
+        await self.repair.aclose()
+        await self._tasks.aclose()
+        self._clients.close()
+
+    # -- registers ----------------------------------------------------------------------------------------------------
+
+    def partition(self, key: RowKey, *, spread: int = 0) -> int:
+        """The ring slot of a key."""
+        return self.members.placement.partition(key, spread)
+
+    async def read(self, key: RowKey, *, spread: int = 0, inline: bool = False) -> api.Held:
+        """The chosen row, written back where needed before this returns."""
+        return await self._read_at(key, self.partition(key, spread=spread), inline=inline)
+
+    async def settle(self, key: RowKey, partition: int) -> None:
+        """Read a register by partition."""
+        await self._read_at(key, partition)
+
+    async def write(
+        self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None
+    ) -> api.Written:
+        """Plain write."""
+        sources = _holders(staging)
+        operation = self._operation(key, self.partition(key, spread=spread), payload=payload, sources=sources)
+        token = self._world.rng.token(TOKEN_BYTES)
+        return await plain_write(operation, draft, token=token, issue=self._issue, repair=self.repair, after=Copies(payload, sources))
+
+    async def conditional(
+        self, key: RowKey, judge: api.Judge, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None
+    ) -> api.Written:
+        """Conditional write."""
+        sources = _holders(staging)
+        operation = self._operation(key, self.partition(key, spread=spread), payload=payload, sources=sources)
+        token = self._world.rng.token(TOKEN_BYTES)
+        return await conditional_write(operation, judge, token=token, issue=self._issue, repair=self.repair, after=Copies(payload, sources))
+
+    # -- bodies -------------------------------------------------------------------------------------------------------
+
+    async def stage(self, key: RowKey, *, spread: int = 0, size: int | None = None) -> api.Staging:
+        """Open a blob on all primaries."""
+        partition = self.partition(key, spread=spread)
+        # A body cannot be sent twice: find out first, by a read of the key, whether the ring in use is the nodes' ring.
+        await self._read_at(key, partition)
+        plan = self.members.plan(partition)
+        blob = self._world.rng.token(BLOB_BYTES)
+        announced = -1 if size is None else size
+        return Staging(self.members, self._tasks, plan, key, blob, size=announced, timeout_s=self.settings.body_timeout_s)
+
+    def read_body(
+        self, key: RowKey, row: Row, *, spread: int = 0, offset: int = 0, length: int = -1, sources: Sequence[int] = ()
+    ) -> AsyncIterator[bytes | memoryview]:
+        """Verified bytes of an inline or blob row."""
+        partition = self.partition(key, spread=spread)
+        reader = BodyReader(self.members, self.repair, timeout_s=self.settings.body_timeout_s, settle=partial(self.settle, key, partition))
+        return reader.stream(key, partition, row, offset=offset, length=length, sources=sources)
+
+    # -- listings -----------------------------------------------------------------------------------------------------
+
+    async def scan(
+        self, bucket: bytes, space: int, *, prefix: bytes = b"", start: bytes = b"", limit: int = 1000, delimiter: bytes = b"",
+        versions: bool = False,
+    ) -> api.ScanPage:  # fmt: skip
+        """Merged listing of live rows."""
+        return await self._lister.scan(bucket, space, prefix=prefix, start=start, limit=limit, delimiter=delimiter, versions=versions)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _issue(self, above: Ballot) -> Ballot:
+        return self._clock.issue(self._world.clock.wall_us(), above)
+
+    def _operation(
+        self, key: RowKey, partition: int, *, payload: bytes | None = None, sources: Sequence[int] = (), inline: bool = False
+    ) -> Operation:
+        settings = self.settings
+        return Operation(
+            self._world, self.members, self._tasks, key, partition,
+            timeout_s=settings.operation_timeout_s, hedge_s=settings.hedge_s, payload=payload, sources=sources, inline=inline,
+        )  # fmt: skip
+
+    async def _read_at(self, key: RowKey, partition: int, *, inline: bool = False) -> api.Held:
+        operation = self._operation(key, partition, inline=inline)
+        return await read(operation, issue=self._issue, repair=self.repair, settle=partial(self.settle, key, partition))
+
+
+def _holders(staging: api.Staging | None) -> tuple[int, ...]:
+    if staging is None:
+        return ()
+    assert isinstance(staging, Staging)
+    return staging.holders
