@@ -16,7 +16,17 @@ from objstore.core.manifest import total_size, upload_id_of
 from objstore.core.multipart import Stored, UploadRecord, check_promised, choose_parts, completed_checksum, completed_etag
 from objstore.core.rows import BodyKind, Kind, PartRef, Row, RowKey, Space, is_live
 from objstore.core.timestamp import ZERO
-from objstore.errors import ConditionalConflict, EntityTooLarge, InvalidRequest, NoSuchUpload, OutcomeUnknown, Refused, Unavailable
+from objstore.errors import (
+    ConditionalConflict,
+    EntityTooLarge,
+    InvalidRequest,
+    NoSuchKey,
+    NoSuchUpload,
+    OutcomeUnknown,
+    PreconditionFailed,
+    Refused,
+    Unavailable,
+)
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, CompletedPart, Conditions, Expected, ObjectInfo, Principal
 from objstore.objects.buckets import Bucket
@@ -77,7 +87,8 @@ class Completions(Uploads):
             raise OutcomeUnknown("completing took too long; the upload is as it was, try again")
         try:
             written = await self._write_manifest(bucket, object_key(bucket, name), draft, upload_id, conditions)
-        except Refused:
+        except (PreconditionFailed, NoSuchKey):
+            # Judged and refused, so this manifest will never be.  After any other failure it may yet be, and the mark stays.
             await self._unmark(bucket, name, upload_id, marked)
             raise
         try:

@@ -6,7 +6,7 @@ from objstore.cluster.api import ClusterApi, Staging
 from objstore.core.conditions import check_write
 from objstore.core.multipart import MIN_PART_BYTES
 from objstore.core.rows import INLINE_LIMIT_BYTES, Row, RowKey, Space
-from objstore.errors import Refused
+from objstore.errors import ConditionalConflict, Refused
 from objstore.objects.access import Action, authorize
 from objstore.objects.api import NO_CONDITIONS, Conditions, Principal
 from objstore.objects.buckets import Bucket, BucketDirectory
@@ -71,10 +71,10 @@ class StoreContext:
 
             try:
                 written = await self.cluster.conditional(key, judge, spread=bucket.spread, payload=payload, staging=staging)
-            except Refused:
-                # Nothing names the blob.  After any other failure a replica may hold the row, so the blob is left to it
-                # or to the nodes' sweep.
-                if staging is not None:
+            except Refused as refusal:
+                # Nothing names the blob.  Where the outcome is not known a replica may hold the row, so the blob is left to
+                # it or to the nodes' sweep.
+                if staging is not None and not isinstance(refusal, ConditionalConflict):
                     await staging.abort()
                 raise
         else:

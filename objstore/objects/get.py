@@ -6,7 +6,7 @@ that came too late for its version, because the key was overwritten in between, 
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from objstore.cluster.api import Held
@@ -14,9 +14,9 @@ from objstore.core import names
 from objstore.core.conditions import check_read
 from objstore.core.manifest import Piece, pieces_of, span_of_part
 from objstore.core.ranges import resolve_range
-from objstore.core.rows import BodyKind, Row, RowKey
+from objstore.core.rows import BodyKind, PartRef, Row, RowKey
 from objstore.core.versions import modified_us, pick_head
-from objstore.errors import Damaged, DamagedBody, Unavailable
+from objstore.errors import Damaged, DamagedBody, NoSuchVersion, Unavailable
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, ByteRange, Conditions, ObjectInfo, Principal, Reading
 from objstore.objects.buckets import Bucket
@@ -88,7 +88,7 @@ class Gets(StoreContext):
             offset, length = judge(row)
             try:
                 return Opened(row, offset, length, await self._open_chunks(bucket, register, held, offset, length))
-            except (Damaged, Unavailable):
+            except (NoSuchVersion, Damaged, Unavailable):  # the first means that these bytes were overwritten
                 held = await self.cluster.read(register, spread=bucket.spread, inline=True)
                 if held.row is not None and held.row.origin == row.origin:
                     raise
@@ -107,14 +107,26 @@ class Gets(StoreContext):
         return await _primed(self._stream_parts(bucket, list(pieces_of(row.parts, offset, length))))
 
     async def _stream_parts(self, bucket: Bucket, pieces: Sequence[Piece]) -> AsyncIterator[Chunk]:
-        for part, offset, length in pieces:
-            register = RowKey(bucket.id, part.space, part.name)
-            held = await self.cluster.read(register, spread=bucket.spread, inline=True)
-            if held.row is None or held.row.origin != part.origin:
-                raise DamagedBody(f"part {part.number} of the object is gone", part=part.number)
-            async with contextlib.aclosing(await self._open_chunks(bucket, register, held, offset, length)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+        held = await self._read_part(bucket, pieces[0].part)
+        for index, (part, offset, length) in enumerate(pieces):
+            # The next part's row is fetched while this part's bytes stream: no pause of a round trip between parts.
+            following = pieces[index + 1].part if index + 1 < len(pieces) else None
+            ahead = self.tasks.spawn(self._read_part(bucket, following), name="next part") if following is not None else None
+            try:
+                if held.row is None or held.row.origin != part.origin:
+                    raise DamagedBody(f"part {part.number} of the object is gone", part=part.number)
+                register = RowKey(bucket.id, part.space, part.name)
+                async with contextlib.aclosing(await self._open_chunks(bucket, register, held, offset, length)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                if ahead is not None:
+                    held = await ahead
+            finally:
+                if ahead is not None:
+                    ahead.cancel()
+
+    async def _read_part(self, bucket: Bucket, part: PartRef) -> Held:
+        return await self.cluster.read(RowKey(bucket.id, part.space, part.name), spread=bucket.spread, inline=True)
 
 
 class _Whole:
@@ -140,21 +152,35 @@ class _Whole:
         self._data = None
 
 
-async def _primed(chunks: AsyncIterator[Chunk]) -> Chunks:
-    """The same bytes, the first of them fetched already."""
-    try:
-        first = await anext(chunks)
-    except StopAsyncIteration:
-        raise DamagedBody("a body that should have bytes has none") from None
-    return _behind(first, chunks)
+class _Primed:
+    """An iterator whose first bytes are here already."""
 
+    __slots__ = ("_first", "_rest")
 
-async def _behind(first: Chunk, rest: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk, None]:
-    try:
-        yield first
-        async for chunk in rest:
-            yield chunk
-    finally:
-        close = getattr(rest, "aclose", None)  # a generator's; a plain iterator has nothing to close
+    def __init__(self, first: Chunk, rest: AsyncIterator[Chunk]) -> None:
+        self._first: Chunk | None = first
+        self._rest = rest
+
+    def __aiter__(self) -> "_Primed":
+        return self
+
+    async def __anext__(self) -> Chunk:
+        first = self._first
+        if first is not None:
+            self._first = None
+            return first
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        """Forget the first bytes and close what the rest comes from."""
+        self._first = None
+        close = getattr(self._rest, "aclose", None)  # a generator's; a plain iterator has nothing to close
         if close is not None:
             await close()
+
+
+async def _primed(chunks: AsyncIterator[Chunk]) -> Chunks:
+    try:
+        return _Primed(await anext(chunks), chunks)
+    except StopAsyncIteration:
+        raise DamagedBody("a body that should have bytes has none") from None

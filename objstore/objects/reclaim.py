@@ -18,7 +18,7 @@ from objstore.core import names
 from objstore.core.manifest import upload_id_of
 from objstore.core.rows import SYSTEM_BUCKET, Row, RowKey, Space, is_live
 from objstore.core.timestamp import wall_us_of
-from objstore.objects.buckets import GoneRecord, all_buckets, tombstone_row
+from objstore.objects.buckets import BucketRecord, GoneRecord, all_buckets, tombstone_row
 from objstore.objects.parts import drop_rows, part_owner, sweep_bucket, upload_key, upload_record
 from objstore.runtime.clock import Clock
 
@@ -43,6 +43,28 @@ class PartReclaimer:
         self._clock = clock
         self._grace_s = grace_s
         self._since: dict[tuple[bytes, bytes], float] = {}  # (bucket id, part's name) -> first found to be garbage
+        self._todo: list[BucketRecord] = []  # buckets still to be looked through in this pass, the next one last
+        self._start = b""
+
+    async def run(self, *, limit: int = 10_000) -> int:
+        """Look at about `limit` parts, going on where the last call ended; returns how many rows were dropped.
+
+        At the end of each pass over all buckets, those that were deleted are swept.  A daemon calls it now and then.
+        """
+        dropped = 0
+        left = limit
+        if not self._todo:
+            dropped += await self.sweep_buckets()
+            self._todo = [record async for record in all_buckets(self._cluster)][::-1]
+        while self._todo and left > 0:
+            record = self._todo[-1]
+            done = await self.step(record.id, record.spread, start=self._start, limit=min(left, 1000))
+            dropped += done.dropped
+            left -= max(done.examined, 1)
+            self._start = done.next_start or b""
+            if done.next_start is None:
+                self._todo.pop()
+        return dropped
 
     async def step(self, bucket_id: bytes, spread: int, *, start: bytes = b"", limit: int = 1000) -> Reclaimed:
         """Look at up to `limit` parts of a bucket from `start` on."""

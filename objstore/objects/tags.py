@@ -7,7 +7,7 @@ import msgspec
 from objstore.core import names
 from objstore.core.rows import BodyKind, Row
 from objstore.core.versions import modified_us, pick_head
-from objstore.errors import ConditionalConflict
+from objstore.errors import ConditionalConflict, NoSuchVersion
 from objstore.objects.access import Action
 from objstore.objects.api import ObjectInfo, Principal
 from objstore.objects.context import StoreContext, object_key
@@ -29,7 +29,10 @@ class Tags(StoreContext):
             payload = held.payload if row.body == BodyKind.INLINE else None
             if row.body == BodyKind.INLINE and payload is None:
                 chunks = self.cluster.read_body(register, row, spread=home.spread, sources=held.sources)
-                payload = b"".join([bytes(chunk) async for chunk in chunks])
+                try:
+                    payload = b"".join([bytes(chunk) async for chunk in chunks])
+                except NoSuchVersion:  # overwritten since
+                    continue
             tagged = msgspec.structs.replace(row, tags=dict(tags), modified_us=modified_us(row))
 
             def judge(current: Row | None, row: Row = row, tagged: Row = tagged) -> Row:

@@ -2,8 +2,8 @@
 
 Every operation yields to the loop before and after it takes effect, so concurrent requests interleave; what happens in
 between is atomic, as agreement makes it in the real cluster.  Several "proxies" share one `Registers`.  It checks what the
-contract demands of callers: judges are called twice and must agree, staged blobs are finished before they are named, and
-nobody reads a blob that no row names any more.
+contract demands of callers: judges are called twice and must agree, and staged blobs are finished before they are named.  A
+blob goes at once when no row names it any more.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from sortedcontainers import SortedDict
 from objstore.cluster.api import Held, Judge, ScannedRow, ScanPage, Staging, Written
 from objstore.core.rows import BodyKind, Row, RowKey, decode_row, encode_row, is_live
 from objstore.core.timestamp import ZERO, Ballot, HybridClock
-from objstore.errors import NoSuchKey, Refused
+from objstore.errors import NoSuchKey, NoSuchVersion, Refused
 from objstore.runtime.net import SocketNet
 from objstore.runtime.rng import SystemRng
 from objstore.runtime.world import World
@@ -222,8 +222,8 @@ class MemoryCluster:
     ) -> AsyncIterator[bytes | memoryview]:
         await self._enter("read_body", key)
         _, current, payload = self._current(key)
-        assert current is not None
-        assert current.origin == row.origin, "the row was replaced before its body was read"
+        if current is None or current.origin != row.origin:
+            raise NoSuchVersion("the bytes of this version are gone: it was overwritten")
         data = payload if row.body == BodyKind.INLINE else self.registers.blobs[row.blob]
         assert data is not None
         end = row.size if length < 0 else offset + length

@@ -9,6 +9,7 @@ from objstore.core import checksums
 from objstore.core.rows import RowKey, Space
 from objstore.errors import (
     BadDigest,
+    ConditionalConflict,
     EntityTooSmall,
     InvalidPart,
     InvalidRequest,
@@ -229,6 +230,24 @@ def test_a_completion_that_breaks_off_at_any_step_can_be_repeated(step: int) -> 
             await rig.complete("k", upload_id, parts, conditions=ABSENT)
         rig.cluster.before = rig.cluster.after = None
         assert (await rig.complete("k", upload_id, parts, conditions=ABSENT)).size == 10503
+        assert await rig.get("k") == b"".join(DATA)
+
+    with_rig(test)
+
+
+def test_an_abort_after_a_completion_of_unknown_outcome_leaves_the_object_whole() -> None:
+    async def test(rig: Rig) -> None:
+        upload_id, parts = await rig.upload("k", DATA)
+
+        async def lose(what: str, key: RowKey) -> None:
+            if what == "conditional" and key.space == Space.OBJECTS:
+                raise ConditionalConflict("it cannot be told whether it took effect")
+
+        rig.cluster.after = lose
+        with pytest.raises(ConditionalConflict):
+            await rig.complete("k", upload_id, parts, conditions=ABSENT)
+        rig.cluster.after = None
+        await rig.store.abort_upload(ALICE, "photos", "k", upload_id)
         assert await rig.get("k") == b"".join(DATA)
 
     with_rig(test)

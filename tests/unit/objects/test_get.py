@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from objstore.core.rows import RowKey
+from objstore.core.rows import RowKey, Space
 from objstore.errors import DamagedBody, InvalidPart, InvalidRange, NoSuchKey, NoSuchVersion, NotModified, PreconditionFailed, QuorumLost
 from objstore.objects.api import ByteRange, Conditions
 from objstore.objects.buckets import tombstone_row
@@ -76,7 +76,6 @@ def test_a_read_that_comes_too_late_for_its_version_gives_the_next_one_whole() -
             if what == "read_body" and races:
                 races -= 1
                 await rig.peer().put("k", b"b" * (20_000 + races))
-                raise QuorumLost("no device holds that body any more")
 
         rig.cluster.before = overwrite
         assert await rig.get("k") == b"b" * 20_000
@@ -143,5 +142,29 @@ def test_a_reading_can_be_closed_at_any_point() -> None:
                 await reading.chunks.aclose()  # type: ignore[attr-defined]
                 with pytest.raises(StopAsyncIteration):
                     await anext(reading.chunks)
+
+    with_rig(test)
+
+
+def test_the_next_part_is_looked_up_while_one_streams_and_no_look_up_outlives_its_reader() -> None:
+    async def test(rig: Rig) -> None:
+        upload_id, parts = await rig.upload("k", [b"1" * 5000, b"2" * 5000, b"3" * 5000])
+        await rig.complete("k", upload_id, parts)
+
+        async def slow(what: str, key: RowKey) -> None:
+            if what == "read" and key.space == Space.PARTS:
+                await asyncio.sleep(1)
+
+        rig.cluster.before = slow
+        reading = await rig.store.get(ALICE, "photos", "k")
+        await anext(reading.chunks)
+        await asyncio.sleep(5)
+        began = rig.clock.monotonic()
+        await anext(reading.chunks)
+        assert rig.clock.monotonic() == began
+        assert len(rig.store.tasks) == 1
+        await reading.chunks.aclose()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.1)
+        assert len(rig.store.tasks) == 0
 
     with_rig(test)

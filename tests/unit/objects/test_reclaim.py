@@ -199,3 +199,22 @@ def test_what_came_late_into_a_deleted_bucket_is_swept_after_an_hour() -> None:
         await rig.store.create_bucket(ALICE, "photos")
 
     with_rig(test)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10_000])
+def test_steps_of_any_size_come_by_every_bucket(limit: int) -> None:
+    async def test(rig: Rig) -> None:
+        reclaimer = PartReclaimer(rig.cluster, rig.clock, grace_s=GRACE_S)
+        for name in ("first", "empty", "second"):
+            await rig.store.create_bucket(ALICE, name)
+            rig.bucket = name
+            if name != "empty":
+                upload_id, parts = await rig.upload("k", [b"x" * 1500, b"y" * 1500, b"z"])
+                await rig.complete("k", upload_id, parts)
+                await rig.store.delete(ALICE, name, "k")
+        await asyncio.sleep(GRACE_S)
+        assert sum([await reclaimer.run(limit=limit) for _ in range(20)]) == 0
+        await asyncio.sleep(GRACE_S)
+        assert sum([await reclaimer.run(limit=limit) for _ in range(20)]) == 6
+
+    with_rig(test)
