@@ -8,7 +8,7 @@ decided by the socket's directory (mode 0700); nothing here is reachable over th
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, cast
 
 import msgspec
 
@@ -171,8 +171,7 @@ class _LineProtocol(asyncio.Protocol):
         self._buffer = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's Unix transports are not of asyncio's class
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
