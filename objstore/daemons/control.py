@@ -8,7 +8,7 @@ decided by the socket's directory (mode 0700); nothing here is reachable over th
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar, cast, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
