@@ -155,6 +155,7 @@ async def run_daemon(settings: Any) -> None:
     from objstore.daemons import control
     from objstore.daemons.fleet import Fleet
     from objstore.daemons.service import Daemons
+    from objstore.objects.reclaim import PartReclaimer
     from objstore.objects.store import ObjectStore
     from ring import files
 
@@ -168,12 +169,14 @@ async def run_daemon(settings: Any) -> None:
         await store.start()
         fleet = Fleet(world, ring=files.load(section.ring), cluster_key=read_cluster_key(section.cluster_key_file), name=section.name)
         stack.push_async_callback(fleet.aclose)
+        reclaimer = PartReclaimer(cluster, world.clock, grace_s=settings.objects.part_grace_s)
         daemons = Daemons(
             world,
             fleet,
             settle=cluster.settle,
             save_ring=lambda ring: files.save(section.ring, ring),
             settings=component(settings, "daemons"),
+            sweep_uploads=reclaimer.run,
         )
         stack.push_async_callback(daemons.aclose)
         handlers: control.Handlers = {**daemons.handlers(), where.Where: lambda request: where.find(store, fleet, request)}

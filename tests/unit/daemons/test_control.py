@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from objstore.cli.world import system_world
 from objstore.daemons.control import (
@@ -49,7 +50,9 @@ def _run(directory: Path, scenario) -> None:
         finally:
             await server.aclose()
 
-    asyncio.run(main())
+    for factory in (asyncio.new_event_loop, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main())
 
 
 def test_a_question_is_answered_by_its_handler_with_typed_values(tmp_path: Path) -> None:
