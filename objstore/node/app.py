@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # A device that did not open (its disk is not mounted yet, say) is tried again this often.
 REOPEN_S = 30.0
+# What is in flight may end for so long when the node stops; a restart then costs nobody an unknown outcome.
+DRAIN_S = 2.0
 THREADS = 4
 
 
@@ -57,7 +59,7 @@ class NodeApp:
         self._tasks = TaskOwner(f"node {config.name}")
         self._peers = Peers(world, cluster_key=config.cluster_key, name=config.name)
         self._keeper = RingKeeper(world, self.state, RingFile(world, config.ring_path), self._threads, redo=self._redo)
-        puller = Puller(self.state, self._peers)
+        puller = Puller(self.state, self._peers, self.counters)
         self._upkeep = Upkeep(
             world,
             config.name,
@@ -106,8 +108,8 @@ class NodeApp:
         return node
 
     async def stop(self) -> None:
-        """Stop answering, then close every device with a checkpoint."""
-        await self._listener.aclose()
+        """Finish what is in flight for a moment, then close every device with a checkpoint."""
+        await self._listener.aclose(grace_s=DRAIN_S)
         await self._keeper.aclose()
         await self._tasks.aclose()
         self._peers.close()

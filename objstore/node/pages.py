@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from objstore.errors import InvalidArgument
 from objstore.node.state import LocalDevice, NodeState
-from objstore.wire.codec import MAX_FRAME_BYTES
 from objstore.wire.messages import (
     Digests,
     DigestsAnswer,
@@ -20,7 +19,7 @@ from objstore.wire.server import Call
 MAX_ROWS = 10_000
 MAX_PARTITIONS = 65_536
 # Rows with long manifests can be large; a page ends early above this, and a single row is always smaller than the rest.
-MAX_PAGE_BYTES = MAX_FRAME_BYTES // 4
+MAX_PAGE_BYTES = 8 * 1024 * 1024
 
 
 class Pages:

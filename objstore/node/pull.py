@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
 from objstore.core.rows import INLINE_LIMIT_BYTES, BodyKind, Row, RowKey
@@ -68,9 +69,8 @@ class _Turn:
 class Puller:
     """Fetches bodies for the devices of one node."""
 
-    def __init__(self, state: NodeState, peers: Peers) -> None:
-        self.pulled_bytes = 0
-        self.failed = 0
+    def __init__(self, state: NodeState, peers: Peers, counters: "Counter[str]") -> None:
+        self._counters = counters
         self._state = state
         self._peers = peers
         self._room = asyncio.Semaphore(MAX_PULLS)
@@ -105,7 +105,7 @@ class Puller:
                     return await self._pull_from(source, device, key, row, timeout_s)
                 except ObjstoreError as failure:
                     failures.append(f"device {source}: {type(failure).__name__} {failure.message}")
-        self.failed += 1
+        self._counters["pulls_failed"] += 1
         raise Unavailable(f"no source has the body of {key.name[:80]!r}: {'; '.join(failures) or 'none was named'}")
 
     async def _pull_from(self, source: int, device: LocalDevice, key: RowKey, row: Row, timeout_s: float) -> tuple[bytes | None, int]:
@@ -118,10 +118,10 @@ class Puller:
                 raise DamagedBody(f"has {download.begin.size} bytes, the row says {row.size}")
             if row.body == BodyKind.INLINE:
                 payload = await _gather(download, row.size)
-                self.pulled_bytes += len(payload)
+                self._counters["pulled_bytes"] += len(payload)
                 return payload, len(payload)
             await _stage(download, device.open(), row)
-            self.pulled_bytes += row.size
+            self._counters["pulled_bytes"] += row.size
             return None, row.size
         finally:
             await download.aclose()

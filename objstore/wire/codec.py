@@ -35,8 +35,8 @@ MAGIC = 0x6F62
 HEADER = struct.Struct("<QIIQ")
 HEADER_BYTES = HEADER.size
 
-# Room for a page of rows with long manifests; senders of pages cut them well below (node/rpc.py).
-MAX_FRAME_BYTES = 32 * 1024 * 1024
+# Room for the ring file of a million partitions that all move; pages of rows are cut far below (node/pages.py).
+MAX_FRAME_BYTES = 64 * 1024 * 1024
 # One piece of a streamed body: large enough that a frame's cost vanishes, small enough that calls slip in between.
 MAX_DATA_BYTES = 256 * 1024
 # Before authentication nobody needs more than a name, a nonce and a proof.

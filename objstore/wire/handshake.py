@@ -92,7 +92,7 @@ class DialerHandshake:
             challenge = _decode_greeting(head)
             if challenge.version != self._hello.version:
                 raise ProtocolMismatch(
-                    f"{challenge.name} speaks protocol version {challenge.version}, this side {self._hello.version}",
+                    f"{challenge.name!r} speaks protocol version {challenge.version}, this side {self._hello.version}",
                     version=challenge.version,
                 )
             self._challenge = challenge
@@ -100,7 +100,7 @@ class DialerHandshake:
         if code == WELCOME and self._challenge is not None:
             expected = _prove(self._key, _LISTENER, self._hello, self._challenge)
             if not hmac.compare_digest(expected, _decode(_proof, head).proof):
-                raise ProtocolMismatch(f"{self._challenge.name} does not hold this cluster's key")
+                raise ProtocolMismatch(f"{self._challenge.name!r} does not hold this cluster's key")
             self.peer = self._challenge.name
             return b""
         raise BadFrame(f"a frame of type {code} in the middle of the handshake")
@@ -122,7 +122,7 @@ class ListenerHandshake:
             hello = _decode_greeting(head)
             if hello.version != self._challenge.version:
                 raise ProtocolMismatch(
-                    f"{hello.name} speaks protocol version {hello.version}, {self._challenge.name} {self._challenge.version}",
+                    f"{hello.name!r} speaks protocol version {hello.version}, {self._challenge.name!r} {self._challenge.version}",
                     version=hello.version,
                 )
             self._hello = hello
@@ -130,7 +130,7 @@ class ListenerHandshake:
         if code == PROOF and self._hello is not None:
             expected = _prove(self._key, _DIALER, self._hello, self._challenge)
             if not hmac.compare_digest(expected, _decode(_proof, head).proof):
-                raise ProtocolMismatch(f"{self._hello.name} does not hold the cluster key of {self._challenge.name}")
+                raise ProtocolMismatch(f"{self._hello.name!r} does not hold the cluster key of {self._challenge.name!r}")
             self.peer = self._hello.name
             return pack_frame(WELCOME, 0, 0, _encode(_Proof(_prove(self._key, _LISTENER, self._hello, self._challenge))))
         raise BadFrame(f"a frame of type {code} before authentication")

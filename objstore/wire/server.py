@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from objstore.errors import DeadlineExceeded, ObjstoreError, ProtocolMismatch, TooBusy, Unavailable
+from objstore.errors import DeadlineExceeded, NodeUnreachable, ObjstoreError, ProtocolMismatch, TooBusy, Unavailable
 from objstore.runtime import net
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
@@ -48,6 +48,8 @@ DEFAULT_TIMEOUT_S = 30.0
 BODY_IDLE_S = 120.0
 # A peer that has said nothing for this long is asked for a sign of life, and dropped after another such time.
 IDLE_CHECK_S = 60.0
+
+DRAIN_POLL_S = 0.01
 
 
 class Handler(Protocol):
@@ -173,7 +175,7 @@ class ServerConnection(Connection):
     def report_bug(self, call: Call, bug: BaseException) -> None:
         """An unexpected exception: log it whole, tell the caller no more than that it happened."""
         name = type(call.message).__name__
-        log.error("bug in %s asked by %s", name, self.peer, exc_info=bug)
+        log.error("bug in %s asked by %r", name, self.peer, exc_info=bug)
         call.fail(Unavailable(f"{name} failed for a reason that is in the log of {self._listener.name}"))
 
     # -- Connection -----------------------------------------------------------------------------------------------
@@ -224,6 +226,8 @@ class ServerConnection(Connection):
             self.report_bug(call, bug)
 
     def _admit_call(self, request: int, call: Call) -> None:
+        if self._listener.closing:
+            raise NodeUnreachable(f"{self._listener.name} is stopping")
         if len(self.calls) >= MAX_IN_FLIGHT:
             raise TooBusy(f"{MAX_IN_FLIGHT} requests of this connection are in flight already")
         kind = type(call.message)
@@ -302,6 +306,7 @@ class Listener:
         self.cluster_key = cluster_key
         self.name = name
         self.handler_factory = handler_factory
+        self.closing = False
         self.tasks = TaskOwner(f"requests of {name}")
         self._world = world
         self._sockets: list[net.Listener] = []
@@ -312,11 +317,18 @@ class Listener:
         """Accept connections on one more address.  Raises OSError when it is taken."""
         self._sockets.append(await self._world.net.listen(address, lambda: ServerConnection(self)))
 
-    async def aclose(self) -> None:
-        """Stop listening, close every connection, cancel what runs for them."""
+    async def aclose(self, *, grace_s: float = 0.0) -> None:
+        """Stop listening, let what is in flight come to its end for `grace_s`, close every connection, cancel the rest.
+
+        Requests that come meanwhile are refused with NodeUnreachable, so that their senders turn to other nodes.
+        """
         for listening in self._sockets:
             await listening.aclose()
         self._sockets.clear()
+        self.closing = True
+        until = self._world.clock.monotonic() + grace_s
+        while any(connection.calls for connection in self._connections) and self._world.clock.monotonic() < until:
+            await self._world.clock.sleep(DRAIN_POLL_S)
         for connection in [*self._strangers, *self._connections]:
             connection.finish("the node is stopping")
         await self.tasks.aclose()

@@ -12,7 +12,7 @@ from objstore.wire.codec import BadFrame, FrameReader
 from objstore.wire.handshake import DialerHandshake, ListenerHandshake
 from objstore.wire.messages import BodyBegin, Done, ReadBody, StageBody, Staged
 from objstore.wire.server import Call
-from tests.support.wires import Handler, Site, query, run
+from tests.support.wires import Handler, Site, query, raw, run
 
 Frame = tuple[int, int, int, bytes, bytes]
 
@@ -186,7 +186,7 @@ def test_everything_arrives_when_nothing_fails(seed: int) -> None:
     assert set(run(main, seed=seed)) <= {"call", "upload", "download", "abort", "leave"}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000))
 def test_under_garbled_bytes_and_resets_every_answer_is_right_and_every_other_outcome_is_an_error(seed: int) -> None:
     async def main(site: Site) -> list[str]:
@@ -196,3 +196,54 @@ def test_under_garbled_bytes_and_resets_every_answer_is_right_and_every_other_ou
     assert len(outcomes) == 60
     allowed = {"call", "upload", "download", "abort", "leave", NodeUnreachable.__name__, "DeadlineExceeded", "ProtocolMismatch"}
     assert set(outcomes) <= allowed
+
+
+request_ids = st.integers(1, 4)
+spoken = st.lists(
+    st.one_of(
+        st.builds(
+            lambda request, size: (codec.pack_frame(codec.DATA, request, size % 2, b"", bytes(size)), bytes(size)),
+            request_ids,
+            st.integers(0, 3000),
+        ),
+        st.builds(lambda request, size: (codec.pack_credit(request, size), b""), request_ids, st.integers(0, 1 << 64 - 1)),
+        st.builds(lambda request: (codec.pack_frame(codec.CANCEL, request, 0, b""), b""), request_ids),
+        st.builds(lambda request, body: (codec.pack_message(query(), request, body), body), request_ids, st.binary(max_size=50)),
+        st.builds(
+            lambda request, size: (codec.pack_message(StageBody(1, 2, b"i" * 8, 99, 3, b"b" * 16, size), request), b""),
+            request_ids,
+            st.integers(-5, 5000),
+        ),
+        st.builds(
+            lambda request, size: (codec.pack_message(ReadBody(1, 2, b"i" * 8, 99, query().key, b"o" * 12, 1, size), request), b""),
+            request_ids,
+            st.integers(0, 3000),
+        ),
+        st.builds(
+            lambda code, request, head: (codec.pack_frame(code, request, 0, head), b""),
+            st.integers(0, 255),
+            request_ids,
+            st.binary(max_size=20),
+        ),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(spoken, st.integers(0, 1000))
+def test_whatever_a_peer_says_nobody_else_is_harmed_and_nothing_is_left_behind(said: list[tuple[bytes, bytes]], seed: int) -> None:
+    async def main(site: Site) -> None:
+        listener = await site.serve(Handler(_answer))
+        honest = await site.dial()
+        peer = await raw(site, authenticated=True)
+        for frame, payload in said:
+            peer.transport.write(frame + payload)
+            await asyncio.sleep(0.001)
+        assert bytes((await honest.call(query(), b"still here", timeout_s=5))[1]) == b"still here"
+        peer.transport.abort()
+        honest.close()
+        await asyncio.sleep(1)
+        assert len(listener) == len(listener.tasks) == 0
+
+    run(main, seed=seed)

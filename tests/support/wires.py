@@ -5,8 +5,11 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from objstore.core.rows import RowKey
 from objstore.runtime.world import World
+from objstore.wire import codec
 from objstore.wire.channel import Channel, dial, serve
+from objstore.wire.handshake import DialerHandshake
 from objstore.wire.messages import Query
 from objstore.wire.server import Call, Listener
 from tests.sim import loop as virtual
@@ -81,7 +84,43 @@ class Handler:
 
 
 def query(name: bytes = b"name", **changes: Any) -> Query:
-    from objstore.core.rows import RowKey
-
     fields: dict[str, Any] = {"epoch": 1, "device": 2, "incarnation": b"12345678", "timeout_ms": 5000, "partition": 3}
     return Query(**{**fields, **changes, "key": RowKey(b"bucketid", 0, name)})
+
+
+class Raw(asyncio.Protocol):
+    """A peer that says what it likes and keeps the frames that it hears: (request id, code, head)."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[int, int, bytes]] = []
+        self.lost = False
+        self._reader = codec.FrameReader(self._deliver, limit_bytes=1 << 25)
+
+    def _deliver(self, request: int, code: int, _flags: int, head: memoryview, _payload: memoryview) -> None:
+        self.frames.append((request, code, bytes(head)))
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+
+
+async def raw(site: Site, *, authenticated: bool, address: str = ADDRESS) -> Raw:
+    """Connect as such a peer, past the handshake if so asked."""
+    peer = await site.world.net.connect(address, Raw, timeout_s=5)
+    assert isinstance(peer, Raw)
+    if authenticated:
+        handshake = DialerHandshake(KEY, "raw", b"n" * 32)
+        peer.transport.write(handshake.first())
+        while handshake.peer is None:
+            await asyncio.sleep(0.01)
+            while peer.frames:
+                _, code, head = peer.frames.pop(0)
+                answer = handshake.receive(code, head)
+                if answer:
+                    peer.transport.write(answer)
+    return peer

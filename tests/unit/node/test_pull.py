@@ -18,7 +18,7 @@ BODY = b"some bytes" * 100
 
 def puller(nodes: Nodes, node: int) -> Puller:
     app = nodes.apps[node]
-    return Puller(app.state, Peers(nodes.site.world, cluster_key=KEY, name="test"))
+    return Puller(app.state, Peers(nodes.site.world, cluster_key=KEY, name="test"), app.counters)
 
 
 def small(number: int = 1) -> Row:
@@ -36,10 +36,11 @@ def test_the_first_source_that_has_the_body_gives_it() -> None:
         [here] = nodes.apps[0].state.devices
         pulling = puller(nodes, 0)
         assert await pulling.pull(here, key(), small(), (0, 99, 1, 2), timeout_s=5) == (BODY, len(BODY))
-        assert (pulling.pulled_bytes, pulling.failed) == (len(BODY), 0)
+        counters = nodes.apps[0].counters
+        assert (counters["pulled_bytes"], counters["pulls_failed"]) == (len(BODY), 0)
         with pytest.raises(Unavailable, match=r"device 1: NoSuchVersion"):
             await pulling.pull(here, key(), small(), (0, 1), timeout_s=5)
-        assert pulling.failed == 1
+        assert counters["pulls_failed"] == 1
         await nodes.stop()
 
     run(main)

@@ -1,11 +1,20 @@
 import asyncio
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from objstore.errors import DeadlineExceeded, InvalidArgument, NodeUnreachable, ObjstoreError, ProtocolMismatch, StaleEpoch, TooBusy
+from objstore.runtime.clock import SystemClock
+from objstore.runtime.disk import RealDisk
+from objstore.runtime.net import SocketNet
+from objstore.runtime.rng import SystemRng
+from objstore.runtime.tasks import ThreadPool
+from objstore.runtime.world import World
 from objstore.wire import channel as channels
-from objstore.wire.channel import DEAD_AFTER_S, TICK_S
+from objstore.wire.channel import DEAD_AFTER_S, TICK_S, dial, serve
 from objstore.wire.messages import BodyBegin, Done, NodeStatus, ReadBody, RegisterAnswer, StageBody, Staged
 from objstore.wire.server import Call
 from tests.support.wires import ADDRESS, KEY, Handler, Site, query, run
@@ -453,3 +462,48 @@ def test_a_register_answer_keeps_its_payload() -> None:
         assert (answer, bytes(payload)) == (RegisterAnswer(has_payload=True), b"inline")
 
     run(main)
+
+
+def real_world() -> World:
+    return World(SystemClock(), SystemRng(), SocketNet(), RealDisk, lambda _directory: None, ThreadPool)  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_real_sockets_carry_the_same(loop: Any, kind: str, tmp_path: Path) -> None:
+    async def take(call: Call) -> None:
+        assert call.body is not None
+        call.answer(Staged(sum([len(piece) async for piece in call.body]), b""))
+
+    def answer(call: Call) -> None:
+        if call.body is not None:
+            call.run(take)
+        elif call.sender is not None:
+            call.run(give)
+        else:
+            echo(call)
+
+    async def main() -> None:
+        world = real_world()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        address = f"unix:{tmp_path}/node" if kind == "unix" else f"tcp:127.0.0.1:{port}"
+        listener = await serve(world, address, cluster_key=KEY, name="node", handler_factory=lambda _peer: Handler(answer))
+        with pytest.raises(ProtocolMismatch):
+            await dial(world, address, cluster_key=b"another", name="proxy", timeout_s=5)
+        channel = await dial(world, address, cluster_key=KEY, name="proxy", timeout_s=5)
+        bodies = [bytes([n]) * (n * 3000) for n in range(100)]
+        answers = await asyncio.gather(*(channel.call(query(), body, timeout_s=5) for body in bodies))
+        assert [bytes(payload) for _, payload in answers] == bodies
+        upload = await channel.open_upload(STAGE, timeout_s=5)
+        await upload.write(bytes(10_000_000))
+        assert (await upload.finish())[0] == Staged(10_000_000, b"")
+        download = await channel.open_download(READ, timeout_s=5)
+        assert sum([len(piece) async for piece in download]) == 3_000_000
+        await listener.aclose()
+        await asyncio.sleep(0.05)
+        assert channel.closed
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())

@@ -1,5 +1,4 @@
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -8,47 +7,10 @@ from objstore.wire import codec, server
 from objstore.wire.handshake import HANDSHAKE_TIMEOUT_S, DialerHandshake
 from objstore.wire.messages import BodyBegin, Done, NodeStatus, ReadBody, RegisterAnswer, StageBody
 from objstore.wire.server import Call
-from tests.support.wires import ADDRESS, KEY, Handler, Site, query, run
+from tests.support.wires import KEY, Handler, Site, query, raw, run
 
 READ = ReadBody(1, 2, b"12345678", 5000, query().key, b"o" * 12)
 STAGE = StageBody(1, 2, b"12345678", 5000, 3, b"b" * 16, -1)
-
-
-class Raw(asyncio.Protocol):
-    """A peer that says what it likes."""
-
-    def __init__(self) -> None:
-        self.frames: list[tuple[int, int, bytes]] = []
-        self.lost = False
-        self._reader = codec.FrameReader(self._deliver, limit_bytes=1 << 25)
-
-    def _deliver(self, request: int, code: int, _flags: int, head: memoryview, _payload: memoryview) -> None:
-        self.frames.append((request, code, bytes(head)))
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
-
-
-async def raw(site: Site, *, authenticated: bool) -> Raw:
-    peer = await site.world.net.connect(ADDRESS, Raw, timeout_s=5)
-    assert isinstance(peer, Raw)
-    if authenticated:
-        handshake = DialerHandshake(KEY, "raw", b"n" * 32)
-        peer.transport.write(handshake.first())
-        while handshake.peer is None:
-            await asyncio.sleep(0.01)
-            while peer.frames:
-                _, code, head = peer.frames.pop(0)
-                answer = handshake.receive(code, head)
-                if answer:
-                    peer.transport.write(answer)
-    return peer
 
 
 def ignore(_call: Call) -> None:
@@ -395,5 +357,44 @@ def test_closing_a_listener_closes_its_connections_and_frees_its_address() -> No
         assert channel.closed
         await site.serve(Handler(done))
         await (await site.dial()).call(query(), timeout_s=1)
+
+    run(main)
+
+
+def test_a_listener_that_closes_lets_what_is_in_flight_end_and_refuses_what_comes() -> None:
+    async def slowly(call: Call) -> None:
+        await asyncio.sleep(1)
+        done(call)
+
+    async def main(site: Site) -> None:
+        listener = await site.serve(Handler(lambda call: call.run(slowly)))
+        channel = await site.dial()
+        early = asyncio.ensure_future(channel.call(query(), timeout_s=5))
+        await asyncio.sleep(0.1)
+        closing = asyncio.ensure_future(listener.aclose(grace_s=5))
+        await asyncio.sleep(0.1)
+        with pytest.raises(NodeUnreachable, match="stopping"):
+            await channel.call(query(), timeout_s=5)
+        with pytest.raises(NodeUnreachable):
+            await site.dial()
+        assert (await early)[0] == Done()
+        before = site.loop.time()
+        await closing
+        assert site.loop.time() - before < 0.1
+
+    run(main)
+
+
+def test_a_listener_waits_no_longer_than_its_grace() -> None:
+    async def main(site: Site) -> None:
+        listener = await site.serve(Handler(ignore))
+        channel = await site.dial()
+        stuck = asyncio.ensure_future(channel.call(query(), timeout_s=50))
+        await asyncio.sleep(0.1)
+        before = site.loop.time()
+        await listener.aclose(grace_s=2)
+        assert site.loop.time() - before == pytest.approx(2, abs=0.1)
+        with pytest.raises(NodeUnreachable):
+            await stuck
 
     run(main)
