@@ -27,7 +27,8 @@ async def read(operation: Operation, *, issue: IssueBallot, repair: Repair, sett
     row = decode_row(machine.row) if machine.row else None
     payload = None
     if row is not None and row.body == BodyKind.INLINE:
-        found = next((operation.payloads[d] for d in holders if d in operation.payloads), None)
+        # By row, not by device: a later round may have found a newer row where an older payload had come from.
+        found = operation.payloads.get(machine.row)
         payload = None if found is None else bytes(found)
     return Held(machine.accepted, row, payload, holders or operation.plan.reading)
 

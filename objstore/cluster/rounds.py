@@ -62,7 +62,7 @@ class Operation:
         self.plan: Plan = members.plan(partition)
         self.inline = inline
         self.inline_from = -1
-        self.payloads: dict[int, bytes | memoryview] = {}  # device -> inline payload that came with its register
+        self.payloads: dict[bytes, bytes | memoryview] = {}  # encoded row -> the inline payload that came with it
         self.failures: dict[int, ObjstoreError] = {}
         self.damaged: list[int] = []
         self.missed: Callable[[int], None] | None = None
@@ -171,7 +171,7 @@ class Operation:
         machine = self._machine
         if isinstance(answer, RegisterAnswer):
             if answer.has_payload:
-                self.payloads[device] = payload
+                self.payloads[answer.register.row] = payload
             over = machine.registered(device, answer.register, granted=answer.granted, voting=answer.voting)
         elif isinstance(answer, AcceptAnswer):
             over = machine.answered(device, answer.verdict, answer.highest, answer.base, voting=answer.voting)
