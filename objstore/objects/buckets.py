@@ -29,6 +29,7 @@ from objstore.errors import (
     NoSuchKey,
     ObjstoreError,
     OutcomeUnknown,
+    Unavailable,
 )
 from objstore.objects.api import BucketInfo, BucketPage, Principal
 from objstore.runtime.tasks import TaskOwner
@@ -274,6 +275,10 @@ class BucketDirectory:
 
         try:
             written = await self._cluster.conditional(_bucket_key(account, name), judge)
+        except (ConditionalConflict, Unavailable):
+            with contextlib.suppress(ObjstoreError):  # the mark may have been set: nobody would take it away for a minute
+                await self._take_back(account, name, bucket.id, mark)
+            raise
         finally:
             self._forget(name)
         return _decode_bucket(written.row.record)
@@ -283,21 +288,23 @@ class BucketDirectory:
         await self._clock.sleep(self._cache_s * 1.1)
 
     async def take_back(self, record: BucketRecord) -> BucketRecord | None:
-        """Undo a deletion under way; None when it went through or was another one."""
+        """Undo a deletion under way; the bucket as it is then, or None when the deletion went through."""
+        return await self._take_back(record.account, record.name, record.id, record.mark)
 
+    async def _take_back(self, account: str, name: str, bucket_id: bytes, mark: bytes) -> BucketRecord | None:
         def judge(current: Row | None) -> Row:
             found = _record_of(current)
-            if found is None or found.mark != record.mark or found.id != record.id:
+            if found is None or found.mark != mark or found.id != bucket_id:
                 raise ConditionalConflict("the deletion went through, or was taken back already")
             return _bucket_row(msgspec.structs.replace(found, state=LIVE, mark=b"", marked_us=0))
 
         try:
-            await self._cluster.conditional(_bucket_key(record.account, record.name), judge)
+            await self._cluster.conditional(_bucket_key(account, name), judge)
         except ConditionalConflict:
             pass  # by someone else, or by an own attempt whose outcome was not known: what is there now tells
         finally:
-            self._forget(record.name)
-        now = await self._read_bucket(record.account, record.name)
+            self._forget(name)
+        now = await self._read_bucket(account, name)
         return now if now is not None and now.state == LIVE else None
 
     async def finish_delete(self, tenant: str, record: BucketRecord) -> None:

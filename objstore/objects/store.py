@@ -1,5 +1,6 @@
 """The object store: every operation of `ObjectStoreApi`, put together from the modules beside this one."""
 
+import asyncio
 import contextlib
 
 from objstore.cluster.api import ClusterApi
@@ -43,15 +44,19 @@ class ObjectStore(Copies, Completions, Deletes, Tags, Versions, ObjectStoreApi):
         bucket = await self.open_bucket(who, name, Action.DELETE_BUCKET)
         if await self._has_objects(bucket):
             raise BucketNotEmpty(f"bucket {name!r} still holds objects", bucket=name)
+        # Owned by the store: a caller that goes away must not leave the bucket marked until somebody takes that back.
+        await asyncio.shield(self.tasks.spawn(self._delete_marked(bucket, who.tenant), name=f"delete bucket {name}"))
+
+    async def _delete_marked(self, bucket: Bucket, tenant: str) -> None:
         record = await self.directory.begin_delete(bucket)
         try:
             await self.directory.wait_out_caches()
             if await self._has_objects(bucket):
-                raise BucketNotEmpty(f"bucket {name!r} still holds objects", bucket=name)
+                raise BucketNotEmpty(f"bucket {record.name!r} holds objects again", bucket=record.name)
         except ObjstoreError:
             await self.directory.take_back(record)
             raise
-        await self.directory.finish_delete(who.tenant, record)
+        await self.directory.finish_delete(tenant, record)
         with contextlib.suppress(Unavailable):  # the bucket is gone all the same; reclaim.py sweeps what is left
             # Only now, since up to here the deletion could have been taken back.
             await sweep_bucket(self.cluster, bucket.id, bucket.spread)

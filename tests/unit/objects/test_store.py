@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from objstore.core.rows import SYSTEM_BUCKET, RowKey, Space
-from objstore.errors import AccessDenied, BucketNotEmpty, NoSuchBucket, ObjstoreError, QuorumLost
+from objstore.errors import AccessDenied, BucketNotEmpty, NoSuchBucket, ObjstoreError, OutcomeUnknown, QuorumLost
 from objstore.objects.api import Attributes, Expected, ListQuery, ObjectStoreApi, Principal
 from tests.support.bodies import SentBody, sent
 from tests.support.store_rig import ALICE, BOB, Rig, with_rig
@@ -103,6 +103,36 @@ def test_a_deletion_whose_scan_fails_takes_its_mark_back() -> None:
             await rig.store.delete_bucket(ALICE, "photos")
         rig.cluster.before = None
         assert (await rig.put("k")).size == 4
+
+    with_rig(test)
+
+
+def test_a_mark_of_unknown_outcome_is_taken_back() -> None:
+    async def test(rig: Rig) -> None:
+        async def lose(what: str, key: RowKey) -> None:
+            if what == "conditional":
+                rig.cluster.after = None
+                raise OutcomeUnknown("the answers were lost")
+
+        rig.cluster.after = lose
+        with pytest.raises(OutcomeUnknown):
+            await rig.store.delete_bucket(ALICE, "photos")
+        assert (await rig.put("k")).size == 4
+
+    with_rig(test)
+
+
+def test_a_deletion_goes_on_when_its_caller_goes_away() -> None:
+    async def test(rig: Rig) -> None:
+        deleting = asyncio.ensure_future(rig.store.delete_bucket(ALICE, "photos"))
+        await asyncio.sleep(rig.settings.bucket_cache_s / 2)
+        deleting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await deleting
+        await asyncio.sleep(1)
+        with pytest.raises(NoSuchBucket):
+            await rig.store.bucket(ALICE, "photos")
+        assert (await rig.store.create_bucket(BOB, "photos")).account == "bob"
 
     with_rig(test)
 
