@@ -146,11 +146,8 @@ class _Work:
                 continue
             base = partition * self._replicas
             for _ in range(2 * self._replicas):
-                slots = self._crowded(base)
-                wanted = self._lacking(base)
-                if not slots and not wanted:
-                    break
-                if not self._move_one(slots or self._row_slots(base), wanted or self._everybody):
+                remedy = self._remedy(base)
+                if remedy is None or not self._move_one(*remedy):
                     break
 
     def balance(self) -> None:
@@ -211,11 +208,8 @@ class _Work:
         for partition in range(self._partitions):
             base = partition * self._replicas
             for _ in range(0 if self._locked[partition] else 2 * self._replicas):
-                slots = self._crowded(base)
-                wanted = self._lacking(base)
-                if not slots and not wanted:
-                    break
-                if not self._swap_one(base, slots or self._row_slots(base), wanted or self._everybody):
+                remedy = self._remedy(base)
+                if remedy is None or not self._swap_one(base, *remedy):
                     break
 
     # -- rules --------------------------------------------------------------------------------------------------
@@ -265,8 +259,13 @@ class _Work:
                         return members[tier]
         return []
 
-    def _row_slots(self, base: int) -> list[int]:
-        return list(range(base, base + self._replicas))
+    def _remedy(self, base: int) -> tuple[list[int], Sequence[int]] | None:
+        """What may bring a partition back into bounds: slots to give up and devices that may get them; None if it is within."""
+        crowded = self._crowded(base)
+        wanted = self._lacking(base)
+        if not crowded and not wanted:
+            return None
+        return crowded or list(range(base, base + self._replicas)), wanted or self._everybody
 
     # -- choices ------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from ring.assign import adjust, draw
-from ring.builder import Add, Remove, Weigh, change, create, finish
+from ring.builder import Add, Change, Remove, Weigh, change, create, finish
 from ring.diff import diff
 from ring.plan import make_plan
 from ring.report import balance, dispersion
@@ -100,17 +100,33 @@ def test_locked_partitions_keep_their_replicas_unless_a_device_is_gone() -> None
 
 
 def test_a_chain_of_moves_is_found_where_no_direct_one_is_allowed() -> None:
-    # devices 0 and 1 share a node, which may hold one replica of a partition: what 0 has too much of can only go to 3
-    # by way of 2, as long as every partition that 0 is in has 3 as well
-    members = [a_device(0, id=0, node="x"), a_device(1, id=1, node="x"), a_device(2, id=2), a_device(3, id=3)]
-    plan = make_plan(members, 2, 8, 0.0, {})
-    assert plan.quota == [4, 4, 4, 4]
-    rows = [[0, 3], [0, 3], [0, 3], [0, 2], [0, 2], [1, 2], [1, 2], [1, 2]]
-    moved = adjust(plan, table_of(rows), 2, locked=bytes(8), seed=1)
-    held = Counter(moved)
-    assert [held[device_id] for device_id in plan.ids] == plan.quota
+    # device 0 holds one too many and 3 one too few, but 3 is in every partition of 0: 0 gives to 1 or 2, and that to 3
+    weights = {0: 4.0, 1: 3.0, 2: 3.0, 3: 6.0}
+    plan = make_plan([a_device(i, id=i, weight=weight) for i, weight in weights.items()], 2, 8, 0.0, {})
+    assert plan.quota == [4, 3, 3, 6]
+    table = table_of([[0, 3]] * 5 + [[1, 2]] * 3)
+    moved = adjust(plan, table, 2, locked=bytes(8), seed=1)
+    assert [Counter(moved)[device_id] for device_id in plan.ids] == plan.quota
+    assert sum(was != now for was, now in zip(table, moved, strict=True)) == 2
     for partition in range(8):
-        assert set(moved[2 * partition : 2 * partition + 2]) != {0, 1}
+        assert len(set(moved[2 * partition : 2 * partition + 2])) == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "replicas", "item"),
+    [((11, 1, 4), 3, Add(a_device(50, node="n0", zone="z0", weight=3.0))), ((9, 3, 5), 5, Remove(0)), ((13, 1, 5), 5, Weigh(1, 5.0))],
+)
+def test_what_no_single_move_brings_into_bounds_a_trade_does(shape: tuple[int, int, int], replicas: int, item: Change) -> None:
+    """Found by trying many small clusters: each of these leaves partitions out of bounds without trades."""
+    count, zones, nodes = shape
+    ring = create(a_spec(replicas=replicas, part_power=6, overload=0.0), devices(count, zones=zones, nodes=nodes, weights=(1, 2)))
+    changed = change(ring, [item], now_s=NOW_S)
+    assert off_quota(changed) == 0
+    assert out_of_bounds(changed) == 0
+
+
+def test_in_a_small_ring_too_each_device_is_sometimes_the_first_replica() -> None:
+    assert {row[0] for row in rows_of(create(a_spec(part_power=5), devices(3)))} == {0, 1, 2}
 
 
 def test_the_same_change_gives_the_same_ring() -> None:

@@ -105,6 +105,9 @@ def test_ids_are_never_used_again(ring: Ring) -> None:
     grown = change(gone, [Add(a_device(99))], now_s=NOW_S)
     assert sorted(grown.devices) == [0, 1, 2, 3, 4, 6]
     assert grown.next_id == 7
+    smaller = finish(change(finish(grown), [Remove(6)], now_s=NOW_S))
+    for end in (finish, abandon):
+        assert end(change(smaller, [Remove(4)], now_s=NOW_S)).next_id == 7
 
 
 def test_a_new_device_that_has_an_id_already_is_refused(ring: Ring) -> None:

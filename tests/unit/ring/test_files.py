@@ -1,5 +1,7 @@
+import fcntl
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,17 @@ def test_file_and_directory_are_flushed_around_the_rename(tmp_path: Path, ring: 
     monkeypatch.setattr(os, "rename", seen_rename)
     save(tmp_path / "a.ring", ring)
     assert steps == ["file", "rename", "directory"]
+
+
+def test_only_one_writer_at_a_time_compares_and_replaces(tmp_path: Path, ring: Ring, newer: Ring) -> None:
+    save(tmp_path / "a.ring", ring)
+    other_command = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other_command, fcntl.LOCK_EX)
+    writer = threading.Thread(target=save, args=(tmp_path / "a.ring", newer))
+    writer.start()
+    writer.join(0.2)
+    assert writer.is_alive()
+    assert load(tmp_path / "a.ring") == ring
+    os.close(other_command)
+    writer.join(10)
+    assert load(tmp_path / "a.ring") == newer

@@ -172,6 +172,19 @@ def test_no_device_of_a_cover_can_be_left_out() -> None:
         assert not covered(ring, tuple(set(chosen) - {device_id}), 1)
 
 
+def test_what_later_choices_made_superfluous_is_dropped_from_a_cover() -> None:
+    # device 0 is in most partitions, so it is taken first; 1, 2 and 3 are needed for others and cover all of its own
+    rows = [[0, 1], [0, 2], [0, 3], [0, 1], [1, 4], [2, 5], [3, 6], [0, 2]]
+    ring = Ring(
+        epoch=1,
+        spec=a_spec(replicas=2, part_power=3),
+        devices=[a_device(i, id=i) for i in range(7)],
+        current=table_of(rows),
+        next_id=7,
+    )
+    assert ring.cover(1) == (1, 2, 3)
+
+
 def test_zones_make_a_cover_smaller() -> None:
     ring = create(a_spec(part_power=10), devices(12, zones=3))
     assert len(ring.cover(2)) == 8
