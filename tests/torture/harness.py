@@ -127,6 +127,7 @@ class Writers:
         self.failed = 0
         self._stop = threading.Event()
         self._seed = seed
+        self._prefix = f"w{seed}-"  # keys of earlier rounds are others: what a read may find is known from the start
         self._keys = keys
         self._large_every = large_every
         self._threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(threads)]
@@ -151,7 +152,7 @@ class Writers:
         client = self.cluster.s3(index % proxies)
         count = 0
         while not self._stop.is_set():
-            key = f"w{index}/{rng.randrange(self._keys):04d}"
+            key = f"{self._prefix}{index}/{rng.randrange(self._keys):04d}"
             count += 1
             size = rng.choice((300_000, 1_500_000)) if count % self._large_every == 0 else rng.randrange(1, 9000)
             deletes = rng.random() < 0.1
@@ -178,7 +179,7 @@ class Writers:
             if found not in allowed:
                 raise Violation(f"{key}: found {found or 'nothing'}, acknowledged {sorted(allowed)}")
             self.allowed[key] = {found}
-        listed = {key for key in list_keys(client, self.bucket) if key.startswith("w")}
+        listed = {key for key in list_keys(client, self.bucket) if key.startswith(self._prefix)}
         expected = {key for key, allowed in self.allowed.items() if allowed != {""}}
         if listed != expected:
             raise Violation(f"listing: missing {sorted(expected - listed)[:5]}, unexpected {sorted(listed - expected)[:5]}")
