@@ -133,5 +133,5 @@ def test_the_same_change_gives_the_same_ring() -> None:
     for _ in range(2):
         ring = create(a_spec(), devices(9, zones=3, weights=(1, 2)))
         again = create(a_spec(), devices(9, zones=3, weights=(1, 2)))
-        steps = [Add(a_device(70)), Remove(2), Weigh(3, 4.0)]
+        steps: list[Change] = [Add(a_device(70)), Remove(2), Weigh(3, 4.0)]
         assert change(ring, steps, now_s=NOW_S) == change(again, steps, now_s=NOW_S)
