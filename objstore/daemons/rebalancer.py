@@ -53,11 +53,13 @@ class Rebalancer:
         replaced = await self._replace_wiped()
         if replaced:
             return f"replaced {replaced}"
-        if self.fleet.ring.moving() and not await self.pending():
-            async with self._lock:
-                await self._spread(builder.finish(self.fleet.ring))
-            return f"handover ended with epoch {self.fleet.ring.epoch}"
-        return ""
+        async with self._lock:
+            # Under the lock: a ring published between the judgement and the end would put devices that nobody asked into the set.
+            judged = self.fleet.ring
+            if not judged.moving() or await self.pending() or self.fleet.ring is not judged:
+                return ""
+            await self._spread(builder.finish(judged))
+        return f"handover ended with epoch {self.fleet.ring.epoch}"
 
     async def pending(self) -> int:
         """Partitions of moving assignments that some new device does not hold yet; every device of the new set must answer."""
@@ -80,7 +82,7 @@ class Rebalancer:
             for seen in report.devices if report else ():
                 if seen.incarnation in known or not seen.incarnation:
                     continue
-                old = next((d for d in ring.devices.values() if d.address == address and d.path == seen.path), None)
+                old = next((d for d in ring.members() if d.address == address and d.path == seen.path), None)
                 if old is not None:
                     changes.append(builder.Replace(old.id, again(old, seen.incarnation)))
         if changes:

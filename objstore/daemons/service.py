@@ -194,9 +194,9 @@ class Daemons:
         return await self._publish([builder.Add(_device(new, region)) for new in request.devices])
 
     def _devices_of(self, node: str) -> list[Device]:
-        found = [device for _, device in sorted(self.fleet.ring.devices.items()) if device.node == node]
+        found = [device for device in self.fleet.ring.members() if device.node == node]
         if not found:
-            names = ", ".join(sorted({device.node for device in self.fleet.ring.devices.values()}))
+            names = ", ".join(sorted({device.node for device in self.fleet.ring.members()}))
             raise InvalidRequest(f"the ring has no device on a node {node!r}; its nodes are {names}")
         return found
 

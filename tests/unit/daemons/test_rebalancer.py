@@ -1,6 +1,7 @@
 """One publisher: saved first, given to all, handovers ended when everybody is in sync, wiped devices replaced."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -75,3 +76,31 @@ def test_an_unknown_device_at_an_unknown_place_is_left_alone() -> None:
     saved: list[Ring] = []
     fleet.node_reports[device(2).address] = m.NodeReport("node2", 1, 0, [m.DeviceReport(-1, b"another!", "d9", "new", 0, 0, 0, 0, 0)])
     assert asyncio.run(rebalancer(fleet, saved).step()) == ""
+
+
+def test_a_ring_published_while_the_end_is_judged_is_not_ended_with_it() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    acting = rebalancer(fleet, [])
+
+    async def story() -> None:
+        await acting.publish([builder.Add(device(-1, b"newdevic"))])
+        await Replicator(fleet, settle=settle).run()  # type: ignore[arg-type]
+        judging = asyncio.ensure_future(acting.step())
+        await asyncio.sleep(0)
+        wiped = device(2)
+        again = builder.Replace(2, replace(wiped, id=-1, incarnation=b"wiped!!!"))
+        await acting.publish([again])
+        await judging
+
+    # The replacement waits for the judgement or comes before it: either way its new device is asked before the handover that it is in ends.
+    asyncio.run(story())
+    assert fleet.ring.moving()
+
+
+def test_a_device_wiped_twice_during_one_handover_is_replaced_twice() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    acting = rebalancer(fleet, [])
+    for incarnation in (b"wiped #1", b"wiped #2"):
+        fleet.node_reports[device(2).address] = m.NodeReport("node2", 1, 0, [m.DeviceReport(-1, incarnation, "d1", "new", 0, 0, 0, 0, 0)])
+        assert asyncio.run(acting.step()).startswith("replaced")
+    assert [d.incarnation for d in fleet.ring.members() if d.node == "node2"] == [b"wiped #2"]
