@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import cast
 
 from objstore.errors import IncompleteBody, InvalidArgument, TooBusy
+from objstore.node.checks import check_ballots, check_key
 from objstore.node.engine.api import StageWriter
 from objstore.node.state import LocalDevice, NodeState
 from objstore.wire.messages import BodyBegin, ReadBody, StageBody, Staged
@@ -31,6 +32,7 @@ class Bodies:
     def _stage(self, call: Call, device: LocalDevice, message: StageBody) -> None:
         if len(message.blob) != BLOB_ID_BYTES or message.size < -1:
             raise InvalidArgument(f"a blob id has {BLOB_ID_BYTES} bytes, a size is at least 0, or -1 for unknown")
+        self._state.check_partition(message.partition)
         device.open()
         if self.staging >= MAX_STAGING:
             raise TooBusy(f"{MAX_STAGING} bodies are being received already")
@@ -59,6 +61,8 @@ class Bodies:
     def _read(self, call: Call, device: LocalDevice, message: ReadBody) -> None:
         if message.offset < 0 or message.length < -1:
             raise InvalidArgument("an offset is at least 0, a length too, or -1 for all")
+        check_key(message.key)
+        check_ballots(message.origin)
         device.open()
         if self.reading >= MAX_READING:
             raise TooBusy(f"{MAX_READING} bodies are being sent already")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from objstore.errors import InvalidArgument
+from objstore.node.checks import check_scan
 from objstore.node.state import LocalDevice, NodeState
 from objstore.wire.messages import (
     Digests,
@@ -31,12 +32,13 @@ class Pages:
 
     def _scan(self, call: Call, device: LocalDevice, message: Scan) -> None:
         assert device.view is not None
+        check_scan(message)
         page = device.open().scan(
             message.bucket,
             message.space,
             prefix=message.prefix,
             start=message.start,
-            limit=_checked_limit(message.limit),
+            limit=min(message.limit, MAX_ROWS),
             delimiter=message.delimiter,
             partitions=device.view.reading,
             versions=message.versions,
@@ -52,7 +54,9 @@ class Pages:
     def _partition_rows(self, call: Call, device: LocalDevice, message: PartitionRows) -> None:
         self._check_partitions(device, [message.partition])
         engine = device.open()
-        limit = _checked_limit(message.limit)
+        if message.limit < 1:
+            raise InvalidArgument("a page has at least one row")
+        limit = min(message.limit, MAX_ROWS)
         items, cursor = engine.partition_rows(message.partition, cursor=message.cursor, limit=limit, rows=message.rows)
         while len(items) > 1 and _size(items) > MAX_PAGE_BYTES:
             limit = len(items) // 2
@@ -85,12 +89,6 @@ def cut(rows: list[ScanRow], scanned_to: bytes | None) -> tuple[list[ScanRow], b
         if size > MAX_PAGE_BYTES and index and rows[index - 1].name != row.name:
             return rows[:index], row.name
     return rows, scanned_to
-
-
-def _checked_limit(limit: int) -> int:
-    if limit < 1:
-        raise InvalidArgument("a page has at least one row")
-    return min(limit, MAX_ROWS)
 
 
 def _size(items: list[PartitionRow]) -> int:

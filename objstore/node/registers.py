@@ -14,6 +14,7 @@ import msgspec
 
 from objstore.core.rows import BodyKind, decode_row
 from objstore.errors import DeviceOffline, InvalidArgument, Unavailable
+from objstore.node.checks import check_ballots, check_items, check_key
 from objstore.node.drive import Drive
 from objstore.node.engine.api import BodyMissing
 from objstore.node.pull import Puller
@@ -58,6 +59,7 @@ class Registers:
     def _query(self, call: Call, device: LocalDevice, message: Query) -> None:
         partition = message.partition
         self._state.check_primary(device, partition)
+        check_key(message.key)
         engine = device.open()
         if message.inline:
             Drive(engine.query_inline(message.key, partition=partition), partial(self._queried, call, device, partition)).step()
@@ -78,6 +80,7 @@ class Registers:
         partition = message.partition
         self._state.check_primary(device, partition)
         self._state.check_ballot(message.ballot)
+        check_key(message.key)
         engine = device.open()
         device.change_begins()
         work = engine.prepare(message.key, partition=partition, ballot=message.ballot)
@@ -92,9 +95,12 @@ class Registers:
         call.answer(RegisterAnswer(register, granted, device.votes(partition)))
 
     def _accept(self, call: Call, device: LocalDevice, message: Accept) -> None:
-        if not message.handoff:
+        if message.handoff:
+            self._state.check_partition(message.partition)
+        else:
             self._state.check_primary(device, message.partition)
         self._state.check_ballot(message.ballot)
+        check_key(message.key)
         engine = device.open()
         device.change_begins(len(call.payload))
         work = engine.accept(
@@ -138,8 +144,12 @@ class Registers:
         return device.open().accept(message.key, partition=message.partition, ballot=message.ballot, row=message.row, payload=payload)
 
     def _merge(self, call: Call, _device: LocalDevice, message: Merge) -> None:
-        if message.register.row:
-            decode(message.register.row)
+        register = message.register
+        self._state.check_partition(message.partition)
+        check_key(message.key)
+        check_ballots(register.promised, register.accepted, message.floor)
+        if register.row:
+            decode(register.row)
         call.run(self._merge_pulled, limit_s=call.timeout_s)
 
     async def _merge_pulled(self, call: Call) -> None:
@@ -179,6 +189,7 @@ class Registers:
     def _reclaim(self, call: Call, device: LocalDevice, message: Reclaim) -> None:
         self._state.check_primary(device, message.partition)
         self._state.check_ballot(message.ballot)
+        check_key(message.key)
         call.run(self._reclaim_now, limit_s=call.timeout_s)
 
     async def _reclaim_now(self, call: Call) -> None:
@@ -191,6 +202,7 @@ class Registers:
 
     def _drop(self, call: Call, device: LocalDevice, message: DropPartition) -> None:
         self._state.check_stranger(device, message.partition)
+        check_items(message.items)
         call.run(self._drop_now, limit_s=call.timeout_s)
 
     async def _drop_now(self, call: Call) -> None:

@@ -16,7 +16,6 @@ from objstore.core.timestamp import MAX_AHEAD_US, Ballot, wall_us_of
 from objstore.errors import (
     BallotTooFarAhead,
     DeviceOffline,
-    InvalidArgument,
     NewerEpoch,
     NoSuchDevice,
     Refused,
@@ -24,6 +23,7 @@ from objstore.errors import (
     TooBusy,
     WrongIncarnation,
 )
+from objstore.node.checks import check_ballots, check_partition
 from objstore.node.engine.api import EngineApi
 from objstore.wire.messages import Request
 from objstore.wire.server import Call
@@ -231,6 +231,11 @@ class NodeState:
         if not 0 <= partition < len(device.view.roles) or not device.view.roles[partition]:
             raise Refused(f"device {device.view.device} is no primary of partition {partition} in epoch {self.epoch}")
 
+    def check_partition(self, partition: int) -> None:
+        """Raises InvalidArgument for a partition that the ring does not have."""
+        assert self.ring is not None
+        check_partition(partition, self.ring.partition_count)
+
     def check_stranger(self, device: LocalDevice, partition: int) -> None:
         """Raises Refused when the device is a primary of the partition: its rows there must stay."""
         assert device.view is not None
@@ -239,8 +244,7 @@ class NodeState:
 
     def check_ballot(self, ballot: Ballot) -> None:
         """Raises BallotTooFarAhead; InvalidArgument for what is no ballot."""
-        if len(ballot) != 12:
-            raise InvalidArgument("a ballot has 12 bytes")
+        check_ballots(ballot)
         if wall_us_of(ballot) > self._wall_us() + MAX_AHEAD_US:
             raise BallotTooFarAhead(f"ballot {ballot.hex()} is more than {MAX_AHEAD_US // 1_000_000} s ahead of this node's clock")
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from objstore.errors import DeviceOffline, InvalidArgument, ObjstoreError, Refused
+from objstore.node.checks import check_key
 from objstore.node.rings import RingKeeper
 from objstore.node.state import CURRENT, Condition, LocalDevice, NodeState
 from objstore.runtime.disk import Disk
@@ -112,6 +113,7 @@ class Upkeep:
         call.answer(Maintained(counts, more))
 
     def _locate(self, call: Call, device: LocalDevice, message: Locate) -> None:
+        check_key(message.key)
         found = device.open().locate(message.key)
         call.answer(Located(found.register, found.file, found.offset, found.length))
 
