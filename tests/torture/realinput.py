@@ -81,14 +81,12 @@ class Clients:
         info = cluster.info
         self.endpoint = info["s3"][0]
         self.env = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RCLONE_", "RESTIC_"))},
             "AWS_ACCESS_KEY_ID": info["access_key"], "AWS_SECRET_ACCESS_KEY": info["secret_key"], "AWS_DEFAULT_REGION": info["region"],
             "AWS_CONFIG_FILE": str(scratch / "no-config"), "AWS_MAX_ATTEMPTS": "2", "AWS_EC2_METADATA_DISABLED": "true",
             "RESTIC_PASSWORD": "a long enough password", "RESTIC_CACHE_DIR": str(scratch / "restic-cache"), "HOME": str(scratch),
         }  # fmt: skip
         self.tls = ["--ca", info["ca_cert"]] if info.get("ca_cert") else []
-        if info.get("ca_cert"):
-            self.env["AWS_CA_BUNDLE"] = info["ca_cert"]
 
     def run(self, *command: str) -> None:
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=900, check=False)
@@ -109,7 +107,8 @@ class Clients:
             list(pool.map(fetch, names))
 
     def awscli(self, tree: Path, back: Path) -> None:
-        aws = [str(BIN / "aws"), "--endpoint-url", self.endpoint, "s3"]
+        # By option: rclone refuses to start when AWS_CA_BUNDLE is set.
+        aws = [str(BIN / "aws"), "--endpoint-url", self.endpoint, *(["--ca-bundle", self.tls[1]] if self.tls else []), "s3"]
         self.run(*aws, "mb", "s3://awscli")
         self.run(*aws, "cp", "--recursive", "--only-show-errors", str(tree), "s3://awscli/tree")
         self.run(*aws, "cp", "--recursive", "--only-show-errors", "s3://awscli/tree", str(back))
