@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-_ENTITY_TAG = re.compile(r'\s*(?:W/)?(?:"([^"]*)"|([^\s,"]+))\s*(?:,|$)')
+_ENTITY_TAG = re.compile(r'(?:W/)?(?:"([^"]*)"|([^\s,"]+))')  # linear: each byte is looked at once or twice
 _MD5_HEX = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 

@@ -120,7 +120,7 @@ def parse_timestamp(text: str) -> int | None:
 def parse_credential(text: str, problem: Problem) -> Credential:
     """Split a credential from the right, because an access key may hold slashes."""
     parts = text.rsplit("/", 4)
-    if len(parts) != 5 or parts[4] != TERMINATOR or not parts[0]:
+    if len(parts) != 5 or parts[4] != TERMINATOR or not parts[0] or not text.isascii():
         raise SignatureRefused(problem, "The credential must be <access-key>/<date>/<region>/<service>/aws4_request.")
     access_key, date, region, service, _ = parts
     if len(date) != 8 or not (date.isascii() and date.isdigit()):
@@ -138,7 +138,7 @@ def _checked(credential: Credential, timestamp: str, signed_headers: str, signat
         raise SignatureRefused(problem, "The credential's date is not the date of the request.")
     if _HEX64.fullmatch(signature) is None:
         raise SignatureRefused(problem, "The signature must be 64 lower-case hexadecimal digits.")
-    if not signed_headers or signed_headers.count(";") >= MAX_SIGNED_HEADERS:
+    if not signed_headers or not signed_headers.isascii() or signed_headers.count(";") >= MAX_SIGNED_HEADERS:
         raise SignatureRefused(problem, "SignedHeaders must name the signed headers.")
     return Claim(credential, timestamp, time_s, signed_headers, signature)
 
@@ -264,17 +264,25 @@ def canonical_headers(headers: Mapping[str, str], signed_headers: str) -> str:
     return "".join(lines)
 
 
-def canonical_requests(request: Received, claim: Claim, payload: str) -> list[str]:
-    """The canonical requests that the signature may be over, the likeliest first."""
+def canonical_requests(request: Received, claim: Claim, payload: str) -> list[bytes]:
+    """The canonical requests that the signature may be over, the likeliest first.
+
+    Header bytes above ASCII may have been signed as they are, or each as one character in UTF-8 (botocore does that).
+    """
     tail = f"{canonical_headers(request.headers, claim.signed_headers)}\n{claim.signed_headers}\n{payload}"
+    encodings = ("latin-1",) if tail.isascii() else ("latin-1", "utf-8")
+    paths, queries = canonical_paths(request.path), canonical_queries(request.query)
     return [
-        f"{request.method}\n{path}\n{query}\n{tail}" for path in canonical_paths(request.path) for query in canonical_queries(request.query)
+        f"{request.method}\n{path}\n{query}\n".encode("latin-1") + tail.encode(encoding)
+        for path in paths
+        for query in queries
+        for encoding in encodings
     ]
 
 
-def string_to_sign(claim: Claim, canonical_request: str) -> str:
+def string_to_sign(claim: Claim, canonical_request: bytes) -> str:
     """What the signing key is applied to."""
-    digest = sha256(canonical_request.encode("latin-1")).hexdigest()
+    digest = sha256(canonical_request).hexdigest()
     return f"{ALGORITHM}\n{claim.timestamp}\n{claim.credential.scope}\n{digest}"
 
 
@@ -326,7 +334,7 @@ def verify(request: Received, claim: Claim, payload: str, key: bytes) -> None:
             Problem.MISMATCH,
             access_key=claim.credential.access_key,
             string_to_sign=string_to_sign(claim, requests[0]),
-            canonical_request=requests[0],
+            canonical_request=requests[0].decode("latin-1"),
             signature_provided=claim.signature,
         )
 

@@ -40,6 +40,11 @@ HEADER_VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), m
 HEADER_NAMES = st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz0123456789-_"), min_size=1, max_size=10)
 
 
+WHOLE = [
+    ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"), ("X-Amz-Date", "20130524T000000Z"), ("X-Amz-Expires", "60"), ("X-Amz-Signature", "0" * 64),
+]  # fmt: skip
+
+
 def received(request: Any, method: str) -> Received:
     """As a server sees what botocore sends."""
     prepared = request.prepare()
@@ -165,6 +170,16 @@ def test_parsers_are_total(header: str, stamp: str, query: str) -> None:
         lambda: parse_authorization(header, stamp),
         lambda: parse_authorization("AWS4-HMAC-SHA256 " + header, stamp),
         lambda: parse_presigned([(name, value) for name, value in split_query(query)]),
+        lambda: verify(Received(header, query, query, {}), parse_authorization(f"AWS4-HMAC-SHA256 {header}", stamp), stamp, b""),
+        lambda: parse_presigned(
+            [*WHOLE, ("X-Amz-Credential", f"{header}/20130524/{header}/s3/aws4_request"), ("X-Amz-SignedHeaders", "host")]
+        ),
+        lambda: verify(
+            Received("GET", query, query, {"host": query}),
+            parse_presigned([*WHOLE, ("X-Amz-Credential", "a/20130524/r/s3/aws4_request"), ("X-Amz-SignedHeaders", f"host;{header}")]),
+            UNSIGNED_PAYLOAD,
+            b"",
+        ),
         lambda: payload_mode(header),
     ):
         try:

@@ -84,6 +84,7 @@ class S3App:
             log.exception("request %s: %s %s failed", request.id, request.method, api)
             response, code = self._error(request, _INTERNAL), _INTERNAL.code
         await self._send(request, response, send)
+        self.counters.bytes_in += request.bytes_in
         self.counters.record(api, code, self._clock.monotonic() - started)
 
     async def _check_owner(self, request: S3Request) -> None:

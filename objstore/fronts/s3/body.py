@@ -31,6 +31,7 @@ class RequestBody:
 
     def __init__(self, request: S3Request, *, threads: Threads | None, thread_from_bytes: int, limit_bytes: int) -> None:
         headers = request.headers
+        self._request = request
         self._receive = request.receive
         self._threads = threads
         self._thread_from = thread_from_bytes if threads is not None else 1 << 62
@@ -75,6 +76,7 @@ class RequestBody:
             raise IncompleteBody("You did not provide the number of bytes specified by the Content-Length HTTP header")
         self._more = message.get("more_body", False)
         body: bytes = message.get("body", b"")
+        self._request.bytes_in += len(body)
         return body
 
     async def _hash(self, update: Callable[[bytes | memoryview], None], piece: bytes | memoryview) -> None:

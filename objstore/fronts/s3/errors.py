@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from objstore import errors
 from objstore.core.sigv4 import MAX_SKEW_S, Problem, SignatureRefused
-from objstore.fronts.s3.xml import DECLARATION, element
+from objstore.fronts.s3.xml import DECLARATION, element, escape
 
 RETRY_AFTER = (b"retry-after", b"1")
 
@@ -226,7 +226,8 @@ def _signature_failure(error: SignatureRefused, server_time: str) -> Failure:
 
 def error_document(failure: Failure, resource: str, request_id: str, host_id: str) -> bytes:
     """What a refusal says: Amazon's elements, those of this error, and what to do next."""
-    own = "".join([element(name, value) for name, value in failure.elements.items()])
+    # Line by line: a canonical request is there to be read.
+    own = "".join([f"<{name}>{chr(10).join(map(escape, value.split(chr(10))))}</{name}>" for name, value in failure.elements.items()])
     hint = element("Hint", failure.hint) if failure.hint else ""
     return (
         f"{DECLARATION}<Error>{element('Code', failure.code)}{element('Message', failure.message)}{own}"

@@ -209,7 +209,7 @@ async def get_object_attributes(front: Front, request: S3Request) -> Response:
         kind = element("ChecksumType", info.checksum_type)
         out.append(f"<Checksum><{checksums.ELEMENTS[name]}>{bare}</{checksums.ELEMENTS[name]}>{kind}</Checksum>")
     if "ObjectParts" in wanted and info.part_count:
-        out.append(f"<ObjectParts><TotalPartsCount>{info.part_count}</TotalPartsCount></ObjectParts>")
+        out.append(f"<ObjectParts><PartsCount>{info.part_count}</PartsCount></ObjectParts>")
     if "StorageClass" in wanted:
         out.append("<StorageClass>STANDARD</StorageClass>")
     if "ObjectSize" in wanted:

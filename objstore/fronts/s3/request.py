@@ -82,7 +82,7 @@ class S3Request:
     """One request, parsed once.  `who`, `payload` and the like are set by the authenticator."""
 
     __slots__ = (
-        "amz", "bucket", "headers", "id", "key", "method", "payload", "payload_mode", "query", "receive", "received", "scheme", "signer", "who",
+        "amz", "bucket", "bytes_in", "headers", "id", "key", "method", "payload", "payload_mode", "query", "receive", "received", "scheme", "signer", "who",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, request_id: str) -> None:
@@ -95,6 +95,7 @@ class S3Request:
         self.query: dict[str, str] = {}
         self.headers: dict[str, str] = {}
         self.amz: dict[str, str] = {}  # of these, the x-amz-* ones
+        self.bytes_in = 0  # of the body, as far as it was read
         self.who = NOBODY
         self.payload = ""
         self.payload_mode = PayloadMode.UNSIGNED

@@ -1,0 +1,93 @@
+"""The routing table: everything has a route, and no route lets in whom it should not."""
+
+from base64 import b64encode
+from hashlib import md5
+from typing import Any
+
+import pytest
+
+from objstore.fronts.s3 import routes
+from objstore.fronts.s3.request import S3Request
+from tests.support.s3_raw import call, send
+from tests.support.s3_server import BOB, Running
+
+
+def request(method: str, bucket: str = "", key: str = "", headers: dict[str, str] | None = None, **query: str) -> S3Request:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("nothing is read")
+
+    made = S3Request({"method": method}, receive, "1")
+    made.bucket, made.key, made.headers, made.query = (
+        bucket,
+        key,
+        headers or {},
+        {name.replace("_", "-"): text for name, text in query.items()},
+    )
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "api"),
+    [
+        (request("GET"), "ListBuckets"),
+        (request("PUT", "b"), "CreateBucket"),
+        (request("GET", "b", prefix="x"), "ListObjects"),
+        (request("GET", "b", list_type="2"), "ListObjectsV2"),
+        (request("GET", "b", versions="", prefix="p"), "ListObjectVersions"),
+        (request("POST", "b", delete=""), "DeleteObjects"),
+        (request("GET", "b", "k"), "GetObject"),
+        (request("GET", "b", "k", versionId="null", partNumber="1"), "GetObject"),
+        (request("PUT", "b", "k", **{"x-id": "PutObject"}), "PutObject"),
+        (request("PUT", "b", "k", {"x-amz-copy-source": "s"}), "CopyObject"),
+        (request("PUT", "b", "k", uploadId="u", partNumber="1"), "UploadPart"),
+        (request("PUT", "b", "k", {"x-amz-copy-source": "s"}, uploadId="u", partNumber="1"), "UploadPartCopy"),
+        (request("PUT", "b", "k", {"x-amz-copy-source": "s"}, tagging=""), "PutObjectTagging"),
+        (request("POST", "b", "k", uploads=""), "CreateMultipartUpload"),
+        (request("POST", "b", "k", uploadId="u"), "CompleteMultipartUpload"),
+        (request("GET", "b", "k", torrent=""), "NotImplemented"),
+        (request("GET", "b", inventory="", id="x"), "NotImplemented"),
+        (request("POST", "b", "k"), "NotImplemented"),
+        (request("PUT", "b", lifecycle=""), "NotImplemented"),
+        (request("OPTIONS", "b", "k"), "MethodNotAllowed"),
+        (request("DELETE"), "MethodNotAllowed"),
+        (request("GET", "b", acl="", location=""), "Conflicting"),
+    ],
+)
+def test_requests_find_their_route(made: S3Request, api: str) -> None:
+    assert routes.find(made).api == api
+
+
+ALL = [
+    *[("", method, "") for method in routes.SERVICE],
+    *[("/{bucket}", method, name) for method, name in routes.BUCKET],
+    *[("/{bucket}/k", method, name) for method, name in routes.OBJECT],
+]
+# What a caller's own account decides alone, whoever owns the bucket of that name.
+OWN = {("", "GET", ""), ("/{bucket}", "PUT", "")}
+
+
+def test_no_route_serves_anybody_without_a_right(server: Running, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"secret")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    for path, method, name in ALL:
+        query = f"?{name}={upload if name == 'uploadId' else ''}&partNumber=1" if name else ""
+        target = (path.format(bucket=bucket) or "/") + query
+        anonymous = send(server, method, target)
+        assert anonymous.status == 403, (method, target)
+        assert b"secret" not in anonymous.body
+        document = b"<Delete><Object><Key>k</Key></Object></Delete>" if name == "delete" else b""
+        headers = {"x-amz-object-attributes": "ETag"} if name == "attributes" else {}
+        if name == "delete":
+            headers = {"Content-MD5": b64encode(md5(document).digest()).decode()}
+        if name == "tagging" and method == "PUT":
+            document = b"<Tagging><TagSet/></Tagging>"
+        if method == "POST" and name == "uploadId":
+            document = b"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>x</ETag></Part></CompleteMultipartUpload>"
+        stranger = call(server, method, target, document, headers, user=BOB)
+        if (path, method, name) in OWN:
+            assert stranger.status in (200, 409)
+        else:
+            assert stranger.status == 403, (method, target, stranger.body)
+        assert b"secret" not in stranger.body
+    assert call(server, "GET", f"/{bucket}/k").body == b"secret"
+    assert s3.list_parts(Bucket=bucket, Key="k", UploadId=upload).get("Parts", []) == []

@@ -1,0 +1,77 @@
+"""Documents written and read; the reader is hard to hurt."""
+
+import time
+from xml.etree import ElementTree
+
+import pytest
+
+from objstore.errors import MalformedXml
+from objstore.fronts.s3.xml import MAX_DEPTH, Element, document, element, encoded_names, escape, flag, name_encoder, parse, url_encode
+
+
+def test_text_is_escaped() -> None:
+    assert escape("plain/ü日") == "plain/ü日"
+    assert escape("<&>\"'") == "&lt;&amp;&gt;&quot;&apos;"
+    assert escape("a\x01\r\n\x7f\ufffe") == "a&#x1;&#xd;&#xa;&#x7f;&#xfffe;"
+    text = "<a> & \"b\" 'c'\r\n\t ü"
+    assert ElementTree.fromstring(document("R", element("E", text)))[0].text == text
+    assert element("N", 5) == "<N>5</N>"
+    assert (flag(True), flag(0)) == ("true", "false")
+
+
+def test_names_can_be_percent_encoded() -> None:
+    assert url_encode("a b+c/ü~*%") == "a%20b%2Bc/%C3%BC~*%25"
+    assert name_encoder("url") is url_encode
+    assert name_encoder(None) is escape
+
+
+def test_many_names_are_encoded_as_each_one_is() -> None:
+    for names in (["a", "b/c"], ["a", "<"], ["a b"], ["\x01", "x"], []):
+        for encode in (escape, url_encode):
+            assert list(encoded_names(names, encode)) == [encode(name) for name in names]
+
+
+def test_documents_are_read_with_or_without_namespace() -> None:
+    for text in (
+        "<A><B> x </B><B>y</B><C/></A>",
+        '<?xml version="1.0" encoding="UTF-8"?>\n<A xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><B> x </B><B>y</B><C/></A>',
+        '<n:A xmlns:n="urn:other"><n:B> x </n:B><n:B>y</n:B><n:C a="1"/></n:A>',
+    ):
+        root = parse(text.encode(), "A")
+        assert [child.text for child in root.all("B")] == [" x ", "y"]
+        assert (root.value("B"), root.value("C"), root.value("D"), root.find("D")) == ("x", "", "", None)
+        assert isinstance(root.find("C"), Element)
+    assert parse("<A>ü</A>".encode("utf-16"), "A").text == "ü"
+
+
+LAUGHS = (
+    '<!DOCTYPE A [<!ENTITY a "ha">' + "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(12)) + "]><A>&m;</A>"
+)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"<A>", b"A", b"<A></B>", b"<B/>", b"<A/><A/>", b"\xff\xfe", b"<A>\x00</A>", b"<A>\xff</A>", b"<A>&unknown;</A>",
+        b"<A>" * (MAX_DEPTH + 1) + b"</A>" * (MAX_DEPTH + 1),
+        b"<A>" * 100_000,
+        b"<A>" + b"<B/>" * 60_001 + b"</A>",
+        b"<!DOCTYPE A><A/>",
+        b'<!DOCTYPE A SYSTEM "file:///etc/passwd"><A/>',
+        b'<!DOCTYPE A [<!ENTITY x SYSTEM "file:///etc/passwd">]><A>&x;</A>',
+        LAUGHS.encode(),
+        LAUGHS.encode("utf-16"),
+        b'<?xml version="1.0" encoding="nonsense"?><A/>',
+        b'<?xml version="1.0" encoding="utf-7"?><A/>',
+    ],
+    ids=range(20),
+)  # fmt: skip
+def test_everything_else_is_malformed_and_costs_no_time(data: bytes) -> None:
+    started = time.process_time()
+    with pytest.raises(MalformedXml):
+        parse(data, "A")
+    assert time.process_time() - started < 0.5
+
+
+def test_depth_is_allowed_up_to_its_bound() -> None:
+    parse(b"<A>" * MAX_DEPTH + b"</A>" * MAX_DEPTH, "A")
