@@ -10,9 +10,43 @@ import os
 import signal
 from typing import Any
 
-from objstore.cli.process import LIFELINE_FD, READY_FD, SUPERVISOR_PID
+from objstore.cli.process import LIFELINE_FD, READY_FD, RUN_AS, SUPERVISOR_PID
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_KEEPCAPS = 8
+_CAPABILITY_VERSION = 0x20080522  # version 3: two words for each set
+_CAP_DAC_OVERRIDE = 1 << 1
+_CAP_DAC_READ_SEARCH = 1 << 2
+
+
+def run_as_told() -> None:
+    """Become the user that the supervisor named, if any; call before anything is opened and any thread is started.
+
+    The right to pass over file permissions is kept: the interpreter, the program and the cluster's directory may well lie where
+    only root can go.  The user is there for packet filters and accounting to tell the nodes apart, not to fence them in.
+    Raises OSError where this process may not do so.
+    """
+    user = int(os.environ.pop(RUN_AS, "-1"))
+    if user < 0 or user == os.getuid():
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; then the same for capabilities above 31
+    _checked(libc.capget(header, sets))
+    kept = sets[1] & (_CAP_DAC_OVERRIDE | _CAP_DAC_READ_SEARCH)
+    _checked(libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+    _checked(libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)))
+    _checked(libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0))  # changing the user hides a process from tools of that user
+
+
+def _checked(result: int) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"cannot change the user: {os.strerror(code)}")
 
 
 def die_with_supervisor() -> None:

@@ -6,7 +6,9 @@ cluster's directory may be deeper than that.
 
 import json
 import os
+import select
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -83,26 +85,21 @@ def ensure_supervisor(root: Path) -> None:
     process.returncode = 0
 
 
-def wait_gone(root: Path, *, timeout_s: float) -> bool:
-    """After `down`: wait until the supervisor has let go of its lock.  False when it did not in time."""
-    import fcntl
-    import time
-
-    deadline = time.monotonic() + timeout_s  # noqa: TID251 a command at the process edge, without a World
+def bring_down(root: Path, *, timeout_s: float) -> Any:
+    """Have everything stopped and wait until the supervisor itself has ended; its answer.  Raises CallFailed."""
+    with _connect(root) as connection:
+        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     try:
-        file = (root / "run" / "supervisor.lock").open("a")
-    except OSError:
-        return True
-    with file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:  # noqa: TID251 as above
-                    return False
-                time.sleep(0.01)  # noqa: TID251 as above
-            else:
-                return True
+        supervisor = os.pidfd_open(struct.unpack("3i", peer)[0])
+    except ProcessLookupError as gone:
+        raise CallFailed("the supervisor ended just now", "NoSupervisor") from gone
+    try:
+        result = call(root, "down", timeout_s=timeout_s)
+        if not select.select([supervisor], [], [], timeout_s)[0]:
+            raise CallFailed(f"the supervisor did not end within {timeout_s:g} s", "DeadlineExceeded")
+        return result
+    finally:
+        os.close(supervisor)
 
 
 def _connect(root: Path) -> socket.socket:

@@ -39,11 +39,7 @@ async def create_cluster(
     world: World, place: Place, layout: Layout, *, sections: Mapping[str, Mapping[str, Any]], identities: Path | None
 ) -> None:
     """Make everything below `place.root`.  Raises ConfigError, OSError."""
-    shared = layout.uid_base is not None
-    _make_directory(place.root, 0o711 if shared else 0o700)
-    if shared:
-        _check_reachable(place.root)
-    for path in (place.secrets, place.ring_file.parent, place.log, place.run):
+    for path in (place.root, place.secrets, place.ring_file.parent, place.log, place.run):
         _make_directory(path, 0o700)
     write_file(place.cluster_key_file, world.rng.token(32).hex().encode() + b"\n", mode=0o600)
     admin = _new_admin(world)
@@ -162,10 +158,3 @@ def _make_directory(path: Path, mode: int, user: int | None = None) -> None:
     path.chmod(mode)
     if user is not None:
         os.chown(path, user, user)
-
-
-def _check_reachable(root: Path) -> None:
-    """Other users must be able to walk to their directory.  Raises ConfigError with the one that stops them."""
-    for parent in root.resolve().parents:
-        if not parent.stat().st_mode & 0o001:
-            raise ConfigError(f"--uid-base: nodes run as other users, who cannot pass {parent}; try: chmod o+x {parent}, or another --dir")

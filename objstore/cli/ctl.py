@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from objstore.cli.client import CallFailed, call, ensure_supervisor, wait_gone
+from objstore.cli.client import CallFailed, bring_down, call, ensure_supervisor
 from objstore.cli.errors import report
 
 UP_TIMEOUT_S = 120.0
@@ -97,13 +97,11 @@ def down(context: click.Context, directory: Path | None) -> int:
     """Stop all processes in order, within 10 seconds."""
     root = _root(context, directory)
     try:
-        result = call(root, "down", timeout_s=DOWN_TIMEOUT_S)
+        result = bring_down(root, timeout_s=DOWN_TIMEOUT_S)
     except CallFailed as failure:
         if failure.kind != "NoSupervisor" or not (root / "cluster.toml").exists():
             return report(str(failure), kind=failure.kind)
         result = {"stopped": []}  # nothing ran: processes end with their supervisor
-    if not wait_gone(root, timeout_s=DOWN_TIMEOUT_S):
-        return report("the supervisor did not end in time")
     print(json.dumps(result))
     return 0
 

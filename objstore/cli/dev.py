@@ -3,6 +3,7 @@
 It is `ctl up` with a friendly face: the same supervisor and directory, so `objstore ctl --dir D` works beside it.
 """
 
+import contextlib
 import shutil
 import signal
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import click
 
-from objstore.cli.client import CallFailed, call, ensure_supervisor, wait_gone
+from objstore.cli.client import CallFailed, bring_down, call, ensure_supervisor
 from objstore.cli.errors import complain
 from objstore.cli.snippet import access_of, boto3
 from objstore.cli.version import installed_version
@@ -135,8 +136,5 @@ def _watch(root: Path, asked: _Asked) -> None:
 
 
 def _stop(root: Path) -> None:
-    try:
-        call(root, "down", timeout_s=DOWN_TIMEOUT_S)
-    except CallFailed:
-        return  # it is gone already
-    wait_gone(root, timeout_s=DOWN_TIMEOUT_S)
+    with contextlib.suppress(CallFailed):  # it is gone already
+        bring_down(root, timeout_s=DOWN_TIMEOUT_S)

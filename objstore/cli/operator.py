@@ -28,6 +28,7 @@ from ring.lookup import Ring
 
 REPORT_TIMEOUT_S = 1.0
 DAEMON_TIMEOUT_S = 15.0
+STATUS_TIMEOUT_S = 5.0  # a node that hangs keeps the daemon waiting; then its counts are not known
 RING_CHANGE_TIMEOUT_S = 120.0
 R = TypeVar("R")
 
@@ -194,7 +195,7 @@ class Operator:
 
     async def _daemon_status(self) -> control.StatusResult | None:
         try:
-            return await self._ask(control.Status(), control.StatusResult, timeout_s=DAEMON_TIMEOUT_S)
+            return await self._ask(control.Status(timeout_s=STATUS_TIMEOUT_S), control.StatusResult, timeout_s=STATUS_TIMEOUT_S)
         except ObjstoreError:
             return None
 

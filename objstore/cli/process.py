@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 READY_FD = "OBJSTORE_READY_FD"
 LIFELINE_FD = "OBJSTORE_LIFELINE_FD"
 SUPERVISOR_PID = "OBJSTORE_SUPERVISOR_PID"
+RUN_AS = "OBJSTORE_RUN_AS"
 
 BACK_OFF_FIRST_S = 0.1
 BACK_OFF_LIMIT_S = 2.0  # with the time to start, still under the promised 3 s
@@ -36,7 +37,7 @@ READY_LINE_LIMIT_BYTES = 65536
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run.  `user` is a user id, None for the supervisor's own."""
+    """What to run.  `user` is the id of the user that the process makes itself, None for the supervisor's own."""
 
     name: str
     role: str
@@ -157,6 +158,7 @@ class Process:
                         READY_FD: str(ready_write),
                         LIFELINE_FD: str(lifeline_read),
                         SUPERVISOR_PID: str(os.getpid()),
+                        **({} if plan.user is None else {RUN_AS: str(plan.user)}),
                     },
                     cwd=plan.directory,
                     stdin=subprocess.DEVNULL,
@@ -164,9 +166,6 @@ class Process:
                     stderr=output,
                     pass_fds=(ready_write, lifeline_read),
                     start_new_session=True,
-                    user=plan.user,
-                    group=plan.user,
-                    extra_groups=None if plan.user is None else [],
                 )
         except OSError:
             os.close(ready_read)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from objstore.cli.child import Supervised, die_with_supervisor
+from objstore.cli.child import Supervised, die_with_supervisor, run_as_told
 from objstore.cli.errors import complain
 from objstore.cli.world import system_world
 from objstore.errors import ObjstoreError
@@ -37,10 +37,11 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
         return supervise.main(arguments[0]) if len(arguments) == 1 else complain("usage: objstore supervise DIR", code=2)
     if len(arguments) != 2 or arguments[0] != "--config":
         return complain(f"usage: objstore {role} --config FILE", code=2)
-    die_with_supervisor()
     from objstore.cli.settings import role_settings
 
     try:
+        run_as_told()
+        die_with_supervisor()
         settings = role_settings(role, Path(arguments[1]))
         logs.set_up(getattr(settings, role).name, level=settings.log.level, style=settings.log.style)
         _run({"node": run_node, "proxy": run_proxy, "daemon": run_daemon}[role](settings))
@@ -127,6 +128,8 @@ async def _serve(config: Any, listening: socket.socket, world: Any, supervised: 
 
     from objstore.runtime.tasks import TaskOwner
 
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # that it started is no news
+
     class Server(uvicorn.Server):
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
@@ -179,7 +182,7 @@ async def run_daemon(settings: Any) -> None:
             sweep_uploads=reclaimer.run,
         )
         stack.push_async_callback(daemons.aclose)
-        handlers: control.Handlers = {**daemons.handlers(), where.Where: lambda request: where.find(store, fleet, request)}
+        handlers: control.Handlers = {**daemons.handlers(), where.Where: lambda request: where.find(store.directory, fleet, request)}
         server = control.ControlServer(world, requests=control.DaemonRequest | where.Where, handlers=handlers)
         stack.push_async_callback(server.aclose)
         await server.start(section.control)

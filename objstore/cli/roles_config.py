@@ -1,7 +1,7 @@
 """Writes a process's config.toml from cluster.toml, right before the process is started.
 
-So an edit of cluster.toml holds from a process's next start on, and a process needs no file but its own (and those that it
-names), which it can read as whatever user it runs as.
+So an edit of cluster.toml holds from a process's next start on, and a process needs no file but its own and those that it
+names.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ def write_role_config(place: Place, layout: Layout, name: str, role: str) -> Pat
     directory.mkdir(mode=0o700, exist_ok=True)
     tables: dict[str, Any] = {section: dict(sections[section]) for section in ROLE_SECTIONS[role] if section in sections}
     if role == "node":
-        tables["node"] = _node(place, layout, layout.find(name))
+        tables["node"] = _node(place, layout.find(name))
     elif role == "proxy":
         tables["proxy"] = _proxy(place, layout, name)
     else:
@@ -48,22 +48,14 @@ def write_role_config(place: Place, layout: Layout, name: str, role: str) -> Pat
     return path
 
 
-def _node(place: Place, layout: Layout, entry: NodeEntry) -> dict[str, Any]:
-    directory = place.directory(entry.name)
-    key, ring = place.cluster_key_file, place.ring_file
-    user = layout.user(entry.name)
-    if user is not None:
-        # Another user cannot read the common files: it gets copies of its own.
-        key, ring = directory / "cluster.key", directory / "bootstrap.ring"
-        write_file(key, place.cluster_key_file.read_bytes(), mode=0o600, user=user, durable=False)
-        write_file(ring, place.ring_file.read_bytes(), mode=0o600, user=user, durable=False)
+def _node(place: Place, entry: NodeEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "addresses": [node_address(entry)],
         "devices": [str(path) for path in place.device_directories(entry)],
-        "ring": str(directory / "ring"),
-        "bootstrap_ring": str(ring),
-        "cluster_key_file": str(key),
+        "ring": str(place.directory(entry.name) / "ring"),
+        "bootstrap_ring": str(place.ring_file),
+        "cluster_key_file": str(place.cluster_key_file),
     }
 
 

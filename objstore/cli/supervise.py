@@ -295,21 +295,20 @@ async def supervise(root: Path) -> int:
     place = Place(root)
     world = system_world()
     supervised = Supervised()
-    with contextlib.ExitStack() as stack:
-        if not _lock(stack, Path(LOCK)):
-            log.info("another supervisor runs here")
-            return 3
-        await _end_earlier(world, place)
-        desk = Desk(world, place)
-        server = control.ControlServer(world, requests=requests.SupervisorRequest, handlers=desk.handlers())
-        await server.start(f"unix:{SOCKET}")
-        supervised.ready()
-        await _first(desk.over.wait(), supervised.asked_to_stop())
-        await world.clock.sleep(0.05)  # the answer that says so still has to leave
-        await desk.aclose()
-        await server.aclose()
-        with contextlib.suppress(OSError):
-            Path(SOCKET).unlink()
+    if not _lock(LOCK):
+        log.info("another supervisor runs here")
+        return 3
+    await _end_earlier(world, place)
+    desk = Desk(world, place)
+    server = control.ControlServer(world, requests=requests.SupervisorRequest, handlers=desk.handlers())
+    await server.start(f"unix:{SOCKET}")
+    supervised.ready()
+    await _first(desk.over.wait(), supervised.asked_to_stop())
+    await world.clock.sleep(0.05)  # the answer that says so still has to leave
+    await desk.aclose()
+    await server.aclose()
+    with contextlib.suppress(OSError):
+        Path(SOCKET).unlink()
     return 0
 
 
@@ -321,11 +320,13 @@ def main(root: str) -> int:
     return asyncio.run(supervise(Path(root)))
 
 
-def _lock(stack: contextlib.ExitStack, path: Path) -> bool:
-    file = stack.enter_context(path.open("a"))
+def _lock(path: str) -> bool:
+    """Take the directory's lock.  It is let go of by the kernel when this process is gone, and not a moment sooner."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        os.close(fd)
         return False
     return True
 

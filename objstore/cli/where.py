@@ -8,12 +8,14 @@ import asyncio
 import os
 from typing import Any
 
+from objstore.core.placement import Placement
 from objstore.core.rows import Kind, RowKey, Space, decode_row
 from objstore.core.timestamp import ZERO
 from objstore.daemons.control import ControlRequest
 from objstore.daemons.fleet import Fleet
 from objstore.errors import NoSuchBucket, ObjstoreError
-from objstore.objects.api import BucketInfo, ObjectStoreApi, Principal
+from objstore.objects.api import Principal
+from objstore.objects.buckets import Bucket, BucketDirectory
 from objstore.wire.messages import Locate, Located
 from ring.model import Device
 
@@ -29,12 +31,12 @@ class Where(ControlRequest, frozen=True, tag="where"):
     tenants: list[str]
 
 
-async def find(store: ObjectStoreApi, fleet: Fleet, request: Where) -> dict[str, Any]:
+async def find(directory: BucketDirectory, fleet: Fleet, request: Where) -> dict[str, Any]:
     """The answer that `ctl where` prints.  Raises NoSuchBucket; a key that is nowhere is shown as absent."""
-    bucket = await _bucket(store, request)
+    bucket = await _bucket(directory, request)
     key = RowKey(bucket=bucket.id, space=Space.OBJECTS, name=request.key.encode())
     ring = fleet.ring
-    partition = ring.partition(bucket.id, key.name, bucket.spread)
+    partition = Placement(ring).partition(key, bucket.spread)
     primaries = list(ring.primaries(partition))
     previous = ring.previous(partition)
     handoffs = [device for device, _ in zip(ring.handoffs(partition), range(HANDOFFS_ASKED), strict=False)]
@@ -53,11 +55,11 @@ async def find(store: ObjectStoreApi, fleet: Fleet, request: Where) -> dict[str,
     return found
 
 
-async def _bucket(store: ObjectStoreApi, request: Where) -> BucketInfo:
+async def _bucket(directory: BucketDirectory, request: Where) -> Bucket:
+    # The directory itself is asked, without authorization: who may use the control socket may look at every disk anyway.
     for tenant in request.tenants:
-        operator = Principal(account="", user="operator", tenant=tenant, admin=True)
         try:
-            return await store.bucket(operator, request.bucket)
+            return await directory.find(Principal(account="", user="operator", tenant=tenant, admin=True), request.bucket)
         except NoSuchBucket:
             continue
     raise NoSuchBucket(f"there is no bucket {request.bucket!r} in any of the tenants {', '.join(request.tenants)}", bucket=request.bucket)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from objstore.cli.child import Supervised, die_with_supervisor
-from objstore.cli.process import LIFELINE_FD, READY_FD, SUPERVISOR_PID
+from objstore.cli.process import LIFELINE_FD, READY_FD, RUN_AS, SUPERVISOR_PID
 
 
 def test_ready_is_told_once_with_the_own_pid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +91,25 @@ time.sleep(60)
 
     assert select.select([pidfd], [], [], 5)[0], "the child outlived its parent"
     os.close(pidfd)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become others")
+def test_a_process_becomes_the_user_it_is_told_and_can_still_read_its_program(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "secret").write_text("for root")
+    code = f"""
+import os, threading
+from objstore.cli.child import run_as_told
+run_as_told()
+def work():
+    print(os.getresuid(), os.getresgid(), os.getgroups(), open({str(closed / "secret")!r}).read())
+thread = threading.Thread(target=work); thread.start(); thread.join()
+import difflib
+try: os.setuid(0)
+except PermissionError: print("no way back")
+open({str(tmp_path / "mine")!r}, "w").close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, RUN_AS: "41007"}, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["(41007, 41007, 41007) (41007, 41007, 41007) [] for root", "no way back"], done.stderr
+    assert (tmp_path / "mine").stat().st_uid == 41007

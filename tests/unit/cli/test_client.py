@@ -1,14 +1,15 @@
 """The command line's side of the socket: deep directories, silence, hang-ups, locks."""
 
-import fcntl
 import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from objstore.cli.client import CallFailed, call, is_running, wait_gone
+from objstore.cli.client import CallFailed, bring_down, call, is_running
 
 
 def _serve_once(root: Path, answer: bytes | None) -> tuple[socket.socket, threading.Thread]:
@@ -76,11 +77,27 @@ def test_nobody_there_is_told_apart_from_no_cluster(tmp_path: Path) -> None:
         call(tmp_path, "status")
 
 
-def test_waiting_for_the_end_waits_for_the_lock(tmp_path: Path) -> None:
-    assert wait_gone(tmp_path, timeout_s=0.1), "no directory: nobody to wait for"
+def test_bringing_down_waits_for_the_process_itself(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    with (tmp_path / "run" / "supervisor.lock").open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        assert not wait_gone(tmp_path, timeout_s=0.05)
-        threading.Timer(0.1, lambda: fcntl.flock(held, fcntl.LOCK_UN)).start()
-        assert wait_gone(tmp_path, timeout_s=5)
+    code = f"""
+import os, socket, time
+os.chdir({str(tmp_path)!r})
+server = socket.socket(socket.AF_UNIX)
+server.bind("run/supervisor.sock")
+server.listen()
+print("ready", flush=True)
+server.accept()[0].close()
+connection, _ = server.accept()
+connection.makefile("rb").readline()
+connection.sendall(b'{{"result": {{"stopped": ["x"]}}}}\\n')
+time.sleep(0.3)
+"""
+    supervisor = subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE)
+    assert supervisor.stdout is not None
+    supervisor.stdout.readline()
+    assert bring_down(tmp_path, timeout_s=5) == {"stopped": ["x"]}
+    assert supervisor.poll() == 0
+    supervisor.stdout.close()
+    with pytest.raises(CallFailed) as caught:
+        bring_down(tmp_path, timeout_s=5)
+    assert caught.value.kind == "NoSupervisor"

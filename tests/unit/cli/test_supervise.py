@@ -1,6 +1,7 @@
 """The supervisor's process: one for each directory, refusing what cannot be, ending when told; no cluster is started here."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from objstore.cli.client import CallFailed, call, ensure_supervisor, is_running, wait_gone
+from objstore.cli.client import CallFailed, bring_down, call, ensure_supervisor, is_running
 from objstore.cli.layout import Place
 
 
@@ -20,8 +21,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
     ensure_supervisor(directory)
     yield directory
     if is_running(directory):
-        call(directory, "down", timeout_s=10)
-    assert wait_gone(directory, timeout_s=10)
+        bring_down(directory, timeout_s=10)
 
 
 def test_before_up_there_is_nothing_to_ask_about(root: Path) -> None:
@@ -59,9 +59,13 @@ def test_it_ends_on_a_signal_and_lets_go_of_its_lock(root: Path) -> None:
     os.kill(pid, signal.SIGHUP)
     time.sleep(0.1)
     assert is_running(root), "a closed terminal is no reason to end"
+    pidfd = os.pidfd_open(pid)
     os.kill(pid, signal.SIGTERM)
-    assert wait_gone(root, timeout_s=10)
+    assert select.select([pidfd], [], [], 10)[0]
+    os.close(pidfd)
     assert not is_running(root)
+    ensure_supervisor(root)
+    assert _pid_of_supervisor(root) != pid
 
 
 def test_only_the_owner_can_reach_the_socket(root: Path) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from objstore.cli.where import Where, find
-from objstore.core.rows import BodyKind, BucketId, Kind, PartRef, Register, Row, RowKey, encode_row
+from objstore.core.placement import Placement
+from objstore.core.rows import BodyKind, BucketId, Kind, PartRef, Register, Row, RowKey, Space, encode_row
 from objstore.core.timestamp import Ballot, ballot_at
 from objstore.errors import NodeUnreachable, NoSuchBucket
 from objstore.objects.api import BucketInfo, Principal
+from objstore.objects.buckets import Bucket
 from objstore.wire.messages import Locate, Located
 from ring import builder
 from ring.model import Device, RingSpec
@@ -57,17 +59,18 @@ class Fleet:
         return answer
 
 
-class Store:
+class Directory:
     """Knows one bucket, in tenant "two"."""
 
-    async def bucket(self, who: Principal, name: str) -> BucketInfo:
+    async def find(self, who: Principal, name: str) -> Bucket:
         if who.tenant != "two" or name != "photos":
             raise NoSuchBucket(bucket=name)
-        return BucketInfo(id=BucketId(b"b" * 8), name=name, account="a", created_us=0)
+        info = BucketInfo(id=BucketId(b"b" * 8), name=name, account="a", created_us=0)
+        return Bucket(info=info, id=b"b" * 8, spread=0, account="a", fresh_until=0.0)
 
 
 def _find(fleet: Fleet, key: str = "a/b") -> dict[str, Any]:
-    return asyncio.run(find(Store(), fleet, Where(bucket="photos", key=key, tenants=["one", "two"])))  # type: ignore[arg-type] # stands in for both
+    return asyncio.run(find(Directory(), fleet, Where(bucket="photos", key=key, tenants=["one", "two"])))  # type: ignore[arg-type] # stands in for both
 
 
 def test_each_device_speaks_for_itself() -> None:
@@ -83,7 +86,7 @@ def test_each_device_speaks_for_itself() -> None:
     assert (by_device[1]["state"], by_device[1]["file"], by_device[1]["promised"]) == ("tombstone", None, "ff" * 12)
     assert (by_device[2]["state"], by_device[2]["detail"]) == ("NodeUnreachable", "it is gone")
     assert by_device[3]["state"] == "absent"
-    assert found["partition"] == fleet.ring.partition(b"b" * 8, b"a/b")
+    assert found["partition"] == Placement(fleet.ring).partition(RowKey(b"b" * 8, Space.OBJECTS, b"a/b"), 0)
 
 
 def test_a_manifest_names_its_parts() -> None:
@@ -94,4 +97,4 @@ def test_a_manifest_names_its_parts() -> None:
 
 def test_a_bucket_that_no_tenant_has_is_refused() -> None:
     with pytest.raises(NoSuchBucket, match="one, two"):
-        asyncio.run(find(Store(), Fleet({}), Where(bucket="other", key="k", tenants=["one", "two"])))  # type: ignore[arg-type] # as above
+        asyncio.run(find(Directory(), Fleet({}), Where(bucket="other", key="k", tenants=["one", "two"])))  # type: ignore[arg-type] # as above
