@@ -97,6 +97,20 @@ class RealFile:
             got += len(data)
         return b"".join(pieces)
 
+    def pread_cached(self, length: int, offset: int) -> bytes | None:
+        """The bytes if all of them are in the page cache, else None: never waits for the disk.
+
+        Not part of `File`: a caller asks whether a file has it, and otherwise reads in a thread.
+        """
+        buffer = bytearray(length)
+        try:
+            got = os.preadv(self._fd, [buffer], offset, os.RWF_NOWAIT)
+        except OSError as failure:
+            if failure.errno in (errno.EAGAIN, errno.EOPNOTSUPP):
+                return None
+            raise
+        return bytes(buffer) if got == length else None
+
     def pwrite(self, buffers: Sequence[Buffer], offset: int) -> int:
         """Write all buffers at `offset`."""
         total = sum(len(b) for b in buffers)

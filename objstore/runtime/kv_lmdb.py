@@ -70,7 +70,8 @@ class LmdbKv:
         """Open or create.  Raises DamagedFile, OSError."""
         os.makedirs(directory, mode=0o700, exist_ok=True)
         self._directory = directory
-        self._gate = threading.Condition()
+        self._lock = threading.Lock()
+        self._gate = threading.Condition(self._lock)  # a Condition enters and leaves in Python; reads use the bare lock
         self._views = 0
         data = os.path.join(directory, "data.mdb")
         size = os.path.getsize(data) if os.path.exists(data) else 0
@@ -89,7 +90,7 @@ class LmdbKv:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value in the last committed transaction, or None.  Raises DamagedFile."""
-        with self._gate:
+        with self._lock:
             try:
                 if self._stale:
                     self._reader.abort()

@@ -23,7 +23,7 @@ from objstore.node.engine.pack_format import FILE_HEADER_BYTES, RecordType, deco
 from objstore.node.engine.packs import Packs
 from objstore.node.engine.read import merged_entries
 from objstore.node.engine.records import LIVE_KINDS, Entry, blob_of, shadow_of
-from objstore.node.engine.recover import apply_record
+from objstore.node.engine.recover import apply_record, later_record
 from objstore.node.engine.state import State
 from objstore.node.engine.verify import Health, check_record, whole_blob_is_good
 from objstore.runtime.disk import Disk
@@ -78,19 +78,19 @@ def fsck(world: World, directory: str) -> dict[str, Any]:
 
 def _check_packs(packs: Packs, report: Report) -> None:
     ids = packs.list()
+    sequence = 0
     for pack in ids:
         report.packs += 1
         size = packs.size_on_disk(pack)
         last = pack == ids[-1]
-        if packs.header(pack) is None and not (last and packs.find_record(pack, 0, size) is None):
+        if packs.header(pack) is None and not (last and later_record(packs, pack, 0, size, sequence + 1) is None):
             report.found(f"pack {pack}: bad header, or of another device")
         offset = FILE_HEADER_BYTES
-        sequence = 0
         while offset < size:
             for record in packs.records(pack, offset, size):
                 if isinstance(record, int):
                     beyond = packs.find_record(pack, record + 1, size)
-                    if last and (beyond is None or beyond.head.sequence <= sequence + 1):
+                    if last and later_record(packs, pack, record + 1, size, sequence + 1) is None:
                         report.torn_bytes += size - record
                         offset = size
                         break

@@ -82,23 +82,25 @@ class _Scan:
         """Scan until the end (None), the end of the page (name to go on at, False) or a jump (name, True)."""
         what = self._what
         rows, partitions, delimiter = self._rows, what.partitions, what.delimiter
+        limit, versions = what.limit, what.versions
         skip_prefix = len(what.prefix)
-        wanted = _ROWS_WITH_VERSIONS if what.versions else LIVE_KINDS
+        wanted = _ROWS_WITH_VERSIONS if versions else LIVE_KINDS
         last_name: bytes | None = None
         stepped = 0
+        examined = self._examined
         for name, version, entry in self._named(start):
-            self._examined -= 1
+            self._examined = examined = examined - 1
             if name != last_name:
-                if (len(rows) >= what.limit or self._examined < 0) and last_name is not None:
+                if (len(rows) >= limit or examined < 0) and last_name is not None:
                     return last_name + b"\x00", False
                 last_name = name
                 stepped = 0
-            elif version and not what.versions:
+            elif version and not versions:
                 stepped += 1
                 if stepped > _VERSIONS_BEFORE_SEEK:
                     return name + b"\x00", True
                 continue
-            if (version and not what.versions) or entry.flags & 15 not in wanted or not partitions[entry.partition]:
+            if (version and not versions) or entry.flags & 15 not in wanted or not partitions[entry.partition]:
                 continue
             rows.append(ScanRow(name, version, entry.partition, entry.accepted, entry.row))
             if delimiter:
@@ -147,6 +149,10 @@ def merged_entries(state: State, snapshot: Snapshot, first: bytes, end: bytes) -
     newer = _newer(state, first, end)
     waiting = next(newer, None)
     try:
+        if waiting is None:  # as after a checkpoint: nothing to merge with
+            for index_key, value in snapshot.scan("rows", first, end):
+                yield index_key, decode_entry(index_key, value)
+            return
         for index_key, value in snapshot.scan("rows", first, end):
             while waiting is not None and waiting[0] < index_key:
                 if type(waiting[1]) is not int:

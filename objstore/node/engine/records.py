@@ -3,7 +3,7 @@
 Every value in every table of the index is sealed:
 
     offset  size  field
-    0       8     XXH3-64, little endian, seeded by the table, over the key and all that follows: a value under a wrong
+    0       8     XXH3-64, big endian, seeded by table and format version, over the key and the array: a value under a wrong
                   key, or in a wrong table, is damaged
     8       1     format version, 1
     9       n     msgpack array: Entry in `rows`, Shadow in `partitions`, plain values elsewhere
@@ -37,7 +37,7 @@ class Table(Enum):
 
     def __init__(self, table: str, seed: int) -> None:
         self.table = table
-        self.seed = seed
+        self.seed = seed << 8 | FORMAT_VERSION
 
 
 TABLES = tuple(t.table for t in Table)
@@ -122,9 +122,8 @@ def blob_of(entry: Entry | None) -> bytes:
 
 def seal(table: Table, key: bytes, body: bytes) -> bytes:
     """The stored value."""
-    body = _VERSION + body
-    digest: int = xxhash.xxh3_64_intdigest(key + body, table.seed)
-    return digest.to_bytes(8, "little") + body
+    digest: bytes = xxhash.xxh3_64_digest(key + body, table.seed)
+    return digest + _VERSION + body
 
 
 def seal_value(table: Table, key: bytes, value: Any) -> bytes:
@@ -134,10 +133,10 @@ def seal_value(table: Table, key: bytes, value: Any) -> bytes:
 
 def unseal(table: Table, key: bytes, value: bytes) -> bytes:
     """The body of a stored value.  Raises DamagedRow."""
-    body = value[8:]
-    if xxhash.xxh3_64_intdigest(key + body, table.seed) != int.from_bytes(value[:8], "little") or body[:1] != _VERSION:
+    body = value[_SEAL_BYTES:]
+    if xxhash.xxh3_64_digest(key + body, table.seed) != value[:8] or value[8] != FORMAT_VERSION:
         raise DamagedRow(f"a stored value in table {table.table} does not match its checksum", table=table.table, key=key)
-    return body[1:]
+    return body
 
 
 _ROWS_SEED = Table.ROWS.seed
@@ -145,10 +144,10 @@ _ROWS_SEED = Table.ROWS.seed
 
 def decode_entry(key: bytes, value: bytes) -> Entry:
     """An entry of `rows`.  Raises DamagedRow."""
-    body = value[8:]
-    if xxhash.xxh3_64_intdigest(key + body, _ROWS_SEED) != int.from_bytes(value[:8], "little") or body[0] != FORMAT_VERSION:
+    body = value[_SEAL_BYTES:]
+    if xxhash.xxh3_64_digest(key + body, _ROWS_SEED) != value[:8] or value[8] != FORMAT_VERSION:
         raise DamagedRow("a stored row does not match its checksum", table="rows", key=key)
-    return _ENTRY_DECODER.decode(memoryview(body)[1:])
+    return _ENTRY_DECODER.decode(body)
 
 
 def decode_shadow(key: bytes, value: bytes) -> Shadow:

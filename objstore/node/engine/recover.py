@@ -69,8 +69,8 @@ def replay(state: State, packs: Packs, *, salvage: bool = False) -> Iterator[Rep
 def _replay_pack(state: State, packs: Packs, found: Replay, pack: int, offset: int, *, last: bool, salvage: bool) -> Iterator[Replay]:
     end = packs.size_on_disk(pack)
     if packs.header(pack) is None:
-        if last and packs.find_record(pack, 0, end) is None:
-            # Created by the last flush and never finished: nothing in it was acknowledged.
+        if last and later_record(packs, pack, 0, end, found.position.sequence + 1) is None:
+            # Created by the last flush, of which some sectors may have arrived: nothing in it was acknowledged.
             packs.forget(pack)
             packs.delete(pack)
             found.cut_bytes = end
@@ -85,7 +85,7 @@ def _replay_pack(state: State, packs: Packs, found: Replay, pack: int, offset: i
             if isinstance(record, int) or not record.intact:
                 at = record if isinstance(record, int) else record.offset
                 sequence = found.position.sequence + 1 if isinstance(record, int) else record.head.sequence
-                if last and _later_record(packs, pack, at + 1, end, sequence) is None:
+                if last and later_record(packs, pack, at + 1, end, sequence) is None:
                     found.cut_bytes = end - at
                     packs.trim(pack, at)
                     end = at
@@ -107,7 +107,7 @@ def _replay_pack(state: State, packs: Packs, found: Replay, pack: int, offset: i
     found.position = Position(pack, end, found.position.sequence)
 
 
-def _later_record(packs: Packs, pack: int, start: int, end: int, sequence: int) -> Record | None:
+def later_record(packs: Packs, pack: int, start: int, end: int, sequence: int) -> Record | None:
     """A valid record of a batch above `sequence`."""
     while True:
         record = packs.find_record(pack, start, end)
