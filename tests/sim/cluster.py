@@ -6,6 +6,7 @@ the daemons to repair and to audit.
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from objstore.cluster.cluster import Cluster
@@ -16,6 +17,7 @@ from objstore.node.app import NodeApp, NodeConfig
 from objstore.node.engine.engine import format_device
 from objstore.node.engine.settings import EngineSettings
 from objstore.node.rings import RingFile
+from objstore.node.state import Condition
 from objstore.objects.context import ObjectSettings
 from objstore.objects.store import ObjectStore
 from ring import builder, codec
@@ -202,7 +204,7 @@ class SimCluster:
         self.proxies = [ProxySeat(simulation, f"proxy{number}") for number in range(shape.proxies)]
         self.daemons = DaemonSeat(simulation, shape.daemons)
         self._hash_seed = rng.getrandbits(64)
-        self.wholes = 0
+        self.harmed: set[str] = set()  # nodes that ever lost something that was flushed
         for host in self.hosts():
             host.clock.skew_us = rng.randint(-200_000, 200_000)
             host.clock.drift = rng.uniform(-1e-4, 1e-4)
@@ -244,6 +246,34 @@ class SimCluster:
             else:
                 return
 
+    async def replace_broken(self, seats: Sequence[NodeSeat]) -> list[str]:
+        """Start nodes anew whose devices are out of service; wipe a device that does not open even then, as after a new disk.
+
+        Returns what must not be: devices that do not open although nobody harmed what was flushed there.
+        """
+        wrong = []
+        for seat in seats:
+            if not (
+                seat.app
+                and seat.host.alive
+                and not seat.host.frozen
+                and any(d.condition is Condition.OFFLINE for d in seat.app.state.devices)
+            ):
+                continue
+            seat.host.kill(power=False)
+            await seat.start()
+            for device in seat.app.state.devices if seat.app else ():
+                if device.engine is None:
+                    self.simulation.note("operator", f"replaces {device.directory} of {seat.host.name}: {device.detail}")
+                    if seat.host.name not in self.harmed:
+                        wrong.append(f"{seat.host.name} {device.directory} does not open: {device.detail}")
+                    self.harmed.add(seat.host.name)
+                    seat.host.storage.volume(device.directory)[0].wipe()
+            if seat.app and any(device.engine is None for device in seat.app.state.devices):
+                seat.host.kill(power=False)
+                await seat.start()
+        return wrong
+
     async def make_whole(self, *, timeout_s: float = 60.0) -> bool:
         """Repair and audit; True when the daemons say that every copy is in its place and intact."""
         daemons = self.daemons.daemons
@@ -257,9 +287,7 @@ class SimCluster:
             self.simulation.note("operator", f"repair failed: {failure!r}")
             return False
         self.simulation.note("operator", f"audit {audited}, repair {repaired}, audit {again}")
-        whole = repaired.finished and again.finished
-        self.wholes += whole
-        return whole
+        return bool(repaired.finished and again.finished)
 
     async def change_ring(self, rng: random.Random) -> bool:
         """Publish one change that an operator might make; False when none was possible now."""

@@ -34,7 +34,6 @@ class Nemesis:
         self._rng: random.Random = simulation.rng("nemesis")
         self._busy: set[str] = set()  # hosts that some fault has in hand
         self._harmed = ""  # the node whose flushed bytes were harmed
-        self._mood: list[tuple[str, Fault]] = []
         self._faults: list[tuple[str, Fault, float]] = [
             ("stall", self._stall, 1.0),
             ("slow link", self._slow_link, 1.0),
@@ -298,7 +297,18 @@ class Nemesis:
         if self._harmed and self._harmed != seat.host.name:
             return False
         self._harmed = seat.host.name
+        self._cluster.harmed.add(seat.host.name)
         return True
+
+    async def _mend(self, seat: "NodeSeat") -> None:
+        """Often the operator sees to it before anything else is harmed."""
+        if self._rng.random() < 0.3:
+            return
+        with self._hold(seat.host) as free:
+            if free:
+                await self._cluster.replace_broken([seat])
+        if await self._cluster.make_whole():
+            self._harmed = ""
 
     async def _bit_rot(self) -> bool:
         seat = self._rng.choice(self._cluster.nodes)
@@ -310,8 +320,7 @@ class Nemesis:
             places += [store.rot(self._rng) for _, store in sorted(volume.kv_stores.items())]
         self._simulation.note(seat.host.name, f"bit rot: {' '.join(places)}")
         await self._last(0.0, 20.0)
-        if self._rng.random() < 0.7:
-            self._harmed = "" if await self._cluster.make_whole() else self._harmed
+        await self._mend(seat)
         return any(places)
 
     async def _wipe(self) -> bool:
@@ -326,8 +335,7 @@ class Nemesis:
             await self._last(0.05, 10.0)
             await seat.start()
         await self._last(0.0, 20.0)
-        if self._rng.random() < 0.7:
-            self._harmed = "" if await self._cluster.make_whole() else self._harmed
+        await self._mend(seat)
         return True
 
     async def _ring_change(self) -> bool:

@@ -65,6 +65,7 @@ class Fabric:
         self._listeners: dict[str, tuple[HostLoop, Factory]] = {}
         self._transports: dict[SimTransport, None] = {}  # of living hosts, in order of opening
         self._dark: set[str] = set()  # hosts without power do not even refuse
+        self._gone: dict[str, list[SimTransport]] = {}  # ends of connections that died with their host
 
     def link(self, source: str, target: str) -> Link:
         """The link from one host to another."""
@@ -130,11 +131,20 @@ class Fabric:
             transport.lost = transport.closing = True
             wait_s = self.rng.uniform(1.0, 20.0) if dark else self.rng.uniform(0.0002, 0.3)
             self.loop.call_later(wait_s, transport.peer.lose, ConnectionResetError("the peer died"))
+        self._gone.setdefault(loop.name, []).extend(gone)
         return gone
 
     def host_back(self, name: str) -> None:
-        """The host has power again: it accepts or refuses."""
+        """The host has power again: it accepts or refuses, and resets connections of which it knows nothing."""
         self._dark.discard(name)
+        for transport in self._gone.pop(name, ()):
+            if transport.peer.outgoing.in_flight_bytes:  # what was sent into the dark is sent again now and then
+                self.loop.call_later(self.rng.random(), transport.peer.lose, ConnectionResetError("connection reset by peer"))
+
+    def sent_to_the_dead(self, transport: "SimTransport", target: str) -> None:
+        """Something arrived for a connection whose host died: a host that runs again answers with a reset."""
+        if target not in self._dark and not self.link(target, transport.loop.name).cut:
+            transport.lose(ConnectionResetError("connection reset by peer"))
 
     def _break(self, transport: "SimTransport") -> None:
         self.counters.resets += 1
@@ -201,6 +211,11 @@ class Pipe:
         loop = self.source.loop
         arrival_s = max(self._last_s, loop.scheduler.now_s + self._fabric.delay_s(self._link))
         self._last_s = arrival_s
+        if self.target.loop.state == DEAD:
+            self.in_flight_bytes += len(item) if isinstance(item, bytes) else 0
+            if not self._link.cut:
+                self._fabric.loop.call_at(arrival_s, self._fabric.sent_to_the_dead, self.source, self.target.loop.name)
+            return
         if isinstance(item, bytes):
             self.in_flight_bytes += len(item)
             if len(item) > 1 and self._link.rng.random() < _SPLIT_PROBABILITY:
