@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from objstore.cli import where
 from objstore.cli.layout import Layout, NodeEntry, Place, node_address, proxy_port
 from objstore.cli.probe import probe_proxy
+from objstore.cli.requests import FindCopies
 from objstore.cli.roles_config import daemon_control
 from objstore.cli.settings import read_cluster_key
 from objstore.cli.supervisor import Supervisor
@@ -187,7 +187,7 @@ class Operator:
 
     async def where(self, bucket: str, key: str, tenants: list[str]) -> dict[str, Any]:
         """Where the copies of an object are."""
-        return await self._ask(where.Where(bucket=bucket, key=key, tenants=tenants), dict[str, Any], timeout_s=DAEMON_TIMEOUT_S)
+        return await self._ask(FindCopies(bucket=bucket, key=key, tenants=tenants), dict[str, Any], timeout_s=DAEMON_TIMEOUT_S)
 
     def ring(self) -> Ring:
         """The ring in use, as far as this process knows."""

@@ -105,6 +105,14 @@ class Where(ControlRequest, frozen=True, tag="where"):
     target: str
 
 
+class FindCopies(ControlRequest, frozen=True, tag="find_copies"):
+    """What the supervisor asks of the daemon for `where`.  Bucket names are looked up in each of `tenants`."""
+
+    bucket: str
+    key: str
+    tenants: list[str]
+
+
 SupervisorRequest = (
     Up | Down | Summary | StartProcess | StopProcess | GetStatus | GetPids | RunRepair | RunAudit | AddNode | Drain | Remove | Where
 )

@@ -154,6 +154,7 @@ async def run_daemon(settings: Any) -> None:
     """The background work of one host, and the socket on which it is asked."""
     from objstore.cli import where
     from objstore.cli.metrics import daemon_metrics, serve_metrics
+    from objstore.cli.requests import FindCopies
     from objstore.cli.settings import component, read_cluster_key
     from objstore.daemons import control
     from objstore.daemons.fleet import Fleet
@@ -182,8 +183,8 @@ async def run_daemon(settings: Any) -> None:
             sweep_uploads=reclaimer.run,
         )
         stack.push_async_callback(daemons.aclose)
-        handlers: control.Handlers = {**daemons.handlers(), where.Where: lambda request: where.find(store.directory, fleet, request)}
-        server = control.ControlServer(world, requests=control.DaemonRequest | where.Where, handlers=handlers)
+        handlers: control.Handlers = {**daemons.handlers(), FindCopies: lambda request: where.find(store.directory, fleet, request)}
+        server = control.ControlServer(world, requests=control.DaemonRequest | FindCopies, handlers=handlers)
         stack.push_async_callback(server.aclose)
         await server.start(section.control)
         if section.metrics_port:

@@ -12,7 +12,7 @@ import signal
 import tomllib
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from objstore.cli import requests
 from objstore.cli.child import Supervised
@@ -31,7 +31,6 @@ from objstore.cli.layout import (
     write_cluster,
     zone_name,
 )
-from objstore.cli.operator import Operator
 from objstore.cli.roles_config import DAEMON_METRICS_OFFSET
 from objstore.cli.supervisor import RunOptions, Supervisor, end_stale
 from objstore.cli.world import system_world
@@ -41,6 +40,9 @@ from objstore.runtime import log as logs
 from objstore.runtime.config import ConfigError
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
+
+if TYPE_CHECKING:
+    from objstore.cli.operator import Operator
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class Desk:
         self._place = place
         self._options = RunOptions()
         self._supervisor = Supervisor(world, place, self._options)
-        self._operator = Operator(world, place, self._supervisor)
+        self._hired: Operator | None = None
         self._owner = TaskOwner("desk")
         self._changing = asyncio.Lock()
         self._layout: Layout | None = None
@@ -90,7 +92,8 @@ class Desk:
         self.over.set()
         await self._owner.aclose()
         await self._supervisor.stop_all()
-        await self._operator.aclose()
+        if self._hired is not None:
+            await self._hired.aclose()
         await self._supervisor.aclose()
 
     # -- up and down --------------------------------------------------------------------------------------------------
@@ -283,6 +286,15 @@ class Desk:
             self._layout = without(layout, gone)
             write_cluster(self._place, self._layout, read_cluster(self._place)[1])
             self._supervisor.adopt(self._layout)
+
+    @property
+    def _operator(self) -> "Operator":
+        """Loaded when it is first needed: by then the processes are starting, which need not wait for it."""
+        if self._hired is None:
+            from objstore.cli.operator import Operator
+
+            self._hired = Operator(self._world, self._place, self._supervisor)
+        return self._hired
 
     def _known(self) -> Layout:
         if self._layout is None:

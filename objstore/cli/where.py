@@ -8,10 +8,10 @@ import asyncio
 import os
 from typing import Any
 
+from objstore.cli.requests import FindCopies
 from objstore.core.placement import Placement
 from objstore.core.rows import Kind, RowKey, Space, decode_row
 from objstore.core.timestamp import ZERO
-from objstore.daemons.control import ControlRequest
 from objstore.daemons.fleet import Fleet
 from objstore.errors import NoSuchBucket, ObjstoreError
 from objstore.objects.api import Principal
@@ -23,15 +23,7 @@ LOCATE_TIMEOUT_S = 2.0
 HANDOFFS_ASKED = 16  # handoffs hold extra copies near the start of their order; the rest of a large ring is not asked
 
 
-class Where(ControlRequest, frozen=True, tag="where"):
-    """Locate an object.  Bucket names are looked up in each of `tenants`."""
-
-    bucket: str
-    key: str
-    tenants: list[str]
-
-
-async def find(directory: BucketDirectory, fleet: Fleet, request: Where) -> dict[str, Any]:
+async def find(directory: BucketDirectory, fleet: Fleet, request: FindCopies) -> dict[str, Any]:
     """The answer that `ctl where` prints.  Raises NoSuchBucket; a key that is nowhere is shown as absent."""
     bucket = await _bucket(directory, request)
     key = RowKey(bucket=bucket.id, space=Space.OBJECTS, name=request.key.encode())
@@ -55,7 +47,7 @@ async def find(directory: BucketDirectory, fleet: Fleet, request: Where) -> dict
     return found
 
 
-async def _bucket(directory: BucketDirectory, request: Where) -> Bucket:
+async def _bucket(directory: BucketDirectory, request: FindCopies) -> Bucket:
     # The directory itself is asked, without authorization: who may use the control socket may look at every disk anyway.
     for tenant in request.tenants:
         try:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from objstore.cli.where import Where, find
+from objstore.cli.requests import FindCopies
+from objstore.cli.where import find
 from objstore.core.placement import Placement
 from objstore.core.rows import BodyKind, BucketId, Kind, PartRef, Register, Row, RowKey, Space, encode_row
 from objstore.core.timestamp import Ballot, ballot_at
@@ -70,7 +71,7 @@ class Directory:
 
 
 def _find(fleet: Fleet, key: str = "a/b") -> dict[str, Any]:
-    return asyncio.run(find(Directory(), fleet, Where(bucket="photos", key=key, tenants=["one", "two"])))  # type: ignore[arg-type] # stands in for both
+    return asyncio.run(find(Directory(), fleet, FindCopies(bucket="photos", key=key, tenants=["one", "two"])))  # type: ignore[arg-type] # stands in for both
 
 
 def test_each_device_speaks_for_itself() -> None:
@@ -97,4 +98,4 @@ def test_a_manifest_names_its_parts() -> None:
 
 def test_a_bucket_that_no_tenant_has_is_refused() -> None:
     with pytest.raises(NoSuchBucket, match="one, two"):
-        asyncio.run(find(Directory(), Fleet({}), Where(bucket="other", key="k", tenants=["one", "two"])))  # type: ignore[arg-type] # as above
+        asyncio.run(find(Directory(), Fleet({}), FindCopies(bucket="other", key="k", tenants=["one", "two"])))  # type: ignore[arg-type] # as above
