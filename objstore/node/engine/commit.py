@@ -18,7 +18,7 @@ from typing import Any
 
 from objstore.core.rows import RowKey, Space
 from objstore.core.timestamp import ZERO, Ballot
-from objstore.errors import DeviceFull, DeviceOffline
+from objstore.errors import DeviceFull, DeviceOffline, TooBusy
 from objstore.node.engine.keys import long_name
 from objstore.node.engine.pack_format import (
     RECORD_HEADER_BYTES,
@@ -182,15 +182,16 @@ class Committer:
     def submit(self, operation: Operation, *args: Any) -> asyncio.Future[Any]:
         """Decide `operation(batch, *args)` in the next batch; its result after the flush.
 
-        An operation must raise before it appends anything.  Raises DeviceOffline.
+        An operation must raise before it appends anything.  Raises DeviceOffline, TooBusy.
         """
         self.check()
-        assert len(self._queue) < _LIMIT
+        if len(self._queue) >= _LIMIT:
+            raise TooBusy("too many changes wait for the device")
+        if not self._running:
+            self._tasks.spawn(self._run(), name="commit")
+            self._running = True
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._queue.append((future, operation, args))
-        if not self._running:
-            self._running = True
-            self._tasks.spawn(self._run(), name="commit")
         return future
 
     def check(self) -> None:

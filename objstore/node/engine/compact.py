@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from objstore.core.rows import RowKey
+from objstore.core.timestamp import ZERO
 from objstore.errors import DamagedBody, DamagedRow
 from objstore.node.engine.commit import Batch
 from objstore.node.engine.device import Device
@@ -22,6 +23,7 @@ from objstore.node.engine.records import Entry, head_of
 
 _SLICE_BYTES = 1024 * 1024  # moved per flush, so that writers wait no longer than for each other
 _SLICE_RECORDS = 256
+_RECONSIDER = 16  # packs deleted until carried records are looked at again: what they stand for may be gone
 
 
 class Living(msgspec.Struct, frozen=True):
@@ -40,6 +42,8 @@ class Compactor:
     def __init__(self, device: Device) -> None:
         self._device = device
         self._stuck: dict[int, None] = {}  # packs with damage in what lives: they stay until it is healed
+        self._kept: dict[int, tuple[int, int]] = {}  # pack -> (bytes of carried records, packs deleted when they were written)
+        self._deleted = 0
 
     def candidates(self) -> list[int]:
         """Packs worth compacting, the deadest first."""
@@ -48,10 +52,15 @@ class Compactor:
         for pack, size in device.packs.sizes.items():
             if pack >= device.state.position.pack or pack in self._stuck:
                 continue
-            ratio = 1 - device.state.live.get(pack, 0) / max(size, 1)
+            ratio = 1 - (device.state.live.get(pack, 0) + self._kept_bytes(pack)) / max(size, 1)
             if ratio >= device.settings.compact_dead_ratio:
                 dead.append((-ratio, pack))
         return [pack for _, pack in sorted(dead)]
+
+    def _kept_bytes(self, pack: int) -> int:
+        """Carried records count as alive for a while, or a pack full of them would be moved again and again."""
+        size, deleted = self._kept.get(pack, (0, 0))
+        return size if self._deleted - deleted < _RECONSIDER else 0
 
     async def run(self) -> tuple[dict[str, int], bool]:
         """Compact one pack.  Raises DeviceFull, DeviceOffline, OSError."""
@@ -68,6 +77,8 @@ class Compactor:
             device.packs.forget(pack)
             device.state.forget_pack(pack)
             await device.threads.io.run(device.packs.delete, pack)
+            self._kept.pop(pack, None)
+            self._deleted += 1
             counts["packs"], counts["bytes"] = 1, size
         else:
             self._stuck[pack] = None
@@ -95,8 +106,9 @@ class Compactor:
                     others.append(other)
                     if isinstance(other, Drop):
                         clean &= await self._outlive(pack, other, living)
-            written: int = await device.committer.submit(self._write, pack, living, others)
+            written, carried = await device.committer.submit(self._write, pack, living, others)
             moved += written
+            clean &= carried
 
     async def _collect(self, pack: int, record: Record, living: list[Living]) -> bool:
         """Read a register that still lives in this record; False when it cannot be read."""
@@ -106,10 +118,11 @@ class Compactor:
             current = self._device.state.get(index_key, entry.partition)
             if current is None or current.pack != pack or current.offset != record.payload_offset:
                 return True
-            payload = await self._device.read_payload(index_key, current) if current.length else b""
+            payload = await self._device.read_payload(index_key, current)
         except (DamagedBody, DamagedRow):
             return False
-        living.append(Living(index_key, key, current, payload, current.born))
+        if payload is not None:
+            living.append(Living(index_key, key, current, payload, current.born))
         return True
 
     async def _outlive(self, pack: int, drop: Drop, living: list[Living]) -> bool:
@@ -121,21 +134,27 @@ class Compactor:
             current = self._device.state.get(index_key, drop.partition)
             if current is None or current.born <= drop.born:
                 return True
-            payload = await self._device.read_payload(index_key, current) if current.length else b""
+            payload = await self._device.read_payload(index_key, current)
         except (DamagedBody, DamagedRow):
             return False
+        if payload is None:
+            return False  # it changed while it was read; the next pass finds it at rest
         living.append(Living(index_key, drop.key, current, payload, drop.born))
         return True
 
     def _other_pack_between(self, pack: int, drop: Drop) -> bool:
         return any(drop.born <= other <= drop.until for other in self._device.packs.sizes if other != pack)
 
-    def _write(self, batch: Batch, pack: int, living: list[Living], others: list[Promise | Drop | Note | Floor]) -> int:
-        before = batch.size_bytes
-        written = 0
+    def _write(self, batch: Batch, pack: int, living: list[Living], others: list[Promise | Drop | Note | Floor]) -> tuple[int, bool]:
+        """(registers written again, whether everything that has to survive was)."""
+        written, clean = 0, True
         for item in living:
-            current = batch.get(item.index_key, item.entry.partition)
-            # Changed since it was read: what changed it wrote it elsewhere, or raised its promise in an entry that stays here.
+            try:
+                current = batch.get(item.index_key, item.entry.partition)
+            except DamagedRow:
+                clean = False
+                continue
+            # Another place: somebody wrote it anew since it was read.  Its promise may have been raised where it was.
             if current is None or (current.pack, current.offset) != (item.entry.pack, item.entry.offset):
                 continue
             batch.set_state(
@@ -143,11 +162,18 @@ class Compactor:
                 promised=current.promised, accepted=current.accepted, row=current.row, head=head_of(current.row), payload=item.payload,
             )  # fmt: skip
             written += 1
+        before = batch.size_bytes
         for other in others:
-            self._carry(batch, pack, other)
-        return written if batch.size_bytes > before else 0
+            try:
+                clean &= self._carry(batch, pack, other)
+            except DamagedRow:
+                clean = False
+        if batch.size_bytes > before:
+            self._kept[batch.pack] = (self._kept.get(batch.pack, (0, 0))[0] + batch.size_bytes - before, self._deleted)
+        return written, clean
 
-    def _carry(self, batch: Batch, pack: int, record: Promise | Drop | Note | Floor) -> None:
+    def _carry(self, batch: Batch, pack: int, record: Promise | Drop | Note | Floor) -> bool:
+        """Write a record again if it still says something; False when the pack must stay for now."""
         match record:
             case Promise():
                 index_key = encode_key(record.key)
@@ -155,17 +181,22 @@ class Compactor:
                 if current is not None and current.promised == record.ballot and current.pack < pack:
                     batch.set_promise(index_key, record.key, current, record.ballot)
             case Drop():
-                if batch.get(encode_key(record.key), record.partition) is None and self._other_pack_between(pack, record):
+                current = batch.get(encode_key(record.key), record.partition)
+                needed = self._other_pack_between(pack, record)
+                if current is None and needed:
                     batch.carry_drop(record)
-                elif record.floor and record.floor == batch.floor(record.partition):
+                elif record.floor != ZERO and record.floor == batch.floor(record.partition):
                     batch.set_floor(record.partition, record.floor)
+                # Born again after `_outlive` had looked: the next pass finds it.
+                return current is None or not needed or current.born <= record.born
             case Floor():
                 if record.ballot == batch.floor(record.partition):
                     batch.set_floor(record.partition, record.ballot)
             case Note():
-                current_value = batch.notes.get(record.name, batch.state.notes.get(record.name))
-                if current_value == record.value and (record.value is not None or min(self._device.packs.sizes) < pack):
+                value = batch.notes.get(record.name, batch.state.notes.get(record.name))
+                if value == record.value and (record.value is not None or min(self._device.packs.sizes) < pack):
                     batch.set_note(record.name, record.value)
+        return True
 
 
 def _some_records(records: Iterator[Record | int]) -> list[Record | int]:

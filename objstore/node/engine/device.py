@@ -29,6 +29,7 @@ from objstore.runtime.world import World
 
 log = logging.getLogger(__name__)
 
+_CHECKPOINT_PAUSE_S = 5.0
 _REPLAY_SLICE = 512  # records applied between two turns of the event loop
 
 
@@ -68,7 +69,7 @@ class Device:
         self.committer: Committer
         self.recovered = Replay()
         self._checkpointing: asyncio.Task[int] | None = None
-        self._closing = False
+        self._checkpoint_after = 0.0  # when one may begin by itself again, after one that found no room
 
     @classmethod
     async def open(cls, world: World, directory: str, settings: EngineSettings, *, salvage: bool = False) -> "Device":
@@ -141,7 +142,7 @@ class Device:
         return len(active) >= self.settings.checkpoint_rows or active.bytes >= self.settings.checkpoint_bytes
 
     def _published(self) -> None:
-        if self._checkpointing is None and self._memtable_is_full() and not self._closing:
+        if self._checkpointing is None and self._memtable_is_full() and self.clock.monotonic() >= self._checkpoint_after:
             self._checkpointing = self.tasks.spawn(self._checkpoint(), name="checkpoint")
 
     async def checkpoint(self) -> int:
@@ -157,6 +158,7 @@ class Device:
             packs = self.packs
             return await self._write_checkpoint(Position(packs.current, packs.sizes.get(packs.current, 0), packs.sequence))
         except DeviceFull:
+            self._checkpoint_after = self.clock.monotonic() + _CHECKPOINT_PAUSE_S
             log.warning("%s: no room for a checkpoint; %d rows wait in memory", self.directory, len(self.state.active))
             raise
         except (OSError, DamagedFile) as failure:
@@ -190,20 +192,24 @@ class Device:
 
     # -- payloads --------------------------------------------------------------------------------------------------------
 
-    async def read_payload(self, index_key: bytes, entry: Entry) -> bytes:
-        """The inline payload of an entry, verified.  Raises DamagedBody.
+    async def read_payload(self, index_key: bytes, entry: Entry) -> bytes | None:
+        """The inline payload of an entry, verified; None when the register changed and its old pack is gone.
 
-        Compaction may move it meanwhile: then the register's entry says where to, as long as its row is the same.
+        Raises DamagedBody, DamagedRow.
         """
+        if not entry.length:
+            return b""
         while True:
             data = self.packs.read_cached(entry.pack, entry.offset, entry.length)
             if data is None:
                 try:
                     data = await self.threads.io.run(self._pread, entry)
                 except FileNotFoundError:
-                    moved = self.state.get(index_key)
-                    if moved is not None and moved.pack != entry.pack and moved.row == entry.row:
-                        entry = moved
+                    now = self.state.get(index_key, entry.partition)
+                    if now is None or now.row != entry.row:
+                        return None
+                    if now.pack != entry.pack:
+                        entry = now  # compaction moved it
                         continue
                     data = b""
                 except OSError as failure:
@@ -227,7 +233,6 @@ class Device:
                 await self.checkpoint()
         except (DeviceFull, DeviceOffline) as failure:
             log.warning("%s: closed without a checkpoint: %r", self.directory, failure)
-        self._closing = True
         self.committer.close()
         await self.tasks.aclose()
         self.threads.close()

@@ -20,7 +20,7 @@ from objstore.node.engine.identity import format_device, read_identity
 from objstore.node.engine.keys import encode_key
 from objstore.node.engine.packs import pack_name
 from objstore.node.engine.read import ScanRange, partition_rows, scan
-from objstore.node.engine.records import Entry, RowHead, blob_of, head_of
+from objstore.node.engine.records import RowHead, blob_of, head_of
 from objstore.node.engine.registers import NeedBody, Proposal, register_of
 from objstore.node.engine.repair import Repairer
 from objstore.node.engine.scrub import Scrubber
@@ -67,11 +67,14 @@ class Engine:
         """The register and its inline payload, verified.  Raises DamagedRow, DamagedBody, DeviceOffline."""
         self._committer.check()
         index_key = encode_key(key)
-        entry = self._state.get(index_key, partition)
-        register = register_of(entry, self._state.floors.get(partition, ZERO))
-        if entry is None or entry.body != BodyKind.INLINE:
-            return register, None
-        return register, await self._payload_of(index_key, entry)
+        while True:
+            entry = self._state.get(index_key, partition)
+            register = register_of(entry, self._state.floors.get(partition, ZERO))
+            if entry is None or entry.body != BodyKind.INLINE:
+                return register, None
+            payload = await self._device.read_payload(index_key, entry)
+            if payload is not None:
+                return register, payload
 
     async def prepare(self, key: RowKey, *, partition: int, ballot: Ballot) -> tuple[bool, Register]:
         """Promise, flushed.  Raises DamagedRow, DeviceOffline."""
@@ -135,14 +138,12 @@ class Engine:
             try:
                 entry = self._state.get(index_key, proposal.partition)
                 if entry is not None and entry.body == BodyKind.INLINE and head_of(entry.row).origin == head.origin:
-                    payload = await self._payload_of(index_key, entry)
-                    return msgspec.structs.replace(proposal, payload=payload)
+                    payload = await self._device.read_payload(index_key, entry)
+                    if payload is not None:
+                        return msgspec.structs.replace(proposal, payload=payload)
             except (DamagedBody, DamagedRow):
                 continue
         raise BodyMissing
-
-    async def _payload_of(self, index_key: bytes, entry: Entry) -> bytes:
-        return await self._device.read_payload(index_key, entry) if entry.length else b""
 
     # -- bodies --------------------------------------------------------------------------------------------------------
 
@@ -158,15 +159,18 @@ class Engine:
         """
         self._committer.check()
         index_key = encode_key(key)
-        entry = self._state.get(index_key)
-        head = head_of(entry.row) if entry is not None else None
-        if entry is None or head is None or head.origin != origin or head.body not in (BodyKind.INLINE, BodyKind.BLOB):
-            raise NoSuchVersion("the register holds another row, or one without bytes of its own")
-        if head.body == BodyKind.INLINE:
-            data = await self._payload_of(index_key, entry)
-            stop = len(data) if length < 0 else min(offset + length, len(data))
-            piece = memoryview(data)[offset:stop]
-            return BodyStream(len(data), len(piece), _one_piece(piece))
+        while True:
+            entry = self._state.get(index_key)
+            head = head_of(entry.row) if entry is not None else None
+            if entry is None or head is None or head.origin != origin or head.body not in (BodyKind.INLINE, BodyKind.BLOB):
+                raise NoSuchVersion("the register holds another row, or one without bytes of its own")
+            if head.body == BodyKind.BLOB:
+                break
+            data = await self._device.read_payload(index_key, entry)
+            if data is not None:
+                stop = len(data) if length < 0 else min(offset + length, len(data))
+                piece = memoryview(data)[offset:stop]
+                return BodyStream(len(data), len(piece), _one_piece(piece))
         try:
             reader = await self._device.blobs.open(head.blob)
         except DamagedBody:

@@ -198,10 +198,11 @@ class Scrubber:
     async def _write_again(self, index_key: bytes, entry: Entry) -> None:
         """Give a row whose journal record is bad a new one, or a rebuild of the index would not find it."""
         try:
-            payload = await self._device.read_payload(index_key, entry) if entry.length else b""
+            payload = await self._device.read_payload(index_key, entry)
         except DamagedBody:
             return  # now a suspect: the next step reports it
-        await self._device.committer.submit(_rewrite, index_key, entry, payload)
+        if payload is not None:
+            await self._device.committer.submit(_rewrite, index_key, entry, payload)
 
     # -- the walk over partitions --------------------------------------------------------------------------------------
 

@@ -1,0 +1,57 @@
+from objstore.core.replica import decide_accept, decide_prepare
+from objstore.core.rows import EMPTY, Register
+from objstore.core.timestamp import Ballot, ballot_at
+
+
+def at(number: int) -> Ballot:
+    return ballot_at(number, 1)
+
+
+def test_a_promise_above_everything_is_granted_and_keeps_what_was_accepted() -> None:
+    held = Register(at(1), at(2), b"row")
+    granted, new = decide_prepare(held, at(3))
+    assert granted
+    assert new == Register(at(3), at(2), b"row")
+
+
+def test_a_promise_must_be_higher_than_the_promise_and_than_the_accepted_ballot() -> None:
+    for held in (Register(at(5), at(2), b"row"), Register(at(2), at(5), b"row"), Register(at(5))):
+        for number in (1, 4, 5):
+            granted, new = decide_prepare(held, at(number))
+            assert not granted
+            assert new is held
+
+
+def test_the_first_accept_of_an_empty_register_is_stored() -> None:
+    assert decide_accept(EMPTY, at(1), b"row") == ("yes", Register(EMPTY.promised, at(1), b"row"))
+
+
+def test_an_accept_at_the_promised_ballot_is_stored_and_keeps_the_promise() -> None:
+    assert decide_accept(Register(at(4), at(2), b"old"), at(4), b"new") == ("yes", Register(at(4), at(4), b"new"))
+
+
+def test_a_repeated_accept_is_yes_and_changes_nothing() -> None:
+    held = Register(at(1), at(3), b"row")
+    verdict, new = decide_accept(held, at(3), b"row")
+    assert verdict == "yes"
+    assert new is held
+
+
+def test_a_repeated_accept_is_yes_also_under_a_higher_promise() -> None:
+    held = Register(at(9), at(3), b"row")
+    assert decide_accept(held, at(3), b"row")[0] == "yes"
+
+
+def test_an_accept_below_the_accepted_ballot_is_superseded_whatever_was_promised() -> None:
+    for promised in (0, 3, 9):
+        held = Register(at(promised), at(5), b"row")
+        verdict, new = decide_accept(held, at(4), b"late")
+        assert verdict == "superseded"
+        assert new is held
+
+
+def test_an_accept_between_the_accepted_ballot_and_the_promise_is_refused() -> None:
+    held = Register(at(9), at(3), b"row")
+    verdict, new = decide_accept(held, at(5), b"late")
+    assert verdict == "no"
+    assert new is held
