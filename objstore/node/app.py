@@ -15,7 +15,8 @@ from objstore.node.engine.engine import Engine, EngineSettings, format_device, r
 from objstore.node.pages import Pages
 from objstore.node.pull import Peers, Puller
 from objstore.node.registers import Registers
-from objstore.node.rings import RingFile, RingKeeper
+from objstore.node.ring_file import RingFile
+from objstore.node.rings import RingKeeper
 from objstore.node.rpc import NodeRpc
 from objstore.node.state import LocalDevice, NodeState
 from objstore.node.upkeep import Upkeep

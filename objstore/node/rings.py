@@ -7,17 +7,15 @@ A device that hangs in step 3 holds up nobody else.
 """
 
 import asyncio
-import contextlib
 import logging
-import posixpath
 from collections.abc import Callable
 from functools import partial
 
 import msgspec
 
-from objstore.errors import DeadlineExceeded, DeviceFull, InvalidArgument, ObjstoreError, Refused, StaleEpoch
+from objstore.errors import DeadlineExceeded, DeviceFull, InvalidArgument, ObjstoreError, Refused, StaleEpoch, Unavailable
+from objstore.node.ring_file import RingFile
 from objstore.node.state import NOTE_EPOCH, NOTE_IN_SYNC, LocalDevice, NodeState, View, decode_in_sync, encode_in_sync, view_of
-from objstore.runtime.disk import Disk
 from objstore.runtime.tasks import TaskOwner, Threads
 from objstore.runtime.world import World
 from objstore.wire.server import Call
@@ -26,48 +24,6 @@ from ring.lookup import Ring
 from ring.model import RingError
 
 log = logging.getLogger(__name__)
-
-
-class RingFile:
-    """The node's own copy of the ring, in `ring/codec.py` format.  All calls block."""
-
-    def __init__(self, world: World, path: str) -> None:
-        directory, self._name = posixpath.split(path)
-        self._directory = directory or "."
-        self._open_disk = world.open_disk
-        self._disk: Disk | None = None
-        self.path = path
-
-    def load(self) -> bytes:
-        """The file's bytes, empty when there is none.  Raises OSError."""
-        disk = self._opened()
-        if not disk.exists(self._name):
-            return b""
-        file = disk.open(self._name)
-        try:
-            return file.pread(codec.MAX_FILE_BYTES + 1, 0)
-        finally:
-            file.close()
-
-    def save(self, data: bytes) -> None:
-        """Replace the file atomically and durably: after a crash it is the old one or the new one, whole."""
-        disk = self._opened()
-        temporary = f".{self._name}.new"  # one name: a node is the only writer; left over from a crash, it is replaced
-        with contextlib.suppress(FileNotFoundError):
-            disk.unlink(temporary)
-        file = disk.open(temporary, create=True, exclusive=True, write=True)
-        try:
-            file.pwrite([data], 0)
-            file.datasync()
-        finally:
-            file.close()
-        disk.rename(temporary, self._name)
-        disk.sync_directory(".")
-
-    def _opened(self) -> Disk:
-        if self._disk is None:
-            self._disk = self._open_disk(self._directory)
-        return self._disk
 
 
 class RingKeeper:
@@ -80,35 +36,37 @@ class RingKeeper:
         self._file = file
         self._threads = threads
         self._redo = redo  # answers a request that was held back, from its admission on
-        self._durable = b""  # what is in `file`
+        self._durable = b""  # what is in both of the file's copies
         self._lock = asyncio.Lock()  # one change at a time
         self._settling: dict[str, asyncio.Lock] = {}  # by directory: notes of one device are written in order
 
     async def load(self, bootstrap: RingFile | None) -> None:
-        """Adopt the newer of the own copy and the bootstrap copy, if there is any.  Raises InvalidArgument for a damaged own
-        copy: it may have been newer than what others would give us, so a person must look at it."""
-        found: list[bytes] = []
-        for file in (self._file, bootstrap):
-            if file is None:
-                continue
+        """Adopt the newer of the own ring and the bootstrap one, if there is any.
+
+        Raises InvalidArgument when nothing of the own ring is whole: it may have been newer than what others would give us,
+        so a person must look at it.
+        """
+        try:
+            own = await self._threads.run(self._file.load)
+        except RingError as damage:
+            raise InvalidArgument(f"{self._file.path}: {damage}; remove it and its copy to take the ring from other nodes") from damage
+        if own.data:
+            self._durable = own.data if own.is_settled else b""
+            await self.put(own.data)
+        if bootstrap is not None:
             try:
-                data = await self._threads.run(file.load)
-                if data:
-                    await self._threads.run(codec.decode, data)
-                    found.append(data)
-                if file is self._file:
-                    self._durable = data
+                given = await self._threads.run(bootstrap.load)
             except RingError as damage:
-                if file is self._file:
-                    raise InvalidArgument(f"{file.path}: {damage}; remove it to take the ring from another node") from damage
-                log.warning("%s: %s", file.path, damage)
-        for data in found:
-            await self.put(data)
+                log.warning("%s: %s", bootstrap.path, damage)
+            else:
+                if given.data:
+                    await self.put(given.data)
 
     async def put(self, data: bytes) -> int:
         """Adopt a ring if it is newer than the one in use; returns the epoch then in use.
 
-        Raises InvalidArgument for bytes that are no ring, Refused for the ring of another cluster.
+        Raises InvalidArgument for bytes that are no ring, Refused for the ring of another cluster, Unavailable when it cannot
+        be made durable here.
         """
         try:
             ring = await self._threads.run(codec.decode, data)
@@ -120,8 +78,7 @@ class RingKeeper:
                 raise Refused("that is the ring of another cluster: its hash seed differs")
             if ring.epoch > state.epoch:
                 if data != self._durable:
-                    await self._threads.run(self._file.save, data)
-                    self._durable = data
+                    await self._save(data)
                 views = await self._views(ring)
                 state.switch(ring, data, views)
                 for device in state.devices:
@@ -154,6 +111,13 @@ class RingKeeper:
     async def aclose(self) -> None:
         """Stop what runs."""
         await self.tasks.aclose()
+
+    async def _save(self, data: bytes) -> None:
+        try:
+            await self._threads.run(self._file.save, data)
+        except OSError as failure:
+            raise Unavailable(f"{self._file.path} cannot be written: {failure!r}") from failure
+        self._durable = data
 
     async def _views(self, ring: Ring) -> dict[bytes, View]:
         own = {device.incarnation for device in self._state.devices if device.incarnation}

@@ -126,8 +126,8 @@ def test_a_damaged_ring_file_stops_the_node_since_it_may_have_been_the_newest() 
     async def main(site: Site) -> None:
         nodes = await Nodes.start(site)
         await nodes.stop()
-        file = site.world.open_disk("/nodes/0").open("ring", write=True)
-        file.pwrite([b"damage"], 100)
+        for name in ("ring", "ring.copy"):
+            site.world.open_disk("/nodes/0").open(name, write=True).pwrite([b"damage"], 100)
         with pytest.raises(InvalidArgument, match="remove it"):
             await NodeApp.start(site.world, config(0))
 
