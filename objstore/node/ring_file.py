@@ -2,12 +2,11 @@
 
 Write order: the main file, replaced atomically and flushed, then its copy in the same way; only then the node acts on the
 ring.  Reading: of those that are whole, the one with the higher epoch.  When only one is whole, it is written twice again
-before it is used (see `Found.is_settled`).  So the one that is whole is never older than what the node has acted on.
+before it is used (see `is_settled`).  So the one that is whole is never older than what the node has acted on.
 """
 
 import contextlib
 import posixpath
-from dataclasses import dataclass
 
 from objstore.runtime.disk import Disk
 from objstore.runtime.world import World
@@ -15,14 +14,6 @@ from ring import codec
 from ring.model import RingError
 
 COPY_SUFFIX = ".copy"
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was read: a ring's bytes, empty when there is none; whether both files hold exactly that."""
-
-    data: bytes
-    is_settled: bool
 
 
 class RingFile:
@@ -34,9 +25,13 @@ class RingFile:
         self._open_disk = world.open_disk
         self._disk: Disk | None = None
         self.path = path
+        self.is_settled = False  # both files are known to hold what was read or written last
 
-    def load(self) -> Found:
-        """The newest whole ring.  Raises RingError when there is something and nothing of it is whole; OSError."""
+    def load(self) -> bytes:
+        """The newest whole ring, empty when there is none.
+
+        Raises RingError when there is something and nothing of it is whole; OSError.
+        """
         whole: list[tuple[int, bytes]] = []
         damage: RingError | None = None
         both = [self._read(name) for name in (self._name, self._name + COPY_SUFFIX)]
@@ -49,14 +44,17 @@ class RingFile:
         if not whole:
             if damage is not None:
                 raise damage
-            return Found(b"", is_settled=True)
+            return b""
         newest = max(whole)[1]
-        return Found(newest, is_settled=both == [newest, newest])
+        self.is_settled = both == [newest, newest]
+        return newest
 
     def save(self, data: bytes) -> None:
         """Replace both files, each atomically and durably.  Raises OSError."""
+        self.is_settled = False
         for name in (self._name, self._name + COPY_SUFFIX):
             self._write(name, data)
+        self.is_settled = True
 
     def _read(self, name: str) -> bytes:
         disk = self._opened()

@@ -50,17 +50,17 @@ class RingKeeper:
             own = await self._threads.run(self._file.load)
         except RingError as damage:
             raise InvalidArgument(f"{self._file.path}: {damage}; remove it and its copy to take the ring from other nodes") from damage
-        if own.data:
-            self._durable = own.data if own.is_settled else b""
-            await self.put(own.data)
+        if own:
+            self._durable = own if self._file.is_settled else b""
+            await self.put(own)
         if bootstrap is not None:
             try:
                 given = await self._threads.run(bootstrap.load)
             except RingError as damage:
                 log.warning("%s: %s", bootstrap.path, damage)
             else:
-                if given.data:
-                    await self.put(given.data)
+                if given:
+                    await self.put(given)
 
     async def put(self, data: bytes) -> int:
         """Adopt a ring if it is newer than the one in use; returns the epoch then in use.

@@ -78,7 +78,7 @@ def test_a_ring_is_durable_before_it_is_acted_upon() -> None:
         while app.state.epoch != newer.epoch:
             await asyncio.sleep(0.0001)
         site.storage.crash()
-        assert RingFile(site.world, "/nodes/0/ring").load().data == codec.encode(newer)
+        assert RingFile(site.world, "/nodes/0/ring").load() == codec.encode(newer)
         put.cancel()
 
     for seed in range(10):
