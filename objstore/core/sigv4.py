@@ -351,12 +351,10 @@ class PayloadMode(Enum):
     CHUNKS_SIGNED_TRAILER = 4
     CHUNKS_UNSIGNED_TRAILER = 5
 
-    @property
-    def chunked(self) -> bool:
-        """Whether the body is framed as aws-chunked."""
-        return self.value >= 3
 
-
+CHUNKED_MODES = frozenset(
+    (PayloadMode.CHUNKS_SIGNED, PayloadMode.CHUNKS_SIGNED_TRAILER, PayloadMode.CHUNKS_UNSIGNED_TRAILER)
+)  # aws-chunked
 _MODES = {
     UNSIGNED_PAYLOAD: PayloadMode.UNSIGNED,
     STREAMING_SIGNED: PayloadMode.CHUNKS_SIGNED,

@@ -22,10 +22,9 @@ from objstore.core.sigv4 import (
 )
 from objstore.errors import AccessDenied, InvalidArgument, InvalidRequest
 from objstore.fronts.s3.errors import S3Refused
-from objstore.fronts.s3.params import parse_http_date
 from objstore.fronts.s3.request import S3Request, decoded_pairs
 from objstore.fronts.s3.settings import S3Settings
-from objstore.fronts.s3.times import basic_timestamp
+from objstore.fronts.s3.times import basic_timestamp, parse_http_date
 from objstore.identity.logic import Credentials
 from objstore.objects.api import Principal
 from objstore.runtime.clock import Clock

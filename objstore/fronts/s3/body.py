@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from hashlib import sha256
 
 from objstore.core.aws_chunked import TRAILER_SIGNATURE, ChunkDecoder, ChunkEnd
-from objstore.core.sigv4 import ChunkChain, PayloadMode
+from objstore.core.sigv4 import CHUNKED_MODES, ChunkChain, PayloadMode
 from objstore.errors import EntityTooLarge, IncompleteBody, InvalidArgument
 from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.errors import S3Refused
@@ -44,7 +44,7 @@ class RequestBody:
         self._more = True
         self.size: int | None = None
         length = headers.get("content-length")
-        if self._mode.chunked:
+        if self._mode in CHUNKED_MODES:
             self._open_chunks(request)
         elif length is not None:
             self.size = _parse_length(length, "content-length")
@@ -92,7 +92,10 @@ class RequestBody:
             piece = await self._next()
             if piece:
                 if digest is not None:
-                    await self._hash(digest.update, piece)
+                    if len(piece) < self._thread_from:
+                        digest.update(piece)
+                    else:
+                        await self._hash(digest.update, piece)
                 yield piece
 
     async def _unframed(self, decoder: ChunkDecoder) -> AsyncIterator[bytes | memoryview]:

@@ -13,14 +13,13 @@ from objstore.fronts.s3.params import (
     check_tags,
     conditions_of,
     header_bytes,
-    parse_http_date,
     parse_part_number,
     parse_version,
     range_of,
     refuse_unbuilt,
 )
 from objstore.fronts.s3.request import S3Request
-from objstore.fronts.s3.times import http_time, iso_time
+from objstore.fronts.s3.times import http_time, iso_time, parse_http_date
 from objstore.fronts.s3.xml import element, escape, parse
 from objstore.objects.api import Conditions, DeleteOutcome, ObjectInfo, Reading
 

@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_tz
 from urllib.parse import unquote_to_bytes
 
 from objstore.core.etag import parse_etags
@@ -12,6 +10,7 @@ from objstore.core.sigv4 import decode_component, split_query
 from objstore.core.timestamp import parse_version_id
 from objstore.errors import InvalidArgument, InvalidRequest, NotImplementedHere
 from objstore.fronts.s3.errors import S3Refused
+from objstore.fronts.s3.times import parse_http_date
 from objstore.objects.api import NO_CONDITIONS, Attributes, ByteRange, Conditions, CopySource
 
 MAX_TAGS = 10
@@ -48,20 +47,6 @@ def header_bytes(text: str) -> bytes:
     if _RAW.search(text) is not None:
         return bytes([ord(char) & 0xFF for char in text])
     return text.encode()
-
-
-def parse_http_date(text: str | None) -> int | None:
-    """Microseconds since 1970 of an HTTP date; None for none and for anything unreadable, as HTTP demands."""
-    if text is None:
-        return None
-    try:
-        fields = parsedate_tz(text)
-        if fields is None:
-            return None
-        moment = datetime(*fields[:6], tzinfo=UTC)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    return int(moment.timestamp() - (fields[9] or 0)) * 1_000_000
 
 
 def conditions_of(headers: Mapping[str, str], prefix: str = "") -> Conditions:

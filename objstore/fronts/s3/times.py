@@ -1,10 +1,21 @@
-"""Times as S3 writes them.  A listing writes a thousand, so they are put together from tables."""
+"""Times as S3 writes and reads them.  A listing writes a thousand, so they are put together from tables."""
 
+import re
+from calendar import timegm
 from datetime import UTC, datetime
 from functools import lru_cache
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
+# The three forms of RFC 9110, section 5.6.7; the first one with a numeric zone as well, which some clients send.
+_HTTP_DATES = (
+    re.compile(
+        rf"[A-Za-z]{{3}}, (?P<day>\d\d?) (?P<month>[A-Z][a-z]{{2}}) (?P<year>\d{{4}}) {_CLOCK} (?:GMT|UTC|(?P<zone>[+-]\d{{4}}))", re.ASCII
+    ),
+    re.compile(rf"[A-Za-z]{{6,9}}, (?P<day>\d\d)-(?P<month>[A-Z][a-z]{{2}})-(?P<year>\d\d) {_CLOCK} GMT", re.ASCII),
+    re.compile(rf"[A-Za-z]{{3}} (?P<month>[A-Z][a-z]{{2}}) (?P<day>[ \d]\d) {_CLOCK} (?P<year>\d{{4}})", re.ASCII),
+)
 _SECOND_US = 1_000_000
 _MINUTES = tuple(f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(24 * 60))
 _SECONDS = tuple(f"{second:02d}.000Z" for second in range(60))
@@ -35,3 +46,22 @@ def http_time(us: int) -> bytes:
 def basic_timestamp(us: int) -> str:
     """20260131T235959Z, as in signatures."""
     return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def parse_http_date(text: str | None) -> int | None:
+    """Microseconds since 1970 of an HTTP date; None for none and for anything unreadable, as HTTP demands."""
+    if text is None:
+        return None
+    found = next((match for form in _HTTP_DATES if (match := form.fullmatch(text))), None)
+    if found is None or found["month"] not in _MONTHS:
+        return None
+    year = int(found["year"])
+    if year < 100:
+        year += 1900 if year >= 70 else 2000
+    try:
+        at = datetime(year, _MONTHS.index(found["month"]) + 1, int(found["day"]), int(found["hour"]), int(found["minute"]), tzinfo=UTC)
+    except ValueError:
+        return None
+    zone = found.groupdict().get("zone")
+    offset_s = (int(zone[1:3]) * 3600 + int(zone[3:]) * 60) * (-1 if zone[0] == "-" else 1) if zone else 0
+    return (timegm(at.timetuple()) + int(found["second"]) - offset_s) * _SECOND_US

@@ -6,7 +6,7 @@ from email.utils import format_datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.fronts.s3.times import basic_timestamp, http_time, iso_time
+from objstore.fronts.s3.times import basic_timestamp, http_time, iso_time, parse_http_date
 
 
 @given(st.integers(0, 4_102_444_800_000_000))
@@ -14,4 +14,30 @@ def test_times_are_written_as_the_library_writes_them(us: int) -> None:
     at = datetime.fromtimestamp(us // 1_000_000, UTC)
     assert iso_time(us) == at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
     assert http_time(us).decode() == format_datetime(at, usegmt=True)
+    assert parse_http_date(http_time(us).decode()) == us // 1_000_000 * 1_000_000
+    assert parse_http_date(at.strftime("%a, %d %b %Y %H:%M:%S +0000")) == us // 1_000_000 * 1_000_000
+    assert parse_http_date(at.ctime()) == us // 1_000_000 * 1_000_000
     assert basic_timestamp(us) == at.strftime("%Y%m%dT%H%M%SZ")
+
+
+def test_dates_are_read_in_every_http_form() -> None:
+    for text in (
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "Sun, 06 Nov 1994 09:49:37 +0100",
+    ):
+        assert parse_http_date(text) == 784111777_000_000
+    for odd in (
+        None,
+        "",
+        "x",
+        "Sun, 99 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 99999999999 08:49:37 GMT",
+        "Sun, 06 Nvo 1994 08:49:37 GMT",
+        "Sun, 31 Feb 1994 08:49:37 GMT",
+        "0",
+        "\x00",
+        "1" * 10_000,
+    ):
+        assert parse_http_date(odd) is None
