@@ -1,7 +1,7 @@
 """Bodies: every payload mode stores the decoded bytes and nothing else, and nothing at all when anything is wrong."""
 
 import asyncio
-import os
+import random
 import socket
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
@@ -19,7 +19,7 @@ from tests.support.memory_cluster import InlineThreads
 from tests.support.s3_raw import Answer, call, crc32_text, frame_signed, frame_unsigned, send, sign
 from tests.support.s3_server import ALICE, Running
 
-DATA = os.urandom(200_000)
+DATA = random.Random(1).randbytes(200_000)
 PIECES = [DATA[:65536], DATA[65536:65537], DATA[65537:]]
 
 
