@@ -22,7 +22,7 @@ from objstore.daemons import control
 from objstore.daemons.fleet import Fleet
 from objstore.errors import ObjstoreError, Unavailable
 from objstore.runtime.world import World
-from objstore.wire.messages import DeviceReport, NodeReport, SyncState, SyncStateAnswer
+from objstore.wire.messages import DeviceReport, NodeReport, NodeStatus, SyncState, SyncStateAnswer
 from ring import files
 from ring.lookup import Ring
 
@@ -71,12 +71,13 @@ class Operator:
     async def facts(self, layout: Layout) -> Facts:
         """Ask every node and every proxy, all at once."""
         fleet = self._current_fleet()
-        extra = tuple(node_address(entry) for entry in layout.node)
         proxies = [f"proxy{number}" for number in range(1, layout.proxies + 1)]
-        by_address, proxies_up = await asyncio.gather(
-            fleet.reports(extra, timeout_s=REPORT_TIMEOUT_S),
+        addresses = sorted({*fleet.addresses(), *(node_address(entry) for entry in layout.node)})
+        answers, proxies_up = await asyncio.gather(
+            asyncio.gather(*(self._report(fleet, address) for address in addresses)),
             asyncio.gather(*(probe_proxy(proxy_port(layout, n), tls=layout.tls) for n in range(1, layout.proxies + 1))),
         )
+        by_address = dict(zip(addresses, answers, strict=True))
         reports = {entry.name: by_address[node_address(entry)] for entry in layout.node}
         for report in reports.values():
             if report is not None and report.epoch > fleet.ring.epoch:
@@ -86,6 +87,13 @@ class Operator:
         behind = [d for d in fleet.ring.devices if (found := facts.device(d)) is not None and found.pending_partitions]
         pending = await asyncio.gather(*(self._pending(fleet, device) for device in behind))
         return Facts(facts.ring, reports, dict(zip(behind, pending, strict=True)), facts.proxies_up)
+
+    async def _report(self, fleet: Fleet, address: str) -> NodeReport | None:
+        try:
+            async with asyncio.timeout(REPORT_TIMEOUT_S):
+                return await fleet.call(address, NodeStatus(), NodeReport, timeout_s=REPORT_TIMEOUT_S)
+        except (ObjstoreError, TimeoutError):  # silent, or somebody else's process on that port: no node of ours answers
+            return None
 
     async def _pending(self, fleet: Fleet, device: int) -> frozenset[int]:
         try:

@@ -111,7 +111,7 @@ class Desk:
             try:
                 await self._supervisor.start_all()
                 await self._wait_writable(layout, deadline=began + request.timeout_s)
-            except ConfigError:
+            except (ConfigError, ObjstoreError, OSError):
                 if fresh:
                     await self._supervisor.stop_all()
                     self.over.set()
