@@ -8,7 +8,7 @@ from objstore.cluster import api
 from objstore.cluster.client import Clients
 from objstore.cluster.listing import Lister
 from objstore.cluster.membership import Membership
-from objstore.cluster.read import BodyReader, read
+from objstore.cluster.read import BodyReader, read, settle
 from objstore.cluster.repair import Repair
 from objstore.cluster.rounds import Operation
 from objstore.cluster.stage import Staging
@@ -85,8 +85,8 @@ class Cluster:
         return await self._read_at(key, self.partition(key, spread=spread), inline=inline)
 
     async def settle(self, key: RowKey, partition: int) -> None:
-        """Read a register by partition."""
-        await self._read_at(key, partition)
+        """Give every primary that can be reached the chosen row, also one whose promise keeps a merge out.  Raises QuorumLost."""
+        await settle(self._operation(key, partition), issue=self._issue)
 
     async def write(
         self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None

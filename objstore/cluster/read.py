@@ -6,7 +6,7 @@ from objstore.cluster.api import Held
 from objstore.cluster.membership import Membership
 from objstore.cluster.repair import Repair
 from objstore.cluster.rounds import Operation
-from objstore.core.agreement import IssueBallot, ReadDecision, Verdict
+from objstore.core.agreement import IssueBallot, ReadDecision, Settlement, Verdict
 from objstore.core.placement import best_first
 from objstore.core.rows import BodyKind, Row, RowKey, decode_row
 from objstore.errors import Damaged, NewerEpoch, NoSuchVersion, ObjstoreError, QuorumLost, StaleEpoch
@@ -31,6 +31,14 @@ async def read(operation: Operation, *, issue: IssueBallot, repair: Repair, sett
         found = operation.payloads.get(machine.row)
         payload = None if found is None else bytes(found)
     return Held(machine.accepted, row, payload, holders or operation.plan.reading)
+
+
+async def settle(operation: Operation, *, issue: IssueBallot) -> None:
+    """Bring all primaries that answer to one row.  Raises QuorumLost."""
+    machine = Settlement(operation.plan.quorum, issue)
+    await operation.run(machine)
+    if machine.verdict is not Verdict.DONE:
+        raise QuorumLost(f"too few replicas answered: {operation.why()}")
 
 
 class BodyReader:

@@ -366,3 +366,27 @@ class ReadDecision(_Machine):
         if self._attempts > ATTEMPTS:
             return self._finish(Verdict.LOST)
         return self._prepare(self._issue)
+
+
+class Settlement(ReadDecision):
+    """An identity round whatever the replicas answer: every one that is reached holds the chosen row afterwards.
+
+    A read is content with a majority that agrees.  A replica that promised more than what the majority accepted would then
+    stay behind for ever, since its promise keeps the row out at the ballot that it has.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, quorum: Quorum, issue: IssueBallot) -> None:
+        super().__init__(quorum, issue)
+        self._prepare(issue)
+
+    def restart(self, quorum: Quorum) -> bool:
+        """The ring changed: go on in the new one."""
+        self._quorum = quorum
+        return self._prepare(self._issue)
+
+    def _end_registers(self) -> bool:
+        if self._top.accepted == ZERO:
+            return self._finish(Verdict.DONE)
+        return self._accept(self.round.ballot, self._top.row, own=False)
