@@ -11,12 +11,16 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 SOCKET_NAME = "supervisor.sock"
-START_TIMEOUT_S = 30.0
+LOCKED = 3  # exit code of a supervisor that found another one's lock
+LOCK_ATTEMPTS = 40
+LOCK_PAUSE_S = 0.25
+UP_ATTEMPTS = 20
 
 
 class CallFailed(Exception):
@@ -56,11 +60,42 @@ def is_running(root: Path) -> bool:
 
 
 def ensure_supervisor(root: Path) -> None:
-    """Start a supervisor for that directory, in a session of its own, unless one runs.  Raises CallFailed."""
-    if is_running(root):
-        return
+    """Start a supervisor for that directory, in a session of its own, unless one runs.  Raises CallFailed, OSError."""
     for name in ("", "run", "log"):
         (root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    code: int | None = LOCKED
+    for _ in range(LOCK_ATTEMPTS):
+        if is_running(root):
+            return
+        code = _start_supervisor(root)
+        if code is None:
+            return
+        if code != LOCKED:
+            break
+        pause(LOCK_PAUSE_S)  # one that is about to end still has the lock, or one that was started just now does not listen yet
+    raise CallFailed(f"the supervisor ended with exit code {code}; see {root / 'log' / 'supervisor.log'}", "NoSupervisor")
+
+
+def call_up(root: Path, arguments: Mapping[str, Any], *, timeout_s: float) -> Any:
+    """`up`, by a supervisor that is started if need be; one that is just ending is waited for.  Raises CallFailed, OSError."""
+    for attempt in range(UP_ATTEMPTS):
+        ensure_supervisor(root)
+        try:
+            return call(root, "up", arguments, timeout_s=timeout_s)
+        except CallFailed as failure:
+            if failure.kind not in ("NoSupervisor", "Ending") or attempt == UP_ATTEMPTS - 1:
+                raise
+            pause(LOCK_PAUSE_S)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def pause(seconds: float) -> None:
+    """Wait; a command at the process edge has no World."""
+    time.sleep(seconds)  # noqa: TID251 as the docstring says
+
+
+def _start_supervisor(root: Path) -> int | None:
+    """None when it is ready, else its exit code."""
     ready_read, ready_write = os.pipe()
     with (root / "log" / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
@@ -75,14 +110,11 @@ def ensure_supervisor(root: Path) -> None:
         )
     os.close(ready_write)
     with os.fdopen(ready_read, "rb") as ready:
-        line = ready.readline()
-    if not line:
-        code = process.wait()
-        if is_running(root):  # another command was quicker
-            return
-        raise CallFailed(f"the supervisor ended with exit code {code}; see {root / 'log' / 'supervisor.log'}", "NoSupervisor")
+        if not ready.readline():
+            return process.wait()
     # It goes on without us; a Popen that is forgotten must not complain that its child still runs.
     process.returncode = 0
+    return None
 
 
 def bring_down(root: Path, *, timeout_s: float) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from objstore.cli.client import CallFailed, bring_down, call, ensure_supervisor
+from objstore.cli.client import CallFailed, bring_down, call, call_up
 from objstore.cli.errors import report
 
 UP_TIMEOUT_S = 120.0
@@ -84,10 +84,11 @@ def up(context: click.Context, /, directory: Path | None, **options: Any) -> int
         "timeout_s": options["timeout_s"],
     }
     try:
-        ensure_supervisor(root)
+        result = call_up(root, arguments, timeout_s=options["timeout_s"] + ANSWER_MARGIN_S)
     except (CallFailed, OSError) as failure:
-        return report(str(failure))
-    return _answer(root, "up", arguments, timeout_s=options["timeout_s"] + ANSWER_MARGIN_S)
+        return report(str(failure), kind=getattr(failure, "kind", type(failure).__name__))
+    print(json.dumps(result))
+    return 0
 
 
 @ctl.command()

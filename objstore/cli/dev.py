@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from objstore.cli.client import CallFailed, bring_down, call, ensure_supervisor
+from objstore.cli.client import CallFailed, bring_down, call, call_up
 from objstore.cli.errors import complain
 from objstore.cli.snippet import access_of, boto3
 from objstore.cli.version import installed_version
@@ -46,10 +46,9 @@ def dev(directory: Path, *, ephemeral: bool, overrides: tuple[str, ...], **shape
     root = Path(tempfile.mkdtemp(prefix="objstore-")) if ephemeral else directory.absolute()
     known = (root / "cluster.toml").exists()
     try:
-        ensure_supervisor(root)
         # Ctrl-C from here on means: stop in order.  The supervisor has a session of its own and does not see it.
         asked = _Asked()
-        summary = call(root, "up", {"new": {"zones": shape["nodes"], **shape}, "overrides": list(overrides)}, timeout_s=180.0)
+        summary = call_up(root, {"new": {"zones": shape["nodes"], **shape}, "overrides": list(overrides)}, timeout_s=180.0)
         print(welcome(summary, root, known=known, ephemeral=ephemeral), flush=True)
         _watch(root, asked)
     except CallFailed as failure:

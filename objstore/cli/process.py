@@ -32,6 +32,7 @@ BACK_OFF_FIRST_S = 0.1
 BACK_OFF_LIMIT_S = 2.0  # with the time to start, still under the promised 3 s
 STEADY_S = 10.0  # a process that ran this long did not die of its start
 POLL_S = 0.02
+KILLED_S = 0.6  # a killed process is gone in milliseconds, unless the kernel itself waits for something
 READY_LINE_LIMIT_BYTES = 65536
 
 
@@ -100,13 +101,12 @@ class Process:
         run = self.run
         if run is not None and not run.ended.is_set():
             _send(run, number)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await run.ended.wait()
-            if not run.ended.is_set():
+            _send(run, signal.SIGCONT)  # a process that was stopped would not see it
+            if not await _within(run.ended, timeout_s):
                 log.warning("%s did not end within %g s of %s; killed", self.name, timeout_s, number.name)
                 _send(run, signal.SIGKILL)
-                await run.ended.wait()
+                if not await _within(run.ended, KILLED_S):
+                    log.error("%s does not even end when killed: its disk hangs or it is frozen; it will, later", self.name)
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
@@ -205,6 +205,13 @@ class Process:
                         os.kill(run.pid, signal.SIGKILL)
                     await self._clock.sleep(POLL_S)
                 run.ended.set()
+
+
+async def _within(event: asyncio.Event, timeout_s: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    return event.is_set()
 
 
 def start_time(pid: int) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from objstore.cli import requests
 from objstore.cli.child import Supervised
+from objstore.cli.client import LOCKED
 from objstore.cli.create import create_cluster, make_node, read_admin, write_identities
 from objstore.cli.layout import (
     Layout,
@@ -35,7 +36,7 @@ from objstore.cli.roles_config import DAEMON_METRICS_OFFSET
 from objstore.cli.supervisor import RunOptions, Supervisor, end_stale
 from objstore.cli.world import system_world
 from objstore.daemons import control
-from objstore.errors import ObjstoreError
+from objstore.errors import ObjstoreError, Unavailable
 from objstore.runtime import log as logs
 from objstore.runtime.config import ConfigError
 from objstore.runtime.tasks import TaskOwner
@@ -52,6 +53,10 @@ STOP_S = 9.0  # one process, before it is killed
 TIDY_S = 0.5  # between looks at nodes that leave
 WRITABLE_POLL_S = 0.01
 T = TypeVar("T")
+
+
+class Ending(Unavailable):
+    """This supervisor takes no more orders; the next one will."""
 
 
 class Desk:
@@ -100,6 +105,8 @@ class Desk:
 
     async def _up(self, request: requests.Up) -> dict[str, Any]:
         async with self._changing:
+            if self.over.is_set():
+                raise Ending("the supervisor is ending; try again in a moment")
             began = self._world.clock.monotonic()
             if request.exec_prefix is not None:
                 self._options.set_prefixes(request.exec_prefix)
@@ -309,7 +316,7 @@ async def supervise(root: Path) -> int:
     supervised = Supervised()
     if not _lock(LOCK):
         log.info("another supervisor runs here")
-        return 3
+        return LOCKED
     await _end_earlier(world, place)
     desk = Desk(world, place)
     server = control.ControlServer(world, requests=requests.SupervisorRequest, handlers=desk.handlers())

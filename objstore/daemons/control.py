@@ -131,7 +131,7 @@ class _Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 class ControlServer:
     """Answers the requests of one union of ControlRequest types by a table of async handlers.
 
-    A handler's ObjstoreError, OSError or ValueError becomes an error answer; the server goes on.  A handler is not
+    A handler's exception becomes an error answer; the server goes on.  A handler is not
     cancelled when its caller goes away: what was begun is carried to its end.
     """
 
@@ -160,6 +160,10 @@ class ControlServer:
             return msgspec.json.encode({"error": "InvalidArgument", "message": f"not a request of this process: {failure}"})
         except (ObjstoreError, OSError, ValueError) as failure:
             return msgspec.json.encode({"error": type(failure).__name__, "message": str(failure)})
+        except Exception as bug:
+            # The edge of the process: whoever asked must not wait for ever for an answer that a bug swallowed.
+            log.exception("a control call failed: %s", line[:200])
+            return msgspec.json.encode({"error": "Bug", "message": f"this is a bug: {bug!r}; its log says more"})
         return msgspec.json.encode({"result": result})
 
 

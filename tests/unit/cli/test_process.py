@@ -181,6 +181,16 @@ def test_signals_that_end_nothing_are_just_sent(tmp_path: Path) -> None:
     _run(tmp_path, READY + SLEEP, scenario)
 
 
+def test_a_frozen_process_is_thawed_so_that_it_can_end_in_order(tmp_path: Path) -> None:
+    async def scenario(process: Process) -> None:
+        await _ready(process)
+        process.signal(signal.SIGSTOP)
+        await process.stop(signal.SIGTERM, timeout_s=5)
+        assert process.last_exit == 5
+
+    _run(tmp_path, "import signal, os; signal.signal(signal.SIGTERM, lambda *_: os._exit(5)); " + READY + SLEEP, scenario)
+
+
 def test_a_command_that_does_not_exist_is_retried_not_fatal(tmp_path: Path) -> None:
     async def scenario(process: Process) -> None:
         async with asyncio.timeout(5):

@@ -1,5 +1,6 @@
 """The supervisor's process: one for each directory, refusing what cannot be, ending when told; no cluster is started here."""
 
+import contextlib
 import os
 import select
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from objstore.cli.client import CallFailed, bring_down, call, ensure_supervisor, is_running
+from objstore.cli.client import CallFailed, bring_down, call, call_up, ensure_supervisor, is_running
 from objstore.cli.layout import Place
 
 
@@ -66,6 +67,16 @@ def test_it_ends_on_a_signal_and_lets_go_of_its_lock(root: Path) -> None:
     assert not is_running(root)
     ensure_supervisor(root)
     assert _pid_of_supervisor(root) != pid
+
+
+def test_an_up_that_fails_can_be_tried_again_at_once(tmp_path: Path) -> None:
+    root = tmp_path / "c"
+    for _ in range(3):
+        with pytest.raises(CallFailed, match="--nodes"):
+            call_up(root, {"new": {"nodes": 0}}, timeout_s=20)
+        call(root, "down", timeout_s=10)  # returns before the supervisor has ended
+    with contextlib.suppress(CallFailed):
+        bring_down(root, timeout_s=10)
 
 
 def test_only_the_owner_can_reach_the_socket(root: Path) -> None:

@@ -26,6 +26,8 @@ async def _status(_: Status) -> StatusResult:
 
 
 async def _repair(request: Repair) -> WorkResult:
+    if request.timeout_s == 0:
+        raise ZeroDivisionError("nobody thought of this")
     if request.timeout_s < 1:
         raise QuorumLost("two of three are silent")
     return WorkResult(finished=True, healed=1, quarantined=0, rows_sent=2, bytes_sent=3)
@@ -70,6 +72,8 @@ def test_a_failing_handler_answers_with_the_class_and_message_of_its_error(tmp_p
         with pytest.raises(ControlFailed, match="two of three are silent") as caught:
             await ask(world, address, Repair(timeout_s=0.5), WorkResult, timeout_s=2)
         assert caught.value.facts["error"] == "QuorumLost"
+        with pytest.raises(ControlFailed, match="nobody thought of this"):
+            await ask(world, address, Repair(timeout_s=0), WorkResult, timeout_s=2)
         assert (await ask(world, address, Status(), StatusResult, timeout_s=2)).epoch == 3
 
     _run(tmp_path, scenario)
