@@ -14,7 +14,7 @@ from objstore.core.agreement import Round, Step, Verdict
 from objstore.core.placement import Plan, best_first, smallest_quorum
 from objstore.core.quorum import Quorum
 from objstore.core.rows import RowKey
-from objstore.errors import Damaged, NewerEpoch, ObjstoreError, QuorumLost, StaleEpoch, TooBusy
+from objstore.errors import Damaged, NewerEpoch, NodeUnreachable, ObjstoreError, QuorumLost, StaleEpoch, TooBusy
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
 from objstore.wire.messages import Accept, AcceptAnswer, Message, Prepare, Query, RegisterAnswer
@@ -48,7 +48,7 @@ class Operation:
     """One client operation on one register."""
 
     __slots__ = (
-        "_carried", "_catching_up", "_done", "_hedge", "_hedge_timer", "_later", "_limit_s", "_loop", "_machine", "_members", "_number",
+        "_again", "_carried", "_catching_up", "_done", "_hedge", "_hedge_timer", "_later", "_limit_s", "_loop", "_machine", "_members", "_number",
         "_payload", "_restarts", "_round_timer", "_sources", "_started", "_tasks", "_world", "damaged", "failures", "inline",
         "inline_from", "key", "missed", "partition", "payloads", "plan",
     )  # fmt: skip
@@ -82,6 +82,7 @@ class Operation:
         self._carried: Message | None = None
         self._catching_up = False
         self._restarts = 0
+        self._again: set[int] = set()  # devices asked a second time
         self._round_timer: asyncio.TimerHandle | None = None
         self._hedge_timer: asyncio.TimerHandle | None = None
 
@@ -182,6 +183,11 @@ class Operation:
     def _failed(self, device: int, number: int, failure: ObjstoreError) -> None:
         if isinstance(failure, StaleEpoch | NewerEpoch):
             self._tasks.spawn(self._catch_up(device, number, failure), name="catch up")
+            return
+        if isinstance(failure, NodeUnreachable) and number == self._number and device not in self._again:
+            # A connection may turn out to be dead only when it is used, long after its node came back.  Asking twice is safe.
+            self._again.add(device)
+            self._send(self._machine.round, device, number)
             return
         self.failures[device] = failure
         if isinstance(failure, Damaged):

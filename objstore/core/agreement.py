@@ -389,4 +389,7 @@ class Settlement(ReadDecision):
     def _end_registers(self) -> bool:
         if self._top.accepted == ZERO:
             return self._finish(Verdict.DONE)
+        if self._seen > self.round.ballot and self._attempts < ATTEMPTS:
+            self._attempts += 1  # one that promised more refused: at this ballot it would be left out again
+            return self._prepare(self._issue)
         return self._accept(self.round.ballot, self._top.row, own=False)

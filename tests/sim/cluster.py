@@ -23,7 +23,7 @@ from objstore.objects.store import ObjectStore
 from ring import builder, codec
 from ring.lookup import Ring
 from ring.model import UNASSIGNED, Device, RingSpec
-from tests.sim.disk import Volume
+from tests.sim.disk import CAPACITY_BYTES, Volume
 from tests.sim.host import Host, HostDied, Simulation
 from tests.sim.workload import BUCKET, WHO, Seat
 
@@ -336,6 +336,7 @@ class SimCluster:
             host.clock.skew_us = 0
             for volume in host.storage.volumes:
                 volume.slow_s = 0.0
+                volume.capacity_bytes = CAPACITY_BYTES
                 volume.datasync_failures = volume.read_failures = 0
         for seat in (*self.nodes, *self.proxies, self.daemons):
             if seat.host.frozen:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.sim.kv import KvStore
 
 SECTOR_BYTES = 512
+CAPACITY_BYTES = 1 << 40
 _ZEROS = bytes(4096)
 
 
@@ -253,14 +254,14 @@ def _set_names(tables: dict[str, dict[str, Inode]], changes: Sequence[NameChange
 class Storage:
     """Everything that one host keeps; it outlives the host's crashes."""
 
-    def __init__(self, rng: random.Random, *, capacity_bytes: int = 1 << 40) -> None:
+    def __init__(self, rng: random.Random, *, capacity_bytes: int = CAPACITY_BYTES) -> None:
         self.rng = rng
         self.life = 0
         self.fuse: int | None = None
         self.call_s = 0.0002  # the usual duration of a blocking call
         self.volumes: list[Volume] = [Volume(self, "", capacity_bytes)]
 
-    def mount(self, root: str, *, capacity_bytes: int = 1 << 40) -> Volume:
+    def mount(self, root: str, *, capacity_bytes: int = CAPACITY_BYTES) -> Volume:
         """Give `root` a file system of its own."""
         volume = Volume(self, posixpath.normpath(root), capacity_bytes)
         self.volumes.append(volume)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tests.sim.disk import CAPACITY_BYTES
 from tests.sim.host import Host, Simulation
 
 if TYPE_CHECKING:
@@ -259,12 +260,11 @@ class Nemesis:
     async def _disk_full(self) -> bool:
         seat = self._rng.choice(self._cluster.nodes)
         volume = self._rng.choice(seat.volumes())
-        usual = volume.capacity_bytes
         volume.capacity_bytes = volume.used_bytes + self._rng.choice((0, 100, 5000, 200_000))
         refused = volume.refusals
         self._simulation.note(seat.host.name, f"disk full: {volume.root}")
         await self._last(2.0, 20.0)
-        volume.capacity_bytes = usual
+        volume.capacity_bytes = CAPACITY_BYTES
         return volume.refusals > refused
 
     async def _flush_error(self) -> bool:

@@ -10,6 +10,8 @@ whose structure is broken, or that has lost entries, is condemned: the device go
 new index from the packs.
 """
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -20,12 +22,16 @@ from objstore.errors import DamagedBody, DamagedFile, DamagedRow
 from objstore.node.engine.api import AuditStep
 from objstore.node.engine.commit import Batch
 from objstore.node.engine.device import Device
+from objstore.node.engine.identity import index_generation, load_identity, replace_identity, set_index_generation
 from objstore.node.engine.keys import decode_key, encode_key
 from objstore.node.engine.read import partition_rows
 from objstore.node.engine.records import Entry, blob_of, decode_entry, head_of, shadow_of
 from objstore.node.engine.repair import Repairer
 from objstore.node.engine.verify import Health, check_blob, check_record
+from objstore.runtime.disk import Disk
 from objstore.wire.messages import PartitionRow
+
+log = logging.getLogger(__name__)
 
 _SLICE = 64  # entries looked at in one view
 _ROW_BYTES = 400  # what a row counts against the budget besides its payload
@@ -61,6 +67,9 @@ class Scrubber:
     async def step(self, cursor: bytes, budget_bytes: int) -> AuditStep:
         """Verify about `budget_bytes` from `cursor` on.  Raises DeviceOffline when the index had to be condemned."""
         tally = _Tally()
+        if not cursor:
+            # Read only when a device opens: damage would keep it from opening, perhaps years after its disk went bad.
+            await self._device.threads.io.run(_check_identity, self._device)
         await self._known_suspects(tally)
         walk, at = cursor[:1] or _ROWS, cursor[1:]
         following: bytes | None = cursor
@@ -236,6 +245,26 @@ class Scrubber:
             raise DamagedFile(f"registers of partition {partition} are missing from the index")
         held = sorted(p for p in state.partitions if p > partition)
         return _PARTITIONS + held[0].to_bytes(4, "big") if held else None
+
+
+def _check_identity(device: Device) -> None:
+    """Write the small files that say who the device is again if they are damaged.  Blocks.
+
+    Never if they are missing or another device's: whoever wiped the directory under us must not find us in it again.
+    """
+    if _is_damaged(load_identity, device.disk):
+        replace_identity(device.disk, device.incarnation, device.seal)
+    if _is_damaged(index_generation, device.disk):
+        set_index_generation(device.disk, device.generation)
+
+
+def _is_damaged(read: Callable[[Disk], object], disk: Disk) -> bool:
+    try:
+        read(disk)
+    except DamagedFile as damage:
+        log.warning("%s; it is written again", damage)
+        return True
+    return False
 
 
 def _rewrite(batch: Batch, index_key: bytes, entry: Entry, payload: bytes) -> bool:
