@@ -7,7 +7,7 @@ carries a request id, equal to the one in an error's document and in the log.
 import logging
 from collections.abc import Callable
 
-from objstore.errors import AccessDenied, NotModified, ObjstoreError
+from objstore.errors import NotModified, ObjstoreError
 from objstore.fronts.s3 import routes
 from objstore.fronts.s3.auth import Authenticator
 from objstore.fronts.s3.context import XML_TYPE, Front, Headers, Response
@@ -24,6 +24,7 @@ from objstore.runtime.tasks import TaskOwner, Threads
 
 log = logging.getLogger(__name__)
 
+EXPECTED_OWNER = "x-amz-expected-bucket-owner"
 HEALTH_PATH = "/-/health"  # no bucket is called "-"
 _INTERNAL = Failure(500, "InternalError", "We encountered an internal error. Please try again.", "Give the request id to the operator.")
 _ID_STEP = 0x9E3779B97F4A7C15  # odd, so the ids of 2**64 requests all differ
@@ -74,8 +75,8 @@ class S3App:
             self._authenticator.authenticate(request)
             route = routes.find(request)
             api = route.api
-            if "x-amz-expected-bucket-owner" in request.headers and request.bucket:
-                await self._check_owner(request)
+            if EXPECTED_OWNER in request.amz and request.bucket and api != "CreateBucket":
+                await self._front.check_owner(request, EXPECTED_OWNER, request.bucket)
             response = await route.handler(self._front, request)
             code = str(response.status)
         except ObjstoreError as error:
@@ -86,14 +87,6 @@ class S3App:
         await self._send(request, response, send)
         self.counters.bytes_in += request.bytes_in
         self.counters.record(api, code, self._clock.monotonic() - started)
-
-    async def _check_owner(self, request: S3Request) -> None:
-        if api_needs_no_bucket(request):
-            return
-        info = await self._front.store.bucket(request.who, request.bucket)
-        expected = request.headers["x-amz-expected-bucket-owner"]
-        if expected not in (info.account, self._front.credentials.owner_of(info.account).canonical_id):
-            raise AccessDenied("the bucket belongs to another account than expected")
 
     def _refusal(self, request: S3Request, error: ObjstoreError) -> tuple[Response, str]:
         if isinstance(error, NotModified):
@@ -141,8 +134,3 @@ class S3App:
             closing = getattr(rest, "aclose", None)
             if closing is not None:
                 await closing()
-
-
-def api_needs_no_bucket(request: S3Request) -> bool:
-    """CreateBucket: there is no owner yet."""
-    return request.method == "PUT" and not request.key and not request.query

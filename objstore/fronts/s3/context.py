@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from objstore.errors import AccessDenied
 from objstore.fronts.s3.body import RequestBody, read_document
 from objstore.fronts.s3.checksums import expected_of, parse_md5
 from objstore.fronts.s3.request import S3Request
@@ -59,6 +60,15 @@ class Front:
         body = RequestBody(request, threads=None, thread_from_bytes=0, limit_bytes=1 << 40)
         expected = Expected(parse_md5(headers.get("content-md5"))) if promised_of_object else expected_of(headers, request.amz, default="")
         return await read_document(body, expected, limit_bytes)
+
+    async def check_owner(self, request: S3Request, header: str, bucket: str) -> None:
+        """See that a bucket belongs to whom the request expects, if it says so.  Raises AccessDenied."""
+        expected = request.amz.get(header)
+        if expected is None:
+            return
+        info = await self.store.bucket(request.who, bucket)
+        if expected not in (info.account, self.credentials.owner_of(info.account).canonical_id):
+            raise AccessDenied("the bucket belongs to another account than expected")
 
 
 def xml_answer(root: str, content: str, headers: Headers | None = None) -> Response:

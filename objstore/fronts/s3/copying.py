@@ -1,4 +1,4 @@
-"""CopyObject."""
+"""CopyObject and UploadPartCopy."""
 
 from collections.abc import Mapping
 
@@ -7,9 +7,11 @@ from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response
 from objstore.fronts.s3.early import answer_in_time
 from objstore.fronts.s3.objects import modified_and_etag, version_header
-from objstore.fronts.s3.params import attributes_of, conditions_of, parse_copy_source, refuse_unbuilt
+from objstore.fronts.s3.params import attributes_of, conditions_of, parse_copy_source, parse_part_number, refuse_unbuilt
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.xml import element
+
+SOURCE_OWNER = "x-amz-source-expected-bucket-owner"
 
 
 def _directive(headers: Mapping[str, str], name: str) -> bool:
@@ -20,11 +22,28 @@ def _directive(headers: Mapping[str, str], name: str) -> bool:
     return value == "REPLACE"
 
 
+async def upload_part_copy(front: Front, request: S3Request) -> Response:
+    """UploadPartCopy; a long one is answered early too."""
+    number = parse_part_number(request.query.get("partNumber"))
+    refuse_unbuilt(request.amz)
+    source = parse_copy_source(request.headers)
+    await front.check_owner(request, SOURCE_OWNER, source.bucket)
+    upload_id = request.query["uploadId"]
+
+    async def copy() -> tuple[str, Headers]:
+        part = await front.store.copy_part(request.who, source, request.bucket, request.key, upload_id, number)
+        versions: Headers = [(b"x-amz-copy-source-version-id", source.version_id.encode())] if source.version_id else []
+        return modified_and_etag(part) + checksums.elements(part.checksums), versions
+
+    return await answer_in_time(front, request, "CopyPartResult", copy)
+
+
 async def copy_object(front: Front, request: S3Request) -> Response:
     """CopyObject; a long one is answered early, see `early`."""
     headers = request.headers
     refuse_unbuilt(request.amz)
     source = parse_copy_source(headers)
+    await front.check_owner(request, SOURCE_OWNER, source.bucket)
     written = attributes_of(headers, request.amz)
     attributes = written if _directive(headers, "x-amz-metadata-directive") else None
     tags = written.tags if _directive(headers, "x-amz-tagging-directive") else None

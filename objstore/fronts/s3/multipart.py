@@ -1,4 +1,4 @@
-"""Multipart uploads: begin, upload parts, complete, abort, list."""
+"""Multipart uploads: begin, upload parts, complete, abort, list; parts made of copies are in `copying`."""
 
 from urllib.parse import quote
 
@@ -13,7 +13,6 @@ from objstore.fronts.s3.objects import version_header
 from objstore.fronts.s3.params import (
     attributes_of,
     conditions_of,
-    parse_copy_source,
     parse_number,
     parse_part_number,
     refuse_unbuilt,
@@ -63,22 +62,6 @@ async def upload_part(front: Front, request: S3Request) -> Response:
         expected=checksums.expected_of(request.headers, request.amz, default=""),
     )
     return Response(200, [(b"etag", b'"%s"' % part.etag.encode()), *checksums.part_headers(part.checksums)])
-
-
-async def upload_part_copy(front: Front, request: S3Request) -> Response:
-    """UploadPartCopy."""
-    number = parse_part_number(request.query.get("partNumber"))
-    refuse_unbuilt(request.amz)
-    source = parse_copy_source(request.headers)
-    upload_id = request.query["uploadId"]
-
-    async def copy() -> tuple[str, Headers]:
-        part = await front.store.copy_part(request.who, source, request.bucket, request.key, upload_id, number)
-        modified = f"<LastModified>{iso_time(part.modified_us)}</LastModified><ETag>&quot;{part.etag}&quot;</ETag>"
-        versions: Headers = [(b"x-amz-copy-source-version-id", source.version_id.encode())] if source.version_id else []
-        return modified + checksums.elements(part.checksums), versions
-
-    return await answer_in_time(front, request, "CopyPartResult", copy)
 
 
 def _completed_parts(root: Element) -> list[CompletedPart]:

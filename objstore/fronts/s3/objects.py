@@ -21,7 +21,7 @@ from objstore.fronts.s3.params import (
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.times import http_time, iso_time, parse_http_date
 from objstore.fronts.s3.xml import element, escape, parse
-from objstore.objects.api import Conditions, DeleteOutcome, ObjectInfo, Reading
+from objstore.objects.api import Conditions, DeleteOutcome, ObjectInfo, PartInfo, Reading
 
 MAX_DELETES = 1000
 DEFAULT_TYPE = b"binary/octet-stream"
@@ -334,6 +334,6 @@ def acl_document(canonical_id: str, display_name: str) -> str:
     return f"<Owner>{who}</Owner><AccessControlList><Grant>{grantee}<Permission>FULL_CONTROL</Permission></Grant></AccessControlList>"
 
 
-def modified_and_etag(info: ObjectInfo) -> str:
+def modified_and_etag(info: ObjectInfo | PartInfo) -> str:
     """What the answer to a copy begins with."""
     return f"<LastModified>{iso_time(info.modified_us)}</LastModified><ETag>&quot;{info.etag}&quot;</ETag>"

@@ -70,7 +70,7 @@ OBJECT: dict[tuple[str, str], Route] = {
     ("GET", "uploadId"): Route("ListParts", multipart.list_parts),
 }
 COPY_OBJECT = Route("CopyObject", copying.copy_object)
-UPLOAD_PART_COPY = Route("UploadPartCopy", multipart.upload_part_copy)
+UPLOAD_PART_COPY = Route("UploadPartCopy", copying.upload_part_copy)
 
 # Everything that S3 calls a sub-resource, built here or not: none may be mistaken for a plain request.
 _BUCKET_SUBRESOURCES = frozenset(

@@ -12,5 +12,5 @@ class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host_id: str = "objstore"  # x-amz-id-2: which proxy answered
     early_answer_s: float = 5.0  # a copy or completion that takes longer is answered 200 first, its outcome in the body
     keep_alive_s: float = 5.0  # between the blanks that keep such an answer's connection alive
-    hash_in_thread_bytes: int = 65_536  # pieces of signed bodies this large are hashed beside the event loop
+    hash_in_thread_bytes: int = 131_072  # signed pieces this large are hashed in a thread; for smaller ones the way there costs more
     max_put_bytes: int = 5 << 30

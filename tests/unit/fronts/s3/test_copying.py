@@ -91,3 +91,12 @@ def test_directives_are_copy_or_replace(server: Running, s3: Any, bucket: str) -
     for header in ("x-amz-metadata-directive", "x-amz-tagging-directive"):
         answer = call(server, "PUT", f"/{bucket}/copy", headers={"x-amz-copy-source": f"{bucket}/k", header: "MERGE"})
         assert (answer.status, answer.code) == (400, "InvalidArgument")
+
+
+def test_the_sources_owner_can_be_expected(server: Running, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="c")["UploadId"]
+    for path in (f"/{bucket}/c", f"/{bucket}/c?partNumber=1&uploadId={upload}"):
+        for owner, status in (("alice", 200), (s3.get_bucket_acl(Bucket=bucket)["Owner"]["ID"], 200), ("bob", 403)):
+            headers = {"x-amz-copy-source": f"{bucket}/k", "x-amz-source-expected-bucket-owner": owner}
+            assert call(server, "PUT", path, headers=headers).status == status
