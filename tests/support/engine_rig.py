@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import xxhash
 
@@ -96,7 +96,10 @@ def names(engine: Engine, **changes: Any) -> list[bytes]:
 class SimRig:
     """One simulated host with one device."""
 
+    started: ClassVar[list["SimRig"]] = []
+
     def __init__(self, seed: int = 1, settings: EngineSettings = SMALL) -> None:
+        SimRig.started.append(self)
         self.simulation = Simulation(seed)
         self.host: Host = self.simulation.host("host")
         self.host.storage.mount(DIRECTORY)
@@ -132,9 +135,24 @@ class SimRig:
         self.host.boot()
         self.open()
 
+    def call(self, function: Callable[[], T]) -> T:
+        """Run a plain function on the host."""
+
+        async def body() -> T:
+            return function()
+
+        return self.run(body)
+
     def finish(self) -> None:
         """Let go of everything."""
         self.simulation.bury()
+        SimRig.started.remove(self)
+
+    @classmethod
+    def finish_all(cls) -> None:
+        """Let go of every rig."""
+        while cls.started:
+            cls.started[0].finish()
 
 
 def on_files(directory: Path | str, main: Callable[[World, str], Awaitable[T]]) -> T:

@@ -311,8 +311,12 @@ class BlobWriter:
 
     def _reap(self) -> None:
         running, self._running = self._running, None
-        if running is not None:
-            running.result()
+        if running is None:
+            return
+        failure = running.exception()
+        if failure is not None:
+            self._file.close()  # gives its room back at once
+            raise failure
 
     def _write(self, pieces: Sequence[bytes | memoryview]) -> None:
         self._file.pwrite(pieces, self._size)
@@ -351,12 +355,15 @@ class BlobWriter:
         if self._pieces:
             self._start()
             await self._settle()
-        if self._announced not in (-1, self._size):
-            raise IncompleteBody("a blob ended before or after its announced size", size=self._size, announced=self._announced)
-        if self._block_room < self._settings.block_size_bytes:
-            self._end_block()
-        trailer = self._blobs.new_trailer(self._blob, self._size, self._whole.digest())
-        await self._blobs.link(self._file, trailer, bytes(self._table))
+        try:
+            if self._announced not in (-1, self._size):
+                raise IncompleteBody("a blob is not of its announced size", size=self._size, announced=self._announced)
+            if self._block_room < self._settings.block_size_bytes:
+                self._end_block()
+            trailer = self._blobs.new_trailer(self._blob, self._size, self._whole.digest())
+            await self._blobs.link(self._file, trailer, bytes(self._table))
+        finally:
+            self._file.close()
         return StagedBody(self._size, trailer.digest)
 
     async def abort(self) -> None:

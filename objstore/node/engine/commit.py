@@ -252,7 +252,7 @@ class Committer:
         if isinstance(failure, OSError) and failure.errno in _FULL:
             try:
                 await self._threads.run(self._packs.cut, batch.pack)
-                self.free_bytes = 0
+                self.recheck_room = True
             except OSError as second:
                 failure = second
             else:

@@ -25,7 +25,8 @@ Records follow without gaps.  Record = 40 bytes header, payload, meta:
     32      8     XXH3-64 over bytes 0 to 31 and meta, seeded by the device's seal, the pack id and the record's offset,
                   so that a record is valid only where it was written
 
-A bad header or record is `None` here; what that means (torn tail, damage) is decided by who reads (recover.py).
+A bad header or record is `None` here; what that means (torn tail, damage) is decided by who reads (recover.py).  A good
+header of another pack, device or format version raises DamagedFile.
 """
 
 import struct
@@ -36,6 +37,7 @@ import xxhash
 
 from objstore.core.rows import RowKey
 from objstore.core.timestamp import Ballot
+from objstore.errors import DamagedFile
 from objstore.node.engine.records import ENCODER, Entry
 
 FILE_MAGIC = b"objpack\x00"
@@ -128,7 +130,7 @@ def encode_file_header(pack: int, seal: bytes, sequence: int) -> bytes:
 
 
 def decode_file_header(data: bytes, pack: int, seal: bytes) -> int | None:
-    """The sequence in a pack's header, or None when it is not a valid header of this pack of this device."""
+    """The sequence in a pack's header, or None when it is no header.  Raises DamagedFile when it is that of another pack."""
     if len(data) < FILE_HEADER_BYTES:
         return None
     head = data[: FILE_HEADER_BYTES - 8]
@@ -136,7 +138,7 @@ def decode_file_header(data: bytes, pack: int, seal: bytes) -> int | None:
         return None
     magic, version, found_pack, found_seal, sequence = _FILE.unpack(head)
     if (magic, version, found_pack, found_seal) != (FILE_MAGIC, FILE_VERSION, pack, seal):
-        return None
+        raise DamagedFile(f"the file of pack {pack} is pack {found_pack} of device {found_seal.hex()}, format {version}")
     return int(sequence)
 
 

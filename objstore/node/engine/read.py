@@ -193,6 +193,7 @@ def partition_rows(state: State, partition: int, *, cursor: bytes, limit: int, r
     for table in (state.frozen, state.active):
         if table is None:
             continue
+        newer.update((index_key, None) for moved_from, index_key in table.orphans if moved_from == partition and index_key > cursor)
         for index_key in table.keys_of_partition(partition):
             entry = table.entries[index_key]
             if index_key > cursor:

@@ -222,6 +222,7 @@ class Scrubber:
         if not after or self._sum is None or self._sum.partition != partition:
             self._sum = _Sum(partition, kept) if not after else None
         suspects = len(state.suspects)
+        damaged = False
         items, cursor = partition_rows(state, partition, cursor=after, limit=_SLICE, rows=False)
         tally.read_bytes += _ROW_BYTES // 4 * len(items)
         for item in items:
@@ -229,11 +230,11 @@ class Scrubber:
             try:
                 state.get(index_key, partition)
             except DamagedRow:
-                state.suspect(index_key, partition)
+                damaged = True
             if self._sum is not None:
                 self._sum.registers += 1
                 self._sum.digest ^= contribution(index_key, item.register.accepted)
-        if len(state.suspects) != suspects:
+        if damaged or len(state.suspects) != suspects:
             self._sum = None  # what is damaged was left out: nothing to compare
             await self._known_suspects(tally)
         if cursor is not None:

@@ -1,0 +1,258 @@
+"""The scrubber finds every damage there is, puts right what it can, and reports the rest until it is healed."""
+
+import asyncio
+import dataclasses
+from typing import Any
+
+import pytest
+
+from objstore.core.rows import Register
+from objstore.core.timestamp import ZERO
+from objstore.errors import DamagedBody, DamagedRow, DeviceOffline
+from objstore.node.engine.api import BodyMissing
+from objstore.node.engine.blobs import blob_name
+from objstore.node.engine.keys import encode_key
+from objstore.node.engine.records import shadow_key
+from objstore.wire.messages import PartitionRow
+from tests.support.engine_rig import DIRECTORY, SMALL, SimRig, ballot, key, names, put, put_blob, read
+
+BLOB = b"b" * 16
+DATA = b"0123456789" * 500
+P = 3
+
+
+@pytest.fixture
+def rig() -> SimRig:
+    rig = SimRig(settings=dataclasses.replace(SMALL, checkpoint_rows=1 << 20))
+    for name in ("a", "b", "c"):
+        rig.run(lambda name=name: put(rig.engine, name, 1, name.encode() * 500, partition=P))
+    rig.run(lambda: put_blob(rig.engine, "blob", 1, BLOB, DATA, partition=P))
+    rig.run(lambda: rig.engine.prepare(key("a"), partition=P, ballot=ballot(8)))
+    rig.run(lambda: rig.engine.maintain("checkpoint"))
+    return rig
+
+
+def volume(rig: SimRig) -> Any:
+    return rig.host.storage.volume(DIRECTORY)[0]
+
+
+def table(rig: SimRig, name: str) -> Any:
+    return volume(rig).kv_stores["index-1"].tables[name]
+
+
+def flip(entries: Any, at: bytes) -> None:
+    value = bytearray(entries[at])
+    value[len(value) // 2] ^= 1
+    entries[at] = bytes(value)
+
+
+def pack(rig: SimRig) -> bytearray:
+    data: bytearray = volume(rig).directories["packs"]["0000000000000001.pack"].data
+    return data
+
+
+def audit(rig: SimRig, budget_bytes: int = 1500) -> list[PartitionRow]:
+    found: dict[bytes, PartitionRow] = {}
+    cursor: bytes | None = b""
+    steps = 0
+    while cursor is not None:
+        at = cursor
+        step = rig.run(lambda at=at: rig.engine.audit(at, budget_bytes=budget_bytes))
+        found.update({item.key.name: item for item in step.damaged})
+        cursor = step.cursor
+        steps += 1
+        assert steps < 1000
+    return list(found.values())
+
+
+A = encode_key(key("a"))
+
+
+def test_a_sound_device_is_clean_whatever_the_budget(rig: SimRig) -> None:
+    for budget in (1, 1000, 1 << 30):
+        assert audit(rig, budget) == []
+    rig.run(lambda: put(rig.engine, "new", 1, b"x", partition=P))
+    assert audit(rig) == []
+    assert rig.engine.stats().quarantined == 0
+
+
+def test_a_pass_reads_everything(rig: SimRig) -> None:
+    step = rig.run(lambda: rig.engine.audit(b"", budget_bytes=1 << 30))
+    assert (step.cursor, step.rows) == (None, 4)
+    assert step.bytes > 1500 + len(DATA)
+
+
+def test_a_damaged_row_is_repaired_from_the_journal(rig: SimRig) -> None:
+    before = rig.engine.query(key("a"), partition=P)
+    flip(table(rig, "rows"), A)
+    with pytest.raises(DamagedRow):
+        rig.call(lambda: rig.engine.query(key("a"), partition=P))
+    rig.run(lambda: asyncio.sleep(1))
+    assert rig.engine.query(key("a"), partition=P) == before
+    assert before.promised == ballot(8)
+    assert audit(rig) == []
+    rig.run(lambda: rig.engine.maintain("checkpoint"))
+    rig.crash()
+    assert rig.engine.query(key("a"), partition=P) == before
+    assert rig.run(lambda: read(rig.engine, "a", 1)) == b"a" * 500
+
+
+def test_a_lost_row_is_found_and_repaired(rig: SimRig) -> None:
+    before = rig.engine.query(key("b"), partition=P)
+    del table(rig, "rows")[encode_key(key("b"))]
+    assert audit(rig) == []
+    assert rig.engine.query(key("b"), partition=P) == before
+    assert names(rig.engine) == [b"a", b"b", b"blob", b"c"]
+
+
+def test_a_row_under_a_rotten_key_is_put_back_under_its_own(rig: SimRig) -> None:
+    rows = table(rig, "rows")
+    wrong = encode_key(key("zzz"))
+    rows[wrong] = rows.pop(encode_key(key("b")))
+    assert audit(rig) == []
+    rig.run(lambda: rig.engine.maintain("checkpoint"))
+    assert names(rig.engine) == [b"a", b"b", b"blob", b"c"]
+    assert wrong not in rows
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_bad_shadow_is_written_again(rig: SimRig, lost: bool) -> None:
+    shadows = table(rig, "partitions")
+    if lost:
+        del shadows[shadow_key(P, A)]
+    else:
+        flip(shadows, shadow_key(P, A))
+    assert audit(rig) == []
+    rig.run(lambda: rig.engine.maintain("checkpoint"))
+    assert rig.engine._state.shadow(A, P) is not None
+    assert audit(rig) == []
+
+
+def test_a_register_damaged_in_both_tables_is_found_by_a_search_of_the_packs(rig: SimRig) -> None:
+    before = rig.engine.query(key("a"), partition=P)
+    flip(table(rig, "rows"), A)
+    flip(table(rig, "partitions"), shadow_key(P, A))
+    with pytest.raises(DamagedRow):
+        rig.run(lambda: rig.engine.merge(key("a"), partition=P, register=before, payload=b"a" * 500, floor=ZERO))
+    assert audit(rig) == []
+    assert rig.engine.query(key("a"), partition=P) == before
+
+
+def test_a_row_damaged_in_index_and_journal_is_reported_until_others_heal_it(rig: SimRig) -> None:
+    before = rig.engine.query(key("a"), partition=P)
+    flip(table(rig, "rows"), A)
+    at = bytes(pack(rig)).index(b"operation")
+    pack(rig)[at] ^= 1
+    damaged = audit(rig)
+    assert [(i.key, i.register.accepted, i.partition) for i in damaged] == [(key("a"), ballot(1), P)]
+    for attempt in (
+        lambda: rig.engine.query_inline(key("a"), partition=P),
+        lambda: rig.engine.prepare(key("a"), partition=P, ballot=ballot(20)),
+    ):
+        with pytest.raises(DamagedRow):
+            rig.run(attempt)
+    assert audit(rig) != []
+    with pytest.raises(BodyMissing):
+        rig.run(lambda: rig.engine.merge(key("a"), partition=P, register=before, floor=ZERO))
+    assert rig.run(lambda: rig.engine.merge(key("a"), partition=P, register=before, payload=b"a" * 500, floor=ZERO))
+    assert rig.engine.query(key("a"), partition=P) == before
+    assert audit(rig) == []
+    assert rig.engine.stats().rows == 4
+    assert rig.engine.bucket_counters(b"bucket-1") == (4, 1500 + len(DATA))
+
+
+def test_a_damaged_row_keeps_its_promise_and_is_not_healed_by_an_older_row(rig: SimRig) -> None:
+    """The packs are whole here, but the repair has not run yet: what the shadow knows already counts."""
+    rig.run(lambda: put(rig.engine, "b", 5, b"five", partition=P))
+    rig.run(lambda: rig.engine.maintain("checkpoint"))
+    flip(table(rig, "rows"), encode_key(key("b")))
+    rig.engine._state.noticed = lambda _: None
+    old = Register(ZERO, ballot(1), b"")
+    with pytest.raises(DamagedRow):
+        rig.run(lambda: rig.engine.merge(key("b"), partition=P, register=old, floor=ZERO))
+
+
+def test_an_accept_above_all_heals_a_damaged_row(rig: SimRig) -> None:
+    flip(table(rig, "rows"), A)
+    rig.engine._state.noticed = lambda _: None
+    assert rig.run(lambda: put(rig.engine, "a", 7, b"x", partition=P)) == "no"  # the shadow knows of the promise of 8
+    assert rig.run(lambda: put(rig.engine, "a", 9, b"nine", partition=P)) == "yes"
+    assert rig.run(lambda: read(rig.engine, "a", 9)) == b"nine"
+    assert rig.engine.stats().rows == 4
+
+
+def test_a_damaged_payload_is_reported_and_healed_at_its_own_ballot(rig: SimRig) -> None:
+    pack(rig)[bytes(pack(rig)).index(b"aaaa")] ^= 1
+    with pytest.raises(DamagedBody):
+        rig.run(lambda: read(rig.engine, "a", 1))
+    damaged = audit(rig)
+    register = rig.engine.query(key("a"), partition=P)
+    assert damaged == [PartitionRow(key("a"), register, P)]
+    with pytest.raises(BodyMissing):
+        rig.run(lambda: rig.engine.merge(key("a"), partition=P, register=register, floor=ZERO))
+    assert rig.run(lambda: rig.engine.merge(key("a"), partition=P, register=register, payload=b"a" * 500, floor=ZERO))
+    assert rig.run(lambda: read(rig.engine, "a", 1)) == b"a" * 500
+    assert audit(rig) == []
+    assert not rig.run(lambda: rig.engine.merge(key("a"), partition=P, register=register, payload=b"a" * 500, floor=ZERO))
+
+
+def test_a_damaged_payload_is_healed_by_an_accept_at_its_own_ballot(rig: SimRig) -> None:
+    pack(rig)[bytes(pack(rig)).index(b"bbbb")] ^= 1
+    assert len(audit(rig)) == 1
+    assert rig.run(lambda: put(rig.engine, "b", 1, b"b" * 500, partition=P)) == "yes"
+    assert rig.run(lambda: read(rig.engine, "b", 1)) == b"b" * 500
+    assert audit(rig) == []
+
+
+@pytest.mark.parametrize("at", [0, 2000, -1, -100])
+def test_a_damaged_blob_goes_to_quarantine_and_is_healed_by_staging_it_again(rig: SimRig, at: int) -> None:
+    directory, _, name = blob_name(BLOB).rpartition("/")
+    volume(rig).directories[directory][name].data[at] ^= 1
+    damaged = audit(rig)
+    register = rig.engine.query(key("blob"), partition=P)
+    assert damaged == [PartitionRow(key("blob"), register, P)]
+    assert list(volume(rig).directories["quarantine"]) == [BLOB.hex() + ".0"]
+    with pytest.raises(DamagedBody):
+        rig.run(lambda: read(rig.engine, "blob", 1))
+    with pytest.raises(BodyMissing):
+        rig.run(lambda: rig.engine.merge(key("blob"), partition=P, register=register, floor=ZERO))
+
+    async def stage() -> None:
+        writer = await rig.engine.stage(BLOB, size=len(DATA))
+        await writer.write(DATA)
+        await writer.finish()
+
+    rig.run(stage)
+    assert rig.run(lambda: rig.engine.merge(key("blob"), partition=P, register=register, floor=ZERO))
+    assert rig.run(lambda: read(rig.engine, "blob", 1)) == DATA
+    assert audit(rig) == []
+
+
+def test_a_row_whose_journal_record_rotted_is_written_again_so_that_a_rebuild_finds_it(rig: SimRig) -> None:
+    at = bytes(pack(rig)).index(b"operation")  # in the row of "a"
+    pack(rig)[at] ^= 1
+    assert audit(rig) == []
+    entry = rig.engine._state.get(A, P)
+    assert entry is not None
+    assert entry.offset > at
+    assert rig.run(lambda: read(rig.engine, "a", 1)) == b"a" * 500
+
+
+def test_entries_lost_from_both_tables_condemn_the_index_and_opening_builds_a_new_one(rig: SimRig) -> None:
+    before = rig.engine.query(key("b"), partition=P)
+    del table(rig, "rows")[encode_key(key("b"))]
+    del table(rig, "partitions")[shadow_key(P, encode_key(key("b")))]
+    with pytest.raises(DeviceOffline):
+        audit(rig)
+    rig.reopen()
+    assert rig.engine._device.generation == 2
+    assert rig.engine.query(key("b"), partition=P) == before
+    assert audit(rig) == []
+
+
+def test_damage_found_while_listing_is_repaired_without_an_audit(rig: SimRig) -> None:
+    flip(table(rig, "rows"), encode_key(key("c")))
+    with pytest.raises(DamagedRow):
+        rig.call(lambda: names(rig.engine))
+    rig.run(lambda: asyncio.sleep(1))
+    assert names(rig.engine) == [b"a", b"b", b"blob", b"c"]
