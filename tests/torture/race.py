@@ -47,17 +47,26 @@ def one_winner(directory: Path, *, rounds: int, port_base: int, contenders: int 
                 key = f"r{number:05d}"
                 barrier = threading.Barrier(contenders)
 
-                def contend(index: int, key: str = key, barrier: threading.Barrier = barrier) -> int:
+                def contend(index: int, key: str = key, barrier: threading.Barrier = barrier) -> tuple[int, bool]:
+                    """(200 or 412, whether an earlier attempt of this contender may have taken effect)"""
                     barrier.wait(30)
-                    try:
-                        clients[index].put_object(Bucket="race", Key=key, Body=f"{index}".encode(), IfNoneMatch="*")
-                    except TRY_AGAIN as failure:
-                        return status_of(failure)
-                    return 200
+                    maybe = False
+                    for _ in range(100):
+                        try:
+                            clients[index].put_object(Bucket="race", Key=key, Body=f"{index}".encode(), IfNoneMatch="*")
+                        except TRY_AGAIN as failure:
+                            if status_of(failure) == 412:
+                                return 412, maybe
+                            # 409: somebody got in between, and an earlier round of ours may have been carried on; 5xx or a lost connection: as well
+                            maybe = True
+                            time.sleep(0.05)
+                        else:
+                            return 200, maybe
+                    return 0, maybe
 
                 outcomes = list(pool.map(contend, range(contenders)))
-                winners = [i for i, status in enumerate(outcomes) if status == 200]
-                unknown = [i for i, status in enumerate(outcomes) if status not in (200, 409, 412)]
+                winners = [i for i, (status, _) in enumerate(outcomes) if status == 200]
+                unknown = [i for i, (status, maybe) in enumerate(outcomes) if status != 200 and maybe]
                 found = int(retried(lambda key=key: clients[0].get_object(Bucket="race", Key=key)["Body"].read()))  # type: ignore[misc]
                 if len(winners) > 1 or (winners and found != winners[0]) or (not winners and found not in unknown):
                     raise Violation(f"{key}: outcomes {outcomes}, but the object is that of {found}")
