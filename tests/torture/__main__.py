@@ -3,7 +3,6 @@
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.torture import change, crash, race, realinput
+from tests.torture.harness import install
 
 RUNS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "crash": (lambda d, n, p: crash.kill_all_under_load(d, rounds=n, load_s=1.5, port_base=p), 50),
@@ -37,8 +37,8 @@ def main() -> int:
         # A mount namespace of our own: a process of anybody's in another one would pin our mounts.
         os.environ["OBJSTORE_PRIVATE_MOUNTS"] = "1"
         os.execvp("unshare", ["unshare", "-m", "--propagation", "private", sys.executable, "-m", "tests.torture", *sys.argv[1:]])
-    if "control" in chosen and not shutil.which("eatmydata"):
-        subprocess.run(["apt-get", "install", "-y", "-qq", "eatmydata"], check=True)
+    if "control" in chosen and install("eatmydata"):
+        parser.error("the control run needs eatmydata, which is not installed")
     failed = 0
     for name in chosen:
         run, rounds = RUNS[name]

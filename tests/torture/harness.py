@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,16 @@ TRY_AGAIN = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
 
 class Violation(AssertionError):
     """A promise was broken."""
+
+
+def install(*tools: str) -> list[str]:
+    """Install Debian's packages of these names where they are missing (as root); returns what is missing still."""
+    missing = [tool for tool in tools if not shutil.which(tool)]
+    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]):
+            subprocess.run(command, check=True, capture_output=True, env=quiet, timeout=600)
+    return [tool for tool in tools if not shutil.which(tool)]
 
 
 class Cluster:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.torture.harness import Cluster, Violation, retried
+from tests.torture.harness import Cluster, Violation, install, retried
 
 BIN = Path(sys.executable).parent
 DEBIAN = ("rclone", "restic")
@@ -157,8 +157,7 @@ NAMES = ("boto3", "awscli", "rclone", "restic", "s3cmd")
 
 def real_input(directory: Path, *, files: int, large_bytes: int, port_base: int, tls: bool, faults: bool = True) -> str:
     """All clients, one after the other, each with a node killed and (for every second one) a device wiped while it runs."""
-    if any(not shutil.which(tool) for tool in DEBIAN):
-        subprocess.run(["apt-get", "install", "-y", "-qq", *DEBIAN], check=True, capture_output=True)
+    missing = install(*DEBIAN)
     tree = directory / "tree"
     tree.mkdir(parents=True)
     count = make_tree(tree, files=files, large_bytes=large_bytes)
@@ -167,6 +166,9 @@ def real_input(directory: Path, *, files: int, large_bytes: int, port_base: int,
     said = []
     try:
         for index, name in enumerate(NAMES):
+            if name in missing:
+                said.append(f"{name} NOT RUN: it is not installed and only root can install it")
+                continue
             scratch = directory / f"scratch-{name}"
             back = scratch / "back"
             back.mkdir(parents=True)
