@@ -4,9 +4,11 @@ Every task has an owner that bounds how many run, logs what fails and cancels th
 """
 
 import asyncio
+import contextlib
 import logging
+import queue
+import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from objstore.errors import TooBusy
@@ -65,16 +67,66 @@ class Threads(Protocol):
         """Wait for the running calls and end the threads."""
 
 
+Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[..., Any], tuple[Any, ...]]
+
+
 class ThreadPool:
-    """Real threads."""
+    """Real threads, started as they are needed, at most `size`; used from one event loop.
+
+    A queue and a callback of the loop: half of what `run_in_executor` costs, and every flush of a node pays for it.
+    """
 
     def __init__(self, name: str, size: int) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix=name)
+        self._name = name
+        self._size = size
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._pending = 0
+        self._closed = False
 
     async def run(self, call: Callable[..., T], *args: Any) -> T:
-        """Run in one of the pool's threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
+        """Run in one of the pool's threads.  It comes to its end also when its caller is gone."""
+        if self._closed:
+            raise RuntimeError(f"the threads {self._name} are closed")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._pending += 1
+        if self._pending > len(self._threads) < self._size:
+            thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._jobs.put((loop, future, call, args))
+        return await future
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            loop, future, call, args = job
+            result, failure = _outcome(call, args)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(self._tell, future, result, failure)
+            # Nothing may be kept alive, files least of all, while this thread waits for its next call.
+            del job, loop, future, call, args, result, failure
+
+    def _tell(self, future: "asyncio.Future[Any]", result: object, failure: BaseException | None) -> None:
+        self._pending -= 1
+        if future.done():
+            return  # cancelled meanwhile
+        if failure is None:
+            future.set_result(result)
+        else:
+            future.set_exception(failure)
 
     def close(self) -> None:
         """Wait for running calls and end the threads."""
-        self._pool.shutdown(wait=True)
+        self._closed = True
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+
+
+def _outcome(call: Callable[..., T], args: tuple[Any, ...]) -> tuple[T | None, BaseException | None]:
+    try:
+        return call(*args), None
+    except BaseException as failure:  # noqa: BLE001 it belongs to the caller
+        return None, failure
