@@ -76,10 +76,22 @@ UPLOAD_PART_COPY = Route("UploadPartCopy", copying.upload_part_copy)
 _BUCKET_SUBRESOURCES = frozenset(
     (
         *(name for _, name in BUCKET if name), "abac", "analytics", "intelligent-tiering", "inventory", "metadataConfiguration",
-        "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "session",
+        "metadataAnnotationTable", "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "session",
     )
 )  # fmt: skip
-_OBJECT_SUBRESOURCES = frozenset((*(name for _, name in OBJECT if name), "encryption", "renameObject", "restore", "select", "torrent"))
+_OBJECT_SUBRESOURCES = frozenset(
+    (*(name for _, name in OBJECT if name), "annotation", "encryption", "renameObject", "restore", "select", "torrent")
+)
+
+# What a query may hold besides: plain parameters, which may be empty.
+_PARAMETERS = frozenset(
+    (
+        "continuation-token", "delimiter", "encoding-type", "fetch-owner", "id", "key-marker", "marker", "max-buckets", "max-keys",
+        "max-parts", "max-uploads", "part-number-marker", "partNumber", "prefix", "response-cache-control",
+        "response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type",
+        "response-expires", "select-type", "start-after", "upload-id-marker", "version-id-marker", "versionId",
+    )
+)  # fmt: skip
 
 _NOT_ALLOWED = Route("MethodNotAllowed", buckets.method_not_allowed)
 _NOT_IMPLEMENTED = Route("NotImplemented", buckets.not_implemented)
@@ -109,11 +121,18 @@ def _find_object(request: S3Request) -> Route:
 
 
 def _find_in(table: dict[tuple[str, str], Route], known: frozenset[str], request: S3Request) -> Route:
-    named = [name for name in request.query if name in known]
+    named = [name for name, value in request.query.items() if name in known or _looks_like_a_subresource(name, value)]
     if len(named) > 1:
         return _CONFLICTING
     name = named[0] if named else ""
+    if name and name not in known:
+        return _NOT_IMPLEMENTED
     route = table.get((request.method, name))
     if route is not None:
         return route
     return _NOT_IMPLEMENTED if name or request.method == "POST" else _NOT_ALLOWED
+
+
+def _looks_like_a_subresource(name: str, value: str) -> bool:
+    """A bare name that is no parameter: some later call of S3, not to be taken for the plain one."""
+    return not value and name not in _PARAMETERS and not name.lower().startswith("x-")

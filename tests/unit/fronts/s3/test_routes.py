@@ -4,6 +4,7 @@ from base64 import b64encode
 from hashlib import md5
 from typing import Any
 
+import botocore.session
 import pytest
 
 from objstore.fronts.s3 import routes
@@ -46,6 +47,9 @@ def request(method: str, bucket: str = "", key: str = "", headers: dict[str, str
         (request("POST", "b", "k", uploadId="u"), "CompleteMultipartUpload"),
         (request("GET", "b", "k", torrent=""), "NotImplemented"),
         (request("GET", "b", inventory="", id="x"), "NotImplemented"),
+        (request("PUT", "b", "k", something_new=""), "NotImplemented"),
+        (request("PUT", "b", "k", something_new="1"), "PutObject"),
+        (request("GET", "b", prefix="", delimiter="", marker=""), "ListObjects"),
         (request("POST", "b", "k"), "NotImplemented"),
         (request("PUT", "b", lifecycle=""), "NotImplemented"),
         (request("OPTIONS", "b", "k"), "MethodNotAllowed"),
@@ -55,6 +59,23 @@ def request(method: str, bucket: str = "", key: str = "", headers: dict[str, str
 )
 def test_requests_find_their_route(made: S3Request, api: str) -> None:
     assert routes.find(made).api == api
+
+
+def test_every_call_that_the_sdk_knows_has_its_own_route() -> None:
+    model = botocore.session.get_session().get_service_model("s3")
+    for name in model.operation_names:
+        http = model.operation_model(name).http
+        path, _, query = http["requestUri"].partition("?")
+        parameters = dict(item.partition("=")[::2] for item in query.split("&") if item)
+        headers = {"x-amz-copy-source": "b/k"} if "Copy" in name else {}
+        made = request(http["method"], "b" if "{Bucket}" in path else "", "k" if "{Key" in path else "", headers)
+        made.query = {key: "x" if value else "" for key, value in parameters.items()}
+        if name in ("UploadPart", "UploadPartCopy", "CompleteMultipartUpload", "AbortMultipartUpload", "ListParts"):
+            made.query["uploadId"] = "u"
+        api = routes.find(made).api
+        subresource = any(key not in ("x-id",) and not value for key, value in made.query.items())
+        plain = ("GetObject", "PutObject", "DeleteObject", "ListObjects", "CreateBucket", "DeleteBucket", "ListBuckets")
+        assert api == name or not subresource or api not in plain, (name, api)
 
 
 ALL = [
