@@ -256,7 +256,7 @@ class PlainWrite(_Machine):
 class ConditionalWrite(_Machine):
     """CASPaxos: prepare, judge the highest row, accept what the judge wrote."""
 
-    __slots__ = ("_deciding", "_issue", "_judge", "_mine", "_operation", "first", "judged", "left_alone", "refusal")
+    __slots__ = ("_deciding", "_issue", "_judge", "_last", "_mine", "_operation", "first", "judged", "left_alone", "refusal")
 
     def __init__(self, quorum: Quorum, judge: JudgeRow, operation: bytes, issue: IssueBallot) -> None:
         super().__init__(quorum)
@@ -265,6 +265,7 @@ class ConditionalWrite(_Machine):
         self._issue = issue
         self._mine: Row | None = None
         self._deciding = Verdict.DONE  # what the accept in hand leads to
+        self._last = ZERO  # the ballot of our last proposal
         self.first = ZERO  # as in PlainWrite
         self.judged: Row | None = None  # what the judge saw last
         self.left_alone = False  # DONE because the judge wanted no change
@@ -303,16 +304,23 @@ class ConditionalWrite(_Machine):
         ballot = self.round.ballot
         base = ZERO if row is None else row.base  # its own ballot would hide a plain write that it was judged without
         self._mine = msgspec.structs.replace(draft, operation=self._operation, origin=ballot, base=base)
+        self._last = ballot
         if self.first == ZERO:
             self.first = ballot
         self._deciding = Verdict.DONE
         return self._accept(ballot, encode_row(self._mine), own=True)
 
     def _settle(self, verdict: Verdict, *, own: bool) -> bool:
-        """End with the top row, after making sure that a quorum holds it."""
+        """End with the top row, after making sure that a quorum holds it above every proposal of ours.
+
+        A proposal of ours that a minority accepted at a higher ballot could still be carried on by another proposer, after we
+        have said that it was refused.
+        """
         top = self._top
-        if self._agreed(top.accepted):
+        if self._agreed(top.accepted) and (self._last == ZERO or top.accepted > self._last):
             return self._finish(verdict, top.accepted, top.row)
+        if not top.row:
+            return self._finish(Verdict.CONFLICT)  # there is no row to put above our proposal
         self._deciding = verdict
         return self._accept(self.round.ballot, top.row, own=own)
 
