@@ -39,6 +39,12 @@ HEADER_BYTES = HEADER.size
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 # One piece of a streamed body: large enough that a frame's cost vanishes, small enough that calls slip in between.
 MAX_DATA_BYTES = 256 * 1024
+# Where bytes are received that belong to no frame yet: many small frames at once.
+SCRATCH_BYTES = 256 * 1024
+# After a frame this long the next one is likely to be long too.  Then only so much is received before its length is known:
+# what was received with the header must be copied, what comes afterwards is received in its place.
+BULK_BYTES = 64 * 1024
+BULK_START_BYTES = 4 * 1024
 # Before authentication nobody needs more than a name, a nonce and a proof.
 MAX_HANDSHAKE_BYTES = 1024
 
@@ -130,15 +136,42 @@ def error_of(failure: Failure) -> ObjstoreError:
 
 
 class FrameReader:
-    """Cuts a byte stream into frames.  Payloads are views of what came in; one that came in pieces is joined once."""
+    """Cuts a byte stream into frames.  Payloads are views of what came in; one that came in pieces is gathered once.
+
+    Bytes come by `feed`, or are received in place: `buffer` says where the next ones shall go (into the very frame that is
+    being gathered, where one is), `received` how many came.
+    """
 
     def __init__(self, deliver: Deliver, *, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes  # raised by the owner after authentication
         self.stopped = False  # set by the owner from within `deliver`: what is left is thrown away
         self._deliver = deliver
-        self._header = b""  # the beginning of a header, or the whole one of the frame in `_pieces`
-        self._pieces: list[memoryview] = []
+        self._header = b""  # the beginning of a header, or the whole one of the frame in `_body`
+        self._body = bytearray()  # of the frame that was cut off; as long as it will be
         self._missing = 0  # bytes of that frame still to come
+        self._scratch: memoryview | None = None
+        self._in_bulk = False  # a long frame just ended: more such are likely, so receive little more than a header first
+
+    def buffer(self) -> memoryview:
+        """Where the next bytes of the stream shall be received; valid until `received` or `feed`."""
+        if self._missing:
+            return memoryview(self._body)[-self._missing :]
+        if self._scratch is None:
+            self._scratch = memoryview(bytearray(SCRATCH_BYTES))
+        return self._scratch[:BULK_START_BYTES] if self._in_bulk else self._scratch
+
+    def received(self, count: int) -> None:
+        """So many bytes are in what `buffer` returned last.  Raises BadFrame; then feed no more."""
+        if self._missing:
+            self._missing -= count
+            if not self._missing:
+                self._in_bulk = len(self._body) >= BULK_BYTES
+                self._complete()
+            return
+        assert self._scratch is not None
+        self._in_bulk = False
+        # A copy, since what is delivered may be kept; it is as long as what came.
+        self.feed(bytes(self._scratch[:count]))
 
     def feed(self, data: bytes) -> None:
         """Take what came and deliver every frame that it completes.  Raises BadFrame; then feed no more."""
@@ -152,13 +185,18 @@ class FrameReader:
             start = offset + HEADER_BYTES
             if size - start < body:
                 self._header = data[offset:start]
-                self._pieces.append(view[start:])
-                self._missing = body - (size - start)
+                self._begin(body, view[start:])
                 return
             offset = start + body
             self._open(checksum, tag, view[start : start + head], view[start + head : offset])
         if offset < size and not self.stopped:
             self._header = data[offset:]
+
+    def _begin(self, size: int, first: memoryview) -> None:
+        """Gather a frame's body, of which the beginning is here."""
+        self._body = bytearray(size)
+        self._body[: len(first)] = first
+        self._missing = size - len(first)
 
     def _resume(self, view: memoryview) -> int:
         """Go on with the frame that was cut off; returns how much of `view` belonged to it."""
@@ -171,18 +209,21 @@ class FrameReader:
             _, body, head, tag = HEADER.unpack(self._header)
             if tag >> 48 != MAGIC ^ (body ^ body >> 16 ^ head ^ head >> 16) & 0xFFFF or body > self.limit_bytes or head > body:
                 raise BadFrame("a frame header with a wrong guard or length")
-            self._missing = body
+            self._begin(body, view[:0])
         piece = view[offset : offset + self._missing]
-        self._pieces.append(piece)
+        filled = len(self._body) - self._missing
+        self._body[filled : filled + len(piece)] = piece
         self._missing -= len(piece)
-        offset += len(piece)
         if not self._missing:
-            checksum, _, head, tag = HEADER.unpack(self._header)
-            whole = self._pieces[0] if len(self._pieces) == 1 else memoryview(b"".join(self._pieces))
-            self._pieces.clear()
-            self._header = b""
-            self._open(checksum, tag, whole[:head], whole[head:])
-        return offset
+            self._complete()
+        return offset + len(piece)
+
+    def _complete(self) -> None:
+        checksum, _, head, tag = HEADER.unpack(self._header)
+        whole = memoryview(self._body)
+        self._header = b""
+        self._body = bytearray()
+        self._open(checksum, tag, whole[:head], whole[head:])
 
     def _open(self, checksum: int, tag: int, head: memoryview, payload: memoryview) -> None:
         actual = _hash(head, tag)

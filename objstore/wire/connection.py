@@ -34,7 +34,7 @@ TRANSPORT_BUFFER_BYTES = 1024 * 1024
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Base of both ends.  The subclass handles the handshake, messages and the end of the connection."""
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.writelines(queue)
 
-    # -- asyncio.Protocol -----------------------------------------------------------------------------------------
+    # -- asyncio.BufferedProtocol -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop opened the connection."""
@@ -148,8 +148,20 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=TRANSPORT_BUFFER_BYTES)
         self.opened()
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the loop shall put the next bytes."""
+        return self._reader.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes are there."""
+        self.heard = True
+        try:
+            self._reader.received(nbytes)
+        except BadFrame as failure:
+            self.abort(f"the peer broke the protocol: {failure}")
+
     def data_received(self, data: bytes) -> None:
-        """Bytes came."""
+        """Bytes came in a buffer of their own."""
         self.heard = True
         try:
             self._reader.feed(data)
