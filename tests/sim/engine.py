@@ -1,7 +1,7 @@
 """One storage engine under power cuts: whatever it acknowledged is there when it opens again, and nothing that nobody sent.
 
-A life of the device ends in the middle of whatever runs: writes, flushes, checkpoints, compactions, blobs being staged.
-Between two lives the disk may also have been full for a while.  The model of a register is what was acknowledged and what may
+A life of the device ends in the middle of whatever runs: writes, flushes, checkpoints, compactions, blobs being staged.  The
+disk may be full for a while, and a flush may fail.  The model of a register is what was acknowledged and what may
 have happened besides.
 """
 
@@ -18,6 +18,7 @@ from objstore.node.engine.api import BodyMissing
 from objstore.node.engine.engine import Engine, format_device
 from objstore.node.engine.settings import EngineSettings
 from tests.sim.clock import EPOCH_US
+from tests.sim.disk import CAPACITY_BYTES
 from tests.sim.host import HostDied, Simulation
 
 DIRECTORY = "/device"
@@ -37,7 +38,7 @@ class Known:
 class EngineTrial:
     """Lives of one device."""
 
-    def __init__(self, seed: int, *, lives: int = 6) -> None:
+    def __init__(self, seed: int, *, lives: int = 12) -> None:
         self.simulation = Simulation(seed)
         self.rng: random.Random = self.simulation.rng("engine trial")
         self.host = self.simulation.host("node")
@@ -66,10 +67,11 @@ class EngineTrial:
             await self.host.call(lambda engine=engine: self._check(engine))  # type: ignore[misc]
             work = [self.simulation.loop.create_task(self._work(engine)) for _ in range(4)]
             work.append(self.simulation.loop.create_task(self._upkeep(engine)))
-            await asyncio.sleep(self.rng.uniform(0.0, 2.0))
-            self.host.kill(power=self.rng.random() < 0.8)
+            await asyncio.sleep(self.rng.choice((0.0, 0.002, 0.02, 2.0)) * self.rng.random())
+            self.host.kill(power=self.rng.random() < 0.7)
             await asyncio.gather(*work)
-            self.volume.capacity_bytes = 1 << 40
+            self.volume.capacity_bytes = CAPACITY_BYTES
+            self.volume.datasync_failures = 0
 
     def _ballot(self) -> Ballot:
         self._clock += 1
@@ -80,10 +82,12 @@ class EngineTrial:
             while True:
                 await asyncio.sleep(self.rng.expovariate(200.0))
                 await self._operate(engine)
+                if self.rng.random() < 0.001:
+                    self.volume.datasync_failures = 1
                 if self.rng.random() < 0.003:
                     self.volume.capacity_bytes = self.volume.used_bytes + self.rng.choice((0, 300, 6000))
                 elif self.rng.random() < 0.05:
-                    self.volume.capacity_bytes = 1 << 40
+                    self.volume.capacity_bytes = CAPACITY_BYTES
         except (HostDied, DeviceOffline):
             return
 

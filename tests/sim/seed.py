@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -131,9 +132,11 @@ def run_seed(seed: int, *, faults_s: float = FAULTS_S) -> Outcome:
     except (SimulationError, TimeoutError) as failure:
         outcome.violations.append(f"the simulation did not end: {failure!r}")
     except Exception as failure:  # noqa: BLE001 whatever escapes from the code under test is a finding
-        outcome.violations.append(f"the harness was interrupted: {failure!r}")
+        outcome.violations.append(f"the harness was interrupted: {failure!r}\n{''.join(traceback.format_exception(failure)[-6:])}")
     for host, context in simulation.scheduler.failures:
-        outcome.violations.append(f"{host}: {context.get('message')}: {context.get('exception')!r}")
+        failure = context.get("exception")
+        told = "".join(traceback.format_exception(failure)[-4:]) if failure is not None else ""
+        outcome.violations.append(f"{host}: {context.get('message')}: {failure!r}\n{told}")
     outcome.violations += check_history(run.history)
     outcome.violations += check_counter(run.history, run.mix.counter)
     outcome.digest = simulation.scheduler.digest

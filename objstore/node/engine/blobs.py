@@ -6,6 +6,7 @@ name is complete.  Blocking work runs in the engine's threads.
 
 import asyncio
 import errno
+import posixpath
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
@@ -98,6 +99,8 @@ class Blobs:
     def _is_complete(self, blob: bytes) -> bool:
         try:
             BlobReader(self._disk.open(blob_name(blob)), blob)
+            # A process that was killed after naming it may have left the name unflushed.
+            self._disk.sync_directory(posixpath.dirname(blob_name(blob)))
         except (DamagedFile, OSError):
             return False
         return True

@@ -6,6 +6,7 @@ Opening recovers; `checkpoint` brings the index forward; `read_payload` is the o
 import asyncio
 import itertools
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ from objstore.runtime.world import World
 log = logging.getLogger(__name__)
 
 _CHECKPOINT_PAUSE_S = 5.0
+_RENEW_PAUSE_S = 600.0
 _REPLAY_SLICE = 512  # records applied between two turns of the event loop
 
 
@@ -62,12 +64,15 @@ class Device:
         )
         self.packs = Packs(disk, self.seal, pack_size_bytes=settings.pack_size_bytes)
         self.blobs = Blobs(disk, world.clock, self.threads.io, self.tasks, settings)
+        self._open_kv = world.open_kv
         self.kv: Kv | None = None
         self.generation = 0  # of the index in use
         self.state: State
         self.registers: Registers
         self.committer: Committer
         self.recovered = Replay()
+        self.upkeep = asyncio.Lock()  # held while packs are deleted, and while they are read to build an index
+        self._renewed_at = -math.inf
         self._checkpointing: asyncio.Task[int] | None = None
         self._checkpoint_after = 0.0  # when one may begin by itself again, after one that found no room
 
@@ -84,7 +89,7 @@ class Device:
             raise FileNotFoundError(f"{directory} is not a formatted device")
         device = cls(world, directory, settings, disk, identity)
         try:
-            await device._open_index(world)
+            await device._open_index()
             await device._recover(salvage=salvage)
         except BaseException:
             device.threads.close()
@@ -93,26 +98,28 @@ class Device:
             raise
         return device
 
-    async def _open_index(self, world: World) -> None:
-        run = self.threads.index.run
-        generation = await run(index_generation, self.disk)
+    async def _open_index(self) -> None:
+        self.generation = await self.threads.index.run(index_generation, self.disk)
         try:
-            self.kv = await run(world.open_kv, index_directory(self.directory, generation))
-            self._start(self.kv, load(self.kv))
+            self.kv = await self.threads.index.run(self._open_kv, index_directory(self.directory, self.generation))
+            state = load(self.kv)
         except DamagedFile as failure:
-            log.warning("%s: %r: building a new index from the packs", self.directory, failure)
-            if self.kv is not None:
-                self.kv.close()
-                self.kv = None
-            generation += 1
-            await run(set_index_generation, self.disk, generation)
-            self.kv = await run(world.open_kv, index_directory(self.directory, generation))
-            self._start(self.kv, load(self.kv))
-        self.generation = generation
-        await run(remove_old_indexes, self.disk, generation)
+            state = await self._next_index(failure)
+        await self.threads.index.run(remove_old_indexes, self.disk, self.generation)
+        self._start(state)
 
-    def _start(self, kv: Kv, state: State) -> None:
-        kv.upkeep()
+    async def _next_index(self, failure: DamagedFile) -> State:
+        """Begin an empty index in the place of a damaged one; durable before anything is in it."""
+        log.warning("%s: %r: building a new index from the packs", self.directory, failure)
+        self.generation += 1
+        await self.threads.index.run(set_index_generation, self.disk, self.generation)
+        old, self.kv = self.kv, await self.threads.index.run(self._open_kv, index_directory(self.directory, self.generation))
+        if old is not None:
+            old.close()
+        return load(self.kv)
+
+    def _start(self, state: State) -> None:
+        state.kv.upkeep()
         self.state = state
         self.registers = Registers(state, self.blobs.present, self.settings)
         self.committer = Committer(state, self.packs, self.threads.commit, self.tasks, batch_bytes=self.settings.batch_bytes)
@@ -121,6 +128,7 @@ class Device:
         self.blobs.failed = self.committer.take_offline
 
     async def _recover(self, *, salvage: bool) -> None:
+        await self.threads.io.run(self.packs.secure, self.state.position.pack, self.state.position.offset)
         steps = replay(self.state, self.packs, salvage=salvage)
         found: Replay | None = None
         while True:
@@ -161,7 +169,10 @@ class Device:
             self._checkpoint_after = self.clock.monotonic() + _CHECKPOINT_PAUSE_S
             log.warning("%s: no room for a checkpoint; %d rows wait in memory", self.directory, len(self.state.active))
             raise
-        except (OSError, DamagedFile) as failure:
+        except DamagedFile as failure:
+            self.tasks.spawn(self.renew_index(failure), name="renew index")
+            raise DeviceOffline("the index is damaged and is built anew") from failure
+        except OSError as failure:
             self.committer.take_offline(failure)
             raise DeviceOffline(f"the index cannot be written: {failure!r}") from failure
         finally:
@@ -184,11 +195,28 @@ class Device:
         frozen.done(state)
         return len(frozen.memtable)
 
-    async def condemn_index(self, failure: DamagedFile) -> None:
-        """Give the index up: the next opening builds a new one from the packs.  Raises DeviceOffline."""
-        await self.threads.index.run(set_index_generation, self.disk, self.generation + 1)
-        self.committer.take_offline(failure)
-        self.committer.check()
+    async def renew_index(self, failure: DamagedFile) -> None:
+        """Build a new index from the packs in the place of a damaged one; meanwhile everything raises DeviceOffline.
+
+        Raises DeviceOffline when that fails, or was done a short while ago: then it is not the index that is at fault.
+        """
+        async with self.upkeep:
+            self.committer.check()
+            await self.committer.pause(failure)
+            while self._checkpointing is not None:
+                await asyncio.wait([self._checkpointing])
+            if self.clock.monotonic() - self._renewed_at < _RENEW_PAUSE_S:
+                self.committer.check()
+            self._renewed_at = self.clock.monotonic()
+            try:
+                self.state.restart(await self._next_index(failure))
+                self.packs.closed()
+                await self._recover(salvage=False)
+                await self._write_checkpoint(self.recovered.position)
+            except (DamagedFile, DeviceFull, OSError) as second:
+                log.exception("%s: the index cannot be built anew", self.directory)
+                raise DeviceOffline(f"the index cannot be built anew: {second!r}") from second
+            self.committer.resume()
 
     # -- payloads --------------------------------------------------------------------------------------------------------
 

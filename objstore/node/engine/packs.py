@@ -161,6 +161,12 @@ class Packs:
         names = self._disk.list(DIRECTORY) if self._disk.exists(DIRECTORY) else []
         return [int(name[:-5], 16) for name in names if name.endswith(".pack")]
 
+    def closed(self) -> None:
+        """Forget what was found, before it is looked for again."""
+        self.sizes = {}
+        self.current = 0
+        self.sequence = 0
+
     def opened(self, sizes: dict[int, int], sequence: int) -> None:
         """Set what recovery found; the last pack goes on being written.  Blocks."""
         self.sizes = sizes
@@ -168,6 +174,35 @@ class Packs:
         self.current = max(sizes, default=0)
         if self.current:
             self._writer = self._disk.open(pack_name(self.current), write=True)
+
+    def secure(self, position_pack: int, offset: int) -> None:
+        """Make durable what the last process may have left unflushed: the last batch, and the names of packs.  Blocks.
+
+        A process that was killed between its write and its flush leaves bytes that can be read and are not on the disk.  So
+        does a flush that failed, and then another flush does nothing, since the kernel takes the pages for clean: the bytes
+        are written again first.  `position_pack`, `offset`: where the index goes on.  Raises OSError.
+        """
+        ids = self.list()
+        if not ids:
+            return
+        pack = ids[-1]
+        start = offset if pack == position_pack else FILE_HEADER_BYTES
+        begin, end, sequence = start, start, -1
+        for record in self.records(pack, start, self.size_on_disk(pack), payloads=False):
+            if isinstance(record, int):
+                break
+            if record.head.sequence != sequence:
+                begin, sequence = record.offset, record.head.sequence
+            end = record.end
+        file = self._disk.open(pack_name(pack), write=True)
+        try:
+            for start, stop in ((0, FILE_HEADER_BYTES), (begin, end)):
+                if stop > start:
+                    file.pwrite([file.pread(stop - start, start)], start)
+            file.datasync()
+        finally:
+            file.close()
+        self._disk.sync_directory(DIRECTORY)
 
     def trim(self, pack: int, size: int) -> None:
         """Cut a torn tail durably.  Blocks."""
