@@ -270,7 +270,10 @@ def canonical_requests(request: Received, claim: Claim, payload: str) -> list[by
     Header bytes above ASCII may have been signed as they are, or each as one character in UTF-8 (botocore does that).
     """
     tail = f"{canonical_headers(request.headers, claim.signed_headers)}\n{claim.signed_headers}\n{payload}"
-    encodings = ("latin-1",) if tail.isascii() else ("latin-1", "utf-8")
+    plain = tail.isascii()
+    if plain and not request.query and _PLAIN_PATH.fullmatch(request.path) is not None:
+        return [f"{request.method}\n{request.path}\n\n{tail}".encode()]
+    encodings = ("latin-1",) if plain else ("latin-1", "utf-8")
     paths, queries = canonical_paths(request.path), canonical_queries(request.query)
     return [
         f"{request.method}\n{path}\n{query}\n".encode("latin-1") + tail.encode(encoding)

@@ -27,6 +27,7 @@ _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*" + _TOKEN + rb"(
 _FRAMING = frozenset((b"content-length", b"transfer-encoding", b"host", b"connection", b"expect"))
 # Names that become a framing header in gateways that map "_" to "-" (CGI, WSGI): only these are ambiguous.
 _LOOKALIKES = frozenset(name.replace(b"-", b"_") for name in _FRAMING if b"-" in name)
+_NOTABLE = _FRAMING | _LOOKALIKES
 
 
 class HttpProblem(Exception):
@@ -82,16 +83,20 @@ def parse_head(head: bytes) -> Head:
         name = name.lower()
         value = value.strip(b" \t")
         headers.append((name, value))
-        if name in _FRAMING:
-            if name in framing:
-                if name != b"connection":
-                    raise _bad(f"The header {name.decode()} is repeated.")
-                value = framing[name] + b"," + value
-            framing[name] = value
-        elif name in _LOOKALIKES:
-            raise _bad(f"The header name {name.decode()} is ambiguous.")
+        if name in _NOTABLE:
+            _note(framing, name, value)
     path, _, query = target.partition(b"?")
     return _framed(Head(method.decode(), path, query, headers, version[5:].decode()), framing)
+
+
+def _note(framing: dict[bytes, bytes], name: bytes, value: bytes) -> None:
+    if name in _LOOKALIKES:
+        raise _bad(f"The header name {name.decode()} is ambiguous.")
+    if name in framing:
+        if name != b"connection":
+            raise _bad(f"The header {name.decode()} is repeated.")
+        value = framing[name] + b"," + value
+    framing[name] = value
 
 
 def _framed(head: Head, framing: dict[bytes, bytes]) -> Head:

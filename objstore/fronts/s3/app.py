@@ -25,6 +25,7 @@ from objstore.runtime.tasks import TaskOwner, Threads
 log = logging.getLogger(__name__)
 
 EXPECTED_OWNER = "x-amz-expected-bucket-owner"
+BROKEN_OFF = "BrokenOff"  # the outcome under which answers are counted that did not reach their end
 HEALTH_PATH = "/-/health"  # no bucket is called "-"
 _INTERNAL = Failure(500, "InternalError", "We encountered an internal error. Please try again.", "Give the request id to the operator.")
 _ID_STEP = 0x9E3779B97F4A7C15  # odd, so the ids of 2**64 requests all differ
@@ -84,9 +85,19 @@ class S3App:
         except Exception:
             log.exception("request %s: %s %s failed", request.id, request.method, api)
             response, code = self._error(request, _INTERNAL), _INTERNAL.code
-        await self._send(request, response, send)
-        self.counters.bytes_in += request.bytes_in
-        self.counters.record(api, code, self._clock.monotonic() - started)
+        try:
+            await self._send(request, response, send)
+        except ObjstoreError as error:
+            # Part of the answer is out: only a connection that breaks tells the client the truth.
+            code = BROKEN_OFF
+            log.warning("request %s: %s broke off: %s", request.id, api, error)
+            raise ConnectionAbortedError(request.id) from error
+        except BaseException:
+            code = BROKEN_OFF
+            raise
+        finally:
+            self.counters.bytes_in += request.bytes_in
+            self.counters.record(api, code, self._clock.monotonic() - started)
 
     def _refusal(self, request: S3Request, error: ObjstoreError) -> tuple[Response, str]:
         if isinstance(error, NotModified):

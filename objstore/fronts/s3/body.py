@@ -29,6 +29,11 @@ def _parse_length(text: str, name: str) -> int:
 class RequestBody:
     """One body.  Raises MissingContentLength, EntityTooLarge and InvalidArgument when it is made, before anything is read."""
 
+    __slots__ = (
+        "_chain", "_decoder", "_mode", "_more", "_receive", "_request", "_sha256", "_signed_digest", "_thread_from", "_threads",
+        "_trailer", "size",
+    )  # fmt: skip
+
     def __init__(self, request: S3Request, *, threads: Threads | None, thread_from_bytes: int, limit_bytes: int) -> None:
         headers = request.headers
         self._request = request

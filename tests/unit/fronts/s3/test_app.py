@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import socket
+import time
 from typing import Any
 
 import pytest
@@ -71,14 +73,32 @@ def test_bugs_are_500_and_logged_with_the_request(failing: Running, caplog: pyte
     assert "ValueError" in caplog.text
 
 
-def test_a_body_that_cannot_be_read_is_an_error_before_and_a_broken_answer_after_its_start(failing: Running) -> None:
+def test_a_body_that_cannot_be_read_is_an_error_before_and_a_broken_answer_after_its_start(
+    failing: Running, caplog: pytest.LogCaptureFixture
+) -> None:
     assert call(failing, "GET", HEALTH_PATH).status == 200
     answer = call(failing, "GET", "/begins-not/k")
     assert (answer.status, answer.code) == (500, "InternalError")
     with pytest.raises(Exception, match=r"IncompleteRead|reset|closed"):
         call(failing, "GET", "/breaks-off/k")
     assert failing.store.closed == 2
+    assert failing.app.counters.snapshot().requests[("GetObject", "BrokenOff")] == 1
+    assert "GetObject broke off" in caplog.text
+    assert "Traceback" not in caplog.text
     assert send(failing, "GET", HEALTH_PATH).status == 503
+
+
+def test_a_reader_that_leaves_lets_go_of_the_object(server: Running, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=bytes(20_000_000))
+    before = server.app.counters.snapshot().requests.get(("GetObject", "BrokenOff"), 0)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in sign(server, "GET", f"/{bucket}/k", b"", {}, ALICE).items())
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        sock.sendall(f"GET /{bucket}/k HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n{lines}\r\n".encode())
+        assert sock.recv(1000).startswith(b"HTTP/1.1 200")
+    deadline = time.monotonic() + 5
+    while server.app.counters.snapshot().requests.get(("GetObject", "BrokenOff"), 0) == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_every_answer_has_an_id_of_its_own(server: Running, bucket: str) -> None:
