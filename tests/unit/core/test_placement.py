@@ -1,0 +1,95 @@
+"""Plans: quorums, handoffs, and whom to ask first."""
+
+import itertools
+
+import pytest
+
+from objstore.core.placement import HANDOFFS_AT_MOST, Placement, best_first, smallest_quorum
+from objstore.core.quorum import Quorum, Tally
+from objstore.core.rows import RowKey, Space
+from ring import builder
+from ring.lookup import Ring
+from tests.unit.ring.rings import a_device, a_spec, devices
+
+
+def a_ring(count: int, replicas: int = 3) -> Ring:
+    return builder.create(a_spec(replicas=replicas, part_power=5), devices(count))
+
+
+def a_moving_ring() -> Ring:
+    return builder.change(a_ring(4), [builder.Add(a_device(9)), builder.Remove(0)], now_s=1e9)
+
+
+def test_a_key_lies_where_bucket_space_and_name_say() -> None:
+    placement = Placement(a_ring(4))
+    key = RowKey(b"bucket00", Space.OBJECTS, b"name")
+    assert placement.partition(key, 0) == placement.ring.partition(b"bucket00\0", b"name", 0)
+    versions = RowKey(b"bucket00", Space.OBJECTS, b"name", b"v" * 12)
+    assert placement.partition(versions, 0) == placement.partition(key, 0), "versions lie with their head"
+    slots = {placement.partition(RowKey(b"bucket00", Space.OBJECTS, b"n%d" % n), 2) for n in range(100)}
+    assert len(slots) <= 2, "a spread of two"
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3, 5])
+def test_a_partition_at_rest_has_one_set(replicas: int) -> None:
+    ring = a_ring(6, replicas)
+    plan = Placement(ring).plan(3)
+    assert plan.quorum.sets == (ring.primaries(3),)
+    assert not plan.moving
+    assert plan.reading == plan.primaries == ring.primaries(3)
+    assert plan.epoch == ring.epoch
+
+
+def test_a_moving_partition_has_the_previous_set_first() -> None:
+    ring = a_moving_ring()
+    partition = ring.moving()[0]
+    plan = Placement(ring).plan(partition)
+    assert plan.moving
+    assert plan.reading == ring.previous(partition)
+    assert plan.primaries == ring.primaries(partition)
+    assert plan.quorum.sets == (plan.reading, plan.primaries)
+
+
+def test_handoffs_are_no_members_and_not_too_many() -> None:
+    ring = a_ring(20)
+    plan = Placement(ring).plan(0)
+    assert len(plan.handoffs) == HANDOFFS_AT_MOST
+    assert not set(plan.handoffs) & set(plan.quorum.members)
+    moving = a_moving_ring()
+    for partition in moving.moving():
+        plan = Placement(moving).plan(partition)
+        assert not set(plan.handoffs) & set(plan.quorum.members), "previous primaries are members too"
+
+
+def test_a_plan_is_made_once() -> None:
+    placement = Placement(a_ring(4))
+    assert placement.plan(1) is placement.plan(1)
+
+
+def test_first_asked_are_a_quorum_and_no_more_in_order_of_preference() -> None:
+    quorum = Quorum([(1, 2, 3)])
+    assert smallest_quorum(quorum, [3, 1, 2]) == ((3, 1), (2,))
+
+
+def test_in_a_change_devices_of_both_sets_are_asked_first() -> None:
+    assert smallest_quorum(Quorum([(1, 2, 3), (1, 2, 4)]), [3, 4, 1, 2]) == ((1, 2), (3, 4))
+    assert smallest_quorum(Quorum([(1, 2, 3), (4, 5, 6)]), [6, 3, 5, 2, 4, 1]) == ((6, 3, 5, 2), (4, 1))
+
+
+@pytest.mark.parametrize("sets", [[(1,)], [(1, 2)], [(1, 2, 3)], [(1, 2, 3), (1, 4, 5)], [(1, 2, 3), (4, 5, 6)], [(1, 2, 3, 4, 5)]])
+def test_those_asked_first_reach_the_quorum_and_all_are_listed_once(sets: list[tuple[int, ...]]) -> None:
+    quorum = Quorum(sets)
+    for preference in itertools.islice(itertools.permutations(quorum.members), 60):
+        first, later = smallest_quorum(quorum, preference)
+        assert sorted(first + later) == sorted(quorum.members)
+        tally = Tally(quorum)
+        for device in first[:-1]:
+            tally.yes(device)
+        assert not tally.reached
+        tally.yes(first[-1])
+        assert tally.reached
+
+
+def test_best_first_keeps_the_order_of_equals() -> None:
+    assert best_first([4, 2, 9, 1], lambda device: device % 2) == [4, 2, 9, 1]
+    assert best_first([1, 2, 3], lambda device: -device) == [3, 2, 1]
