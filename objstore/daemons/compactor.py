@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from objstore.core.rows import Kind, Register, decode_row
 from objstore.core.timestamp import ZERO, wall_us_of
 from objstore.daemons.fleet import Fleet
-from objstore.daemons.replicator import at_most, members
+from objstore.daemons.replicator import Settle, at_most, members
 from objstore.errors import ObjstoreError, Refused, StaleEpoch, Unavailable
 from objstore.wire.messages import (
     Maintain,
@@ -32,18 +32,22 @@ PAGE_ROWS = 500
 
 
 def confirmed(register: Register, tombstone: Register) -> bool:
-    """Whether a primary's register lets the tombstone go."""
+    """Whether a primary's register lets the tombstone go.
+
+    Not while a promise stands above it there: that device would keep it, and the replicator would bring it back to the others.
+    """
     if register.accepted == tombstone.accepted:
-        return True
+        return register.promised <= tombstone.accepted
     return register.accepted == ZERO and register.promised >= tombstone.accepted
 
 
 class Compactor:
     """One round over all devices and partitions."""
 
-    def __init__(self, fleet: Fleet, *, reclaim_age_s: float) -> None:
+    def __init__(self, fleet: Fleet, *, reclaim_age_s: float, settle: Settle) -> None:
         self.fleet = fleet
         self.reclaim_age_s = reclaim_age_s
+        self._settle = settle
 
     async def upkeep(self) -> dict[str, int]:
         """Checkpoint, purge, compact and sweep on every device that answers; counts by name."""
@@ -100,8 +104,11 @@ class Compactor:
         try:
             for device in primaries:
                 answer = await self.fleet.ask(Query, RegisterAnswer, device, epoch=epoch, partition=partition, key=item.key)
-                if not confirmed(answer.register, item.register):
-                    return False
+                if confirmed(answer.register, item.register):
+                    continue
+                if answer.register.accepted == item.register.accepted:
+                    await self._settle(item.key, partition)  # the one who was promised is gone; at its new ballot it can go later
+                return False
             for device in primaries:
                 ballot = item.register.accepted
                 await self.fleet.ask(Reclaim, ReclaimAnswer, device, epoch=epoch, partition=partition, key=item.key, ballot=ballot)

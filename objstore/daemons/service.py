@@ -56,7 +56,7 @@ class Daemons:
         self.settings = settings
         self.replicator = Replicator(fleet, settle=settle)
         self.rebalancer = Rebalancer(fleet, self.replicator, save=save_ring)
-        self.compactor = Compactor(fleet, reclaim_age_s=settings.reclaim_age_s)
+        self.compactor = Compactor(fleet, reclaim_age_s=settings.reclaim_age_s, settle=settle)
         self.auditor = Auditor(fleet, settle=settle)
         self._background_auditor = Auditor(fleet, settle=settle, pause_s=settings.audit_pause_s)
         self._sweep_uploads = sweep_uploads

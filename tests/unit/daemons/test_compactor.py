@@ -2,7 +2,7 @@
 
 import asyncio
 
-from objstore.core.rows import EMPTY, Kind, Register
+from objstore.core.rows import EMPTY, Kind, Register, RowKey
 from objstore.core.timestamp import ZERO
 from objstore.daemons.compactor import Compactor, confirmed
 from objstore.wire import messages as m
@@ -11,8 +11,16 @@ from tests.support.memory_fleet import MemoryFleet, ballot, held, key, ring_of
 TOMBSTONE = held(5, Kind.TOMBSTONE)
 
 
-def reclaim(fleet: MemoryFleet) -> int:
-    return asyncio.run(Compactor(fleet, reclaim_age_s=60.0).reclaim())  # type: ignore[arg-type]
+def compactor(fleet: MemoryFleet, settled: list[RowKey] | None = None) -> Compactor:
+    async def settle(settled_key: RowKey, _partition: int) -> None:
+        assert settled is not None, "nothing needs to be settled here"
+        settled.append(settled_key)
+
+    return Compactor(fleet, reclaim_age_s=60.0, settle=settle)  # type: ignore[arg-type]
+
+
+def reclaim(fleet: MemoryFleet, settled: list[RowKey] | None = None) -> int:
+    return asyncio.run(compactor(fleet, settled).reclaim())
 
 
 def test_a_confirmed_old_tombstone_is_dropped_on_all_and_its_ballot_becomes_the_floor() -> None:
@@ -42,6 +50,17 @@ def test_a_tombstone_stays_while_one_primary_is_silent_or_knows_nothing() -> Non
             fleet.down.add(3)
         assert reclaim(fleet) == 0
         assert fleet.get(1, 0, key("a")) == TOMBSTONE
+
+
+def test_a_tombstone_under_a_higher_promise_is_settled_and_stays_everywhere() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    fleet.put(1, 0, key("a"), TOMBSTONE)
+    fleet.put(2, 0, key("a"), TOMBSTONE)
+    fleet.put(3, 0, key("a"), Register(ballot(9), TOMBSTONE.accepted, TOMBSTONE.row))
+    settled: list[RowKey] = []
+    assert reclaim(fleet, settled) == 0
+    assert set(settled) == {key("a")}
+    assert fleet.get(1, 0, key("a")) == TOMBSTONE
 
 
 def test_a_reclaim_that_was_cut_short_is_finished_later() -> None:
@@ -80,5 +99,5 @@ def test_upkeep_asks_every_device_until_nothing_more_waits() -> None:
         return m.Maintained({request.what: 1}, more)
 
     fleet._maintain = maintain  # type: ignore[attr-defined]
-    counts = asyncio.run(Compactor(fleet, reclaim_age_s=60.0).upkeep())  # type: ignore[arg-type]
+    counts = asyncio.run(compactor(fleet).upkeep())
     assert counts == {"checkpoint": 3, "purge": 3, "compact": 7, "sweep_staged": 3}
