@@ -70,7 +70,7 @@ class S3App:
         api = "Unknown"
         try:
             request.parse(scope, self._settings.domains)
-            if request.received.path == HEALTH_PATH:
+            if request.bucket == "-" and request.received.path == HEALTH_PATH:
                 await self._answer_health(request, send)
                 return
             self._authenticator.authenticate(request)

@@ -99,6 +99,8 @@ def test_virtual_host_style_names_the_bucket_in_the_host() -> None:
         assert call(server, "PUT", "/a//k", b"data", host).status == 200
         assert call(server, "GET", "/my-bucket/a//k").body == b"data"
         assert call(server, "GET", "/a//k", headers={"Host": "my-bucket.S3.example.com"}).body == b"data"
+        assert call(server, "PUT", "/-/health", b"an object", host).status == 200
+        assert call(server, "GET", "/-/health", headers=host).body == b"an object"
         assert b"<Key>a//k</Key>" in call(server, "GET", "/?list-type=2", headers=host).body
 
 
