@@ -2,7 +2,7 @@
 
 uvicorn brings the event loop, TLS, listening and shutdown; this class takes the place of its own protocol, which sets
 no deadline on a request's headers, copies each body twice, and accepts requests that two parsers may read differently.
-Here a large body is received straight into the pieces that `receive()` hands on, reading stops while an application is behind,
+Here a body's slices reach `receive()` as they came from the socket, reading stops while an application is behind,
 `Expect: 100-continue` is answered only when the application asks for the body, and head and body of an answer leave in
 one write.  An application answers before it has read a body: a small rest is read and dropped so that the connection
 lives on, a large one costs the connection.
@@ -41,9 +41,6 @@ SWEEP_S = 1.0
 RATE_WINDOW_S = 10.0
 WRITE_HIGH_BYTES = 512 * 1024  # an application waits while so much of its answer is unsent, until WRITE_LOW_BYTES are
 WRITE_LOW_BYTES = 128 * 1024
-SCRATCH_BYTES = 64 * 1024  # where heads and small bodies are received
-PIECE_BYTES = 256 * 1024  # a large body is handed on in such pieces: each costs its way through all layers once
-PIECE_FROM_BYTES = 32 * 1024  # what is left of a body must be this long for a piece of its own
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,6 @@ class Sweeper:
 
     def __init__(self) -> None:
         self.by_address: dict[str, int] = {}
-        self.scratch = memoryview(bytearray(SCRATCH_BYTES))  # one for all: the loop fills it and hands it over in one step
         self._connections: dict[int, Connection] = {}  # in order of arrival
         self._timer: asyncio.TimerHandle | None = None
 
@@ -271,7 +267,7 @@ class Exchange:
             transport.write(body)
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(asyncio.Protocol):
     """One client connection.  Requests are served one after the other, pipelined ones too."""
 
     def __init__(
@@ -296,8 +292,6 @@ class Connection(asyncio.BufferedProtocol):
         self._sweeper = sweeper
         self._base_scope: Scope = {}
         self._pending = b""  # bytes of a head that is incomplete, or of a pipelined request
-        self._piece: bytearray | None = None  # of a body, being filled
-        self._filled = 0  # bytes of it
         self._since = self.loop.time()  # when the current phase began: idle, head, stalled write, lingering
         self._begun = True  # a head's first byte is due now, or came
         self._paused = False
@@ -359,33 +353,6 @@ class Connection(asyncio.BufferedProtocol):
         waiter, self.write_waiter = self.write_waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next bytes go: into the next piece of a large body, else into the scratch buffer."""
-        if self._piece is None:
-            exchange = self.exchange
-            remaining = exchange.framing.remaining if exchange is not None else None
-            if remaining is None or remaining < PIECE_FROM_BYTES or self._lingering:
-                return self._sweeper.scratch
-            self._piece = bytearray(min(remaining, PIECE_BYTES))
-            self._filled = 0
-        return memoryview(self._piece)[self._filled :]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Bytes are there: hand on a piece that is full, and anything smaller at once."""
-        piece = self._piece
-        if piece is None:
-            self.data_received(bytes(self._sweeper.scratch[:nbytes]))
-            return
-        self._filled += nbytes
-        if self.exchange is not None:
-            self.exchange.window_bytes += nbytes
-        if self._filled < len(piece):
-            return
-        self._piece = None
-        if self.exchange is not None:
-            self.exchange.window_bytes -= len(piece)  # counted again with the piece
-        self.data_received(cast("bytes", piece))  # from here on nobody changes it, so it is as good as that
 
     def data_received(self, data: bytes) -> None:
         """Cut the stream into heads and bodies."""
