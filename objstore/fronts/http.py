@@ -14,10 +14,8 @@ Only these parts of uvicorn 0.54 are relied on: the four constructor arguments, 
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 from xml.sax.saxutils import escape
@@ -25,18 +23,11 @@ from xml.sax.saxutils import escape
 import uvicorn
 from uvicorn.server import ServerState
 
-from objstore.fronts.http1 import MAX_HEAD_BYTES, Framing, Head, HttpProblem, framing_of, parse_head
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from objstore.fronts.exchange import STATUS_LINES, App, Exchange, Scope
+from objstore.fronts.http1 import MAX_HEAD_BYTES, Head, HttpProblem, parse_head
 
 log = logging.getLogger(__name__)
 
-STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
-JOIN_BELOW_BYTES = 64 * 1024  # a body piece this small is joined to the head; a larger one is written beside it
 SWEEP_S = 1.0
 RATE_WINDOW_S = 10.0
 WRITE_HIGH_BYTES = 512 * 1024  # an application waits while so much of its answer is unsent, until WRITE_LOW_BYTES are
@@ -63,6 +54,7 @@ class Sweeper:
 
     def __init__(self) -> None:
         self.by_address: dict[str, int] = {}
+        self.refused = 0
         self._connections: dict[int, Connection] = {}  # in order of arrival
         self._timer: asyncio.TimerHandle | None = None
 
@@ -96,175 +88,13 @@ class Sweeper:
         self._timer = loop.call_later(SWEEP_S, self._sweep, loop) if self._connections else None
 
 
-def _plain_answer(status: int, code: str, message: str) -> bytes:
-    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>'.encode()
-    line = STATUS_LINES[status]
-    return line + b"content-type: application/xml\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
-
-
-class Exchange:
-    """One request and its answer: what ASGI calls `receive` and `send`."""
-
-    __slots__ = (
-        "_head_out", "_length_out", "answered", "body_done", "buffered", "chunked_out", "connection", "delivered", "disconnected",
-        "framing", "head", "keep_alive", "reader", "slices", "started", "wants_continue", "window_bytes", "window_start",
-    )  # fmt: skip
-
-    def __init__(self, connection: "Connection", head: Head, now: float) -> None:
-        self.connection = connection
-        self.head = head
-        self.framing: Framing = framing_of(head)
-        self.body_done = self.framing.done
-        self.slices: list[bytes] = []
-        self.buffered = 0
-        self.reader: asyncio.Future[None] | None = None
-        self.wants_continue = head.expects_continue
-        self.keep_alive = head.keep_alive
-        self.delivered = False  # the application has seen the body's end
-        self.disconnected = False
-        self.started = False
-        self.answered = False
-        self.chunked_out = False
-        self.window_start = now
-        self.window_bytes = 0
-        self._head_out: bytes | None = None
-        self._length_out = 0
-
-    async def run(self, app: App, scope: Scope) -> None:
-        """Run the application and make sure that an answer is complete or the connection is gone."""
-        try:
-            await app(scope, self.receive, self.send)
-        except (ConnectionError, asyncio.CancelledError):
-            if not self.disconnected:
-                self.connection.abort()
-        except Exception:  # the process edge: an application's bug ends here, logged, never as half an answer
-            log.exception("the application failed on %s", self.head.method)
-            self._fail()
-        else:
-            if not self.answered and not self.disconnected:
-                log.error("the application returned without completing its answer")
-                self._fail()
-
-    def _fail(self) -> None:
-        if not self.disconnected:
-            self.connection.refuse(HttpProblem(500, "InternalError", "We encountered an internal error. Please try again."))
-
-    @property
-    def committed(self) -> bool:
-        """Whether part of the answer is out already: then only a broken connection tells that it failed."""
-        return self.started and self._head_out is None
-
-    def wake(self) -> None:
-        """Let a waiting `receive` look again."""
-        if self.reader is not None and not self.reader.done():
-            self.reader.set_result(None)
-
-    async def receive(self) -> Message:
-        """The next slice of the body, as it came from the socket; small slices are joined."""
-        while not self.slices:
-            if self.disconnected or self.answered:
-                return {"type": "http.disconnect"}
-            if not self.body_done:
-                if self.wants_continue:
-                    self.wants_continue = False
-                    self.connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                self.connection.resume_reading(self)
-            elif not self.delivered:
-                self.delivered = True
-                return {"type": "http.request", "body": b"", "more_body": False}
-            self.reader = self.connection.loop.create_future()
-            await self.reader
-        if len(self.slices) > 1 and self.buffered <= JOIN_BELOW_BYTES:
-            body = b"".join(self.slices)
-            self.slices.clear()
-            self.buffered = 0
-        else:
-            body = self.slices.pop(0)
-            self.buffered -= len(body)
-        more = bool(self.slices) or not self.body_done
-        self.delivered = not more
-        if not self.body_done:
-            self.connection.resume_reading(self)
-        return {"type": "http.request", "body": body, "more_body": more}
-
-    async def send(self, message: Message) -> None:
-        """Take an answer's head and body.  Raises ConnectionResetError once the client is gone."""
-        if self.disconnected:
-            raise ConnectionResetError("the client closed the connection")
-        if message["type"] == "http.response.start":
-            assert not self.started, "an answer begins once"
-            self.started = True
-            self._head_out = self._render_head(message["status"], message.get("headers", ()))
-            return
-        assert self.started, "an answer begins with its head"
-        assert not self.answered, "an answer ends once"
-        body = message.get("body", b"")
-        more = message.get("more_body", False)
-        self._write(body, last=not more)
-        if not more:
-            self.answered = True
-            self.connection.answered(self)
-        elif self.connection.write_waiter is not None:
-            await self.connection.write_waiter
-
-    def _render_head(self, status: int, headers: Any) -> bytes:
-        out = [STATUS_LINES[status]]
-        length = -1
-        for name, value in self.connection.server_state.default_headers:
-            out.append(b"%s: %s\r\n" % (name, value))
-        for name, value in headers:
-            if name == b"content-length":
-                length = int(value)
-            elif name == b"connection" and value.lower() == b"close":
-                self.keep_alive = False
-                continue
-            elif name == b"transfer-encoding":
-                continue
-            out.append(b"%s: %s\r\n" % (name, value))
-        bodyless = self.head.method == "HEAD" or status in (204, 304)
-        self._length_out = 0 if bodyless else length
-        if length < 0 and not bodyless:
-            self.chunked_out = self.head.version == "1.1"
-            if self.chunked_out:
-                out.append(b"transfer-encoding: chunked\r\n")
-            else:
-                self.keep_alive = False  # to HTTP/1.0 the end of the connection is the end of the body
-        if not self.connection.can_stay_open(self):
-            self.keep_alive = False
-        if not self.keep_alive:
-            out.append(b"connection: close\r\n")
-        head = b"".join(out)
-        # Whatever an application echoes, it cannot add a line of its own (response splitting).
-        if head.count(b"\n") != len(out) or head.count(b"\r") != len(out) or b"\0" in head:
-            self._head_out = None
-            self.started = False
-            raise ValueError("a header value holds a line break or NUL")
-        return head + b"\r\n"
-
-    def _write(self, body: bytes | memoryview, *, last: bool) -> None:
-        transport = self.connection.transport
-        size = len(body)
-        if self.head.method == "HEAD":
-            body, size = b"", 0
-        elif self.chunked_out:
-            pieces = [b"%x\r\n" % size, body, b"\r\n"] if size else []
-            if last:
-                pieces.append(b"0\r\n\r\n")
-            body = b"".join(pieces)
-            size = len(body)
-        elif self._length_out >= 0:
-            self._length_out -= size
-            if self._length_out < 0 or (last and self._length_out):
-                self.connection.abort()
-                raise RuntimeError("the answer's body is not as long as its Content-Length")
-        head, self._head_out = self._head_out, None
-        if head is not None and size <= JOIN_BELOW_BYTES:
-            transport.write(head + body if size else head)
-            return
-        if head is not None:
-            transport.write(head)
-        if size:
-            transport.write(body)
+def _plain_answer(status: int, code: str, message: str, request_id: str) -> bytes:
+    body = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message>'
+        f"<RequestId>{request_id}</RequestId></Error>"
+    )
+    head = f"content-type: application/xml\r\nconnection: close\r\nx-amz-request-id: {request_id}\r\ncontent-length: {len(body)}\r\n\r\n"
+    return STATUS_LINES[status] + (head + body).encode()
 
 
 class Connection(asyncio.Protocol):
@@ -322,7 +152,7 @@ class Connection(asyncio.Protocol):
         self._sweeper.add(self)
         here = self._sweeper.by_address.get(self.address, 0)
         if len(self._sweeper) > self.limits.connections or 0 < self.limits.connections_per_address < here:
-            transport.write(_plain_answer(503, "SlowDown", "There are too many connections; reduce the request rate."))
+            transport.write(self._refusal(HttpProblem(503, "SlowDown", "There are too many connections; reduce the request rate.")))
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -453,6 +283,10 @@ class Connection(asyncio.Protocol):
 
     # -- answers ----------------------------------------------------------------------------------------------
 
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """Headers of every answer: the date, which the server renews once a second."""
+        return self.server_state.default_headers
+
     def can_stay_open(self, exchange: Exchange) -> bool:
         """Whether the connection can serve another request after this answer, whatever is left of the body."""
         if self._shutting_down:
@@ -508,11 +342,17 @@ class Connection(asyncio.Protocol):
         if exchange is not None:
             exchange.disconnected = True
             exchange.wake()
-        answer = _plain_answer(problem.status, problem.code, problem.message)
+        answer = self._refusal(problem)
         if exchange is not None and exchange.head.method == "HEAD":
             answer = answer[: answer.index(b"\r\n\r\n") + 4]
         self.transport.write(answer)
         self._close_after(None)
+
+    def _refusal(self, problem: HttpProblem) -> bytes:
+        self._sweeper.refused += 1
+        request_id = f"{int(self.loop.time() * 1e6) & 0xFFFFFFFF:08X}{self._sweeper.refused & 0xFFFFFFFF:08X}"
+        log.debug("request %s from %s refused: %s", request_id, self.address, problem.message)
+        return _plain_answer(problem.status, problem.code, problem.message, request_id)
 
     def abort(self) -> None:
         """Break the connection off."""

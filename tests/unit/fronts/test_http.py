@@ -285,6 +285,7 @@ def test_ambiguous_requests_get_one_refusal_and_the_connection_closes(server: Ru
         assert status in (400, 501)
         assert headers[b"connection"] == b"close"
         assert b"<Code>" in body
+        assert b"<RequestId>" + headers[b"x-amz-request-id"] + b"</RequestId>" in body
         assert client.closed()
     assert not any(note["path"] == "/smuggled" for note in server.app.seen)
 
