@@ -24,6 +24,7 @@ from objstore.runtime.config import ConfigError
 log = logging.getLogger(__name__)
 
 GC_THRESHOLDS = (50_000, 20, 100)  # requests make little cyclic garbage; the default looks for it every 700 objects
+HASH_THREADS = 2  # bodies signed by their SHA-256 are hashed there while the loop goes on
 GRACEFUL_S = 3.0  # a proxy lets requests that run come to their end for so long
 STARTED_POLL_S = 0.002
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -48,6 +49,9 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
     except (ConfigError, ObjstoreError, OSError) as failure:
         log.error("%s cannot run: %s", role, failure)  # noqa: TRY400 the message says what to do; a traceback would hide it
         return complain(f"{role} cannot run: {failure}")
+    except Exception:
+        log.exception("%s ended by a bug", role)  # the edge of the process: through the log, so that it is redacted
+        return 1
     return 0
 
 
@@ -111,7 +115,9 @@ async def run_proxy(settings: Any) -> None:
         store = ObjectStore(cluster, world, component(settings, "objects"))
         stack.push_async_callback(store.aclose)
         await store.start()
-        app = S3App(store, Credentials(users), world.clock, component(settings, "s3"), rng=world.rng)
+        hashing = world.new_threads("http-hash", HASH_THREADS)
+        stack.callback(hashing.close)
+        app = S3App(store, Credentials(users), world.clock, component(settings, "s3"), rng=world.rng, threads=hashing)
         stack.push_async_callback(app.aclose)
         if section.metrics_port:
             metrics = await serve_metrics(section.metrics_port, lambda: proxy_metrics(app.counters.snapshot(), cluster))

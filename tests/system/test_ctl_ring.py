@@ -14,7 +14,7 @@ KEYS = 60
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running_cluster(tmp_path_factory.mktemp("ring") / "c") as running:
+    with running_cluster(tmp_path_factory.mktemp("ring") / "c", "--set", "daemons.replicate_interval_s=1") as running:
         client = running.s3()
         client.create_bucket(Bucket="ring")
         for number in range(KEYS):
