@@ -1,12 +1,14 @@
-"""Channels to the nodes: one each, opened when first needed, a dead node remembered for a moment.
+"""Channels to the nodes: one each, opened when first needed, and what is known of each node's health.
 
-A node that cannot be reached fails calls at once until the next attempt to dial it, so that it costs a client no timeout
-per request.  Latency is measured per node to ask the fastest first.
+Three kinds of trouble, so that none costs every request a timeout.  A node that cannot be reached fails calls at once until
+the next attempt to dial it.  A node that says nothing any more although it owes answers (stopped, cut off) is asked last.
+A node that answers slowly is asked last too, and is forgiven little by little, since nobody measures what is not asked.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Collection
 
-from objstore.errors import NodeUnreachable, ObjstoreError, ProtocolMismatch
+from objstore.errors import NodeUnreachable, ObjstoreError, ProtocolMismatch, TooBusy
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
 from objstore.wire.channel import CallDone, Channel, dial
@@ -14,9 +16,16 @@ from objstore.wire.messages import Message
 
 DIAL_TIMEOUT_S = 2.0
 RETRY_AFTER_S = 0.25
+SUSPECT_AFTER_S = 1.0  # longer than a flush takes on a busy disk; the channel itself gives up after 15 s
 SMOOTHING = 0.1  # weight of the newest latency
-DOWN_RANK = 1e6
+FORGIVING = 0.98  # what is left of a latency each time the node is passed over
+SLOW_UNIT_S = 0.002  # latencies below are all alike: their differences are noise, and order by replica spreads the load
+SUSPECT_RANK = 100
+DOWN_RANK = 200
 WAITING_LIMIT = 4096  # calls that may wait for one dial
+DIALS_AT_ONCE = 256
+
+UseChannel = Callable[[Channel | None, ObjstoreError | None], None]
 
 
 class NodeClient:
@@ -24,25 +33,35 @@ class NodeClient:
 
     def __init__(self, world: World, tasks: TaskOwner, *, address: str, cluster_key: bytes, name: str) -> None:
         self.address = address
-        self.latency_s = 0.0
-        self.down_until = 0.0
+        self.latency_s = 0.0  # of queries, smoothed
+        self._slow = 0
+        self._loop = asyncio.get_running_loop()
         self._world = world
         self._tasks = tasks
         self._cluster_key = cluster_key
         self._name = name
         self._channel: Channel | None = None
+        self._failed = False  # the last attempt to dial it failed
+        self._dial_again_at = 0.0
         self._dialing = False
-        self._waiting: list[Callable[[Channel | None, ObjstoreError | None], None]] = []
+        self._closed = False
+        self._waiting: list[UseChannel] = []
 
     @property
     def down(self) -> bool:
-        """Whether the last attempt to reach it failed a moment ago."""
-        return self.down_until > 0.0 and (self._channel is None or self._channel.closed)
+        """Whether it could not be reached, or its connection ended, and nobody has reached it since."""
+        return self._failed if self._channel is None else self._channel.closed
 
     @property
-    def rank(self) -> float:
-        """Lower is better."""
-        return self.latency_s + (DOWN_RANK if self.down else 0.0)
+    def rank(self) -> int:
+        """0 when it is as good as any; more the later it should be asked."""
+        channel = self._channel
+        if channel is None or channel.closed:
+            return DOWN_RANK if self.down else 0
+        silent_since = channel.silent_since
+        if silent_since is not None and self._loop.time() - silent_since > SUSPECT_AFTER_S:
+            return SUSPECT_RANK
+        return self._slow
 
     def send(self, message: Message, payload: bytes | memoryview, *, timeout_s: float, done: CallDone) -> None:
         """Call the node; `done` is told the outcome, never from within this call unless the node is known to be down."""
@@ -59,47 +78,76 @@ class NodeClient:
 
         self.with_channel(opened)
 
-    def with_channel(self, use: Callable[[Channel | None, ObjstoreError | None], None]) -> None:
+    def with_channel(self, use: UseChannel) -> None:
         """Hand an open channel, or the reason why there is none, to `use`."""
         if self._channel is not None and not self._channel.closed:
             use(self._channel, None)
-        elif not self._dialing and self._world.clock.monotonic() < self.down_until:
+        elif self._closed:
+            use(None, NodeUnreachable(f"{self.address} is not spoken to any more"))
+        elif self._failed and (self._dialing or self._loop.time() < self._dial_again_at):
             use(None, NodeUnreachable(f"{self.address} did not answer a moment ago"))
         elif len(self._waiting) >= WAITING_LIMIT:
-            use(None, NodeUnreachable(f"too many calls wait for {self.address} to answer"))
+            use(None, TooBusy(f"too many calls wait for {self.address} to answer"))
         else:
             self._waiting.append(use)
-            if not self._dialing:
-                self._dialing = True
-                self._tasks.spawn(self._dial(), name=f"dial {self.address}")
+            self._start_dialing()
+
+    def passed_over(self) -> None:
+        """Others were asked because of its rank: dial it if it is down, forgive a little if it was slow."""
+        if self.down:
+            if not self._closed and self._loop.time() >= self._dial_again_at:
+                self._start_dialing()
+        elif self._slow:
+            self._note_latency(self.latency_s * FORGIVING)
 
     def took(self, seconds: float) -> None:
-        """Note an answer's latency."""
-        self.latency_s += (seconds - self.latency_s) * SMOOTHING
+        """Note how long an answer took (or how long there has been none)."""
+        self._note_latency(self.latency_s + (seconds - self.latency_s) * SMOOTHING)
+
+    def _note_latency(self, latency_s: float) -> None:
+        self.latency_s = latency_s
+        self._slow = int(latency_s / SLOW_UNIT_S).bit_length()
+
+    def _start_dialing(self) -> None:
+        if self._dialing:
+            return
+        self._dialing = True
+        try:
+            self._tasks.spawn(self._dial(), name=f"dial {self.address}")
+        except TooBusy as failure:
+            self._dialed(None, failure)
 
     async def _dial(self) -> None:
-        channel: Channel | None = None
-        problem: ObjstoreError | None = None
         try:
             channel = await dial(self._world, self.address, cluster_key=self._cluster_key, name=self._name, timeout_s=DIAL_TIMEOUT_S)
         except (NodeUnreachable, ProtocolMismatch) as failure:
-            problem = failure
+            self._dialed(None, failure)
         except ObjstoreError as failure:
-            problem = NodeUnreachable(f"{self.address}: {failure.message}")
-        finally:
-            self._dialing = False
-            waiting, self._waiting = self._waiting, []
-            self.down_until = 0.0
-            if channel is None:
-                problem = problem or NodeUnreachable(f"{self.address}: dialing was given up")
-                self.down_until = self._world.clock.monotonic() + RETRY_AFTER_S
-            else:
-                self._channel = channel
-            for use in waiting:
-                use(channel, problem)
+            self._dialed(None, NodeUnreachable(f"{self.address}: {failure.message}"))
+        except BaseException:
+            self._dialed(None, NodeUnreachable(f"{self.address}: dialing was given up"))
+            raise
+        else:
+            self._dialed(channel, None)
+
+    def _dialed(self, channel: Channel | None, failure: ObjstoreError | None) -> None:
+        self._dialing = False
+        if channel is not None and self._closed:
+            channel.close()
+            channel, failure = None, NodeUnreachable(f"{self.address} is not spoken to any more")
+        self._channel = channel
+        self._failed = channel is None
+        if channel is None:
+            self._dial_again_at = self._loop.time() + RETRY_AFTER_S
+        else:
+            self._note_latency(0.0)
+        waiting, self._waiting = self._waiting, []
+        for use in waiting:
+            use(channel, failure)
 
     def close(self) -> None:
-        """Close the channel."""
+        """Close the channel for good; a dial that is under way comes to nothing."""
+        self._closed = True
         if self._channel is not None:
             self._channel.close()
 
@@ -107,9 +155,9 @@ class NodeClient:
 class Clients:
     """All nodes' clients by address."""
 
-    def __init__(self, world: World, tasks: TaskOwner, *, cluster_key: bytes, name: str) -> None:
+    def __init__(self, world: World, *, cluster_key: bytes, name: str) -> None:
         self._world = world
-        self._tasks = tasks
+        self._tasks = TaskOwner(f"dials of {name}", limit=DIALS_AT_ONCE)
         self._cluster_key = cluster_key
         self._name = name
         self._clients: dict[str, NodeClient] = {}
@@ -122,13 +170,13 @@ class Clients:
             self._clients[address] = client
         return client
 
-    def keep(self, addresses: Sequence[str]) -> None:
+    def keep(self, addresses: Collection[str]) -> None:
         """Close the channels of nodes that are in no ring any more."""
         for address in [known for known in self._clients if known not in addresses]:
             self._clients.pop(address).close()
 
-    def close(self) -> None:
-        """Close all channels."""
+    async def aclose(self) -> None:
+        """Close all channels and give up dialing.  What waits for an answer is told NodeUnreachable."""
         for client in self._clients.values():
             client.close()
-        self._clients.clear()
+        await self._tasks.aclose()

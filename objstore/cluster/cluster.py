@@ -12,7 +12,7 @@ from objstore.cluster.read import BodyReader, read, settle
 from objstore.cluster.repair import Repair
 from objstore.cluster.rounds import Operation
 from objstore.cluster.stage import Staging
-from objstore.cluster.write import Copies, conditional_write, plain_write
+from objstore.cluster.write import conditional_write, plain_write
 from objstore.core.rows import Row, RowKey
 from objstore.core.timestamp import Ballot, HybridClock
 from objstore.runtime.tasks import TaskOwner
@@ -25,12 +25,17 @@ BLOB_BYTES = 16
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """How long operations may take.  `hedge_s`: after which a further replica is asked because one is slow."""
+    """How long operations may take.
+
+    `hedge_s`: after which a further replica is asked because one is slow.  `patience_s`: how long after its start an operation
+    asks devices again that cannot be reached, before it takes that for their answer; nodes restart within this time.
+    """
 
     operation_timeout_s: float = 10.0
     body_timeout_s: float = 15.0
     scan_timeout_s: float = 10.0
     hedge_s: float = 0.05
+    patience_s: float = 3.0
     background_limit: int = 4096
 
 
@@ -47,10 +52,12 @@ class Cluster:
         self._world = world
         self._clock = HybridClock(proxy_id)
         self._tasks = TaskOwner(f"cluster of {name}", limit=self.settings.background_limit)
-        self._clients = Clients(world, self._tasks, cluster_key=cluster_key, name=name)
-        self.members = Membership(self._clients, self._tasks, ring)
+        self.members = Membership(Clients(world, cluster_key=cluster_key, name=name), ring)
         self.repair = Repair(self.members)
-        self._lister = Lister(self.members, read=self._read_at, timeout_s=self.settings.scan_timeout_s)
+        self._lister = Lister(
+            self.members, world.clock, self._tasks,
+            read=self._read_at, timeout_s=self.settings.scan_timeout_s, patience_s=self.settings.patience_s,
+        )  # fmt: skip
 
     @property
     def ring(self) -> Ring:
@@ -69,10 +76,10 @@ class Cluster:
         """Nothing is opened before it is needed; a method of its own so that owners need not know."""
 
     async def aclose(self) -> None:
-        """Let late copies and repairs go and close all channels."""
+        """Give up what goes on in the background and close all channels; operations under way fail soon."""
         await self.repair.aclose()
         await self._tasks.aclose()
-        self._clients.close()
+        await self.members.aclose()
 
     # -- registers ----------------------------------------------------------------------------------------------------
 
@@ -95,7 +102,9 @@ class Cluster:
         sources = _holders(staging)
         operation = self._operation(key, self.partition(key, spread=spread), payload=payload, sources=sources)
         token = self._world.rng.token(TOKEN_BYTES)
-        return await plain_write(operation, draft, token=token, issue=self._issue, repair=self.repair, after=Copies(payload, sources))
+        return await plain_write(
+            operation, draft, token=token, issue=self._issue, repair=self.repair, payload=payload, sources=sources
+        )  # fmt: skip
 
     async def conditional(
         self, key: RowKey, judge: api.Judge, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None
@@ -104,7 +113,9 @@ class Cluster:
         sources = _holders(staging)
         operation = self._operation(key, self.partition(key, spread=spread), payload=payload, sources=sources)
         token = self._world.rng.token(TOKEN_BYTES)
-        return await conditional_write(operation, judge, token=token, issue=self._issue, repair=self.repair, after=Copies(payload, sources))
+        return await conditional_write(
+            operation, judge, token=token, issue=self._issue, repair=self.repair, payload=payload, sources=sources
+        )  # fmt: skip
 
     # -- bodies -------------------------------------------------------------------------------------------------------
 
@@ -115,15 +126,18 @@ class Cluster:
         await self._read_at(key, partition)
         plan = self.members.plan(partition)
         blob = self._world.rng.token(BLOB_BYTES)
-        announced = -1 if size is None else size
-        return Staging(self.members, self._tasks, plan, key, blob, size=announced, timeout_s=self.settings.body_timeout_s)
+        return Staging(
+            self.members, self._world.clock, self._tasks, plan, blob,
+            size=-1 if size is None else size, timeout_s=self.settings.body_timeout_s, patience_s=self.settings.patience_s,
+        )  # fmt: skip
 
     def read_body(
         self, key: RowKey, row: Row, *, spread: int = 0, offset: int = 0, length: int = -1, sources: Sequence[int] = ()
     ) -> AsyncIterator[bytes | memoryview]:
         """Verified bytes of an inline or blob row."""
         partition = self.partition(key, spread=spread)
-        reader = BodyReader(self.members, self.repair, timeout_s=self.settings.body_timeout_s, settle=partial(self.settle, key, partition))
+        settle = partial(self.settle, key, partition)
+        reader = BodyReader(self.members, self._world.clock, self.repair, timeout_s=self.settings.body_timeout_s, settle=settle)
         return reader.stream(key, partition, row, offset=offset, length=length, sources=sources)
 
     # -- listings -----------------------------------------------------------------------------------------------------
@@ -145,8 +159,8 @@ class Cluster:
     ) -> Operation:
         settings = self.settings
         return Operation(
-            self._world, self.members, self._tasks, key, partition,
-            timeout_s=settings.operation_timeout_s, hedge_s=settings.hedge_s, payload=payload, sources=sources, inline=inline,
+            self.members, self._world.rng, key, partition, timeout_s=settings.operation_timeout_s, patience_s=settings.patience_s,
+            hedge_s=settings.hedge_s, payload=payload, sources=sources, inline=inline,
         )  # fmt: skip
 
     async def _read_at(self, key: RowKey, partition: int, *, inline: bool = False) -> api.Held:

@@ -1,202 +1,291 @@
-"""Merged scans: a set of devices that covers each partition with a read quorum, one range scan each, doubts settled by reads."""
+"""Merged scans: a set of devices that covers each partition with a read quorum, one range scan each, doubts settled by reads.
+
+Everything is judged by the placement that the scans were asked in: nodes refuse any other epoch, so all answers of one page are of
+one epoch, and a newer ring that comes meanwhile changes nothing about them.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 from objstore.cluster.api import Held, ScannedRow, ScanPage
 from objstore.cluster.membership import Membership
 from objstore.core.listing import Doubt, Scanned, after_group, merge, merge_groups, reach
+from objstore.core.placement import Placement
 from objstore.core.quorum import majority
-from objstore.core.rows import RowKey, decode_row, is_live
-from objstore.errors import NewerEpoch, ObjstoreError, QuorumLost, StaleEpoch
+from objstore.core.rows import Kind, Row, RowKey, decode_row, is_live
+from objstore.errors import DeadlineExceeded, NewerEpoch, ObjstoreError, QuorumLost, StaleEpoch
+from objstore.runtime.clock import Clock
+from objstore.runtime.tasks import TaskOwner
 from objstore.wire.messages import Message, Scan, ScanAnswer, ScanRow
 from ring.model import RingError
 
-Read = Callable[[RowKey, int], Awaitable[Held]]
+Read = Callable[[RowKey, int], Coroutine[Any, Any, Held]]
 """Read a register by key and partition."""
 
-SCAN_ROUNDS = 4  # devices that fail are avoided in the next round
+SOON_S = 1.5  # a device that has not answered by then is avoided, if the others suffice
+PAUSE_S = 0.27  # before all devices are tried again
+CATCH_UPS = 3  # ring changes between a device and us that one page follows
 READS_AT_ONCE = 16
+DOUBTS_AT_ONCE = 4 * READS_AT_ONCE  # read together, so that a page with many of them reads little beyond its limit
 GROUP_PAGE = 32
 
 
 class Lister:
     """Scans of one proxy."""
 
-    def __init__(self, members: Membership, *, read: Read, timeout_s: float) -> None:
+    def __init__(
+        self, members: Membership, clock: Clock, tasks: TaskOwner, *, read: Read, timeout_s: float, patience_s: float
+    ) -> None:  # fmt: skip
         self._members = members
+        self._clock = clock
+        self._tasks = tasks
         self._read = read
         self._timeout_s = timeout_s
+        self._patience_s = patience_s
 
     async def scan(
         self, bucket: bytes, space: int, *, prefix: bytes, start: bytes, limit: int, delimiter: bytes, versions: bool
     ) -> ScanPage:
-        """One page.  Raises QuorumLost when no set of devices that answers covers every partition."""
-        ask = partial(
-            Scan, bucket=bucket, space=space, prefix=prefix, start=max(start, prefix), limit=limit, delimiter=delimiter, versions=versions
-        )
-        scans, voters = await self._gather(ask)
-        end = reach(scans)
-        if not delimiter:
-            entries = merge(scans, voters=voters, quorum=self._needed, end=end)
-            rows, cut = await self._settle(bucket, space, entries, limit)
-            return ScanPage(rows, rows[-1].name + b"\0" if cut else end)
-        return await self._grouped(bucket, space, scans, voters, end, prefix=prefix, limit=limit, delimiter=delimiter)
+        """One page: at most `limit` rows, but of one name all that was asked for.  It may hold fewer, even none, and go on.
 
-    def _needed(self, partition: int) -> int:
-        return majority(len(self._members.plan(partition).reading))
+        Raises QuorumLost when no set of devices that answers covers every partition.
+        """
+        assert limit > 0
+        search = _Search(self, self._clock, bucket, space, versions=versions, until_s=self._clock.monotonic() + self._timeout_s)
+        return await search.page(prefix=prefix, start=max(start, prefix), limit=limit, delimiter=delimiter)
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
-    async def _gather(self, ask: Callable[..., Scan]) -> tuple[list[Scanned[ScanRow]], "_Voters"]:
-        avoid: set[int] = set(self._members.down())
+    async def gather(self, ask: Callable[..., Scan]) -> tuple[list[Scanned[ScanRow]], "Voters"]:
+        """Answers of a set of devices that covers every partition, all in one epoch, and who votes on what among them.
+
+        Devices that are ill, slow or without a vote are left out as long as the others suffice; then all are asked again, with
+        as much patience as there is time, since nodes may be restarting.
+        """
+        began_s = self._clock.monotonic()
+        avoid = set(self._members.ill())
+        refusals: dict[int, int] = {}
         said: list[str] = []
-        for _ in range(SCAN_ROUNDS):
-            ring = self._members.ring
+        patient = False
+        while (left_s := began_s + self._timeout_s - self._clock.monotonic()) > 0:
+            placement = self._members.placement
             try:
-                cover = ring.cover(self._copies(), frozenset(avoid & set(ring.devices)))
+                cover = _cover(placement, avoid)
             except RingError as failure:
-                if not avoid:
-                    raise QuorumLost(f"no set of devices covers every partition: {failure}") from failure
-                avoid.clear()  # what was down a moment ago may be back: try once more with all
-                said.append(str(failure))
+                if not avoid or (patient and self._clock.monotonic() - began_s >= self._patience_s):
+                    raise QuorumLost(f"too few devices answer a listing: {failure}; {'; '.join(said[-6:])}") from failure
+                if patient:
+                    await self._clock.sleep(PAUSE_S)
+                patient = True
+                avoid.clear()
                 continue
-            answers = await asyncio.gather(*(self._ask(ask, device, ring.epoch) for device in cover))
-            failed = [(device, answer) for device, answer in zip(cover, answers, strict=True) if isinstance(answer, ObjstoreError)]
-            for device, why in failed:
-                said.append(f"device {device}: {why.message}")
-                await self._after(device, why, avoid)
-            silent = [d for d, answer in zip(cover, answers, strict=True) if isinstance(answer, Scanned) and self._lacks_vote(answer)]
-            if failed:
-                continue
-            if silent:
-                avoid.update(silent)
-                said.append(f"devices {silent} have no vote on some partitions")
-                continue
-            scans = [answer for answer in answers if isinstance(answer, Scanned)]
-            return scans, _Voters(self._members, cover)
-        raise QuorumLost(f"too few devices answered a listing: {'; '.join(said[-6:])}")
+            answers = await self._ask_all(ask, placement, cover, wait_s=left_s if patient else min(left_s, SOON_S))
+            scans = []
+            for device, answer in answers.items():
+                if isinstance(answer, ObjstoreError):
+                    said.append(f"device {device}: {answer.message}")
+                    await self._after(device, answer, avoid, refusals)
+                elif _lacks_vote(placement, answer):
+                    said.append(f"device {device} has no vote on some partitions")
+                    avoid.add(device)
+                else:
+                    scans.append(answer)
+            if len(scans) == len(cover):
+                return scans, Voters(placement, cover)
+        raise QuorumLost(f"too few devices answered a listing in time: {'; '.join(said[-6:])}")
 
-    def _lacks_vote(self, scan: Scanned[ScanRow]) -> bool:
-        # A new device of a moving partition has no vote on it, and none is asked of it: the previous set is read.
-        return any(scan.device in self._members.plan(partition).reading for partition in scan.silent)
-
-    def _copies(self) -> int:
-        return majority(self._members.ring.spec.replica_count)
-
-    async def _after(self, device: int, failure: ObjstoreError, avoid: set[int]) -> None:
-        known = self._members.ring.devices.get(device)
-        if known is None:
-            return
-        if isinstance(failure, StaleEpoch):
-            await self._members.fetch(known.address)
-        elif isinstance(failure, NewerEpoch):
-            await self._members.push(known.address)
+    async def _after(self, device: int, failure: ObjstoreError, avoid: set[int], refusals: dict[int, int]) -> None:
+        if isinstance(failure, StaleEpoch | NewerEpoch) and refusals.get(device, 0) < CATCH_UPS:
+            refusals[device] = refusals.get(device, 0) + 1
+            await self._members.catch_up(device, failure)
         else:
             avoid.add(device)
 
-    async def _ask(self, ask: Callable[..., Scan], device: int, epoch: int) -> Scanned[ScanRow] | ObjstoreError:
-        about = self._members.ring.devices[device]
-        message = ask(epoch=epoch, device=device, incarnation=about.incarnation, timeout_ms=int(self._timeout_s * 1000))
-        future: asyncio.Future[Scanned[ScanRow] | ObjstoreError] = asyncio.get_running_loop().create_future()
+    async def _ask_all(
+        self, ask: Callable[..., Scan], placement: Placement, cover: Sequence[int], *, wait_s: float
+    ) -> dict[int, Scanned[ScanRow] | ObjstoreError]:
+        ring = placement.ring
+        loop = asyncio.get_running_loop()
+        answers: dict[int, asyncio.Future[Scanned[ScanRow] | ObjstoreError]] = {}
+        for device in cover:
+            future = answers[device] = loop.create_future()
+            if device not in self._members.ring.devices:
+                future.set_result(QuorumLost("it is not in the ring any more"))
+                continue
+            message = ask(
+                epoch=ring.epoch, device=device, incarnation=ring.devices[device].incarnation, timeout_ms=int(self._timeout_s * 1000)
+            )
+            self._members.client(device).send(message, b"", timeout_s=wait_s + 1.0, done=partial(_note, device, future))
+        await asyncio.wait(answers.values(), timeout=wait_s)
+        silence = DeadlineExceeded(f"no answer to a scan within {wait_s:.3g} s")
+        return {device: future.result() if future.done() else silence for device, future in answers.items()}
 
-        def done(answer: Message | None, _payload: bytes | memoryview, failure: ObjstoreError | None) -> None:
-            if future.done():
-                return
-            if isinstance(answer, ScanAnswer):
-                future.set_result(Scanned(device, answer.rows, answer.scanned_to, frozenset(answer.silent)))
-            else:
-                future.set_result(failure or QuorumLost(f"device {device} answered a scan with {type(answer).__name__}"))
-
-        self._members.client(device).send(message, b"", timeout_s=self._timeout_s, done=done)
-        return await future
-
-    # -- settling -----------------------------------------------------------------------------------------------------
-
-    async def _settle(self, bucket: bytes, space: int, entries: Sequence[ScanRow | Doubt], limit: int) -> tuple[list[ScannedRow], bool]:
-        """Rows of the entries in order, at most `limit`; whether entries were left over."""
-        rows: list[ScannedRow] = []
-        # Doubts are read a portion at a time, so that a page with many of them reads little beyond its limit.
-        portion = READS_AT_ONCE * 4 if any(isinstance(entry, Doubt) for entry in entries) else max(1, len(entries))
-        for low in range(0, len(entries), portion):
-            part = entries[low : low + portion]
-            settled = await self._read_doubts(bucket, space, part)
-            for entry in part:
-                row = settled[entry.name, entry.version] if isinstance(entry, Doubt) else _live(entry)
-                if row is None:
-                    continue
-                if len(rows) == limit:
-                    return rows, True
-                rows.append(row)
-        return rows, False
-
-    async def _read_doubts(
-        self, bucket: bytes, space: int, entries: Sequence[ScanRow | Doubt]
+    async def read_doubts(
+        self, bucket: bytes, space: int, doubts: Sequence[Doubt], *, versions: bool
     ) -> dict[tuple[bytes, bytes], ScannedRow | None]:
-        doubts = [entry for entry in entries if isinstance(entry, Doubt)]
+        """The agreed row of each doubt, None where there is nothing to list."""
         settled: dict[tuple[bytes, bytes], ScannedRow | None] = {}
         for low in range(0, len(doubts), READS_AT_ONCE):
-            part = doubts[low : low + READS_AT_ONCE]
-            held = await asyncio.gather(*(self._read(RowKey(bucket, space, d.name, d.version), d.partition) for d in part))
-            for doubt, found in zip(part, held, strict=True):
-                live = found.row is not None and is_live(found.row)
-                settled[doubt.name, doubt.version] = ScannedRow(doubt.name, found.row, doubt.version) if live and found.row else None
+            portion = doubts[low : low + READS_AT_ONCE]
+            held = await self._together([self._read(RowKey(bucket, space, d.name, d.version), d.partition) for d in portion])
+            for doubt, found in zip(portion, held, strict=True):
+                settled[doubt.name, doubt.version] = _listed(doubt.name, doubt.version, found.row, versions=versions)
         return settled
 
-    # -- groups -------------------------------------------------------------------------------------------------------
+    async def _together(self, reads: Sequence[Coroutine[Any, Any, Held]]) -> list[Held]:
+        if len(reads) == 1:
+            return [await reads[0]]
+        tasks: list[asyncio.Task[Held | ObjstoreError]] = []
+        try:
+            for read in reads:
+                tasks.append(self._tasks.spawn(_outcome(read), name="doubt"))  # noqa: PERF401 those begun must end when one cannot begin
+            outcomes = await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            for read in reads[len(tasks) :]:
+                read.close()
+            raise
+        failure = next((outcome for outcome in outcomes if isinstance(outcome, ObjstoreError)), None)
+        if failure is not None:
+            raise failure
+        return [outcome for outcome in outcomes if isinstance(outcome, Held)]
 
-    async def _grouped(
-        self, bucket: bytes, space: int, scans: list[Scanned[ScanRow]], voters: "_Voters", end: bytes | None, *,
-        prefix: bytes, limit: int, delimiter: bytes,
-    ) -> ScanPage:  # fmt: skip
-        found = merge_groups(scans, prefix=prefix, delimiter=delimiter, voters=voters, quorum=self._needed, end=end)
+
+async def _outcome(read: Coroutine[Any, Any, Held]) -> Held | ObjstoreError:
+    try:
+        return await read
+    except ObjstoreError as failure:
+        return failure
+
+
+class _Search:
+    """One listing, which may take several scans: of a group whose first keys all proved dead, the rest is looked at."""
+
+    def __init__(self, lister: Lister, clock: Clock, bucket: bytes, space: int, *, versions: bool, until_s: float) -> None:
+        self._lister = lister
+        self._clock = clock
+        self._bucket = bucket
+        self._space = space
+        self._versions = versions
+        self._until_s = until_s
+
+    async def page(self, *, prefix: bytes, start: bytes, limit: int, delimiter: bytes) -> ScanPage:
+        ask = partial(
+            Scan, bucket=self._bucket, space=self._space, prefix=prefix, start=start, limit=limit, delimiter=delimiter,
+            versions=self._versions,
+        )  # fmt: skip
+        scans, voters = await self._lister.gather(ask)
+        end = reach(scans)
+        if delimiter:
+            groups = merge_groups(scans, prefix=prefix, delimiter=delimiter, voters=voters, quorum=voters.needed, end=end)
+            return await self._grouped(groups, limit, end)
+        return await self._flat(merge(scans, voters=voters, quorum=voters.needed, end=end), limit, end)
+
+    async def _flat(self, entries: Sequence[ScanRow | Doubt], limit: int, end: bytes | None) -> ScanPage:
         rows: list[ScannedRow] = []
-        for group, candidates in found:
-            row = await self._first_live(bucket, space, group, candidates)
-            if row is None:
-                continue
-            if len(rows) == limit:
-                last = rows[-1].name
-                at = last.find(delimiter, len(prefix))
-                return ScanPage(rows, after_group(last[: at + len(delimiter)]) if at >= 0 else last + b"\0")
-            rows.append(row)
+        settled: dict[tuple[bytes, bytes], ScannedRow | None] = {}
+        for index, entry in enumerate(entries):
+            if len(rows) >= limit and entry.name != rows[-1].name:
+                return ScanPage(rows, entry.name)
+            if isinstance(entry, Doubt) and (entry.name, entry.version) not in settled:
+                settled = await self._settle(entries[index : index + DOUBTS_AT_ONCE])
+            row = self._row(entry, settled)
+            if row is not None:
+                rows.append(row)
         return ScanPage(rows, end)
 
-    async def _first_live(self, bucket: bytes, space: int, group: bytes, candidates: Sequence[ScanRow | Doubt]) -> ScannedRow | None:
-        for entry in candidates:
-            if not isinstance(entry, Doubt):
-                return _live(entry)
-            held = await self._read(RowKey(bucket, space, entry.name, entry.version), entry.partition)
-            if held.row is not None and is_live(held.row):
-                return ScannedRow(entry.name, held.row, entry.version)
-        if not group:
-            return None
-        # Every candidate is dead, but behind the first of them there may be keys that no device has shown yet.
-        start: bytes | None = candidates[0].name + b"\0"
+    async def _grouped(self, groups: Sequence[tuple[bytes, list[ScanRow | Doubt]]], limit: int, end: bytes | None) -> ScanPage:
+        rows: list[ScannedRow] = []
+        settled: dict[tuple[bytes, bytes], ScannedRow | None] = {}
+        for index, (group, candidates) in enumerate(groups):
+            first = candidates[0]
+            if len(rows) >= limit and (group or first.name != rows[-1].name):
+                return ScanPage(rows, group or first.name)
+            if isinstance(first, Doubt) and (first.name, first.version) not in settled:
+                near = groups[index : index + DOUBTS_AT_ONCE // 2]
+                settled = await self._settle([entry for _, entries in near for entry in entries])
+            row = next((row for row in (self._row(entry, settled) for entry in candidates) if row is not None), None)
+            if row is None and group:
+                row, go_on = await self._behind(group, first.name)
+                if go_on is not None:
+                    return ScanPage(rows, go_on)
+            if row is not None:
+                rows.append(row)
+        last = groups[-1][0] if groups else b""
+        if last and end is not None and end.startswith(last):
+            return ScanPage(rows, after_group(last))  # some device stopped inside of a group that is dealt with
+        return ScanPage(rows, end)
+
+    async def _behind(self, group: bytes, first: bytes) -> tuple[ScannedRow | None, bytes | None]:
+        """The first live row of a group all of whose candidates are dead, and where to go on when the time is up before.
+
+        Behind the first candidate there may be keys that no device has shown yet.
+        """
+        start: bytes | None = first if self._versions else first + b"\0"
         while start is not None:
-            page = await self.scan(bucket, space, prefix=group, start=start, limit=GROUP_PAGE, delimiter=b"", versions=False)
+            if self._clock.monotonic() >= self._until_s:
+                return None, start
+            page = await self.page(prefix=group, start=start, limit=GROUP_PAGE, delimiter=b"")
             if page.rows:
-                return page.rows[0]
+                return page.rows[0], None
             start = page.next_start
-        return None
+        return None, None
+
+    async def _settle(self, entries: Sequence[ScanRow | Doubt]) -> dict[tuple[bytes, bytes], ScannedRow | None]:
+        doubts = [entry for entry in entries if isinstance(entry, Doubt)]
+        return await self._lister.read_doubts(self._bucket, self._space, doubts, versions=self._versions)
+
+    def _row(self, entry: ScanRow | Doubt, settled: dict[tuple[bytes, bytes], ScannedRow | None]) -> ScannedRow | None:
+        if isinstance(entry, Doubt):
+            return settled[entry.name, entry.version]
+        return _listed(entry.name, entry.version, decode_row(entry.row), versions=self._versions)
 
 
-class _Voters:
-    """Partition -> devices of the cover that are in its read set; worked out when asked."""
+class Voters:
+    """Of the devices of a cover, those that vote on a partition; worked out when asked."""
 
-    def __init__(self, members: Membership, cover: Sequence[int]) -> None:
-        self._members = members
-        self._cover = set(cover)
-        self._known: dict[int, Sequence[int]] = {}
+    def __init__(self, placement: Placement, cover: Sequence[int]) -> None:
+        self._placement = placement
+        self._cover = frozenset(cover)
+        self._known: dict[int, tuple[int, ...]] = {}
 
     def __call__(self, partition: int) -> Sequence[int]:
+        """Members of the partition's read set that were asked."""
         found = self._known.get(partition)
         if found is None:
-            found = self._known[partition] = tuple(d for d in self._members.plan(partition).reading if d in self._cover)
+            found = self._known[partition] = tuple(d for d in self._placement.plan(partition).reading if d in self._cover)
         return found
 
+    def needed(self, partition: int) -> int:
+        """How many must agree."""
+        return majority(len(self._placement.plan(partition).reading))
 
-def _live(row: ScanRow) -> ScannedRow | None:
-    decoded = decode_row(row.row)
-    return ScannedRow(row.name, decoded, row.version) if is_live(decoded) or row.version else None
+
+def _cover(placement: Placement, avoid: set[int]) -> Sequence[int]:
+    ring = placement.ring
+    return ring.cover(majority(ring.spec.replica_count), frozenset(avoid))
+
+
+def _lacks_vote(placement: Placement, scan: Scanned[ScanRow]) -> bool:
+    # A new device of a moving partition has no vote on it, and none is asked of it: the previous set is read.
+    return any(scan.device in placement.plan(partition).reading for partition in scan.silent)
+
+
+def _note(
+    device: int, future: "asyncio.Future[Scanned[ScanRow] | ObjstoreError]", answer: Message | None, _: object, failure: ObjstoreError | None
+) -> None:  # fmt: skip
+    if future.done():
+        return
+    if isinstance(answer, ScanAnswer):
+        future.set_result(Scanned(device, answer.rows, answer.scanned_to, frozenset(answer.silent)))
+    else:
+        future.set_result(failure or QuorumLost(f"a scan was answered with {type(answer).__name__}"))
+
+
+def _listed(name: bytes, version: bytes, row: Row | None, *, versions: bool) -> ScannedRow | None:
+    if row is None or not (is_live(row) or (versions and row.kind == Kind.DELETE_MARKER)):
+        return None
+    return ScannedRow(name, row, version)

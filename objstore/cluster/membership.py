@@ -7,10 +7,11 @@ NewerEpoch is given ours.  One fetch or push per node runs at a time; whoever ne
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
-from objstore.cluster.client import Clients, NodeClient
-from objstore.core.placement import Placement, Plan
-from objstore.errors import ObjstoreError
+from objstore.cluster.client import SUSPECT_RANK, Clients, NodeClient
+from objstore.core.placement import Placement, Plan, smallest_quorum
+from objstore.errors import NodeUnreachable, ObjstoreError, StaleEpoch, TooBusy
 from objstore.runtime.tasks import TaskOwner
 from objstore.wire.channel import Channel
 from objstore.wire.messages import GetRing, Message, PutRing, RingAnswer
@@ -21,18 +22,22 @@ from ring.model import Device, RingError
 log = logging.getLogger(__name__)
 
 RING_TIMEOUT_S = 3.0
+CATCH_UPS_AT_ONCE = 1024  # one per node and direction
+
+Tell = Callable[[], None]
 
 
 class Membership:
     """The ring, its placement, and the clients of its nodes."""
 
-    def __init__(self, clients: Clients, tasks: TaskOwner, ring: Ring) -> None:
+    def __init__(self, clients: Clients, ring: Ring) -> None:
         self.clients = clients
         self.placement = Placement(ring)
-        self._tasks = tasks
+        self._tasks = TaskOwner("catching up", limit=CATCH_UPS_AT_ONCE)
         self._listeners: list[Callable[[Ring], None]] = []
-        self._fetching: dict[str, asyncio.Task[None]] = {}
-        self._pushing: dict[str, asyncio.Task[None]] = {}
+        self._catching_up: dict[tuple[str, bool], list[Tell]] = {}
+        self._by_device: dict[int, NodeClient] = {}
+        self._usual: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
 
     @property
     def ring(self) -> Ring:
@@ -48,7 +53,9 @@ class Membership:
         if ring.epoch <= self.ring.epoch or ring.spec.hash_seed != self.ring.spec.hash_seed:
             return False
         self.placement = Placement(ring)
-        self.clients.keep([device.address for device in ring.devices.values()])
+        self._by_device = {}
+        self._usual = {}
+        self.clients.keep({device.address for device in ring.devices.values()})
         for listener in self._listeners:
             listener(ring)
         return True
@@ -57,35 +64,97 @@ class Membership:
         """The plan of a partition in the ring in use."""
         return self.placement.plan(partition)
 
+    def usual(self, plan: Plan) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Whom to ask first and whom later while all nodes are well: `smallest_quorum` in the order of replicas, kept.
+
+        `plan` must be of the ring in use.
+        """
+        found = self._usual.get(plan.partition)
+        if found is None:
+            found = self._usual[plan.partition] = smallest_quorum(plan.quorum, plan.quorum.members)
+        return found
+
     def device(self, device: int) -> Device:
         """A device of the ring in use."""
         return self.ring.devices[device]
 
     def client(self, device: int) -> NodeClient:
-        """The client of a device's node."""
-        return self.clients.at(self.ring.devices[device].address)
+        """The client of a device's node.  Raises KeyError when the ring in use does not have it."""
+        client = self._by_device.get(device)
+        if client is None:
+            client = self._by_device[device] = self.clients.at(self.ring.devices[device].address)
+        return client
 
-    def rank(self, device: int) -> float:
-        """Lower answers sooner."""
+    def rank(self, device: int) -> int:
+        """0 when the device's node is as good as any; more the later it should be asked."""
         return self.client(device).rank
 
-    def down(self) -> frozenset[int]:
-        """Devices whose node could not be reached a moment ago."""
-        return frozenset(d.id for d in self.ring.devices.values() if self.clients.at(d.address).down)
+    def ill(self) -> frozenset[int]:
+        """Devices whose node is down or owes answers; those that are down are dialed again."""
+        found = []
+        for device in self.ring.devices:
+            client = self.client(device)
+            if client.rank >= SUSPECT_RANK:
+                client.passed_over()
+                found.append(device)
+        return frozenset(found)
 
-    async def fetch(self, address: str) -> None:
-        """Take over a node's ring if it is newer; failures are left to the next attempt."""
-        await self._shared(self._fetching, address, self._fetch)
+    # -- catching up ----------------------------------------------------------------------------------------------------
 
-    async def push(self, address: str) -> None:
-        """Give a node our ring."""
-        await self._shared(self._pushing, address, self._push)
+    def when_caught_up(self, device: int, failure: ObjstoreError, tell: Tell) -> bool:
+        """After a device said StaleEpoch or NewerEpoch: take over its ring or give it ours, then call `tell`.
 
-    async def _shared(self, running: dict[str, asyncio.Task[None]], address: str, work: Callable[[str], object]) -> None:
-        task = running.get(address)
-        if task is None or task.done():
-            task = running[address] = self._tasks.spawn(work(address), name=f"ring of {address}")  # type: ignore[arg-type]  # both are coroutine functions
-        await asyncio.shield(task)
+        Whether that did any good is for the caller to see.  `tell` is called later, never from within; False (and no call)
+        when the device is in no ring that we know, or too much is under way.
+        """
+        known = self.ring.devices.get(device)
+        if known is None:
+            return False
+        stale = isinstance(failure, StaleEpoch)
+        key = (known.address, stale)
+        waiting = self._catching_up.get(key)
+        if waiting is not None:
+            waiting.append(tell)
+            return True
+        try:
+            self._tasks.spawn(self._catch_up(known.address, stale=stale), name=f"ring of {known.address}")
+        except TooBusy:
+            return False
+        self._catching_up[key] = [tell]
+        return True
+
+    async def catch_up(self, device: int, failure: ObjstoreError) -> None:
+        """The same for whoever can wait."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.when_caught_up(device, failure, partial(_settle, future)):
+            await future
+
+    async def _catch_up(self, address: str, *, stale: bool) -> None:
+        try:
+            async with asyncio.timeout(RING_TIMEOUT_S):
+                if stale:
+                    answer, payload = await self._call(address, GetRing())
+                    if isinstance(answer, RingAnswer) and answer.has_payload:
+                        self.adopt(decode(bytes(payload)))
+                else:
+                    await self._call(address, PutRing(), encode(self.ring))
+        except (ObjstoreError, RingError, TimeoutError) as failure:
+            log.warning("%s %s: %r", "no newer ring from" if stale else "our ring was not taken by", address, failure)
+        finally:
+            for tell in self._catching_up.pop((address, stale), []):
+                tell()
+
+    async def _call(self, address: str, message: Message, payload: bytes = b"") -> tuple[Message, bytes | memoryview]:
+        return await (await self._channel(address)).call(message, payload, timeout_s=RING_TIMEOUT_S)
+
+    # -- channels -------------------------------------------------------------------------------------------------------
+
+    async def channel_of(self, device: int) -> Channel:
+        """An open channel to a device's node.  Raises NodeUnreachable, also when the device is in the ring no more."""
+        known = self.ring.devices.get(device)
+        if known is None:
+            raise NodeUnreachable(f"device {device} is not in the ring any more")
+        return await self._channel(known.address)
 
     async def _channel(self, address: str) -> Channel:
         future: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
@@ -101,23 +170,12 @@ class Membership:
         self.clients.at(address).with_channel(opened)
         return await future
 
-    async def _call(self, address: str, message: Message, payload: bytes = b"") -> tuple[Message, bytes | memoryview]:
-        return await (await self._channel(address)).call(message, payload, timeout_s=RING_TIMEOUT_S)
+    async def aclose(self) -> None:
+        """Give up what is under way and close all channels."""
+        await self.clients.aclose()
+        await self._tasks.aclose()
 
-    async def _fetch(self, address: str) -> None:
-        try:
-            answer, payload = await self._call(address, GetRing())
-            if isinstance(answer, RingAnswer) and answer.has_payload:
-                self.adopt(decode(bytes(payload)))
-        except (ObjstoreError, RingError) as failure:
-            log.warning("no ring from %s: %r", address, failure)
 
-    async def _push(self, address: str) -> None:
-        try:
-            await self._call(address, PutRing(), encode(self.ring))
-        except ObjstoreError as failure:
-            log.warning("ring not taken by %s: %r", address, failure)
-
-    async def channel_of(self, device: int) -> Channel:
-        """An open channel to a device's node.  Raises NodeUnreachable."""
-        return await self._channel(self.ring.devices[device].address)
+def _settle(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

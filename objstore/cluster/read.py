@@ -1,21 +1,27 @@
 """Reads with write-back, and streams of bodies that go on from another replica."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from objstore.cluster.api import Held
+from objstore.cluster.client import SUSPECT_RANK
 from objstore.cluster.membership import Membership
-from objstore.cluster.repair import Repair
+from objstore.cluster.repair import Repair, Settle
 from objstore.cluster.rounds import Operation
 from objstore.core.agreement import IssueBallot, ReadDecision, Settlement, Verdict
 from objstore.core.placement import best_first
+from objstore.core.quorum import majority
 from objstore.core.rows import BodyKind, Row, RowKey, decode_row
-from objstore.errors import Damaged, NewerEpoch, NoSuchVersion, ObjstoreError, QuorumLost, StaleEpoch
+from objstore.errors import Damaged, NewerEpoch, NodeUnreachable, NoSuchVersion, ObjstoreError, QuorumLost, StaleEpoch
+from objstore.runtime.clock import Clock
+from objstore.wire.channel import Download
 from objstore.wire.messages import ReadBody
 
 BODY_ROUNDS = 3  # how often all sources are tried before a read gives up
+SOON_S = 2.0  # in the first round a source that says nothing for so long is left for the next one
+PAUSE_S = 0.3  # between rounds, for nodes that restart
 
 
-async def read(operation: Operation, *, issue: IssueBallot, repair: Repair, settle: Callable[[], object]) -> Held:
+async def read(operation: Operation, *, issue: IssueBallot, repair: Repair, settle: Settle) -> Held:
     """Read a register with agreement.  Raises QuorumLost: silence is never taken for absence."""
     machine = ReadDecision(operation.plan.quorum, issue)
     await operation.run(machine)
@@ -44,70 +50,85 @@ async def settle(operation: Operation, *, issue: IssueBallot) -> None:
 class BodyReader:
     """Verified bytes of one row, from one replica after the other."""
 
-    def __init__(self, members: Membership, repair: Repair, *, timeout_s: float, settle: Callable[[], object]) -> None:
+    def __init__(self, members: Membership, clock: Clock, repair: Repair, *, timeout_s: float, settle: Settle) -> None:
         self._members = members
+        self._clock = clock
         self._repair = repair
         self._timeout_s = timeout_s
         self._settle = settle
+        self._said: dict[int, ObjstoreError] = {}  # device -> what it said last instead of bytes
+        self._download: Download | None = None
 
     async def stream(
         self, key: RowKey, partition: int, row: Row, *, offset: int, length: int, sources: Sequence[int]
-    ) -> AsyncIterator[bytes | memoryview]:
-        """Yield bytes [offset, offset + length).  Raises QuorumLost when no replica can go on, NoSuchVersion when it was overwritten."""
+    ) -> AsyncGenerator[bytes | memoryview, None]:
+        """Yield bytes [offset, offset + length), going on elsewhere when a replica fails or turns out to be damaged midway.
+
+        Raises NoSuchVersion when a majority of the replicas has another row by now, QuorumLost when no replica can go on.
+        """
         end = row.size if length < 0 else min(row.size, offset + length)
         at = offset
-        said: list[str] = []
-        gone = 0
-        for attempt in range(BODY_ROUNDS):
-            for device in self._candidates(partition, sources):
+        try:
+            for attempt in range(BODY_ROUNDS):
+                if attempt:
+                    await self._clock.sleep(PAUSE_S)
+                for device in self._candidates(partition, sources):
+                    if at >= end:
+                        return
+                    try:
+                        pieces = await self._open(device, key, row, at, end - at, SOON_S if attempt == 0 else self._timeout_s)
+                        async for piece in pieces:
+                            if len(piece) > end - at:
+                                raise QuorumLost(f"device {device} sent more than was asked for")
+                            at += len(piece)
+                            yield piece
+                        if at < end:
+                            raise QuorumLost(f"device {device} sent less than was asked for")
+                    except ObjstoreError as failure:
+                        await self._after(device, failure, key, partition)
+                    finally:
+                        await self._close()
                 if at >= end:
                     return
-                try:
-                    async for piece in self._from(device, key, row, at, end - at):
-                        at += len(piece)
-                        yield piece
-                except NoSuchVersion as failure:
-                    gone += 1
-                    said.append(f"device {device}: {failure.message}")
-                except (StaleEpoch, NewerEpoch) as failure:
-                    await self._catch_up(device, failure)
-                except ObjstoreError as failure:
-                    said.append(f"device {device}: {failure.message}")
-                    if isinstance(failure, Damaged):
-                        self._repair.heal(device, key, partition, self._settle)
-            if at >= end:
-                return
-            if attempt and gone:
-                raise NoSuchVersion(f"the bytes of this version are gone: it was overwritten; {'; '.join(said)}")
-        raise QuorumLost(f"no replica can deliver the bytes from {at} on: {'; '.join(said)}")
+                if self._gone(partition):
+                    raise NoSuchVersion(f"the bytes of this version are gone: it was overwritten; {self._why()}")
+            raise QuorumLost(f"no replica can deliver the bytes from {at} on: {self._why()}")
+        finally:
+            await self._close()
 
     def _candidates(self, partition: int, sources: Sequence[int]) -> list[int]:
-        known = self._members.ring.devices
+        """Known holders first, then the other primaries, then handoffs; those that are ill at the end of all."""
         plan = self._members.plan(partition)
-        first = best_first([d for d in dict.fromkeys(sources) if d in known], self._members.rank)
-        others = [d for d in (*plan.quorum.members, *plan.handoffs) if d not in first and d in known]
-        return first + best_first(others, self._members.rank)
+        known = self._members.ring.devices
+        order = [device for device in dict.fromkeys((*sources, *plan.quorum.members, *plan.handoffs)) if device in known]
+        return best_first(order, lambda device: self._members.rank(device) >= SUSPECT_RANK)
 
-    async def _from(self, device: int, key: RowKey, row: Row, offset: int, length: int) -> AsyncIterator[bytes | memoryview]:
-        about = self._members.device(device)
-        epoch = self._members.ring.epoch
+    async def _open(self, device: int, key: RowKey, row: Row, offset: int, length: int, wait_s: float) -> Download:
+        ring = self._members.ring
+        about = ring.devices.get(device)
+        if about is None:
+            raise NodeUnreachable(f"device {device} is not in the ring any more")
+        message = ReadBody(ring.epoch, device, about.incarnation, int(self._timeout_s * 1000), key, row.origin, offset, length)
         channel = await self._members.channel_of(device)
-        message = ReadBody(epoch, device, about.incarnation, int(self._timeout_s * 1000), key, row.origin, offset, length)
-        download = await channel.open_download(message, timeout_s=self._timeout_s)
-        left = length
-        try:
-            async for piece in download:
-                if len(piece) > left:
-                    raise QuorumLost(f"device {device} sent more than was asked for")
-                left -= len(piece)
-                yield piece
-        finally:
+        self._download = await channel.open_download(message, timeout_s=wait_s)
+        return self._download
+
+    async def _close(self) -> None:
+        download, self._download = self._download, None
+        if download is not None:
             await download.aclose()
 
-    async def _catch_up(self, device: int, failure: ObjstoreError) -> None:
-        if device in self._members.ring.devices:
-            address = self._members.device(device).address
-            if isinstance(failure, StaleEpoch):
-                await self._members.fetch(address)
-            else:
-                await self._members.push(address)
+    async def _after(self, device: int, failure: ObjstoreError, key: RowKey, partition: int) -> None:
+        self._said[device] = failure
+        if isinstance(failure, StaleEpoch | NewerEpoch):
+            await self._members.catch_up(device, failure)
+        elif isinstance(failure, Damaged):
+            self._repair.heal(device, key, partition, self._settle)
+
+    def _gone(self, partition: int) -> bool:
+        """Whether so many have another row that this one cannot be the agreed one any more."""
+        reading = self._members.plan(partition).reading
+        return sum(isinstance(self._said.get(device), NoSuchVersion) for device in reading) >= majority(len(reading))
+
+    def _why(self) -> str:
+        return "; ".join(f"device {device}: {failure.message}" for device, failure in sorted(self._said.items()))

@@ -4,20 +4,36 @@ Bounded and best effort: what does not get done here, the replicator and the aud
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from objstore.cluster.membership import Membership
-from objstore.core.rows import EMPTY, Register, RowKey
+from objstore.core.quorum import majority
+from objstore.core.rows import Register, RowKey
 from objstore.core.timestamp import Ballot
 from objstore.errors import ObjstoreError, TooBusy
 from objstore.runtime.tasks import TaskOwner
-from objstore.wire.channel import CallDone
-from objstore.wire.messages import Accept, Merge, Message, Query, RegisterAnswer
+from objstore.wire.messages import Accept, Merge, Merged, Message, Query, RegisterAnswer
 
 REPAIRS_AT_ONCE = 64
 HEAL_TIMEOUT_S = 30.0
 HANDOFF_TIMEOUT_S = 10.0
+HANDOFF_BYTES = 64 * 1024 * 1024  # payloads of extra copies under way; beyond it none are made
+
+Settle = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A row as it was acknowledged, and its bytes or who has them."""
+
+    key: RowKey
+    partition: int
+    ballot: Ballot
+    row: bytes
+    payload: bytes | None
+    sources: tuple[int, ...]
 
 
 class Repair:
@@ -27,87 +43,110 @@ class Repair:
         self._members = members
         self._tasks = TaskOwner("repairs", limit=REPAIRS_AT_ONCE)
         self._healing: set[tuple[int, RowKey]] = set()
-        self.handoffs = 0
+        self._closed = False
+        self._handing_off_bytes = 0
+        self.handoffs = 0  # extra copies made
         self.healed = 0
-        self.dropped = 0
+        self.dropped = 0  # left to the daemons
 
     async def aclose(self) -> None:
         """Give up what is under way."""
+        self._closed = True
         await self._tasks.aclose()
 
     async def drain(self) -> None:
-        """Wait for what is under way."""
+        """Wait for the healing that is under way."""
         await self._tasks.drain()
 
-    def hand_off(
-        self,
-        key: RowKey,
-        partition: int,
-        ballot: Ballot,
-        row: bytes,
-        payload: bytes | memoryview | None,
-        sources: Sequence[int],
-        copies: int,
-    ) -> None:
-        """Put `copies` extra copies of a row on the first handoffs that can be reached; they never count."""
-        plan = self._members.plan(partition)
-        candidates = [device for device in plan.handoffs if not self._members.client(device).down]
-        for device in candidates[:copies]:
-            about = self._members.device(device)
-            message = Accept(
-                plan.epoch, device, about.incarnation, int(HANDOFF_TIMEOUT_S * 1000), partition, key, ballot, row,
-                payload is not None, tuple(sources), handoff=True,
-            )  # fmt: skip
-            self.handoffs += 1
-            body = b"" if payload is None else payload
-            self._members.client(device).send(message, body, timeout_s=HANDOFF_TIMEOUT_S, done=_whatever)
+    # -- extra copies -------------------------------------------------------------------------------------------------
 
-    def heal(self, device: int, key: RowKey, partition: int, settle: Callable[[], object]) -> None:
-        """Give a damaged register back what a read quorum of the others holds, with their highest promise."""
-        if (device, key) in self._healing:
+    def hand_off(self, copy: Copy, candidates: Iterator[int]) -> None:
+        """Put an extra copy on the first of the candidates that takes it; it never counts."""
+        size_bytes = len(copy.row) + len(copy.payload or b"")
+        if self._closed or self._handing_off_bytes + size_bytes > HANDOFF_BYTES:
+            self.dropped += 1
             return
-        self._healing.add((device, key))
+        for device in candidates:
+            about = self._members.ring.devices.get(device)
+            if about is None or self._members.client(device).down:
+                continue
+            message = Accept(
+                self._members.ring.epoch, device, about.incarnation, int(HANDOFF_TIMEOUT_S * 1000), copy.partition, copy.key, copy.ballot,
+                copy.row, copy.payload is not None, copy.sources, handoff=True,
+            )  # fmt: skip
+            self._handing_off_bytes += size_bytes
+            done = partial(self._handed_off, copy, candidates, size_bytes)
+            self._members.client(device).send(message, copy.payload or b"", timeout_s=HANDOFF_TIMEOUT_S, done=done)
+            return
+        self.dropped += 1
+
+    def _handed_off(
+        self, copy: Copy, candidates: Iterator[int], size_bytes: int, _answer: Message | None, _: bytes | memoryview, failure: object
+    ) -> None:
+        self._handing_off_bytes -= size_bytes
+        if failure is None:
+            self.handoffs += 1
+        else:
+            self.hand_off(copy, candidates)
+
+    # -- healing ------------------------------------------------------------------------------------------------------
+
+    def heal(self, device: int, key: RowKey, partition: int, settle: Settle) -> None:
+        """Give a damaged register back what a read quorum of the others holds, with their highest promise."""
+        if (device, key) in self._healing or self._closed:
+            return
         try:
             self._tasks.spawn(self._heal(device, key, partition, settle), name="heal")
         except TooBusy:
             self.dropped += 1
-            self._healing.discard((device, key))
+        else:
+            self._healing.add((device, key))
 
-    async def _heal(self, device: int, key: RowKey, partition: int, settle: Callable[[], object]) -> None:
+    async def _heal(self, device: int, key: RowKey, partition: int, settle: Settle) -> None:
         try:
-            await settle()  # type: ignore[misc]  # a coroutine function
-            plan = self._members.plan(partition)
-            others = [d for d in plan.quorum.members if d != device]
-            answers = await asyncio.gather(*(self._query(d, key, partition, plan.epoch) for d in others))
-            registers = {d: r for d, r in zip(others, answers, strict=True) if r is not None}
-            needed = len(plan.reading) // 2 + 1
-            if len(set(registers) & set(plan.reading)) < needed:
-                return  # too few others: the auditor tries again
-            best = max(registers.values(), key=lambda register: register.accepted, default=EMPTY)
-            promised = max(register.promised for register in registers.values())
-            sources = tuple(d for d, r in registers.items() if r.accepted == best.accepted)
-            about = self._members.device(device)
-            merged = Register(promised, best.accepted, best.row)
-            message = Merge(plan.epoch, device, about.incarnation, int(HEAL_TIMEOUT_S * 1000), partition, key, merged, sources)
-            if await self.call(device, message, b"", timeout_s=HEAL_TIMEOUT_S) is not None:
+            await settle()
+            if await self._merge(device, key, partition):
                 self.healed += 1
+            else:
+                self.dropped += 1
         except ObjstoreError:
             self.dropped += 1
         finally:
             self._healing.discard((device, key))
 
-    async def _query(self, device: int, key: RowKey, partition: int, epoch: int) -> Register | None:
-        about = self._members.device(device)
-        message = Query(epoch, device, about.incarnation, int(HEAL_TIMEOUT_S * 1000), partition, key)
-        answer = await self.call(device, message, b"", timeout_s=HEAL_TIMEOUT_S)
-        return answer.register if isinstance(answer, RegisterAnswer) else None
+    async def _merge(self, device: int, key: RowKey, partition: int) -> bool:
+        """Whether the others were enough and the device took it."""
+        ring = self._members.ring
+        plan = self._members.plan(partition)
+        about = ring.devices.get(device)
+        others = [other for other in plan.quorum.members if other != device]
+        if about is None or not others:
+            return False
+        timeout_ms = int(HEAL_TIMEOUT_S * 1000)
+        asked = [
+            self._call(other, Query(plan.epoch, other, ring.devices[other].incarnation, timeout_ms, partition, key)) for other in others
+        ]
+        registers: dict[int, Register] = {}
+        voters = 0
+        for other, answered in zip(others, asked, strict=True):
+            answer = await answered
+            if isinstance(answer, RegisterAnswer):
+                registers[other] = answer.register
+                voters += answer.voting and other in plan.reading
+        if voters < majority(len(plan.reading)):
+            return False  # too few others: the auditor tries again
+        best = max(registers.values(), key=lambda register: register.accepted)
+        promised = max(register.promised for register in registers.values())
+        sources = tuple(other for other, register in registers.items() if register.accepted == best.accepted)
+        merged = Register(promised, best.accepted, best.row)
+        message = Merge(plan.epoch, device, about.incarnation, timeout_ms, partition, key, merged, sources)
+        return isinstance(await self._call(device, message), Merged)
 
-    async def call(self, device: int, message: Message, payload: bytes, *, timeout_s: float) -> Message | None:
-        """One call; None when it failed."""
+    def _call(self, device: int, message: Message) -> "asyncio.Future[Message | None]":
+        """A call that is under way; None when it failed."""
         future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
-        done: CallDone = partial(_settle_future, future)
-        self._members.client(device).send(message, payload, timeout_s=timeout_s, done=done)
-        return await future
+        self._members.client(device).send(message, b"", timeout_s=HEAL_TIMEOUT_S, done=partial(_settle_future, future))
+        return future
 
 
 def _settle_future(
@@ -115,7 +154,3 @@ def _settle_future(
 ) -> None:
     if not future.done():
         future.set_result(answer)
-
-
-def _whatever(_answer: Message | None, _payload: bytes | memoryview, _failure: ObjstoreError | None) -> None:
-    """An extra copy that was not made is made later by the replicator."""

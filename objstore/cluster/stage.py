@@ -6,133 +6,191 @@ blob from another one when the row comes (or from the replicator).
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 import xxhash
 
+from objstore.cluster.client import SUSPECT_RANK
 from objstore.cluster.membership import Membership
 from objstore.core.placement import Plan
 from objstore.core.quorum import Tally
-from objstore.core.rows import RowKey
 from objstore.errors import NewerEpoch, NodeUnreachable, ObjstoreError, QuorumLost, StaleEpoch
+from objstore.runtime.clock import Clock
 from objstore.runtime.tasks import TaskOwner
-from objstore.wire.channel import Upload
+from objstore.wire.channel import Channel
 from objstore.wire.messages import StageBody, Staged
+from objstore.wire.streams import WINDOW_BYTES
 
 BEHIND_BYTES = 2 * 1024 * 1024  # how far ahead of the quorum's lanes the client may run
-GIVE_UP_BYTES = 32 * 1024 * 1024  # how far a lane may fall behind before it is given up
+GIVE_UP_BYTES = 16 * 1024 * 1024  # how far a lane may fall behind before it is given up; one whose node is silent, BEHIND_BYTES
+OPEN_AGAIN_S = 0.27  # see cluster.rounds.ASK_AGAIN_S
+CATCH_UPS = 3  # ring changes that one lane follows
+GRACE_RATIO = 0.1  # once a quorum has it, the others get this part of the time that it took
+GRACE_LEAST_S = 0.05
+GRACE_MOST_S = 1.0
 
 
 class _Lane:
     """One replica's share: pieces queue here and leave as its credit allows."""
 
-    __slots__ = ("_end", "_pieces", "_wake", "backlog", "device", "failure", "staged", "task")
+    __slots__ = ("_ended", "_first", "_pieces", "_pushed", "_wake", "_written", "device", "failure", "staged", "task")
 
     def __init__(self, device: int) -> None:
         self.device = device
-        self.backlog = 0
         self.staged = False
         self.failure: ObjstoreError | None = None
         self.task: asyncio.Task[None] | None = None
+        self._pushed = 0
+        self._written = 0
         self._pieces: deque[bytes | memoryview] = deque()
-        self._end = False
+        # What was sent before the node can have given credit: it may yet refuse the body for its sender's epoch, and then
+        # gets it again.
+        self._first: list[bytes | memoryview] = []
+        self._ended = False
         self._wake = asyncio.Event()
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that the node has not taken."""
+        return 0 if self.failure is not None else self._pushed - self._written
+
+    @property
+    def open(self) -> bool:
+        """Whether it may still get there."""
+        return self.failure is None and not self.staged
 
     def push(self, piece: bytes | memoryview) -> None:
         self._pieces.append(piece)
-        self.backlog += len(piece)
+        self._pushed += len(piece)
         self._wake.set()
 
     def end(self) -> None:
-        self._end = True
+        self._ended = True
         self._wake.set()
 
-    async def drain(self, upload: Upload, on_progress: "Staging") -> None:
-        """Send until the end mark."""
-        while True:
-            while self._pieces:
-                piece = self._pieces.popleft()
-                await upload.write(piece)
-                self.backlog -= len(piece)
-                on_progress.progressed()
-            if self._end:
-                return
+    async def next(self) -> bytes | memoryview | None:
+        """The next piece to send, None at the end."""
+        while not self._pieces:
+            if self._ended:
+                return None
             self._wake.clear()
             await self._wake.wait()
+        piece = self._pieces.popleft()
+        if self._written <= WINDOW_BYTES:
+            self._first.append(piece)
+        else:
+            self._first.clear()
+        return piece
+
+    def wrote(self, size_bytes: int) -> None:
+        """The node has taken a piece, or there was credit for it."""
+        self._written += size_bytes
+
+    def begin_again(self) -> bool:
+        """Put back what was sent; False when it is not all here any more."""
+        if self._written > WINDOW_BYTES:
+            return False
+        self._pieces.extendleft(reversed(self._first))
+        self._first.clear()
+        self._written = 0
+        return True
 
     def give_up(self, why: ObjstoreError) -> None:
+        """It does not get there."""
         self.failure = why
         self._pieces.clear()
-        self.backlog = 0
+        self._first.clear()
 
 
 class Staging:
-    """Implements cluster.api.Staging."""
+    """Implements cluster.api.Staging.  The caller must come to `finish` or `abort`."""
 
-    def __init__(self, members: Membership, tasks: TaskOwner, plan: Plan, key: RowKey, blob: bytes, *, size: int, timeout_s: float) -> None:
+    def __init__(
+        self, members: Membership, clock: Clock, tasks: TaskOwner, plan: Plan, blob: bytes, *, size: int, timeout_s: float, patience_s: float
+    ) -> None:  # fmt: skip
+        """Raises TooBusy."""
         self.blob = blob
         self.plan = plan
         self._members = members
-        self._key = key
+        self._clock = clock
         self._size = size
         self._timeout_s = timeout_s
+        self._patience_s = patience_s
+        self._begun_s = clock.monotonic()
         self._hash = xxhash.xxh3_128()
         self._sent = 0
         self._changed = asyncio.Event()
         self._lanes = [_Lane(device) for device in plan.quorum.members]
-        for lane in self._lanes:
-            lane.task = tasks.spawn(self._run(lane), name=f"stage to {lane.device}")
+        try:
+            for lane in self._lanes:
+                lane.task = tasks.spawn(self._run(lane), name=f"stage to {lane.device}")
+        except BaseException:
+            self._stop()
+            raise
 
     @property
     def holders(self) -> tuple[int, ...]:
         """Devices that have the whole blob on disk."""
         return tuple(lane.device for lane in self._lanes if lane.staged)
 
-    def progressed(self) -> None:
-        """Something moved (called by lanes)."""
-        self._changed.set()
-
     async def write(self, piece: bytes | memoryview) -> None:
-        """Queue a piece on every lane; wait while the quorum's lanes are behind.  Raises QuorumLost."""
+        """Queue a piece, which must not change afterwards, on every lane; wait while the quorum's lanes are behind.  Raises QuorumLost."""
         self._hash.update(piece)
         self._sent += len(piece)
         for lane in self._lanes:
             if lane.failure is None:
                 lane.push(piece)
-                if lane.backlog > GIVE_UP_BYTES:
-                    self._give_up(lane, NodeUnreachable(f"device {lane.device} fell too far behind"))
-        await self._until(lambda lane: lane.backlog <= BEHIND_BYTES, self._timeout_s)
+                if lane.backlog > BEHIND_BYTES and (lane.backlog > GIVE_UP_BYTES or self._is_ill(lane)):
+                    self._give_up(lane, NodeUnreachable("it fell too far behind"))
+        await self._until(_keeps_up, self._timeout_s)
 
     async def finish(self) -> None:
-        """Wait until a quorum has flushed the blob.  Raises QuorumLost."""
+        """Wait until a quorum has flushed the blob, and a moment for the rest.  Raises QuorumLost; then the lanes are stopped."""
         for lane in self._lanes:
             lane.end()
         try:
-            await self._until(lambda lane: lane.staged, 4 * self._timeout_s)
-        except QuorumLost:
-            await self.abort()
-            raise
+            await self._until(_is_staged, 4 * self._timeout_s)
+            # A replica that is left behind fetches all of the blob from another one: worth a moment's wait.
+            grace_s = min(GRACE_MOST_S, max(GRACE_LEAST_S, GRACE_RATIO * (self._clock.monotonic() - self._begun_s)))
+            await self._wait(lambda: not any(lane.open and not self._is_ill(lane) for lane in self._lanes), grace_s)
+        finally:
+            self._stop()
 
     async def abort(self) -> None:
-        """Stop all lanes; nodes sweep what they hold."""
-        for lane in self._lanes:
-            if lane.task is not None:
-                lane.task.cancel()
+        """Stop all lanes; nodes drop what is not complete and sweep what no row names."""
+        self._stop()
 
-    async def _until(self, good: "object", timeout_s: float) -> None:
+    def _stop(self) -> None:
+        for lane in self._lanes:
+            if lane.open:
+                self._give_up(lane, NodeUnreachable("the body was given up"))
+
+    def _is_ill(self, lane: _Lane) -> bool:
+        return lane.device not in self._members.ring.devices or self._members.rank(lane.device) >= SUSPECT_RANK
+
+    # -- waiting --------------------------------------------------------------------------------------------------------
+
+    async def _until(self, good: Callable[[_Lane], bool], timeout_s: float) -> None:
+        if not self._have_quorum(good) and not await self._wait(lambda: self._have_quorum(good), timeout_s):
+            raise QuorumLost(f"a body could not be stored on a quorum within {timeout_s:g} s: {self._why()}")
+
+    async def _wait(self, come_true: Callable[[], bool], timeout_s: float) -> bool:
+        """Whether it came true in time."""
         try:
             async with asyncio.timeout(timeout_s):
-                while not self._have_quorum(good):
+                while not come_true():
                     self._changed.clear()
                     await self._changed.wait()
-        except TimeoutError as failure:
-            raise QuorumLost(f"a body could not be stored on a quorum within {timeout_s:g} s: {self._why()}") from failure
+        except TimeoutError:
+            return False
+        return True
 
-    def _have_quorum(self, good: "object") -> bool:
+    def _have_quorum(self, good: Callable[[_Lane], bool]) -> bool:
         tally = Tally(self.plan.quorum)
         for lane in self._lanes:
             if lane.failure is not None:
                 tally.no(lane.device)
-            elif good(lane):  # type: ignore[operator]  # a predicate of lanes
+            elif good(lane):
                 tally.yes(lane.device)
         if tally.lost:
             raise QuorumLost(f"too few replicas take the body: {self._why()}")
@@ -141,47 +199,67 @@ class Staging:
     def _why(self) -> str:
         return "; ".join(f"device {lane.device}: {lane.failure.message}" for lane in self._lanes if lane.failure is not None) or "no answer"
 
+    # -- lanes ----------------------------------------------------------------------------------------------------------
+
     def _give_up(self, lane: _Lane, why: ObjstoreError) -> None:
         lane.give_up(why)
         if lane.task is not None:
             lane.task.cancel()
-        self.progressed()
+        self._changed.set()
 
     async def _run(self, lane: _Lane) -> None:
         try:
-            upload = await self._open(lane.device)
-            try:
-                await lane.drain(upload, self)
-                answer, _ = await upload.finish()
-            finally:
-                upload.abort()
-            if not isinstance(answer, Staged) or answer.size != self._sent or answer.digest != self._hash.digest():
-                raise NodeUnreachable(f"device {lane.device} stored other bytes than were sent")
-            lane.staged = True
+            for _ in range(CATCH_UPS):
+                try:
+                    await self._send(lane)
+                except (StaleEpoch, NewerEpoch) as failure:
+                    if not lane.begin_again():
+                        raise
+                    await self._members.catch_up(lane.device, failure)
+                else:
+                    lane.staged = True
+                    return
+            lane.give_up(NodeUnreachable("the ring keeps changing"))
         except ObjstoreError as failure:
             lane.give_up(failure)
         finally:
-            self.progressed()
+            self._changed.set()
 
-    async def _open(self, device: int) -> Upload:
-        for _ in range(2):
+    async def _send(self, lane: _Lane) -> None:
+        channel = await self._channel(lane.device)
+        ring = self._members.ring
+        about = ring.devices.get(lane.device)
+        if about is None:
+            raise NodeUnreachable("it is not in the ring any more")
+        timeout_ms = int(self._timeout_s * 1000)
+        message = StageBody(ring.epoch, lane.device, about.incarnation, timeout_ms, self.plan.partition, self.blob, self._size)
+        upload = await channel.open_upload(message, timeout_s=self._timeout_s)
+        try:
+            while (piece := await lane.next()) is not None:
+                await upload.write(piece)
+                lane.wrote(len(piece))
+                self._changed.set()
+            answer, _ = await upload.finish()
+        finally:
+            upload.abort()
+        if not isinstance(answer, Staged) or answer.size != self._sent or answer.digest != self._hash.digest():
+            raise NodeUnreachable("it stored other bytes than were sent")
+
+    async def _channel(self, device: int) -> Channel:
+        """An open channel; a node that cannot be reached is dialed again for a while, as it may be restarting."""
+        patient_until_s = self._begun_s + self._patience_s
+        while True:
             try:
-                about = self._members.device(device)
-                channel = await self._members.channel_of(device)
-                message = StageBody(
-                    self._members.ring.epoch,
-                    device,
-                    about.incarnation,
-                    int(self._timeout_s * 1000),
-                    self.plan.partition,
-                    self.blob,
-                    self._size,
-                )
-                return await channel.open_upload(message, timeout_s=self._timeout_s)
-            except StaleEpoch:
-                await self._members.fetch(about.address)
-            except NewerEpoch:
-                await self._members.push(about.address)
-            except KeyError:
-                break
-        raise NodeUnreachable(f"device {device} is not in the ring any more, or the ring keeps changing")
+                return await self._members.channel_of(device)
+            except NodeUnreachable:
+                if self._clock.monotonic() >= patient_until_s:
+                    raise
+            await self._clock.sleep(OPEN_AGAIN_S)
+
+
+def _keeps_up(lane: _Lane) -> bool:
+    return lane.backlog <= BEHIND_BYTES
+
+
+def _is_staged(lane: _Lane) -> bool:
+    return lane.staged

@@ -1,27 +1,33 @@
 """Plain and conditional writes: the machines of core/agreement.py carried out, outcomes as errors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from objstore.cluster.api import Judge, Written
-from objstore.cluster.repair import Repair
+from objstore.cluster.repair import Copy, Repair
 from objstore.cluster.rounds import Operation
 from objstore.core.agreement import ConditionalWrite, IssueBallot, PlainWrite, Verdict
-from objstore.core.rows import Row, decode_row, encode_row
+from objstore.core.rows import Row, decode_row
 from objstore.errors import ConditionalConflict, NoSuchKey, OutcomeUnknown, QuorumLost, Unavailable
 
 
-async def plain_write(operation: Operation, draft: Row, *, token: bytes, issue: IssueBallot, repair: Repair, after: "Copies") -> Written:
+async def plain_write(
+    operation: Operation, draft: Row, *, token: bytes, issue: IssueBallot, repair: Repair, payload: bytes | None, sources: Sequence[int]
+) -> Written:
     """Carry out a plain write.  Raises QuorumLost (nothing was proposed) or OutcomeUnknown."""
     machine = PlainWrite(operation.plan.quorum, draft, token, issue)
     await operation.run(machine)
-    if machine.verdict is Verdict.DONE:
-        after.make(operation, machine.accepted, machine.row, repair)
-        return Written(row=machine.mine, previous=decode_row(machine.previous) if machine.previous else None)
-    raise _failure(operation, machine.verdict)
+    if machine.verdict is not Verdict.DONE:
+        raise _failure(operation, machine.verdict)
+    round_ = machine.round
+    if round_.own:
+        Copies(operation, repair, Copy(operation.key, operation.partition, machine.accepted, machine.row, payload, tuple(sources)))
+    else:  # ours was overwritten already; what was made sure of is the row of somebody else, whose bytes others hold
+        Copies(operation, repair, Copy(operation.key, operation.partition, machine.accepted, machine.row, None, round_.sources))
+    return Written(row=machine.mine, previous=decode_row(machine.previous) if machine.previous else None)
 
 
 async def conditional_write(
-    operation: Operation, judge: Judge, *, token: bytes, issue: IssueBallot, repair: Repair, after: "Copies"
+    operation: Operation, judge: Judge, *, token: bytes, issue: IssueBallot, repair: Repair, payload: bytes | None, sources: Sequence[int]
 ) -> Written:
     """Carry out a conditional write.  Raises what the judge raised, ConditionalConflict, QuorumLost, OutcomeUnknown."""
     machine = ConditionalWrite(operation.plan.quorum, judge, token, issue)
@@ -29,13 +35,13 @@ async def conditional_write(
     if machine.verdict is Verdict.REFUSED:
         assert machine.refusal is not None
         raise machine.refusal
-    if machine.verdict is Verdict.DONE:
-        if machine.mine is None:
-            raise NoSuchKey("there is nothing under this key, and the write was to leave it so")
-        if not machine.left_alone:
-            after.make(operation, machine.accepted, encode_row(machine.mine), repair)
-        return Written(row=machine.mine, previous=machine.judged)
-    raise _failure(operation, machine.verdict)
+    if machine.verdict is not Verdict.DONE:
+        raise _failure(operation, machine.verdict)
+    if machine.mine is None:
+        raise NoSuchKey("there is nothing under this key, and the write was to leave it so")
+    if not machine.left_alone:
+        Copies(operation, repair, Copy(operation.key, operation.partition, machine.accepted, machine.row, payload, tuple(sources)))
+    return Written(row=machine.mine, previous=machine.judged)
 
 
 def _failure(operation: Operation, verdict: Verdict) -> Unavailable | ConditionalConflict:
@@ -47,23 +53,27 @@ def _failure(operation: Operation, verdict: Verdict) -> Unavailable | Conditiona
 
 
 class Copies:
-    """Extra copies on handoffs for primaries that missed an acknowledged row, at once or when their answer fails later."""
+    """One extra copy on a handoff for each primary that missed an acknowledged row, at once or when its answer fails later."""
 
-    __slots__ = ("_payload", "_sources")
+    __slots__ = ("_candidates", "_copy", "_made_for", "_plan", "_repair")
 
-    def __init__(self, payload: bytes | None, sources: Sequence[int]) -> None:
-        self._payload = payload
-        self._sources = tuple(sources)
+    def __init__(self, operation: Operation, repair: Repair, copy: Copy) -> None:
+        self._plan = operation.plan  # not the operation: the two would hold each other until a garbage collection
+        self._repair = repair
+        self._copy = copy
+        self._candidates: Iterator[int] | None = None
+        self._made_for: set[int] | None = None
+        operation.missed = self.make
+        if operation.failures:
+            for device in sorted(operation.failures):
+                self.make(device)
 
-    def make(self, operation: Operation, ballot: bytes, row: bytes, repair: Repair) -> None:
-        """Called once the row is acknowledged at `ballot`."""
-        if len(operation.plan.quorum.members) == 1:
-            return
-
-        def one_more(_device: int) -> None:
-            repair.hand_off(operation.key, operation.partition, ballot, row, self._payload, self._sources, 1)  # type: ignore[arg-type]  # a Ballot is bytes
-
-        operation.missed = one_more
-        missing = [d for d in operation.failures if d in operation.plan.quorum]
-        if missing:
-            repair.hand_off(operation.key, operation.partition, ballot, row, self._payload, self._sources, len(missing))  # type: ignore[arg-type]  # as above
+    def make(self, device: int) -> None:
+        """A primary missed the row; told twice of one, only the first counts."""
+        if self._made_for is None or self._candidates is None:
+            # One iterator for all: no handoff gets the copies of two primaries.
+            self._made_for = set()
+            self._candidates = iter(self._plan.handoffs)
+        if device not in self._made_for and device in self._plan.quorum:
+            self._made_for.add(device)
+            self._repair.hand_off(self._copy, self._candidates)

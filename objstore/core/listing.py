@@ -6,6 +6,7 @@ device shows the first live key it has of each group; what it says of the other 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Generic, Protocol, TypeVar
 
 from objstore.core.timestamp import Ballot
@@ -32,6 +33,9 @@ class ShownRow(Protocol):
 
 
 S = TypeVar("S", bound=ShownRow)
+
+_INVERTED = bytes(255 - byte for byte in range(256))  # a version is a ballot: inverted, the newest sorts first
+_by_place = itemgetter(0)
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,10 @@ def reach(scans: Sequence[Scanned[S]]) -> bytes | None:
 
 
 def merge(scans: Sequence[Scanned[S]], *, voters: Voters, quorum: Callable[[int], int], end: bytes | None) -> list[S | Doubt]:
-    """Agreed rows and doubts below `end` in order of (name, version), for a scan without delimiter.
+    """Agreed rows and doubts below `end`, by name, under one name the head first and then the newest version first.
 
-    A row is agreed when every voter of its partition shows it at the same ballot and these are at least `quorum(partition)`.
+    For a scan without delimiter.  A row is agreed when every voter of its partition shows it at the same ballot and these are
+    at least `quorum(partition)`.
     """
     if len(scans) == 1:
         only = scans[0]
@@ -90,10 +95,10 @@ def merge(scans: Sequence[Scanned[S]], *, voters: Voters, quorum: Callable[[int]
     for scan in scans:
         for row in scan.rows:
             if end is None or row.name < end:
-                shown.setdefault((row.name, row.version), []).append((scan.device, row))
+                shown.setdefault((row.name, row.version and row.version.translate(_INVERTED)), []).append((scan.device, row))
     merged: list[S | Doubt] = []
     voters_of: dict[int, tuple[int, int]] = {}
-    for _, found in sorted(shown.items()):
+    for _, found in sorted(shown.items(), key=_by_place):
         row = found[0][1]
         counted = voters_of.get(row.partition)
         if counted is None:

@@ -163,6 +163,11 @@ class Channel(Connection):
         self._silent_since: float | None = None
         self._pinged = False
 
+    @property
+    def silent_since(self) -> float | None:
+        """Since when (the loop's time) nothing was heard although something is open; None while all is well."""
+        return self._silent_since
+
     # -- calls ----------------------------------------------------------------------------------------------------
 
     async def call(self, message: Message, payload: Buffer = b"", *, timeout_s: float) -> tuple[Message, bytes | memoryview]:
