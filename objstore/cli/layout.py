@@ -103,11 +103,11 @@ def with_node(layout: Layout, *, devices: int, zone: int | None = None) -> Layou
     return msgspec.structs.replace(layout, node=(*layout.node, entry), next_node=number + 1)
 
 
-def leaving(layout: Layout, name: str) -> Layout:
-    """The layout with that node marked as leaving.  Raises ConfigError."""
+def leaving(layout: Layout, name: str, *, leaves: bool = True) -> Layout:
+    """The layout with that node marked as leaving, or no longer.  Raises ConfigError."""
     layout.find(name)
     return msgspec.structs.replace(
-        layout, node=tuple(msgspec.structs.replace(e, leaving=True) if e.name == name else e for e in layout.node)
+        layout, node=tuple(msgspec.structs.replace(e, leaving=leaves) if e.name == name else e for e in layout.node)
     )
 
 

@@ -257,12 +257,22 @@ class Desk:
         return {"name": request.name, **await self._operator.change(control.DrainNode(node=request.name))}
 
     async def _remove(self, request: requests.Remove) -> dict[str, Any]:
-        self._known().find(request.name)
-        answer = await self._operator.change(control.RemoveNode(node=request.name))
-        async with self._changing:
-            self._layout = leaving(self._known(), request.name)
-            write_cluster(self._place, self._layout, read_cluster(self._place)[1])
+        # Marked first: a crash in between leaves a node that is still needed and can be removed again, not one that is forgotten.
+        await self._mark(request.name, leaves=True)
+        ring = self._operator.ring()
+        if all(device.node != request.name for device in ring.devices.values()):
+            return {"name": request.name, "epoch": ring.epoch, "devices": [], "moves": 0}
+        try:
+            answer = await self._operator.change(control.RemoveNode(node=request.name))
+        except (ObjstoreError, OSError):
+            await self._mark(request.name, leaves=False)
+            raise
         return {"name": request.name, **answer}
+
+    async def _mark(self, name: str, *, leaves: bool) -> None:
+        async with self._changing:
+            self._layout = leaving(self._known(), name, leaves=leaves)
+            write_cluster(self._place, self._layout, read_cluster(self._place)[1])
 
     async def _where(self, request: requests.Where) -> dict[str, Any]:
         bucket, slash, key = request.target.partition("/")

@@ -70,6 +70,16 @@ def test_a_drained_node_holds_nothing_and_then_goes(cluster: Cluster) -> None:
     _all_there(cluster)
 
 
+def test_a_ring_that_cannot_be_is_refused_and_nothing_changes(cluster: Cluster) -> None:
+    epoch = cluster.status()["epoch"]
+    code, answer = cluster.try_ctl("remove", "node4")
+    assert code == 1
+    assert "2 devices cannot hold 3 replicas" in answer["error"]
+    status = cluster.status()
+    assert status["epoch"] == epoch
+    assert not any(node["leaving"] for node in status["nodes"])
+
+
 def test_after_the_changes_a_restart_brings_the_same_cluster_back(cluster: Cluster) -> None:
     epoch = cluster.status()["epoch"]
     cluster.down()

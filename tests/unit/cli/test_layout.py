@@ -62,6 +62,7 @@ def test_node_numbers_are_never_used_again() -> None:
 def test_a_leaving_node_is_marked_and_unknown_names_are_refused() -> None:
     layout = leaving(new_layout(**SMALL), "node2")
     assert [e.leaving for e in layout.node] == [False, True, False, False]
+    assert leaving(layout, "node2", leaves=False) == new_layout(**SMALL)
     with pytest.raises(ConfigError, match="node1, node2, node3, node4"):
         leaving(layout, "node9")
 
