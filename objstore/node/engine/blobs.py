@@ -45,6 +45,7 @@ class BlobReader:
         self._table = file.pread(self.trailer.table_bytes, self.trailer.size)
         verify_footer(self._table, tail, blob)
         self._file = file
+        self.ahead: tuple[tuple[int, int], bytes] | None = None  # a range of blocks that was read with the opening
 
     def read(self, first: int, last: int) -> bytes:
         """Blocks first to last, verified.  Blocks.  Raises DamagedBody."""
@@ -130,10 +131,13 @@ class Blobs:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    async def open(self, blob: bytes) -> BlobReader:
-        """Open for reading.  Raises DamagedBody when it is missing or its footer is bad: a row names it."""
+    async def open(self, blob: bytes, offset: int = 0, length: int = 0) -> BlobReader:
+        """Open for reading; the beginning of `length` bytes (-1: to the end) from `offset` on is read on the same way.
+
+        Raises DamagedBody when the blob is missing or bad: a row names it.
+        """
         try:
-            return await self._threads.run(self._open, blob)
+            return await self._threads.run(self._open_at, blob, offset, length)
         except FileNotFoundError as failure:
             raise DamagedBody("a blob that a row names is missing", blob=blob.hex()) from failure
         except (DamagedFile, OSError) as failure:
@@ -142,11 +146,18 @@ class Blobs:
     def _open(self, blob: bytes) -> BlobReader:
         return BlobReader(self._disk.open(blob_name(blob)), blob)
 
-    async def chunks(self, reader: BlobReader, offset: int, length: int) -> AsyncIterator[bytes | memoryview]:
-        """Verified bytes in large pieces, the next one being read while one is consumed.  Raises DamagedBody."""
+    def _open_at(self, blob: bytes, offset: int, length: int) -> BlobReader:
+        reader = self._open(blob)
+        size = reader.trailer.size
+        ranges = self._ranges(reader, offset, size if length < 0 else min(offset + length, size))
+        if ranges:
+            reader.ahead = (ranges[0], reader.read(*ranges[0]))
+        return reader
+
+    def _ranges(self, reader: BlobReader, offset: int, end: int) -> list[tuple[int, int]]:
+        """First and last block of each read that bytes from `offset` to before `end` need."""
         block_size = reader.trailer.block_size_bytes
         blocks = max(self._settings.read_bytes // block_size, 1)
-        end = offset + length
         ranges = []
         position = offset
         while position < end:
@@ -154,11 +165,23 @@ class Blobs:
             last = min((end - 1) // block_size, first + blocks - 1)
             ranges.append((first, last))
             position = (last + 1) * block_size
+        return ranges
+
+    async def chunks(self, reader: BlobReader, offset: int, length: int) -> AsyncIterator[bytes | memoryview]:
+        """Verified bytes in large pieces, the next one being read while one is consumed.  Raises DamagedBody."""
+        block_size = reader.trailer.block_size_bytes
+        end = offset + length
+        ranges = self._ranges(reader, offset, end)
         ahead: asyncio.Task[bytes] | None = None
         try:
             for index, (first, last) in enumerate(ranges):
-                data = await (ahead if ahead is not None else self._threads.run(reader.read, first, last))
-                ahead = None
+                if ahead is not None:
+                    data = await ahead
+                elif reader.ahead is not None and reader.ahead[0] == (first, last):
+                    data = reader.ahead[1]
+                else:
+                    data = await self._threads.run(reader.read, first, last)
+                ahead = reader.ahead = None
                 if index + 1 < len(ranges):
                     ahead = self._tasks.spawn(self._threads.run(reader.read, *ranges[index + 1]), name="read ahead")
                 start = first * block_size
@@ -212,13 +235,13 @@ class Blobs:
     async def stage(self, blob: bytes, size: int) -> "BlobWriter":
         """Begin a blob of `size` bytes (-1: unknown).  Raises DeviceFull, DeviceOffline."""
         assert len(blob) == 16
-        free = (await self.guarded(self._disk.usage))[1]
-        if free - max(size, 0) < self._settings.reserve_bytes:
-            raise DeviceFull("the device has no room left for payloads", free_bytes=free)
-        file = await self.guarded(self._create, blob)
+        file = await self.guarded(self._create, blob, max(size, 0))
         return BlobWriter(self, file, blob, size, self._settings, self._tasks)
 
-    def _create(self, blob: bytes) -> File:
+    def _create(self, blob: bytes, size: int) -> File:
+        free = self._disk.usage()[1]
+        if free - size < self._settings.reserve_bytes:
+            raise DeviceFull("the device has no room left for payloads", free_bytes=free)
         directory = blob_name(blob).rpartition("/")[0]
         with self._lock:
             if directory not in self._directories:
@@ -236,14 +259,16 @@ class Blobs:
             self.failed(failure)
             raise DeviceOffline(f"the device is out of service: {failure!r}") from failure
 
-    async def link(self, file: File, trailer: Trailer, table: bytes) -> None:
-        """Make a written blob durable and give it its name.  Raises DeviceFull, DeviceOffline."""
-        while trailer.blob in self._doomed:
-            await asyncio.shield(self._doomed[trailer.blob])
-        await self.guarded(self._link, file, trailer, table)
-        self.present[trailer.blob] = None
+    async def named(self, blob: bytes, finish: Callable[[], T]) -> T:
+        """Let `finish` (which blocks) make a blob complete, durable and named.  Raises DeviceFull, DeviceOffline."""
+        while blob in self._doomed:
+            await asyncio.shield(self._doomed[blob])
+        result = await self.guarded(finish)
+        self.present[blob] = None
+        return result
 
-    def _link(self, file: File, trailer: Trailer, table: bytes) -> None:
+    def link(self, file: File, trailer: Trailer, table: bytes) -> None:
+        """Make a written blob durable and give it its name.  Blocks.  Raises OSError."""
         file.pwrite([encode_footer(trailer, table)], trailer.size)
         file.datasync()
         name = blob_name(trailer.blob)
@@ -287,7 +312,7 @@ class BlobWriter:
         self._tasks = tasks
         self._pieces: list[bytes | memoryview] = []
         self._waiting_bytes = 0
-        self._running: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[Any] | None = None
         self._size = 0  # written
         self._whole = xxhash.xxh3_128()
         self._block = xxhash.xxh3_64()
@@ -300,12 +325,16 @@ class BlobWriter:
         self._waiting_bytes += len(piece)
         if self._running is not None and self._running.done():
             self._reap()
-        if self._running is None and self._waiting_bytes >= self._settings.stage_bytes:
+        if self._running is None and self._waiting_bytes >= self._settings.stage_bytes and not self._is_end():
             self._start()
         while self._running is not None and self._waiting_bytes >= self._settings.stage_waiting_bytes:
             await asyncio.wait([self._running])
             self._reap()
             self._start()
+
+    def _is_end(self) -> bool:
+        """Whether what waits is all that is left: then `finish` writes it, on the same way through a thread."""
+        return self._waiting_bytes <= self._settings.stage_bytes and self._size + self._waiting_bytes == self._announced
 
     def _start(self) -> None:
         pieces, self._pieces = self._pieces, []
@@ -355,18 +384,24 @@ class BlobWriter:
     async def finish(self) -> StagedBody:
         """Flush, link and flush the directory.  Raises IncompleteBody when the announced size did not come."""
         await self._settle()
-        if self._pieces:
-            self._start()
-            await self._settle()
-        try:
-            if self._announced not in (-1, self._size):
-                raise IncompleteBody("a blob is not of its announced size", size=self._size, announced=self._announced)
-            if self._block_room < self._settings.block_size_bytes:
-                self._end_block()
-            trailer = self._blobs.new_trailer(self._blob, self._size, self._whole.digest())
-            await self._blobs.link(self._file, trailer, bytes(self._table))
-        finally:
-            self._file.close()
+        size = self._size + self._waiting_bytes
+        if self._announced not in (-1, size):
+            raise IncompleteBody("a blob is not of its announced size", size=size, announced=self._announced)
+        # A task, so that `abort` can wait for it: a file must not be closed under the thread that names it.
+        self._running = self._tasks.spawn(self._blobs.named(self._blob, self._finish), name="finish a blob")
+        await asyncio.wait([self._running])
+        running, self._running = self._running, None
+        self._file.close()
+        staged: StagedBody = running.result()
+        return staged
+
+    def _finish(self) -> StagedBody:
+        self._write(self._pieces)
+        self._pieces = []
+        if self._block_room < self._settings.block_size_bytes:
+            self._end_block()
+        trailer = self._blobs.new_trailer(self._blob, self._size, self._whole.digest())
+        self._blobs.link(self._file, trailer, bytes(self._table))
         return StagedBody(self._size, trailer.digest)
 
     async def abort(self) -> None:

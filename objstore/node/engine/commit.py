@@ -172,7 +172,7 @@ class Committer:
         self._tasks = tasks
         self._batch_bytes = batch_bytes
         self._queue: deque[tuple[asyncio.Future[Any], Operation, tuple[Any, ...]]] = deque()
-        self._running = False
+        self._running: asyncio.Task[None] | None = None
         self.free_bytes = 0
         self.recheck_room = False  # something was refused for want of room: look again before the next batch
         self.usage: Callable[[], tuple[int, int]] = lambda: (0, 0)
@@ -187,9 +187,8 @@ class Committer:
         self.check()
         if len(self._queue) >= _LIMIT:
             raise TooBusy("too many changes wait for the device")
-        if not self._running:
-            self._tasks.spawn(self._run(), name="commit")
-            self._running = True
+        if self._running is None:
+            self._running = self._tasks.spawn(self._run(), name="commit")
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._queue.append((future, operation, args))
         return future
@@ -204,26 +203,27 @@ class Committer:
             while self._queue:
                 await self._commit()
         finally:
-            self._running = False
+            self._running = None
 
     async def _commit(self) -> None:
-        if self.recheck_room:
-            self.recheck_room = False
-            self.free_bytes = (await self._threads.run(self.usage))[1]
         batch = Batch(self._state, self._packs, self.free_bytes)
-        answers = self._decide(batch)
-        self.recheck_room = batch.refused_for_room
-        if batch.buffers:
-            try:
+        answers: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
+        try:
+            if self.recheck_room:
+                self.recheck_room = False
+                batch.free_bytes = self.free_bytes = (await self._threads.run(self.usage))[1]
+            self._decide(batch, answers)
+            self.recheck_room = batch.refused_for_room
+            if batch.buffers:
                 self.free_bytes = await self._threads.run(self._write, batch)
-            except Exception as failure:  # noqa: BLE001 whatever it was, nothing of the batch may be answered
-                refused = await self._failed(batch, failure)
-                for future, _, _ in answers:
-                    if not future.done():
-                        future.set_exception(refused)
-                return
-            self._packs.wrote(batch.pack, batch.offset, batch.sequence)
-            batch.publish()
+                self._packs.wrote(batch.pack, batch.offset, batch.sequence)
+                batch.publish()
+        except Exception as failure:  # noqa: BLE001 whatever it was, nothing of the batch may be answered
+            refused = await self._failed(batch, failure)
+            for future, _, _ in answers:
+                if not future.done():
+                    future.set_exception(refused)
+            return
         for future, result, failed in answers:
             if future.done():
                 continue  # its caller was cancelled; what it asked for is done all the same
@@ -233,8 +233,7 @@ class Committer:
                 future.set_exception(failed)
         self.published()
 
-    def _decide(self, batch: Batch) -> list[tuple[asyncio.Future[Any], Any, Exception | None]]:
-        answers: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
+    def _decide(self, batch: Batch, answers: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
         queue = self._queue
         while queue and batch.size_bytes < self._batch_bytes:
             future, operation, args = queue.popleft()
@@ -242,7 +241,6 @@ class Committer:
                 answers.append((future, operation(batch, *args), None))
             except Exception as failure:  # noqa: BLE001 it belongs to the one who asked, not to those who wait beside him
                 answers.append((future, None, failure))
-        return answers
 
     def _write(self, batch: Batch) -> int:
         self._packs.write(batch.pack, batch.offset - batch.size_bytes, batch.sequence, batch.buffers)
@@ -270,6 +268,15 @@ class Committer:
             if not future.done():
                 future.set_exception(DeviceOffline(f"the device is out of service: {failure!r}"))
 
+    async def pause(self, failure: BaseException) -> None:
+        """Go offline, and wait until the flush that runs has ended; `resume` undoes it."""
+        self.take_offline(failure)
+        await self.idle()
+
+    def resume(self) -> None:
+        """Be in service again after `pause`."""
+        self.offline = None
+
     def close(self) -> None:
         """Refuse everything from now on."""
         if self.offline is None:
@@ -277,5 +284,5 @@ class Committer:
 
     async def idle(self) -> None:
         """Wait until nothing is queued or being flushed."""
-        while self._running:
-            await self._tasks.drain()
+        while self._running is not None:
+            await asyncio.wait([self._running])

@@ -64,6 +64,10 @@ class Compactor:
 
     async def run(self) -> tuple[dict[str, int], bool]:
         """Compact one pack.  Raises DeviceFull, DeviceOffline, OSError."""
+        async with self._device.upkeep:
+            return await self._run()
+
+    async def _run(self) -> tuple[dict[str, int], bool]:
         candidates = self.candidates()
         counts = {"packs": 0, "records": 0, "bytes": 0}
         if not candidates:
@@ -73,6 +77,7 @@ class Compactor:
         device = self._device
         size = device.packs.sizes[pack]
         counts["records"], clean = await self._move(pack, size)
+        device.committer.check()  # nothing is deleted on the word of a state that is being built anew
         if clean:
             device.packs.forget(pack)
             device.state.forget_pack(pack)

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from objstore.errors import DamagedBody, DamagedFile, DeviceFull, DeviceOffline
 from objstore.node.engine.blobs import Blobs
 from objstore.node.engine.commit import Committer
-from objstore.node.engine.identity import index_directory, index_generation, load_identity, remove_old_indexes, set_index_generation
+from objstore.node.engine.identity import (
+    INCARNATION_BYTES,
+    index_directory,
+    index_generation,
+    load_identity,
+    remove_old_indexes,
+    replace_identity,
+    set_index_generation,
+)
 from objstore.node.engine.index import Frozen, load
 from objstore.node.engine.pack_format import checksum_of
 from objstore.node.engine.packs import Packs
@@ -65,6 +73,7 @@ class Device:
         self.packs = Packs(disk, self.seal, pack_size_bytes=settings.pack_size_bytes)
         self.blobs = Blobs(disk, world.clock, self.threads.io, self.tasks, settings)
         self._open_kv = world.open_kv
+        self._rng = world.rng
         self.kv: Kv | None = None
         self.generation = 0  # of the index in use
         self.state: State
@@ -81,7 +90,7 @@ class Device:
         """Open and recover.  Raises DamagedFile, OSError; FileNotFoundError when the directory was never formatted.
 
         A damaged index is replaced by one built from the packs, which hold everything.  `salvage`: go on when the packs are
-        damaged too, and lose what cannot be read (rebuild.py).
+        damaged too, lose what cannot be read, and begin a new incarnation (rebuild.py).
         """
         disk = world.open_disk(directory)
         identity = load_identity(disk)
@@ -91,7 +100,7 @@ class Device:
         try:
             await device._open_index()
             await device._recover(salvage=salvage)
-        except BaseException:
+        except (Exception, asyncio.CancelledError):
             device.threads.close()
             if device.kv is not None:
                 device.kv.close()
@@ -131,11 +140,17 @@ class Device:
         await self.threads.io.run(self.packs.secure, self.state.position.pack, self.state.position.offset)
         steps = replay(self.state, self.packs, salvage=salvage)
         found: Replay | None = None
+        reborn = False
         while True:
             found = await self.threads.io.run(_some_steps, steps)
             if found is None:
                 break
             self.recovered = found
+            if found.lost_heads and not reborn:
+                # Before any checkpoint stands behind the loss: without a vote this device may forget, with one it may not.
+                reborn = True
+                self.incarnation = self._rng.token(INCARNATION_BYTES)
+                await self.threads.io.run(replace_identity, self.disk, self.incarnation, self.seal)
             if self._memtable_is_full():
                 await self._write_checkpoint(found.position)
         self.packs.opened(dict(self.recovered.sizes), max(self.recovered.position.sequence, self.state.position.sequence))
@@ -189,7 +204,7 @@ class Device:
                 changes += slice_
                 await self.clock.sleep(0)
             await self.threads.index.run(state.kv.apply, changes)
-        except BaseException:
+        except (Exception, asyncio.CancelledError):
             frozen.failed(state)
             raise
         frozen.done(state)

@@ -65,9 +65,9 @@ class Engine:
 
     async def query_inline(self, key: RowKey, *, partition: int) -> tuple[Register, bytes | None]:
         """The register and its inline payload, verified.  Raises DamagedRow, DamagedBody, DeviceOffline."""
-        self._committer.check()
         index_key = encode_key(key)
         while True:
+            self._committer.check()
             entry = self._state.get(index_key, partition)
             register = register_of(entry, self._state.floors.get(partition, ZERO))
             if entry is None or entry.body != BodyKind.INLINE:
@@ -157,9 +157,9 @@ class Engine:
 
         Raises NoSuchVersion, DamagedRow, DamagedBody (also while streaming), DeviceOffline.
         """
-        self._committer.check()
         index_key = encode_key(key)
         while True:
+            self._committer.check()
             entry = self._state.get(index_key)
             head = head_of(entry.row) if entry is not None else None
             if entry is None or head is None or head.origin != origin or head.body not in (BodyKind.INLINE, BodyKind.BLOB):
@@ -172,7 +172,7 @@ class Engine:
                 piece = memoryview(data)[offset:stop]
                 return BodyStream(len(data), len(piece), _one_piece(piece))
         try:
-            reader = await self._device.blobs.open(head.blob)
+            reader = await self._device.blobs.open(head.blob, offset, length)
         except DamagedBody:
             now = self._state.get(index_key)
             if now is None or blob_of(now) != head.blob:
@@ -230,7 +230,7 @@ class Engine:
         return sorted(self._state.partitions)
 
     def partition_rows(self, partition: int, *, cursor: bytes, limit: int, rows: bool) -> tuple[list[PartitionRow], bytes | None]:
-        """Registers of a partition, damaged ones left out.  Raises DamagedRow, DeviceOffline."""
+        """Registers of a partition, damaged ones left out.  Raises DamagedFile, DeviceOffline."""
         self._committer.check()
         return partition_rows(self._state, partition, cursor=cursor, limit=limit, rows=rows)
 

@@ -56,6 +56,8 @@ def mark_at(index_key: bytes) -> int:
     at = index_key.index(b"\x00", NAME_AT)
     while index_key[at + 1 : at + 2] == b"\xff":
         at = index_key.index(b"\x00", at + 2)
+    if at + 1 == len(index_key):
+        raise ValueError("not an index key")
     return at
 
 
@@ -85,7 +87,7 @@ def decode_key(index_key: bytes, whole_name: bytes = b"") -> RowKey:
     else:
         raise ValueError("not an index key")
     version = index_key[rest + 1 :].translate(_INVERT)
-    if len(index_key) != rest and (index_key[rest] != _VERSION[0] or len(version) != BALLOT_BYTES):
+    if len(index_key) != rest and (index_key[rest : rest + 1] != _VERSION or len(version) != BALLOT_BYTES):
         raise ValueError("not an index key")
     return RowKey(index_key[:BUCKET_ID_BYTES], index_key[BUCKET_ID_BYTES], name, version)
 

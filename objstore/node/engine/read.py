@@ -186,8 +186,13 @@ def _newer(state: State, first: bytes, end: bytes) -> Iterator[tuple[bytes, Entr
             yield index_key, active[index_key] if index_key in active else frozen[index_key]
 
 
-def partition_rows(state: State, partition: int, *, cursor: bytes, limit: int, rows: bool) -> tuple[list[PartitionRow], bytes | None]:
-    """Registers of a partition after `cursor`, in order of index key; damaged ones are left out (audit finds them)."""
+def partition_rows(
+    state: State, partition: int, *, cursor: bytes, limit: int, rows: bool, damaged: list[bytes] | None = None
+) -> tuple[list[PartitionRow], bytes | None]:
+    """Registers of a partition after `cursor`, in order of index key; damaged ones are left out (audit finds them).
+
+    Their index keys are added to `damaged`.  Raises DamagedFile.
+    """
     prefix = partition.to_bytes(4, "big")
     newer: dict[bytes, Entry | None] = {}
     for table in (state.frozen, state.active):
@@ -219,9 +224,11 @@ def partition_rows(state: State, partition: int, *, cursor: bytes, limit: int, r
                 return found, last
             last = index_key
             if index_key not in newer:
-                _take_stored(state, found, key, value, rows=rows)
-    except DamagedFile as failure:
-        raise DamagedRow("the table of partitions is damaged") from failure
+                item = _stored_row(state, key, value, rows=rows)
+                if item is not None:
+                    found.append(item)
+                elif damaged is not None:
+                    damaged.append(index_key)
     finally:
         snapshot.close()
     while waiting and len(found) < limit:
@@ -230,20 +237,22 @@ def partition_rows(state: State, partition: int, *, cursor: bytes, limit: int, r
     return found, last if waiting else None
 
 
-def _take_stored(state: State, found: list[PartitionRow], key: bytes, value: bytes, *, rows: bool) -> None:
+def _stored_row(state: State, key: bytes, value: bytes, *, rows: bool) -> PartitionRow | None:
+    """A register of the index, None when it is damaged."""
     index_key = key[4:]
     partition = int.from_bytes(key[:4], "big")
     try:
-        if rows:
-            entry = state.get_from_index(index_key, partition)
-            if entry is not None:
-                register = Register(entry.promised, entry.accepted, entry.row)
-                found.append(PartitionRow(decode_key(index_key, entry.long_name), register))
-            return
         shadow = decode_shadow(key, value)
-        found.append(PartitionRow(decode_key(index_key, shadow.long_name), Register(shadow.promised, shadow.accepted)))
+        name = decode_key(index_key, shadow.long_name)
+        if not rows:
+            return PartitionRow(name, Register(shadow.promised, shadow.accepted))
+        entry = state.get_from_index(index_key, partition)
     except (DamagedRow, msgspec.DecodeError, ValueError):
         state.suspect(index_key, partition)
+        return None
+    # A shadow without a row raised DamagedRow above.
+    assert entry is not None
+    return PartitionRow(name, Register(entry.promised, entry.accepted, entry.row))
 
 
 def _end_of(partition: int) -> bytes:

@@ -8,7 +8,7 @@ incarnation: no vote until it is refilled, while what it still has serves the ot
 from dataclasses import dataclass
 
 from objstore.node.engine.device import Device
-from objstore.node.engine.identity import INCARNATION_BYTES, index_generation, replace_identity, set_index_generation
+from objstore.node.engine.identity import index_generation, set_index_generation
 from objstore.node.engine.settings import EngineSettings
 from objstore.runtime.world import World
 
@@ -25,18 +25,11 @@ class RebuildReport:
 
 
 async def rebuild_index(world: World, directory: str, settings: EngineSettings) -> RebuildReport:
-    """Replace the index.  Raises DamagedFile when the identity is damaged, FileNotFoundError, DeviceFull, OSError."""
+    """Replace the index.  Raises DamagedFile when the identity is damaged, FileNotFoundError, OSError."""
     disk = world.open_disk(directory)
     set_index_generation(disk, index_generation(disk) + 1)
     device = await Device.open(world, directory, settings, salvage=True)
-    try:
-        found = device.recovered
-        incarnation = device.incarnation
-        if found.lost_heads:
-            incarnation = world.rng.token(INCARNATION_BYTES)
-            replace_identity(disk, incarnation, device.seal)
-        await device.checkpoint()
-        registers = device.state.totals.registers
-    finally:
-        await device.close()
-    return RebuildReport(found.records, registers, found.damaged_payloads, found.lost_heads, incarnation)
+    found = device.recovered
+    registers = device.state.totals.registers
+    await device.close()
+    return RebuildReport(found.records, registers, found.damaged_payloads, found.lost_heads, device.incarnation)

@@ -16,7 +16,7 @@ from objstore.node.engine.device import Device
 from objstore.node.engine.keys import decode_key, encode_key
 from objstore.node.engine.pack_format import FILE_HEADER_BYTES, Drop, Promise, RecordType, decode_meta, decode_state
 from objstore.node.engine.packs import Packs
-from objstore.node.engine.records import Entry
+from objstore.node.engine.records import Entry, shadow_of
 from objstore.node.engine.verify import read_state
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ class Repairer:
             return True
         partition = state.suspects[index_key]
         if not self._row_is_bad(index_key, partition):
+            self._restore_shadow(index_key)
             return True  # its bytes are what is damaged, or somebody was faster
         shadow = None if partition is None else state.shadow(index_key, partition)
         entry = None
@@ -95,6 +96,12 @@ class Repairer:
         state.active.put(index_key, 0 if partition is None else partition)
         state.suspects.pop(index_key, None)
         return True
+
+    def _restore_shadow(self, index_key: bytes) -> None:
+        state = self._device.state
+        entry = None if state.is_newer(index_key) else state.get(index_key)
+        if entry is not None and state.shadow(index_key, entry.partition) != shadow_of(entry):
+            state.active.put(index_key, entry)  # the next checkpoint writes both again
 
     def _row_is_bad(self, index_key: bytes, partition: int | None) -> bool:
         state = self._device.state

@@ -6,8 +6,8 @@ which finds entries that LMDB lost from both tables at once.
 
 What this device can put right itself it does (repair.py; a missing shadow and a bad journal record are written again).
 Damaged payloads and blobs are reported, to be healed from other replicas; a blob's file is moved to quarantine.  An index
-whose structure is broken, or that has lost entries, is condemned: the device goes offline, and opening it again builds a
-new index from the packs.
+whose structure is broken, or that has lost entries, is given up: the device is offline until a new one is built from the
+packs, and the pass ends there.
 """
 
 import logging
@@ -65,7 +65,7 @@ class Scrubber:
         self._sum: _Sum | None = None
 
     async def step(self, cursor: bytes, budget_bytes: int) -> AuditStep:
-        """Verify about `budget_bytes` from `cursor` on.  Raises DeviceOffline when the index had to be condemned."""
+        """Verify about `budget_bytes` from `cursor` on.  Raises DeviceOffline."""
         tally = _Tally()
         if not cursor:
             # Read only when a device opens: damage would keep it from opening, perhaps years after its disk went bad.
@@ -79,7 +79,8 @@ class Scrubber:
                 if following is not None:
                     walk, at = following[:1], following[1:]
         except DamagedFile as failure:
-            await self._device.condemn_index(failure)
+            await self._device.renew_index(failure)
+            following, tally.quarantined = None, tally.quarantined + 1
         return AuditStep(following, tally.rows, tally.read_bytes, list(tally.damaged.values()), tally.quarantined)
 
     # -- suspects ------------------------------------------------------------------------------------------------------
@@ -221,20 +222,19 @@ class Scrubber:
         kept = state.partitions.get(partition, (0, 0, 0))
         if not after or self._sum is None or self._sum.partition != partition:
             self._sum = _Sum(partition, kept) if not after else None
-        suspects = len(state.suspects)
-        damaged = False
-        items, cursor = partition_rows(state, partition, cursor=after, limit=_SLICE, rows=False)
+        damaged: list[bytes] = []
+        items, cursor = partition_rows(state, partition, cursor=after, limit=_SLICE, rows=False, damaged=damaged)
         tally.read_bytes += _ROW_BYTES // 4 * len(items)
         for item in items:
             index_key = encode_key(item.key)
             try:
                 state.get(index_key, partition)
             except DamagedRow:
-                damaged = True
+                damaged.append(index_key)
             if self._sum is not None:
                 self._sum.registers += 1
                 self._sum.digest ^= contribution(index_key, item.register.accepted)
-        if damaged or len(state.suspects) != suspects:
+        if damaged:
             self._sum = None  # what is damaged was left out: nothing to compare
             await self._known_suspects(tally)
         if cursor is not None:

@@ -13,9 +13,9 @@ class EngineSettings:
     checkpoint_bytes: int = 24 * 1024 * 1024  # the same for few large rows
     memtable_limit: int = 8  # when checkpoints fail, writes are refused at this many times the two limits above
     block_size_bytes: int = 64 * 1024  # checksum unit of blobs: what a small range read must read and verify
-    read_bytes: int = 512 * 1024  # of a blob, per thread call
-    stage_bytes: int = 256 * 1024  # collected before a thread call writes them
-    stage_waiting_bytes: int = 1024 * 1024  # per blob, before its sender must wait
+    read_bytes: int = 1024 * 1024  # of a blob, per thread call
+    stage_bytes: int = 1024 * 1024  # of a blob, collected before a thread call writes them: each call costs as much as writing 100 KB
+    stage_waiting_bytes: int = 2 * 1024 * 1024  # per blob, before its sender must wait
     reserve_bytes: int = 64 * 1024 * 1024  # below this much free space payloads are refused; deletes go on
     compact_dead_ratio: float = 0.5  # a pack is rewritten when so much of it is dead
     purge_blobs: int = 64  # per call of maintain("purge")

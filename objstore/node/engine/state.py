@@ -73,6 +73,12 @@ class State:
         self.lost: dict[bytes, None] = {}  # suspects of which neither index nor journal knows anything: take what others hold
         self.noticed: Callable[[bytes], None] = lambda _: None  # told of each new suspect
 
+    def restart(self, fresh: "State") -> None:
+        """Become another state, while everybody who holds this one goes on holding it."""
+        noticed = self.noticed
+        self.__dict__.update(fresh.__dict__)
+        self.noticed = noticed
+
     # -- reading -----------------------------------------------------------------------------------------------
 
     def get(self, index_key: bytes, partition: int | None = None) -> Entry | None:
