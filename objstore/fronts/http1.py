@@ -18,10 +18,12 @@ MAX_CHUNK_LINE_BYTES = 256
 MAX_TRAILER_BYTES = 8 * 1024
 MAX_BODY_BYTES = 1 << 43  # 8 TiB: far above any limit of the dialects, far below what overflows anything
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-# One pass over the whole head.  Possessive quantifiers keep it linear on hostile input.
-_HEAD = re.compile(rb"[A-Z]{1,20}+ [^\x00-\x20\x7f#]++ HTTP/1\.[01]\r\n(?:" + _TOKEN + rb"+:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
-_TRAILER = re.compile(rb"(?:" + _TOKEN + rb"+:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+# Bytes that may stand in a head besides the line ends: everything but controls.
+_TEXT = bytes([9, *range(32, 127), *range(128, 256)])
+_TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) ([^\x00-\x20\x7f#]+) HTTP/1\.([01])")
+_TRAILER = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
 _HOST = re.compile(rb"[A-Za-z0-9._\-:\[\]%]*")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb'|"[^"\\\x00-\x1f\x7f]*"))?)*')
 _FRAMING = frozenset((b"content-length", b"transfer-encoding", b"host", b"connection", b"expect"))
@@ -66,10 +68,12 @@ def _bad(message: str) -> HttpProblem:
 
 def parse_head(head: bytes) -> Head:
     """Parse a whole head, its closing empty line included.  Raises HttpProblem."""
-    if _HEAD.fullmatch(head) is None:
-        raise _bad("The request line or a header is malformed.")
     lines = head.split(b"\r\n")
-    method, target, version = lines[0].split(b" ")
+    # What is left without all text must be the line ends, each CR before its LF and none alone.
+    first = _REQUEST_LINE.fullmatch(lines[0])
+    if first is None or head.translate(None, _TEXT) != b"\r\n" * (len(lines) - 1) or lines[-2] or lines[-1]:
+        raise _bad("The request line or a header is malformed.")
+    method, target, minor = first.groups()
     if len(target) > MAX_TARGET_BYTES:
         raise HttpProblem(414, "URITooLong", "The request target is too long.")
     if not target.startswith(b"/") and not (target == b"*" and method == b"OPTIONS"):
@@ -78,15 +82,21 @@ def parse_head(head: bytes) -> Head:
         raise HttpProblem(431, "RequestHeaderSectionTooLarge", "There are too many headers.")
     headers: list[tuple[bytes, bytes]] = []
     framing: dict[bytes, bytes] = {}
+    names = []
     for line in lines[1:-2]:
-        name, _, value = line.partition(b":")
+        name, colon, value = line.partition(b":")
+        if not colon or not name:
+            raise _bad("A header is malformed.")
         name = name.lower()
         value = value.strip(b" \t")
+        names.append(name)
         headers.append((name, value))
         if name in _NOTABLE:
             _note(framing, name, value)
+    if b"".join(names).translate(None, _TOKEN_BYTES):
+        raise _bad("A header's name is malformed.")
     path, _, query = target.partition(b"?")
-    return _framed(Head(method.decode(), path, query, headers, version[5:].decode()), framing)
+    return _framed(Head(method.decode(), path, query, headers, "1.1" if minor == b"1" else "1.0"), framing)
 
 
 def _note(framing: dict[bytes, bytes], name: bytes, value: bytes) -> None:

@@ -5,6 +5,7 @@ signed bodies are hashed on the way, large pieces in a thread.
 """
 
 import hmac
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from hashlib import sha256
 
@@ -30,7 +31,7 @@ class RequestBody:
     """One body.  Raises MissingContentLength, EntityTooLarge and InvalidArgument when it is made, before anything is read."""
 
     __slots__ = (
-        "_chain", "_decoder", "_mode", "_more", "_receive", "_request", "_sha256", "_signed_digest", "_thread_from", "_threads",
+        "_chain", "_decoded", "_decoder", "_mode", "_more", "_receive", "_request", "_sha256", "_signed_digest", "_thread_from", "_threads",
         "_trailer", "size",
     )  # fmt: skip
 
@@ -45,6 +46,7 @@ class RequestBody:
         self._sha256 = sha256() if self._mode is PayloadMode.SIGNED else None
         self._chain: ChunkChain | None = None
         self._decoder: ChunkDecoder | None = None
+        self._decoded: deque[bytes | memoryview | ChunkEnd] = deque()
         self._trailer = ""
         self._more = True
         self.size: int | None = None
@@ -72,7 +74,22 @@ class RequestBody:
             self._trailer = checksums.trailer_algorithm(request.headers)
 
     def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
-        return self._plain() if self._decoder is None else self._unframed(self._decoder)
+        return self
+
+    async def __anext__(self) -> bytes | memoryview:
+        # No generator: the event loop registers every one of them, which costs as much as reading a small body.
+        if self._decoder is not None:
+            return await self._next_unframed(self._decoder)
+        while self._more:
+            piece = await self._next()
+            if piece:
+                if self._sha256 is not None:
+                    if len(piece) < self._thread_from:
+                        self._sha256.update(piece)
+                    else:
+                        await self._hash(self._sha256.update, piece)
+                return piece
+        raise StopAsyncIteration
 
     async def _next(self) -> bytes:
         """The next slice as received; empty slices may come, `_more` tells whether others follow."""
@@ -84,36 +101,27 @@ class RequestBody:
         self._request.bytes_in += len(body)
         return body
 
+    async def _next_unframed(self, decoder: ChunkDecoder) -> bytes | memoryview:
+        chain = self._chain
+        while True:
+            while self._decoded:
+                piece = self._decoded.popleft()
+                if not isinstance(piece, ChunkEnd):
+                    if chain is not None:
+                        await self._hash(chain.update, piece)
+                    return piece
+                if chain is not None:
+                    chain.end_chunk(piece.signature)
+            if not self._more:
+                raise StopAsyncIteration
+            self._decoded.extend(decoder.feed(await self._next()))
+
     async def _hash(self, update: Callable[[bytes | memoryview], None], piece: bytes | memoryview) -> None:
         if len(piece) >= self._thread_from:
             assert self._threads is not None
             await self._threads.run(update, piece)
         else:
             update(piece)
-
-    async def _plain(self) -> AsyncIterator[bytes | memoryview]:
-        digest = self._sha256
-        while self._more:
-            piece = await self._next()
-            if piece:
-                if digest is not None:
-                    if len(piece) < self._thread_from:
-                        digest.update(piece)
-                    else:
-                        await self._hash(digest.update, piece)
-                yield piece
-
-    async def _unframed(self, decoder: ChunkDecoder) -> AsyncIterator[bytes | memoryview]:
-        chain = self._chain
-        while self._more:
-            for piece in decoder.feed(await self._next()):
-                if isinstance(piece, ChunkEnd):
-                    if chain is not None:
-                        chain.end_chunk(piece.signature)
-                    continue
-                if chain is not None:
-                    await self._hash(chain.update, piece)
-                yield piece
 
     async def finish(self) -> Mapping[str, bytes]:
         """Verify what was signed; returns the trailer's checksum."""
