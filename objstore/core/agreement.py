@@ -79,30 +79,36 @@ class Answer(NamedTuple):
 class _Machine:
     """What all three share: the round in hand, its tally, and the registers that answered it."""
 
-    __slots__ = ("_attempts", "_quorum", "_seen", "_tally", "_top", "accepted", "answers", "round", "row", "verdict")
+    __slots__ = ("_attempts", "_floor", "_quorum", "_seen", "_tally", "_top", "accepted", "answers", "first", "round", "row", "verdict")
 
     def __init__(self, quorum: Quorum) -> None:
         self._quorum = quorum
         self._attempts = 0
         self._seen = ZERO  # the highest ballot that stands in the way anywhere
+        self._floor = ZERO  # the highest ballot up to which an answering device has forgotten tombstones
         self.verdict = Verdict.PENDING
         self.accepted = ZERO  # DONE: the ballot at which `row` was chosen
         self.row = b""  # DONE: the chosen row (encoded), empty for nothing
+        self.first = ZERO  # writes: the ballot of our first proposal; ZERO while nothing was proposed
         self.answers: list[Answer] = []  # to the last query or prepare
         self._top = EMPTY  # the highest of them
         self._begin(Round(Step.QUERY, quorum.members))
 
     # -- feeding ------------------------------------------------------------------------------------------
 
-    def registered(self, device: int, register: Register, *, granted: bool = True, voting: bool = True) -> bool:
-        """An answer to QUERY or PREPARE.  True: the round is over, look at `verdict` and `round`."""
-        self._seen = max(self._seen, register.promised, register.accepted)
+    def registered(self, device: int, register: Register, *, granted: bool = True, voting: bool = True, floor: Ballot = ZERO) -> bool:
+        """An answer to QUERY or PREPARE.  True: the round is over, look at `verdict` and `round`.
+
+        `floor`: tombstones up to this ballot may be gone from the device, whatever their key.
+        """
+        self._seen = max(self._seen, register.promised, register.accepted, floor)
         tally = self._tally
         if not granted:
             tally.no(device)
             return tally.lost and self._end_lost()
         if voting or self._quorum.seats(device, voting=False):
             self.answers.append(Answer(device, register, voting))
+            self._floor = max(self._floor, floor)
             if register.accepted > self._top.accepted:
                 self._top = register
         tally.yes(device, voting=voting)
@@ -165,6 +171,10 @@ class _Machine:
                 tally.yes(device, voting=voting)
         return tally
 
+    def _forgotten(self) -> bool:
+        """Whether our proposal may have been deleted again, and the tombstone reclaimed, so that no trace of it is left."""
+        return self.first != ZERO and self._floor >= self.first
+
     def _finish(self, verdict: Verdict, accepted: Ballot = ZERO, row: bytes = b"") -> bool:
         self.verdict = verdict
         self.accepted = accepted
@@ -187,7 +197,7 @@ class _Machine:
 class PlainWrite(_Machine):
     """PUT, DELETE of a key, delete marker: multi-writer ABD, with a prepared attempt when a promise stands in the way."""
 
-    __slots__ = ("_draft", "_issue", "_mine", "_operation", "first", "previous")
+    __slots__ = ("_draft", "_issue", "_mine", "_operation", "previous")
 
     def __init__(self, quorum: Quorum, draft: Row, operation: bytes, issue: IssueBallot) -> None:
         super().__init__(quorum)
@@ -195,7 +205,6 @@ class PlainWrite(_Machine):
         self._operation = operation
         self._issue = issue
         self._mine = draft
-        self.first = ZERO  # the ballot of our first proposal; ZERO while nothing was proposed
         self.previous = b""  # the highest row (encoded) that the query saw
 
     @property
@@ -225,6 +234,8 @@ class PlainWrite(_Machine):
             row = decode_row(top.row)
             if self._took_effect(row):
                 return self._accept(self.round.ballot, top.row, own=row.operation == self._operation)
+        if self._forgotten():
+            return self._finish(Verdict.UNKNOWN)
         return self._propose(self.round.ballot)
 
     def _took_effect(self, top: Row) -> bool:
@@ -256,7 +267,7 @@ class PlainWrite(_Machine):
 class ConditionalWrite(_Machine):
     """CASPaxos: prepare, judge the highest row, accept what the judge wrote."""
 
-    __slots__ = ("_deciding", "_issue", "_judge", "_last", "_mine", "_operation", "first", "judged", "left_alone", "refusal")
+    __slots__ = ("_deciding", "_issue", "_judge", "_last", "_mine", "_operation", "judged", "left_alone", "refusal")
 
     def __init__(self, quorum: Quorum, judge: JudgeRow, operation: bytes, issue: IssueBallot) -> None:
         super().__init__(quorum)
@@ -266,7 +277,6 @@ class ConditionalWrite(_Machine):
         self._mine: Row | None = None
         self._deciding = Verdict.DONE  # what the accept in hand leads to
         self._last = ZERO  # the ballot of our last proposal
-        self.first = ZERO  # as in PlainWrite
         self.judged: Row | None = None  # what the judge saw last
         self.left_alone = False  # DONE because the judge wanted no change
         self.refusal: Refused | None = None
@@ -291,6 +301,8 @@ class ConditionalWrite(_Machine):
                 return self._settle(Verdict.DONE, own=True)
             if row.origin > self.first:
                 return self._finish(Verdict.CONFLICT)
+        if self._forgotten():
+            return self._finish(Verdict.CONFLICT)
         self.judged = row
         try:
             draft = self._judge(row)

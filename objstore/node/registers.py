@@ -16,7 +16,7 @@ from objstore.core.rows import BodyKind, decode_row
 from objstore.errors import DeviceOffline, InvalidArgument, Unavailable
 from objstore.node.checks import check_ballots, check_items, check_key
 from objstore.node.drive import Drive
-from objstore.node.engine.api import BodyMissing
+from objstore.node.engine.api import BodyMissing, EngineApi
 from objstore.node.pull import Puller
 from objstore.node.state import LocalDevice, NodeState
 from objstore.wire.messages import (
@@ -84,15 +84,17 @@ class Registers:
         engine = device.open()
         device.change_begins()
         work = engine.prepare(message.key, partition=partition, ballot=message.ballot)
-        Drive(work, partial(self._prepared, call, device, partition)).step()
+        Drive(work, partial(self._prepared, call, device, engine, partition)).step()
 
-    def _prepared(self, call: Call, device: LocalDevice, partition: int, result: Any, failure: BaseException | None) -> None:
+    def _prepared(
+        self, call: Call, device: LocalDevice, engine: EngineApi, partition: int, result: Any, failure: BaseException | None
+    ) -> None:
         device.change_ends()
         if failure is not None:
             self._failed(call, device, failure)
             return
         granted, register = result
-        call.answer(RegisterAnswer(register, granted, device.votes(partition)))
+        call.answer(RegisterAnswer(register, granted, device.votes(partition), floor=engine.floor(partition)))
 
     def _accept(self, call: Call, device: LocalDevice, message: Accept) -> None:
         if message.handoff:

@@ -107,6 +107,7 @@ BROKEN: dict[str, tuple[str | None, int, Rules]] = {
     "a refusal of a state that no majority holds": ("three", 0, Rules(conditional=RefusesUnsettled)),
     "a refusal below an own proposal": (None, 3500, Rules(conditional=RefusesBelowOwnProposal)),
     "own ballot as base of a row judged against nothing": ("three", 1900, Rules(conditional=OwnBallotAsBase)),
+    "devices do not say that they forgot tombstones": ("three", 300, Rules(floors=False)),
     "reads of the previous set only": ("flee", 50, Rules(read=ReadsPreviousSetOnly)),
     "a write starts afresh when the ring changes": ("flee", 0, Rules(fresh_on_restart=True)),
 }

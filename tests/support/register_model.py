@@ -32,6 +32,7 @@ class Replica:
         self.register = EMPTY
         self.epoch = 0
         self.voting = True
+        self.floor = ZERO
 
     def prepare(self, ballot: Ballot) -> bool:
         granted, self.register = decide_prepare(self.register, ballot)
@@ -41,6 +42,12 @@ class Replica:
         verdict, self.register = decide_accept(self.register, ballot, row)
         base = self.base_of(self.register.row) if verdict == "superseded" else ZERO
         return verdict, self.register.highest, base
+
+    def reclaim(self, ballot: Ballot) -> None:
+        """Forget a tombstone that every primary has confirmed; nothing at or below its ballot comes in again."""
+        if self.register.accepted == ballot and self.register.promised <= ballot:
+            self.floor = max(self.floor, ballot)
+            self.register = Register(promised=self.floor)
 
     def base_of(self, row: bytes) -> Ballot:
         return decode_row(row).base
@@ -64,6 +71,8 @@ class Rules:
     quorum: Callable[[Sequence[Sequence[int]]], Quorum] = Quorum
     replica: Callable[[int], Replica] = Replica
     fresh_on_restart: bool = False  # a new machine when the ring changed, in place of machine.restart
+    reclaim: bool = True  # tombstones go as soon as all primaries hold them, however young they are
+    floors: bool = True  # devices tell up to where they have forgotten tombstones
     send_home: bool = True  # copies on handoffs reach primaries at any later time, in whatever epoch
 
 
@@ -170,6 +179,9 @@ class Model:
     def run(self) -> list[Operation]:
         for _ in range(self.clients):
             self.start_client(self.operations)
+        if self.rules.reclaim and len(self.shape.rings) == 1:
+            for _ in range(12):
+                self.at(self.rng.randrange(2000), self.reclaim)
         if len(self.shape.rings) > 1:
             self.at(1 + self.rng.randrange(300), self.publish, 1)
         while self.events and self.now < LAST_MOMENT:
@@ -302,16 +314,18 @@ class Model:
             verdict, highest, base = replica.accept(round_.ballot, round_.row)
             return self.send(self.feed, client, machine, round_, "answered", (device, verdict, highest, base), voting)
         granted = replica.prepare(round_.ballot) if round_.step is Step.PREPARE else True
-        return self.send(self.feed_register, client, machine, round_, device, replica.register, granted, voting)
+        return self.send(self.feed_register, client, machine, round_, device, replica.register, granted, voting, replica.floor)
 
     def feed(self, client: Client, machine: Machine, round_: Round, _: str, answer: tuple[int, str, Ballot, Ballot], voting: bool) -> None:
         if client.machine is machine and machine.round is round_ and machine.answered(*answer, voting=voting):
             self.advance(client)
 
     def feed_register(
-        self, client: Client, machine: Machine, round_: Round, device: int, register: Register, granted: bool, voting: bool
+        self, client: Client, machine: Machine, round_: Round, device: int, register: Register, granted: bool, voting: bool, floor: Ballot
     ) -> None:
-        if client.machine is machine and machine.round is round_ and machine.registered(device, register, granted=granted, voting=voting):
+        if client.machine is not machine or machine.round is not round_:
+            return
+        if machine.registered(device, register, granted=granted, voting=voting, floor=floor if self.rules.floors else ZERO):
             self.advance(client)
 
     def stale(self, client: Client, machine: Machine, round_: Round, epoch: int) -> None:
@@ -325,6 +339,22 @@ class Model:
         else:
             machine.restart(self.quorum(client.inside))
         self.send_round(client)
+
+    def reclaim(self) -> None:
+        """A daemon asks all primaries for a tombstone, and then lets all of them drop it."""
+        members = self.shape.rings[0][-1]
+        asked = self.replicas[members[0]].register
+        if asked.row and decode_row(asked.row).kind == Kind.TOMBSTONE:
+            self.confirm(asked.accepted, members, 0)
+
+    def confirm(self, ballot: Ballot, members: tuple[int, ...], place: int) -> None:
+        register = self.replicas[members[place]].register
+        if register.accepted == ballot and register.promised <= ballot:
+            if place + 1 < len(members):
+                self.at(1 + self.rng.randrange(4), self.confirm, ballot, members, place + 1)
+            else:
+                for device in members:
+                    self.at(1 + self.rng.randrange(10), self.replicas[device].reclaim, ballot)
 
     # -- ring change --------------------------------------------------------------------------------------
 

@@ -169,6 +169,24 @@ def test_a_change_of_the_ring_before_the_proposal_starts_over_and_after_it_prepa
     assert write.first == first
 
 
+def test_a_write_that_may_have_been_deleted_and_forgotten_is_not_proposed_again() -> None:
+    write = refused(proposed())
+    write.registered(1, EMPTY, floor=ballot(200))
+    assert write.registered(3, EMPTY)
+    assert write.verdict is Verdict.UNKNOWN
+    write = refused(proposed())
+    write.registered(1, EMPTY, floor=ballot(50))
+    assert write.registered(3, EMPTY)
+    assert write.round.own, "what was forgotten is older than our proposal"
+
+
+def test_a_proposal_lies_above_what_devices_have_forgotten() -> None:
+    write = plain()
+    write.registered(1, EMPTY, floor=ballot(800))
+    write.registered(2, EMPTY)
+    assert write.first > ballot(800)
+
+
 @pytest.mark.parametrize(("members", "needed"), [((1,), 1), ((1, 2), 2)])
 def test_one_and_two_devices_work(members: tuple[int, ...], needed: int) -> None:
     write = proposed(Quorum([members]), members)
@@ -282,6 +300,13 @@ def test_on_a_retry_a_refusal_goes_above_the_own_proposal_even_if_a_majority_agr
     write.answered(2, "yes")
     assert write.answered(3, "yes")
     assert write.verdict is Verdict.REFUSED
+
+
+def test_on_a_retry_a_trace_that_may_be_forgotten_is_a_conflict() -> None:
+    write = lost_accept(conditional())
+    write.registered(1, EMPTY, floor=ballot(200))
+    assert write.registered(2, EMPTY)
+    assert write.verdict is Verdict.CONFLICT
 
 
 def test_before_the_first_proposal_nothing_can_conflict() -> None:

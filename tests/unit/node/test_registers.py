@@ -143,6 +143,7 @@ def test_a_tombstone_is_reclaimed_at_exactly_its_ballot() -> None:
         assert (await nodes.ask(m.Reclaim, partition=0, key=key(), ballot=ballot(2))).dropped
         after = (await nodes.ask(m.Query, partition=0, key=key())).register
         assert (after.row, after.promised) == (b"", ballot(2)), "an absent register counts as promised up to the floor"
+        assert (await nodes.ask(m.Prepare, partition=0, key=key(), ballot=ballot(9))).floor == ballot(2)
         await nodes.stop()
 
     run(main)
