@@ -35,7 +35,7 @@ class Machine(Protocol):
     verdict: Verdict
     answers: list[Answer]  # to the last query or prepare
 
-    def registered(self, device: int, register: Any, *, granted: bool = True, voting: bool = True) -> bool:
+    def registered(self, device: int, register: Any, *, granted: bool = True, voting: bool = True, floor: Any = ...) -> bool:
         """An answer to a query or prepare."""
 
     def answered(self, device: int, verdict: str, highest: Any = ..., base: Any = ..., *, voting: bool = True) -> bool:
@@ -232,7 +232,7 @@ class Operation:
                 self._members.client(device).took(self._loop.time() - self._sent_s)
             if answer.has_payload:
                 self.payloads[answer.register.row] = payload
-            over = machine.registered(device, answer.register, granted=answer.granted, voting=answer.voting)
+            over = machine.registered(device, answer.register, granted=answer.granted, voting=answer.voting, floor=answer.floor)
             if self._later and not answer.voting and not over:
                 self._ask_the_others()
         elif isinstance(answer, AcceptAnswer):
