@@ -26,6 +26,7 @@ TERMINATOR = "aws4_request"
 MAX_SKEW_S = 15 * 60
 MAX_EXPIRES_S = 7 * 24 * 3600
 MAX_SIGNED_HEADERS = 200
+MAX_CREDENTIAL_CHARS = 512  # parsed ones are remembered, also of strangers
 SIGNING_KEYS_HELD = 4096  # one a day for each access key and region in use
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
@@ -116,19 +117,24 @@ def parse_timestamp(text: str) -> int | None:
 
 
 @lru_cache(maxsize=4096)
-def parse_credential(text: str, problem: Problem) -> Credential:
-    """Split a credential from the right, because an access key may hold slashes."""
+def parse_credential(text: str) -> Credential | str:
+    """Split a credential from the right, because an access key may hold slashes; or say what is wrong with it."""
     parts = text.rsplit("/", 4)
     if len(parts) != 5 or parts[4] != TERMINATOR or not parts[0] or not text.isascii():
-        raise SignatureRefused(problem, "The credential must be <access-key>/<date>/<region>/<service>/aws4_request.")
+        return "The credential must be <access-key>/<date>/<region>/<service>/aws4_request."
     access_key, date, region, service, _ = parts
-    if len(date) != 8 or not (date.isascii() and date.isdigit()):
-        raise SignatureRefused(problem, "The credential's date must be YYYYMMDD.")
+    if len(date) != 8 or not date.isdigit():
+        return "The credential's date must be YYYYMMDD."
     return Credential(access_key, date, region, service, f"{date}/{region}/{service}/{TERMINATOR}")
 
 
-def _checked(credential: Credential, timestamp: str, signed_headers: str, signature: str, problem: Problem) -> Claim:
-    time_s = parse_timestamp(timestamp)
+def _checked(credential_text: str, timestamp: str, signed_headers: str, signature: str, problem: Problem) -> Claim:
+    if len(credential_text) > MAX_CREDENTIAL_CHARS:
+        raise SignatureRefused(problem, "The credential is too long.")
+    credential = parse_credential(credential_text)
+    if isinstance(credential, str):
+        raise SignatureRefused(problem, credential)
+    time_s = parse_timestamp(timestamp) if len(timestamp) == 16 else None  # what is remembered must not be long
     if time_s is None:
         raise SignatureRefused(problem if problem is Problem.QUERY_MALFORMED else Problem.DATE_MISSING)
     if credential.service != SERVICE:
@@ -158,7 +164,7 @@ def parse_authorization(value: str, timestamp: str) -> Claim:
         fields[name] = text
     if len(items) != 3 or fields.keys() != _FIELDS:
         raise SignatureRefused(problem, "The Authorization header needs Credential, SignedHeaders and Signature, once each.")
-    return _checked(parse_credential(fields["Credential"], problem), timestamp, fields["SignedHeaders"], fields["Signature"], problem)
+    return _checked(fields["Credential"], timestamp, fields["SignedHeaders"], fields["Signature"], problem)
 
 
 _QUERY_FIELDS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature")
@@ -182,8 +188,7 @@ def parse_presigned(parameters: Sequence[tuple[str, str]]) -> Claim:
         raise SignatureRefused(problem, "X-Amz-Expires should be a number of seconds.")
     if len(expires) > 6 or not 1 <= int(expires) <= MAX_EXPIRES_S:
         raise SignatureRefused(problem, f"X-Amz-Expires must be between 1 and {MAX_EXPIRES_S} seconds.")
-    credential = parse_credential(fields["X-Amz-Credential"], problem)
-    claim = _checked(credential, fields["X-Amz-Date"], fields["X-Amz-SignedHeaders"], fields["X-Amz-Signature"], problem)
+    claim = _checked(fields["X-Amz-Credential"], fields["X-Amz-Date"], fields["X-Amz-SignedHeaders"], fields["X-Amz-Signature"], problem)
     return Claim(claim.credential, claim.timestamp, claim.time_s, claim.signed_headers, claim.signature, int(expires))
 
 
