@@ -32,14 +32,14 @@ class Memtable:
     def put(self, index_key: bytes, entry: Entry | int) -> None:
         """Store an entry, or a deletion."""
         entries = self.entries
-        partition = entry if type(entry) is int else entry.partition  # type: ignore[union-attr]  # mypy does not narrow type()
+        partition = entry if isinstance(entry, int) else entry.partition
         if index_key not in entries:
             self._unsorted.append(index_key)
             self.bytes += _ENTRY_OVERHEAD_BYTES + 2 * len(index_key)
             self._by_partition.setdefault(partition, []).append(index_key)
         entries[index_key] = entry
-        if type(entry) is not int:
-            self.bytes += len(entry.row)  # type: ignore[union-attr]
+        if not isinstance(entry, int):
+            self.bytes += len(entry.row)
 
     def keys_between(self, start: bytes, end: bytes) -> Iterator[bytes]:
         """Index keys with start <= key < end, in order.  No put may happen while it is used."""

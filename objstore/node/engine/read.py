@@ -155,8 +155,8 @@ def merged_entries(state: State, snapshot: Snapshot, first: bytes, end: bytes) -
             return
         for index_key, value in snapshot.scan("rows", first, end):
             while waiting is not None and waiting[0] < index_key:
-                if type(waiting[1]) is not int:
-                    yield waiting  # type: ignore[misc]  # mypy does not narrow type()
+                if isinstance(waiting[1], Entry):
+                    yield waiting[0], waiting[1]
                 waiting = next(newer, None)
             if waiting is not None and waiting[0] == index_key:
                 continue  # the newer one comes in its turn
@@ -167,8 +167,8 @@ def merged_entries(state: State, snapshot: Snapshot, first: bytes, end: bytes) -
             state.suspect(key)
         raise DamagedRow("a row in the scanned range is damaged") from failure
     while waiting is not None:
-        if type(waiting[1]) is not int:
-            yield waiting  # type: ignore[misc]  # mypy does not narrow type()
+        if isinstance(waiting[1], Entry):
+            yield waiting[0], waiting[1]
         waiting = next(newer, None)
 
 

@@ -87,7 +87,7 @@ class State:
         if found is None and self.frozen is not None:
             found = self.frozen.entries.get(index_key)
         if found is not None:
-            return None if type(found) is int else found  # type: ignore[return-value]  # mypy does not narrow type()
+            return None if isinstance(found, int) else found
         return self.get_from_index(index_key, partition)
 
     def get_from_index(self, index_key: bytes, partition: int | None) -> Entry | None:
@@ -146,9 +146,12 @@ class State:
 
     def put(self, index_key: bytes, old: Entry | None, new: Entry | None, *, counted: bool) -> None:
         """Replace an entry.  `counted`: the key is a head in the OBJECTS space, which bucket counters count."""
-        assert old is not None or new is not None
         table = self.active
-        table.put(index_key, new if new is not None else old.partition)  # type: ignore[union-attr]
+        if new is not None:
+            table.put(index_key, new)
+        else:
+            assert old is not None
+            table.put(index_key, old.partition)
         if old is not None:
             self._remove(index_key, old, counted=counted)
             if new is not None and new.partition != old.partition:

@@ -27,4 +27,4 @@ def test_contributions_never_change() -> None:
     assert contribution(b"bucket-1\x00name\x00\x00", ballot_at(7, 3)) == GOLDEN
 
 
-GOLDEN = 0xe6e072f30d2868cdff00878b6fef9bd6
+GOLDEN = 0xE6E072F30D2868CDFF00878B6FEF9BD6
