@@ -13,7 +13,7 @@ from objstore.cluster.api import Held, ScannedRow, ScanPage
 from objstore.cluster.membership import Membership
 from objstore.core.listing import Doubt, Scanned, after_group, merge, merge_groups, reach
 from objstore.core.placement import Placement
-from objstore.core.quorum import majority
+from objstore.core.quorum import Tally
 from objstore.core.rows import Kind, Row, RowKey, decode_row, is_live
 from objstore.errors import DeadlineExceeded, NewerEpoch, ObjstoreError, QuorumLost, StaleEpoch
 from objstore.runtime.clock import Clock
@@ -58,8 +58,8 @@ class Lister:
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
-    async def gather(self, ask: Callable[..., Scan]) -> tuple[list[Scanned[ScanRow]], "Voters"]:
-        """Answers of a set of devices that covers every partition, all in one epoch, and who votes on what among them.
+    async def gather(self, ask: Callable[..., Scan]) -> tuple[list[Scanned[ScanRow]], Placement]:
+        """Answers of a set of devices that covers every partition, all in one epoch, and the placement of that epoch.
 
         Devices that are ill, slow or without a vote are left out as long as the others suffice; then all are asked again, with
         as much patience as there is time, since nodes may be restarting.
@@ -72,7 +72,7 @@ class Lister:
         while (left_s := began_s + self._timeout_s - self._clock.monotonic()) > 0:
             placement = self._members.placement
             try:
-                cover = _cover(placement, avoid)
+                cover = placement.cover(frozenset(avoid))
             except RingError as failure:
                 if not avoid or (patient and self._clock.monotonic() - began_s >= self._patience_s):
                     raise QuorumLost(f"too few devices answer a listing: {failure}; {'; '.join(said[-6:])}") from failure
@@ -93,7 +93,7 @@ class Lister:
                 else:
                     scans.append(answer)
             if len(scans) == len(cover):
-                return scans, Voters(placement, cover)
+                return scans, placement
         raise QuorumLost(f"too few devices answered a listing in time: {'; '.join(said[-6:])}")
 
     async def _after(self, device: int, failure: ObjstoreError, avoid: set[int], refusals: dict[int, int]) -> None:
@@ -177,12 +177,13 @@ class _Search:
             Scan, bucket=self._bucket, space=self._space, prefix=prefix, start=start, limit=limit, delimiter=delimiter,
             versions=self._versions,
         )  # fmt: skip
-        scans, voters = await self._lister.gather(ask)
+        scans, placement = await self._lister.gather(ask)
+        electorate = Electorate(placement)
         end = reach(scans)
         if delimiter:
-            groups = merge_groups(scans, prefix=prefix, delimiter=delimiter, voters=voters, quorum=voters.needed, end=end)
+            groups = merge_groups(scans, prefix=prefix, delimiter=delimiter, electorate=electorate, end=end)
             return await self._grouped(groups, limit, end)
-        return await self._flat(merge(scans, voters=voters, quorum=voters.needed, end=end), limit, end)
+        return await self._flat(merge(scans, electorate=electorate, end=end), limit, end)
 
     async def _flat(self, entries: Sequence[ScanRow | Doubt], limit: int, end: bytes | None) -> ScanPage:
         rows: list[ScannedRow] = []
@@ -244,33 +245,33 @@ class _Search:
         return _listed(entry.name, entry.version, decode_row(entry.row), versions=self._versions)
 
 
-class Voters:
-    """Of the devices of a cover, those that vote on a partition; worked out when asked."""
+class Electorate:
+    """Who must agree on a listed row: in a change both sets, as in a read.
 
-    def __init__(self, placement: Placement, cover: Sequence[int]) -> None:
+    A row that a quorum of the previous set alone holds may get lost with that set; one that is absent there may have been written
+    since by those who know the next ring already.
+    """
+
+    def __init__(self, placement: Placement) -> None:
         self._placement = placement
-        self._cover = frozenset(cover)
-        self._known: dict[int, tuple[int, ...]] = {}
-
-    def __call__(self, partition: int) -> Sequence[int]:
-        """Members of the partition's read set that were asked."""
-        found = self._known.get(partition)
-        if found is None:
-            found = self._known[partition] = tuple(d for d in self._placement.plan(partition).reading if d in self._cover)
-        return found
 
     def needed(self, partition: int) -> int:
-        """How many must agree."""
-        return majority(len(self._placement.plan(partition).reading))
+        """See core.listing.Electorate."""
+        quorum = self._placement.plan(partition).quorum
+        return quorum.needs[0] if len(quorum.needs) == 1 else 0
 
-
-def _cover(placement: Placement, avoid: set[int]) -> Sequence[int]:
-    ring = placement.ring
-    return ring.cover(majority(ring.spec.replica_count), frozenset(avoid))
+    def agree(self, partition: int, devices: Sequence[int]) -> bool:
+        """See core.listing.Electorate."""
+        quorum = self._placement.plan(partition).quorum
+        tally = Tally(quorum)
+        for device in devices:
+            if device in quorum:
+                tally.yes(device)
+        return tally.reached
 
 
 def _lacks_vote(placement: Placement, scan: Scanned[ScanRow]) -> bool:
-    # A new device of a moving partition has no vote on it, and none is asked of it: the previous set is read.
+    # A new device of a moving partition has no vote on it and shows nothing of it; what it holds is asked for when in doubt.
     return any(scan.device in placement.plan(partition).reading for partition in scan.silent)
 
 

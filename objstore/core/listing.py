@@ -4,9 +4,8 @@ Nodes leave out tombstones, so a key that one device shows and another does not 
 device shows the first live key it has of each group; what it says of the other keys of that group is nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Generic, Protocol, TypeVar
 
 from objstore.core.timestamp import Ballot
@@ -33,9 +32,9 @@ class ShownRow(Protocol):
 
 
 S = TypeVar("S", bound=ShownRow)
+_Shown = tuple[S, list[int]]  # a row and the devices that show it at its ballot
 
 _INVERTED = bytes(255 - byte for byte in range(256))  # a version is a ballot: inverted, the newest sorts first
-_by_place = itemgetter(0)
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,14 @@ class Doubt:
     group: bytes = b""
 
 
-Voters = Callable[[int], Sequence[int]]
-"""Partition -> devices of the scan that have a vote on it."""
+class Electorate(Protocol):
+    """Who must agree on a row of a partition."""
+
+    def needed(self, partition: int) -> int:
+        """How many devices that show the same row are a quorum; 0 while the partition moves: then ask `agree`."""
+
+    def agree(self, partition: int, devices: Sequence[int]) -> bool:
+        """Whether these devices are a quorum, in a change of both sets."""
 
 
 def group_of(name: bytes, prefix: bytes, delimiter: bytes) -> bytes:
@@ -82,71 +87,68 @@ def reach(scans: Sequence[Scanned[S]]) -> bytes | None:
     return min(ends) if ends else None
 
 
-def merge(scans: Sequence[Scanned[S]], *, voters: Voters, quorum: Callable[[int], int], end: bytes | None) -> list[S | Doubt]:
+def merge(scans: Sequence[Scanned[S]], *, electorate: Electorate, end: bytes | None) -> list[S | Doubt]:
     """Agreed rows and doubts below `end`, by name, under one name the head first and then the newest version first.
 
-    For a scan without delimiter.  A row is agreed when every voter of its partition shows it at the same ballot and these are
-    at least `quorum(partition)`.
+    For a scan without delimiter.  A row is agreed, as in a read, when a quorum shows it at the same ballot.
     """
-    if len(scans) == 1:
-        only = scans[0]
-        return [row if _alone(row, only, voters, quorum) else _doubt(row) for row in only.rows if end is None or row.name < end]
-    shown: dict[tuple[bytes, bytes], list[tuple[int, S]]] = {}
+    shown: dict[tuple[bytes, bytes], _Shown[S]] = {}
     for scan in scans:
+        device = scan.device
         for row in scan.rows:
-            if end is None or row.name < end:
-                shown.setdefault((row.name, row.version and row.version.translate(_INVERTED)), []).append((scan.device, row))
+            if end is not None and row.name >= end:
+                break
+            place = (row.name, row.version and row.version.translate(_INVERTED))
+            known = shown.get(place)
+            if known is None:
+                shown[place] = (row, [device])
+            elif known[0].accepted == row.accepted:
+                known[1].append(device)
+            else:
+                shown[place] = (row, [])  # no later device makes a quorum of it: leave that to the read
+    needed_of: dict[int, int] = {}
     merged: list[S | Doubt] = []
-    voters_of: dict[int, tuple[int, int]] = {}
-    for _, found in sorted(shown.items(), key=_by_place):
-        row = found[0][1]
-        counted = voters_of.get(row.partition)
-        if counted is None:
-            counted = voters_of[row.partition] = (len(voters(row.partition)), quorum(row.partition))
-        accepted = row.accepted
-        agreed = len(found) == counted[0] >= counted[1] and all(other.accepted == accepted for _, other in found)
-        merged.append(row if agreed else _doubt(row))
+    for place in sorted(shown):
+        row, devices = shown[place]
+        partition = row.partition
+        needed = needed_of.get(partition)
+        if needed is None:
+            needed = needed_of[partition] = electorate.needed(partition)
+        agreed = len(devices) >= needed if needed else electorate.agree(partition, devices)
+        merged.append(row if agreed else Doubt(row.name, row.version, partition))
     return merged
 
 
 def merge_groups(
-    scans: Sequence[Scanned[S]], *, prefix: bytes, delimiter: bytes, voters: Voters, quorum: Callable[[int], int], end: bytes | None
+    scans: Sequence[Scanned[S]], *, prefix: bytes, delimiter: bytes, electorate: Electorate, end: bytes | None
 ) -> list[tuple[bytes, list[S | Doubt]]]:
     """As `merge`, with a delimiter: (group, candidates in order); a name without group is a group (b"") of one.
 
     A candidate that is a row is live for certain and settles its group; a group whose doubts all prove dead must be scanned again
     behind the first of them.
     """
-    firsts: dict[bytes, dict[int, S]] = {}
+    firsts: dict[bytes, list[tuple[int, S]]] = {}
     singles = [Scanned(s.device, [r for r in s.rows if not group_of(r.name, prefix, delimiter)], s.scanned_to, s.silent) for s in scans]
-    plain = [(entry.name, entry) for entry in merge(singles, voters=voters, quorum=quorum, end=end)]
     for scan in scans:
         for row in scan.rows:
             group = group_of(row.name, prefix, delimiter)
             if group and (end is None or group < end):
-                firsts.setdefault(group, {})[scan.device] = row
-    found: list[tuple[bytes, bytes, list[S | Doubt]]] = [(name, b"", [entry]) for name, entry in plain]
-    found += [(group, group, _candidates(group, by_device, voters, quorum)) for group, by_device in firsts.items()]
+                firsts.setdefault(group, []).append((scan.device, row))
+    found: list[tuple[bytes, bytes, list[S | Doubt]]] = [(e.name, b"", [e]) for e in merge(singles, electorate=electorate, end=end)]
+    found += [(group, group, _candidates(group, shown, electorate)) for group, shown in firsts.items()]
     return [(group, entries) for _, group, entries in sorted(found, key=lambda item: item[0])]
 
 
-def _candidates(group: bytes, by_device: Mapping[int, S], voters: Voters, quorum: Callable[[int], int]) -> list[S | Doubt]:
-    candidates: dict[bytes, S | Doubt] = {}
-    for row in sorted(by_device.values(), key=lambda row: row.name):
-        if row.name in candidates:
-            continue
-        entitled = voters(row.partition)
-        shown = [by_device[d] for d in entitled if d in by_device]
-        agreed = len(shown) == len(entitled) >= quorum(row.partition) and all(
-            other.name == row.name and other.accepted == row.accepted for other in shown
-        )
-        candidates[row.name] = row if agreed else Doubt(row.name, row.version, row.partition, group)
-    return list(candidates.values())
-
-
-def _alone(row: S, scan: Scanned[S], voters: Voters, quorum: Callable[[int], int]) -> bool:
-    return quorum(row.partition) == 1 and tuple(voters(row.partition)) == (scan.device,)
-
-
-def _doubt(row: ShownRow) -> Doubt:
-    return Doubt(row.name, row.version, row.partition)
+def _candidates(group: bytes, shown: Sequence[tuple[int, S]], electorate: Electorate) -> list[S | Doubt]:
+    """What devices show as the first of a group.  One that shows another key says nothing about this one."""
+    holders: dict[tuple[bytes, Ballot], list[int]] = {}
+    rows: dict[bytes, list[S]] = {}
+    for device, row in shown:
+        holders.setdefault((row.name, row.accepted), []).append(device)
+        rows.setdefault(row.name, []).append(row)
+    candidates: list[S | Doubt] = []
+    for name in sorted(rows):
+        first = rows[name][0]
+        agreed = next((row for row in rows[name] if electorate.agree(row.partition, holders[name, row.accepted])), None)
+        candidates.append(agreed if agreed is not None else Doubt(name, first.version, first.partition, group))
+    return candidates

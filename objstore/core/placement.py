@@ -6,11 +6,13 @@ The plan of a partition never changes within a ring epoch, so `Placement` keeps 
 
 from collections.abc import Callable, Iterable
 
-from objstore.core.quorum import Quorum, Tally
+from objstore.core.quorum import Quorum, Tally, majority
 from objstore.core.rows import RowKey
 from ring.lookup import Ring
+from ring.model import RingError
 
 HANDOFFS_AT_MOST = 6  # further ones would be tried only with this many devices down at once
+COVERS_KEPT = 64  # each for other devices that are down
 
 
 class Plan:
@@ -63,6 +65,8 @@ class Placement:
     def __init__(self, ring: Ring) -> None:
         self.ring = ring
         self._plans: dict[int, Plan] = {}
+        self._covers: dict[frozenset[int], tuple[int, ...]] = {}
+        self._moving: list[Quorum] | None = None
 
     def partition(self, key: RowKey, spread: int) -> int:
         """The ring slot of a key."""
@@ -74,6 +78,42 @@ class Placement:
         if plan is None:
             plan = self._plans[partition] = Plan(self.ring, partition)
         return plan
+
+    def cover(self, avoid: frozenset[int] = frozenset()) -> tuple[int, ...]:
+        """Devices, ascending, that make a quorum of every partition, in a change of both sets; none of `avoid`.
+
+        A new device counts although it may have no vote yet: that it answers in this epoch says that the next one, which is its
+        own alone, has not begun there.  Raises RingError when some partition has too few devices left.  Kept; the first call of
+        an epoch may take a second in a large ring.
+        """
+        avoid = avoid.intersection(self.ring.devices)
+        known = self._covers.get(avoid)
+        if known is None:
+            if len(self._covers) >= COVERS_KEPT:
+                del self._covers[next(iter(self._covers))]
+            known = self._covers[avoid] = self._find_cover(avoid)
+        return known
+
+    def _find_cover(self, avoid: frozenset[int]) -> tuple[int, ...]:
+        chosen = set(self.ring.cover(majority(self.ring.spec.replica_count), avoid))
+        if self._moving is None:
+            pairs = {(self.ring.previous(partition) or (), self.ring.primaries(partition)) for partition in self.ring.moving()}
+            self._moving = [Quorum(sets) for sets in sorted(pairs)]
+        for quorum in self._moving:
+            tally = Tally(quorum)
+            for device in quorum.members:
+                if device in chosen:
+                    tally.yes(device)
+            usable = [device for device in quorum.members if device not in avoid and device not in chosen]
+            for device in sorted(usable, key=lambda device: -quorum.seats(device).bit_count()):
+                if tally.reached:
+                    break
+                if _helps(quorum, tally, device):
+                    tally.yes(device)
+                    chosen.add(device)
+            if not tally.reached:
+                raise RingError(f"too few devices are left of the sets {quorum.sets}", "partitions move between them")
+        return tuple(sorted(chosen))
 
 
 def smallest_quorum(quorum: Quorum, preference: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -9,6 +9,7 @@ from objstore.core.quorum import Quorum, Tally
 from objstore.core.rows import RowKey, Space
 from ring import builder
 from ring.lookup import Ring
+from ring.model import RingError
 from tests.unit.ring.rings import a_device, a_spec, devices
 
 
@@ -64,6 +65,43 @@ def test_handoffs_are_no_members_and_not_too_many() -> None:
 def test_a_plan_is_made_once() -> None:
     placement = Placement(a_ring(4))
     assert placement.plan(1) is placement.plan(1)
+
+
+def covers_both_sets(placement: Placement, cover: tuple[int, ...], partition: int) -> bool:
+    tally = Tally(placement.plan(partition).quorum)
+    for member in placement.plan(partition).quorum.members:
+        if member in cover:
+            tally.yes(member)
+    return tally.reached
+
+
+@pytest.mark.parametrize(
+    "change", [[builder.Add(a_device(9))], [builder.Remove(0)], [builder.Remove(0), builder.Remove(1), builder.Remove(2)]]
+)
+def test_a_cover_is_a_quorum_of_every_partition_and_of_both_sets(change: list[builder.Change]) -> None:
+    ring = builder.change(a_ring(7), change, now_s=1e9)
+    placement = Placement(ring)
+    assert ring.moving()
+    for avoid in (frozenset[int](), frozenset({3})):
+        cover = placement.cover(avoid)
+        assert not set(cover) & avoid
+        assert list(cover) == sorted(cover)
+        assert all(covers_both_sets(placement, cover, partition) for partition in range(ring.partition_count))
+        assert placement.cover(avoid) is cover
+
+
+def test_a_cover_of_a_ring_at_rest_is_the_rings() -> None:
+    ring = a_ring(6)
+    assert Placement(ring).cover() == ring.cover(2)
+
+
+def test_there_is_no_cover_without_a_quorum_of_the_new_set() -> None:
+    ring = builder.change(a_ring(3), [builder.Add(a_device(9)), builder.Add(a_device(8)), builder.Remove(1), builder.Remove(2)], now_s=1e9)
+    placement = Placement(ring)
+    new = [device for device in ring.devices if device > 2]
+    placement.cover(frozenset(new[:1]))
+    with pytest.raises(RingError):
+        placement.cover(frozenset(new))
 
 
 def test_first_asked_are_a_quorum_and_no_more_in_order_of_preference() -> None:
