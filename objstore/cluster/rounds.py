@@ -26,6 +26,9 @@ RESTARTS = 6  # ring changes that one operation follows before it gives up
 ASK_AGAIN_S = 0.27  # a little more than client.RETRY_AFTER_S, so that each time is a dial
 BACKOFF_S = 0.004  # doubled with each attempt that a rival spoiled
 BACKOFF_MOST_S = 0.25
+# Somebody refused and somebody else is silent: a new attempt may get by without the silent one.  Longer where bodies must be fetched.
+IMPATIENT_S = 0.4
+IMPATIENT_WITH_BODIES_S = 4.0
 
 
 class Machine(Protocol):
@@ -55,7 +58,7 @@ class Operation:
     """One client operation on one register."""
 
     __slots__ = (
-        "_attempts", "_done", "_final", "_heard", "_hedge_s", "_hedged", "_later", "_limit_s", "_loop", "_machine", "_members", "_more_timer", "_number",
+        "_attempts", "_done", "_final", "_heard", "_hedge_s", "_hedged", "_impatience", "_later", "_limit_s", "_loop", "_machine", "_members", "_more_timer", "_number",
         "_patient_until_s", "_payload", "_pending", "_restarts", "_rng", "_sent_s", "_sources", "_timer", "_twice", "damaged", "failures",
         "inline", "inline_from", "key", "missed", "partition", "payloads", "plan",
     )  # fmt: skip
@@ -96,6 +99,7 @@ class Operation:
         self._restarts = 0
         self._timer: asyncio.TimerHandle | None = None  # hedge, then deadline
         self._more_timer: asyncio.TimerHandle | None = None  # ask again, or go on after a pause
+        self._impatience: asyncio.TimerHandle | None = None
 
     async def run(self, machine: Machine) -> None:
         """Drive the machine to its verdict, at the latest when the time is up.  Raises what the machine's judge raises by mistake."""
@@ -111,13 +115,18 @@ class Operation:
                 self._timer.cancel()
             if self._more_timer is not None:
                 self._more_timer.cancel()
-            self._timer = self._more_timer = None
+            if self._impatience is not None:
+                self._impatience.cancel()
+            self._timer = self._more_timer = self._impatience = None
 
     # -- a round ------------------------------------------------------------------------------------------------------
 
     def _send_round(self) -> None:
         self._number = number = self._number + 1
         self._heard = False
+        if self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None
         self._later = ()
         self._pending.clear()
         if self.failures:
@@ -241,6 +250,15 @@ class Operation:
             over = machine.failed(device)
         if over:
             self._go_on()
+        elif self._impatience is None and _refuses(answer):
+            round_ = machine.round
+            wait_s = IMPATIENT_WITH_BODIES_S if round_.sources or self._sources else IMPATIENT_S
+            self._impatience = self._loop.call_later(wait_s, self._impatient, self._number)
+
+    def _impatient(self, number: int) -> None:
+        self._impatience = None
+        if number == self._number and not self._done.done() and self._machine.expire():
+            self._go_on()
 
     def _too_late(self, device: int, number: int, step: Step, failure: ObjstoreError | None) -> None:
         if step is not Step.ACCEPT or number not in (self._number, self._final):
@@ -363,3 +381,8 @@ class Operation:
         if self._restarts > RESTARTS:
             said.append(f"the ring changed {RESTARTS} times during one operation")
         return "; ".join(said) or "no answer in time"
+
+
+def _refuses(answer: Message | None) -> bool:
+    """Whether a live device stood in the way, so that a higher ballot may do better."""
+    return (isinstance(answer, RegisterAnswer) and not answer.granted) or (isinstance(answer, AcceptAnswer) and answer.verdict != "yes")
