@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from objstore.cli.child import Supervised, die_with_supervisor, run_as_told
+from objstore.cli.child import Supervised, die_with_supervisor, run_as_told, settle_allocator
 from objstore.cli.errors import complain
 from objstore.cli.world import system_world
 from objstore.errors import ObjstoreError
@@ -43,6 +43,7 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
     try:
         run_as_told()
         die_with_supervisor()
+        settle_allocator()
         settings = role_settings(role, Path(arguments[1]))
         logs.set_up(getattr(settings, role).name, level=settings.log.level, style=settings.log.style)
         _run({"node": run_node, "proxy": run_proxy, "daemon": run_daemon}[role](settings))
@@ -70,6 +71,7 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    gc.enable()
 
 
 async def run_node(settings: Any) -> None:
@@ -89,8 +91,8 @@ async def run_node(settings: Any) -> None:
         engine=component(settings, "engine"),
     )
     node = await NodeApp.start(system_world(), config)
-    _settle_memory()
     supervised.ready()
+    _settle_memory()
     await supervised.asked_to_stop()
     await node.stop()
 
@@ -147,8 +149,8 @@ async def _serve(config: Any, listening: socket.socket, world: Any, supervised: 
     while not server.started and not serving.done():
         await world.clock.sleep(STARTED_POLL_S)
     if not serving.done():
-        _settle_memory()
         supervised.ready()
+        _settle_memory()
         stopping = owner.spawn(supervised.asked_to_stop())
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
@@ -197,8 +199,8 @@ async def run_daemon(settings: Any) -> None:
             metrics = await serve_metrics(section.metrics_port, lambda: daemon_metrics(world, fleet, daemons))
             stack.push_async_callback(metrics)
         daemons.start()
-        _settle_memory()
         supervised.ready()
+        _settle_memory()
         await supervised.asked_to_stop()
 
 

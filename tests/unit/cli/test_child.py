@@ -113,3 +113,27 @@ open({str(tmp_path / "mine")!r}, "w").close()
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, RUN_AS: "41007"}, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["(41007, 41007, 41007) (41007, 41007, 41007) [] for root", "no way back"], done.stderr
     assert (tmp_path / "mine").stat().st_uid == 41007
+
+
+_IN_HEAP = """
+import sys, threading
+from objstore.cli.child import settle_allocator
+if sys.argv[1] == "settled":
+    settle_allocator()
+found = []
+def allocate():
+    data = bytes(100_000)
+    heap = next(line for line in open("/proc/self/maps") if "[heap]" in line)
+    low, high = (int(end, 16) for end in heap.split()[0].split("-"))
+    found.append(low <= id(data) < high)
+thread = threading.Thread(target=allocate)
+thread.start()
+thread.join()
+print(found[0])
+"""
+
+
+@pytest.mark.parametrize(("how", "shared"), [("settled", "True"), ("plain", "False")])
+def test_threads_share_the_one_heap_once_the_allocator_is_settled(how: str, shared: str) -> None:
+    done = subprocess.run([sys.executable, "-c", _IN_HEAP, how], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == shared
