@@ -6,6 +6,7 @@ It outlives the command that started it.  When it is killed its children end wit
 import asyncio
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -332,6 +333,7 @@ async def supervise(root: Path) -> int:
     server = control.ControlServer(world, requests=requests.SupervisorRequest, handlers=desk.handlers())
     await server.start(f"unix:{SOCKET}")
     supervised.ready()
+    gc.enable()
     await _first(desk.over.wait(), supervised.asked_to_stop())
     await world.clock.sleep(0.05)  # the answer that says so still has to leave
     await desk.aclose()
