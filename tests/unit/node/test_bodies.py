@@ -158,7 +158,7 @@ def test_damaged_bytes_break_a_body_off_and_are_never_sent() -> None:
         await nodes.ask(m.Accept, partition=0, key=key(), ballot=ballot(), row=row(1, blob=BLOB, size=len(BODY)))
         where = await nodes.ask(m.Locate, key=key())
         file = site.world.open_disk("/disks/0a").open(where.file, write=True)
-        at = where.offset + 700_000
+        at = where.offset + 1_200_000
         file.pwrite([bytes([file.pread(1, at)[0] ^ 1])], at)
         got = b""
         request = nodes.request(m.ReadBody, key=key(), origin=ballot())
@@ -172,7 +172,7 @@ def test_damaged_bytes_break_a_body_off_and_are_never_sent() -> None:
         with pytest.raises(DamagedBody):
             await drain()
         assert BODY.startswith(got)
-        assert len(got) <= 700_000
+        assert len(got) <= 1_200_000
         await nodes.stop()
 
     run(main)
