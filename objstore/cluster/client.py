@@ -141,6 +141,9 @@ class NodeClient:
             self._dial_again_at = self._loop.time() + RETRY_AFTER_S
         else:
             self._note_latency(0.0)
+        self._tell(channel, failure)
+
+    def _tell(self, channel: Channel | None, failure: ObjstoreError | None) -> None:
         waiting, self._waiting = self._waiting, []
         for use in waiting:
             use(channel, failure)
@@ -150,6 +153,7 @@ class NodeClient:
         self._closed = True
         if self._channel is not None:
             self._channel.close()
+        self._tell(None, NodeUnreachable(f"{self.address} is not spoken to any more"))
 
 
 class Clients:

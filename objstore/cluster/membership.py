@@ -174,6 +174,10 @@ class Membership:
         """Give up what is under way and close all channels."""
         await self.clients.aclose()
         await self._tasks.aclose()
+        for waiting in list(self._catching_up.values()):  # of tasks that were cancelled before they began
+            for tell in waiting:
+                tell()
+        self._catching_up.clear()
 
 
 def _settle(future: "asyncio.Future[None]") -> None:
