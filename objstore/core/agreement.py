@@ -109,7 +109,9 @@ class _Machine:
         if voting or self._quorum.seats(device, voting=False):
             self.answers.append(Answer(device, register, voting))
             self._floor = max(self._floor, floor)
-            if register.accepted > self._top.accepted:
+            # Not from a device without a vote: it may hold what it got long ago as a handoff, deleted and forgotten since
+            # by all others.  Whatever was chosen is held by a quorum of the previous set too.
+            if voting and register.accepted > self._top.accepted:
                 self._top = register
         tally.yes(device, voting=voting)
         if tally.reached:

@@ -161,32 +161,55 @@ class Replicator:
         counts = RepairCounts(partitions=1)
         asked = [d for d in members(ring, partition) if d in table]
         holdings: Holdings = {}
-        heard: set[int] = set()
+        floors: dict[int, Ballot] = {}
         for device in asked:
             try:
-                await self._list(device, partition, epoch, holdings)
+                floors[device] = await self._list(device, partition, epoch, holdings)
             except StaleEpoch:
                 raise
             except (Refused, Unavailable, Damaged):
                 counts.silent.add(device)
-            else:
-                heard.add(device)
+        heard = set(floors)
+        old = {d: floors[d] for d in ring.previous(partition) or () if d in floors}
+        if len(old) < len(ring.previous(partition) or ()) // 2 + 1:
+            refill, old = (), {}
+        for device in refill:
+            if device in heard:
+                counts.dropped += await self._drop_forgotten(device, partition, old, holdings, epoch)
         lagging = [(key, held) for key, held in holdings.items() if any(held.get(d, ZERO) < max(held.values()) for d in heard)]
         for done in await at_most(MERGES_AT_ONCE, (self._mend(key, held, partition, heard, epoch) for key, held in lagging)):
             counts.add(done)
-        if refill and not counts.failed:
-            await self._declare_in_sync(ring, partition, refill, heard, epoch)
-        return counts
-
-    async def _declare_in_sync(self, ring: Ring, partition: int, refill: Sequence[int], heard: set[int], epoch: int) -> None:
-        # A read quorum of the old primaries must have been read in this epoch: each has then adopted it, and refuses what is older.
-        old = ring.previous(partition) or ()
-        if len(heard & set(old)) >= len(old) // 2 + 1:
+        if not counts.failed:
+            # A read quorum of the old primaries was read in this epoch: each has adopted it, and refuses what is older.
             for device in refill:
                 if device in heard:
-                    await self.fleet.ask(InSync, Done, device, epoch=epoch, partition=partition)
+                    await self.fleet.ask(InSync, Done, device, epoch=epoch, partition=partition, floor=max(old.values()))
+        return counts
 
-    async def _list(self, device: int, partition: int, epoch: int, holdings: Holdings) -> None:
+    async def _drop_forgotten(self, device: int, partition: int, old: dict[int, Ballot], holdings: Holdings, epoch: int) -> int:
+        """Remove rows that a new primary has from earlier, and that were deleted and reclaimed on the others since.
+
+        `old`: the reclaim floors of a read quorum of the old primaries.  A row below all of them of which none holds
+        anything cannot be chosen any more; merged, it would bring a deleted object back.
+        """
+        floor = min(old.values())
+        forgotten = [
+            key for key, held in holdings.items() if ZERO < held.get(device, ZERO) < floor and all(held.get(d, ZERO) == ZERO for d in old)
+        ]
+        items = [PartitionRow(key, Register(ZERO, holdings[key][device])) for key in forgotten]
+        dropped = 0
+        for low in range(0, len(items), PAGE_ROWS):
+            page = items[low : low + PAGE_ROWS]
+            dropped += (await self.fleet.ask(DropPartition, Dropped, device, epoch=epoch, partition=partition, items=page)).rows
+        for key in forgotten:
+            del holdings[key][device]
+            if not holdings[key]:
+                del holdings[key]
+        return dropped
+
+    async def _list(self, device: int, partition: int, epoch: int, holdings: Holdings) -> Ballot:
+        """Add what a device holds of a partition to `holdings`; the device's reclaim floor."""
+        floor = ZERO
         cursor: bytes | None = b""
         while cursor is not None:
             page = await self.fleet.ask(
@@ -194,7 +217,9 @@ class Replicator:
             )
             for item in page.items:
                 holdings.setdefault(item.key, {})[device] = item.register.accepted
+            floor = page.floor
             cursor = page.cursor
+        return floor
 
     async def _mend(self, key: RowKey, held: dict[int, Ballot], partition: int, heard: set[int], epoch: int) -> RepairCounts:
         counts = RepairCounts()

@@ -203,7 +203,7 @@ class Registers:
         return device.open().reclaim(message.key, partition=message.partition, ballot=message.ballot)
 
     def _drop(self, call: Call, device: LocalDevice, message: DropPartition) -> None:
-        self._state.check_stranger(device, message.partition)
+        self._state.check_droppable(device, message.partition)
         check_items(message.items)
         call.run(self._drop_now, limit_s=call.timeout_s)
 
@@ -214,7 +214,7 @@ class Registers:
 
     def _drop_once(self, device: LocalDevice, message: DropPartition) -> Coroutine[Any, Any, int]:
         # Looked at again in the very turn of the change: the ring may have made the device a primary since admission.
-        self._state.check_stranger(device, message.partition)
+        self._state.check_droppable(device, message.partition)
         return device.open().drop(message.items, partition=message.partition)
 
     # -- below ----------------------------------------------------------------------------------------------------

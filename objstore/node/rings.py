@@ -13,6 +13,7 @@ from functools import partial
 
 import msgspec
 
+from objstore.core.timestamp import Ballot
 from objstore.errors import DeadlineExceeded, DeviceFull, InvalidArgument, ObjstoreError, Refused, StaleEpoch, Unavailable
 from objstore.node.ring_file import RingFile
 from objstore.node.state import NOTE_EPOCH, NOTE_IN_SYNC, LocalDevice, NodeState, View, decode_in_sync, encode_in_sync, view_of
@@ -96,14 +97,19 @@ class RingKeeper:
             if view is not None:
                 self.tasks.spawn(self._settle(device), name=f"settle {device.directory}")
 
-    async def mark_in_sync(self, device: LocalDevice, partition: int, *, epoch: int) -> None:
-        """Durably note that a moving partition is complete on its new device.  Raises StaleEpoch when `epoch` is over."""
+    async def mark_in_sync(self, device: LocalDevice, partition: int, *, epoch: int, floor: Ballot) -> None:
+        """Durably note that a moving partition is complete on its new device, which takes over the others' reclaim floor.
+
+        Raises StaleEpoch when `epoch` is over.
+        """
         async with self._lock_of(device):
             if self._state.epoch != epoch:
                 raise StaleEpoch(f"epoch {epoch} is over, this node is at {self._state.epoch}", epoch=self._state.epoch)
             if device.view is None or partition not in device.pending:
                 return
             pending = device.pending - {partition}
+            # First: with a vote and without the floor it would take rows of keys that were deleted and forgotten elsewhere.
+            await device.open().raise_floor(partition, floor)
             await device.open().set_notes({NOTE_IN_SYNC: encode_in_sync(epoch, device.view.refilling - pending)})
             if self._state.epoch == epoch:
                 device.set_pending(pending)

@@ -236,10 +236,10 @@ class NodeState:
         assert self.ring is not None
         check_partition(partition, self.ring.partition_count)
 
-    def check_stranger(self, device: LocalDevice, partition: int) -> None:
-        """Raises Refused when the device is a primary of the partition: its rows there must stay."""
+    def check_droppable(self, device: LocalDevice, partition: int) -> None:
+        """Raises Refused when the device is a primary that has a vote for the partition: its rows there must stay."""
         assert device.view is not None
-        if not 0 <= partition < len(device.view.roles) or device.view.roles[partition]:
+        if not 0 <= partition < len(device.view.roles) or (device.view.roles[partition] and device.votes(partition)):
             raise Refused(f"device {device.view.device} is a primary of partition {partition} in epoch {self.epoch}")
 
     def check_ballot(self, ballot: Ballot) -> None:

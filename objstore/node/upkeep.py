@@ -88,7 +88,7 @@ class Upkeep:
     async def _mark(self, call: Call) -> None:
         message = call.message
         assert isinstance(message, InSync)
-        await self._keeper.mark_in_sync(self._state.admit(message), message.partition, epoch=message.epoch)
+        await self._keeper.mark_in_sync(self._state.admit(message), message.partition, epoch=message.epoch, floor=message.floor)
         call.answer(Done())
 
     def _sync_state(self, call: Call, device: LocalDevice, _message: SyncState) -> None:

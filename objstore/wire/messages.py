@@ -241,7 +241,10 @@ class Merged(Message, frozen=True, array_like=True):
 
 
 class DropPartition(Request, frozen=True, array_like=True):
-    """Remove rows of a partition from a device that is no primary of it; only after all primaries confirmed them."""
+    """Remove rows of a partition from a device that is no primary of it, or none with a vote yet.
+
+    Only rows that all primaries confirmed, or that a read quorum of them has forgotten.
+    """
 
     partition: int
     items: list[PartitionRow]  # key and accepted ballot; dropped only where the ballot still matches
@@ -303,9 +306,13 @@ class RingAnswer(Message, frozen=True, array_like=True):
 
 
 class InSync(Request, frozen=True, array_like=True):
-    """Tell a device that it now holds partition `partition` completely for the ring `epoch`; it keeps that durably."""
+    """Tell a device that it now holds partition `partition` completely for the ring `epoch`; it keeps that durably.
+
+    `floor`: the highest reclaim floor of those it was refilled from, which it takes over.
+    """
 
     partition: int
+    floor: Ballot = ZERO
 
 
 class SyncState(Request, frozen=True, array_like=True):

@@ -6,7 +6,7 @@ the daemons to repair and to audit.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from objstore.cluster.cluster import Cluster
@@ -131,12 +131,14 @@ class NodeSeat:
 
 
 class ProxySeat(Seat):
-    """One proxy.  It knows the ring as of its first start and must learn of newer ones by itself."""
+    """One proxy.  Somebody puts a newer ring file on its host now and then; else it must learn of newer rings by itself."""
 
     ring: Ring
 
-    def __init__(self, simulation: Simulation, name: str) -> None:
+    def __init__(self, simulation: Simulation, name: str, newest: Callable[[], Ring]) -> None:
         super().__init__(simulation.host(name))
+        self._rng = simulation.rng(f"ring files {name}")
+        self._newest = newest
         self._ids = simulation.rng(f"proxy id {name}")
 
     async def start(self) -> None:
@@ -144,6 +146,8 @@ class ProxySeat(Seat):
         if not self.host.alive:
             self.host.boot()
         self.store = None
+        if self._rng.random() < 0.5:
+            self.ring = self._newest()
         try:
             self.store = await self.host.call(self._build)
         except HostDied:
@@ -170,6 +174,10 @@ class DaemonSeat:
     def adopt(self, ring: Ring) -> None:
         """Put the first ring there."""
         RingFile(self.host.world(), RING_PATH).save(codec.encode(ring))
+
+    def newest_ring(self) -> Ring:
+        """What is in the ring file now."""
+        return codec.decode(RingFile(self.host.world(), RING_PATH).load())
 
     async def start(self) -> None:
         """Switch the machine on if it is off, and start the daemons."""
@@ -201,8 +209,8 @@ class SimCluster:
         self.shape = shape
         rng = simulation.rng("cluster")
         self.nodes = [NodeSeat(simulation, f"node{number}", shape) for number in range(shape.nodes)]
-        self.proxies = [ProxySeat(simulation, f"proxy{number}") for number in range(shape.proxies)]
         self.daemons = DaemonSeat(simulation, shape.daemons)
+        self.proxies = [ProxySeat(simulation, f"proxy{number}", self.daemons.newest_ring) for number in range(shape.proxies)]
         self._hash_seed = rng.getrandbits(64)
         self.harmed: set[str] = set()  # nodes that ever lost something that was flushed
         for host in self.hosts():

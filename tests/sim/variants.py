@@ -12,7 +12,7 @@ from objstore.core.agreement import ConditionalWrite, PlainWrite, ReadDecision, 
 from objstore.daemons.compactor import Compactor
 from objstore.errors import ObjstoreError
 from objstore.node.engine.packs import Packs
-from objstore.node.state import NodeState
+from objstore.node.state import LocalDevice, NodeState
 from objstore.wire.messages import Reclaim, ReclaimAnswer
 
 
@@ -72,16 +72,15 @@ def early_tombstone_purge() -> None:
 
 
 def no_epoch_check() -> None:
-    """A node answers requests of any epoch."""
+    """A node answers requests of epochs that are over."""
     original = NodeState.admit
 
-    def admit(self: NodeState, request: Any) -> Any:
-        kept = self.epoch
-        self.epoch = request.epoch
-        try:
-            return original(self, request)
-        finally:
-            self.epoch = kept
+    def admit(self: NodeState, request: Any) -> LocalDevice:
+        if request.epoch < self.epoch:
+            for device in self.devices:
+                if device.incarnation == request.incarnation and device.view is not None and device.engine is not None:
+                    return device
+        return original(self, request)
 
     NodeState.admit = admit  # type: ignore[method-assign]
 

@@ -124,7 +124,7 @@ class MemoryFleet:
         page = mine[low : low + q.limit]
         cursor = str(low + q.limit).encode() if low + q.limit < len(mine) else None
         items = [m.PartitionRow(k, r if q.rows else Register(r.promised, r.accepted)) for k, r in page]
-        return m.PartitionRowsAnswer(items, cursor, self.ring.epoch, voting=True)
+        return m.PartitionRowsAnswer(items, cursor, self.ring.epoch, voting=True, floor=self.floors.get((number, q.partition), ZERO))
 
     def _query(self, number: int, q: m.Query) -> m.RegisterAnswer:
         return m.RegisterAnswer(self.get(number, q.partition, q.key))
@@ -157,4 +157,5 @@ class MemoryFleet:
 
     def _insync(self, number: int, q: m.InSync) -> m.Done:
         self.in_sync.add((q.epoch, number, q.partition))
+        self.floors[number, q.partition] = max(self.floors.get((number, q.partition), ZERO), q.floor)
         return m.Done()

@@ -126,6 +126,9 @@ class EngineApi(Protocol):
     async def drop(self, items: Sequence[PartitionRow], *, partition: int) -> int:
         """Forget registers whose accepted ballot still matches, without raising the floor."""
 
+    async def raise_floor(self, partition: int, floor: Ballot) -> None:
+        """Take over another replica's reclaim floor if it is higher."""
+
     def floor(self, partition: int) -> Ballot:
         """The highest tombstone ballot reclaimed in the partition."""
 

@@ -120,6 +120,10 @@ class Engine:
         dropped: int = await self._committer.submit(self._registers.drop, items, partition)
         return dropped
 
+    async def raise_floor(self, partition: int, floor: Ballot) -> None:
+        """Take over another replica's reclaim floor if it is higher.  Raises DeviceOffline."""
+        await self._committer.submit(self._registers.raise_floor, partition, floor)
+
     def floor(self, partition: int) -> Ballot:
         """The highest tombstone ballot reclaimed in the partition."""
         return self._state.floors.get(partition, ZERO)

@@ -144,6 +144,11 @@ class Registers:
         batch.drop(index_key, key, old, floor=ballot)
         return True
 
+    def raise_floor(self, batch: Batch, partition: int, floor: Ballot) -> None:
+        """Raise a partition's floor; never lower it."""
+        if floor > batch.floor(partition):
+            batch.set_floor(partition, floor)
+
     def drop(self, batch: Batch, items: Sequence[PartitionRow], partition: int) -> int:
         """Forget registers whose accepted ballot still matches; a damaged one counts by what is known of it."""
         dropped = 0

@@ -110,6 +110,35 @@ def test_a_new_device_is_in_sync_after_it_holds_what_a_quorum_of_the_old_ones_he
     assert (fleet.ring.epoch, new, partition) in fleet.in_sync
 
 
+def test_a_new_device_forgets_what_it_once_kept_for_others_and_they_have_deleted_and_forgotten() -> None:
+    fleet, partition, new = moving_ring_fleet()
+    fleet.put(new, partition, key("stale"), held(3))
+    fleet.put(new, partition, key("young"), held(9))
+    for number in fleet.ring.previous(partition) or ():
+        fleet.floors[number, partition] = ballot(7)
+    counts = run(fleet)
+    assert counts.dropped == 1
+    for number in fleet.ring.primaries(partition):
+        assert fleet.get(number, partition, key("stale")).accepted == ZERO
+        assert fleet.get(number, partition, key("young")).accepted == ballot(9)  # above what was forgotten: it may have been acknowledged
+    assert fleet.floors[new, partition] == ballot(7)
+    assert (fleet.ring.epoch, new, partition) in fleet.in_sync
+
+
+def test_a_row_that_one_of_the_old_ones_may_still_accept_is_not_forgotten() -> None:
+    fleet, partition, new = moving_ring_fleet()
+    fleet.put(new, partition, key("a"), held(3))
+    for number in (fleet.ring.previous(partition) or ())[1:]:
+        fleet.floors[number, partition] = ballot(7)
+    settled: list[RowKey] = []
+
+    async def settle(row_key: RowKey, _partition: int) -> None:
+        settled.append(row_key)
+
+    assert run(fleet, settle).dropped == 0
+    assert fleet.get(new, partition, key("a")) == held(3)
+
+
 def test_a_new_device_is_not_in_sync_while_most_old_ones_are_silent() -> None:
     fleet, partition, new = moving_ring_fleet()
     fleet.down |= set((fleet.ring.previous(partition) or ())[:2])

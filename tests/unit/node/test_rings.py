@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from objstore.core.timestamp import ZERO
 from objstore.errors import InvalidArgument, NewerEpoch, ObjstoreError, Refused, StaleEpoch, Unavailable
 from objstore.node.app import NodeApp
 from objstore.node.ring_file import RingFile
@@ -251,7 +252,7 @@ def test_in_sync_of_an_epoch_that_has_ended_is_refused_even_when_it_waited_in_be
         [here] = app.state.devices
         here.change_begins()
         await nodes.publish(builder.change(builder.abandon(moving), [builder.Remove(3)], now_s=2e9))
-        marking = asyncio.ensure_future(app._keeper.mark_in_sync(here, partition, epoch=moving.epoch))
+        marking = asyncio.ensure_future(app._keeper.mark_in_sync(here, partition, epoch=moving.epoch, floor=ZERO))
         await asyncio.sleep(0.1)
         here.change_ends()
         with pytest.raises(StaleEpoch):
