@@ -342,7 +342,7 @@ class Model:
 
     def reclaim(self) -> None:
         """A daemon asks all primaries for a tombstone, and then lets all of them drop it."""
-        members = self.shape.rings[0][-1]
+        members = self.quorum(0).members
         asked = self.replicas[members[0]].register
         if asked.row and decode_row(asked.row).kind == Kind.TOMBSTONE:
             self.confirm(asked.accepted, members, 0)
