@@ -187,13 +187,17 @@ class _Search:
 
     async def _flat(self, entries: Sequence[ScanRow | Doubt], limit: int, end: bytes | None) -> ScanPage:
         rows: list[ScannedRow] = []
+        versions = self._versions
         settled: dict[tuple[bytes, bytes], ScannedRow | None] = {}
         for index, entry in enumerate(entries):
             if len(rows) >= limit and entry.name != rows[-1].name:
                 return ScanPage(rows, entry.name)
-            if isinstance(entry, Doubt) and (entry.name, entry.version) not in settled:
-                settled = await self._settle(entries[index : index + DOUBTS_AT_ONCE])
-            row = self._row(entry, settled)
+            if type(entry) is ScanRow:
+                row = _listed(entry.name, entry.version, decode_row(entry.row), versions=versions)
+            else:
+                if (entry.name, entry.version) not in settled:
+                    settled = await self._settle(entries[index : index + DOUBTS_AT_ONCE])
+                row = settled[entry.name, entry.version]
             if row is not None:
                 rows.append(row)
         return ScanPage(rows, end)

@@ -4,8 +4,10 @@ Nodes leave out tombstones, so a key that one device shows and another does not 
 device shows the first live key it has of each group; what it says of the other keys of that group is nothing.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Generic, Protocol, TypeVar
 
 from objstore.core.timestamp import Ballot
@@ -32,7 +34,8 @@ class ShownRow(Protocol):
 
 
 S = TypeVar("S", bound=ShownRow)
-_Shown = tuple[S, list[int]]  # a row and the devices that show it at its ballot
+_name = attrgetter("name")
+_version = attrgetter("version")
 
 _INVERTED = bytes(255 - byte for byte in range(256))  # a version is a ballot: inverted, the newest sorts first
 
@@ -90,33 +93,49 @@ def reach(scans: Sequence[Scanned[S]]) -> bytes | None:
 def merge(scans: Sequence[Scanned[S]], *, electorate: Electorate, end: bytes | None) -> list[S | Doubt]:
     """Agreed rows and doubts below `end`, by name, under one name the head first and then the newest version first.
 
-    For a scan without delimiter.  A row is agreed, as in a read, when a quorum shows it at the same ballot.
+    For a scan without delimiter.  A row is agreed, as in a read, when a quorum shows it at the same ballot; when any device
+    shows another one, that is left to the read.
     """
-    shown: dict[tuple[bytes, bytes], _Shown[S]] = {}
-    for scan in scans:
-        device = scan.device
-        for row in scan.rows:
-            if end is not None and row.name >= end:
-                break
-            place = (row.name, row.version and row.version.translate(_INVERTED))
-            known = shown.get(place)
-            if known is None:
-                shown[place] = (row, [device])
-            elif known[0].accepted == row.accepted:
-                known[1].append(device)
-            else:
-                shown[place] = (row, [])  # no later device makes a quorum of it: leave that to the read
+    # Each device's rows are in order already, so sorting all of them together is a merge.
+    rows = [row for scan in scans for row in (scan.rows if end is None else _below(scan.rows, end))]
+    rows.sort(key=_place if any(map(_version, rows)) else _name)
+    showing: dict[tuple[bytes, bytes], list[int]] = {}  # (name, version) -> devices; only made when a partition moves
     needed_of: dict[int, int] = {}
     merged: list[S | Doubt] = []
-    for place in sorted(shown):
-        row, devices = shown[place]
+    at, count = 0, len(rows)
+    while at < count:
+        row = rows[at]
+        begin, name, version, accepted = at, row.name, row.version, row.accepted
+        same = True
+        at += 1
+        while at < count and (other := rows[at]).name == name and other.version == version:
+            same = same and other.accepted == accepted
+            at += 1
         partition = row.partition
         needed = needed_of.get(partition)
         if needed is None:
             needed = needed_of[partition] = electorate.needed(partition)
-        agreed = len(devices) >= needed if needed else electorate.agree(partition, devices)
-        merged.append(row if agreed else Doubt(row.name, row.version, partition))
+        if same and needed == 0:
+            showing = showing or _showing(scans)
+            same = electorate.agree(partition, showing[name, version])
+        merged.append(row if same and at - begin >= needed else Doubt(name, version, partition))
     return merged
+
+
+def _showing(scans: Sequence[Scanned[S]]) -> dict[tuple[bytes, bytes], list[int]]:
+    showing: dict[tuple[bytes, bytes], list[int]] = {}
+    for scan in scans:
+        for row in scan.rows:
+            showing.setdefault((row.name, row.version), []).append(scan.device)
+    return showing
+
+
+def _below(rows: Sequence[S], end: bytes) -> Sequence[S]:
+    return rows if not rows or rows[-1].name < end else rows[: bisect_left(rows, end, key=_name)]
+
+
+def _place(row: ShownRow) -> tuple[bytes, bytes]:
+    return row.name, row.version.translate(_INVERTED)
 
 
 def merge_groups(

@@ -28,7 +28,12 @@ def _day(days: int) -> str:
 
 def iso_time(us: int) -> str:
     """2026-01-31T23:59:59.000Z, as in XML: whole seconds, so that it equals the Last-Modified header."""
-    days, second = divmod(us // _SECOND_US, 86400)
+    return _iso_second(us // _SECOND_US)
+
+
+@lru_cache(maxsize=4096)
+def _iso_second(seconds: int) -> str:
+    days, second = divmod(seconds, 86400)
     return f"{_day(days)}{_MINUTES[second // 60]}{_SECONDS[second % 60]}"
 
 
