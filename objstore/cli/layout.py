@@ -26,6 +26,7 @@ PORTS = 1000  # a cluster opens no port outside port_base ... port_base + 999
 PROXY_PORT_OFFSET = 0
 NODE_PORT_OFFSET = 100
 METRICS_PORT_OFFSET = 200
+DAEMON_METRICS_PORT_OFFSET = 300
 NODES_LIMIT = 100
 PROXIES_LIMIT = 100
 DEVICES_LIMIT = 100
@@ -130,6 +131,21 @@ def proxy_port(layout: Layout, number: int) -> int:
 def metrics_port(layout: Layout, number: int) -> int:
     """Where proxy `number` serves its metrics."""
     return layout.port_base + METRICS_PORT_OFFSET + number - 1
+
+
+def daemon_metrics_port(layout: Layout, number: int) -> int:
+    """Where daemon `number` serves its metrics."""
+    return layout.port_base + DAEMON_METRICS_PORT_OFFSET + number - 1
+
+
+def ports_of(layout: Layout, name: str) -> list[int]:
+    """The ports that a process listens on."""
+    number = int(name.lstrip("abcdefghijklmnopqrstuvwxyz"))
+    if name.startswith("node"):
+        return [layout.find(name).port]
+    if name.startswith("proxy"):
+        return [proxy_port(layout, number), metrics_port(layout, number)]
+    return [daemon_metrics_port(layout, number)]
 
 
 def node_address(entry: NodeEntry) -> str:

@@ -7,11 +7,19 @@ names.
 from pathlib import Path
 from typing import Any
 
-from objstore.cli.layout import Layout, NodeEntry, Place, metrics_port, node_address, proxy_port, read_cluster, write_file
+from objstore.cli.layout import (
+    Layout,
+    NodeEntry,
+    Place,
+    daemon_metrics_port,
+    metrics_port,
+    node_address,
+    proxy_port,
+    read_cluster,
+    write_file,
+)
 from objstore.cli.settings import ROLE_SECTIONS
 from objstore.runtime.config import render_toml
-
-DAEMON_METRICS_OFFSET = 300
 
 
 def daemon_control(name: str) -> str:
@@ -38,7 +46,7 @@ def write_role_config(place: Place, layout: Layout, name: str, role: str) -> Pat
         tables["daemon"] = {
             "name": name,
             "control": daemon_control(name),
-            "metrics_port": layout.port_base + DAEMON_METRICS_OFFSET + number - 1,
+            "metrics_port": daemon_metrics_port(layout, number),
             "ring": str(place.ring_file),
             "cluster_key_file": str(place.cluster_key_file),
         }

@@ -12,11 +12,12 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from objstore.cli.layout import Layout, Place
+from objstore.cli.layout import Layout, Place, ports_of
 from objstore.cli.process import Plan, Process, is_alive
 from objstore.runtime.config import ConfigError
 from objstore.runtime.tasks import TaskOwner
@@ -30,6 +31,7 @@ LOGS_KEPT = 3
 LOG_CHECK_S = 2.0
 GIVEN_UP_DEATHS = 3  # so many deaths in a row while starting: `up` no longer waits for that process
 POLL_S = 0.01
+PORT_WAIT_S = 2.0
 ROLES = ("node", "proxy", "daemon")  # in the order of starting; they are stopped in the order of STOP_ORDER
 STOP_ORDER = ("proxy", "daemon", "node")
 _NAMED = re.compile(r"^((?:node|proxy|daemon)\d+):(.*)$", re.DOTALL)
@@ -119,6 +121,22 @@ class Supervisor:
         """Name to pid of everything that runs."""
         return {name: process.pid for name, process in self.processes.items() if process.pid is not None}
 
+    async def wait_for_ports(self, layout: Layout) -> None:
+        """See that nobody else has the ports of what is to be started.  Raises ConfigError when somebody keeps one.
+
+        A process that was just killed may have its ports for a moment longer.
+        """
+        deadline = self._world.clock.monotonic() + PORT_WAIT_S
+        for name, process in self.processes.items():
+            for port in ports_of(layout, name) if process.pid is None else ():
+                while not _is_free(port):
+                    if self._world.clock.monotonic() > deadline:
+                        raise ConfigError(
+                            f"{name} needs port {port} on 127.0.0.1, but somebody listens there (Address already in use); "
+                            "end that, or lay the cluster with another --port-base"
+                        )
+                    await self._world.clock.sleep(POLL_S)
+
     async def start_all(self) -> None:
         """Start what does not run, storage nodes first."""
         for role in ROLES:
@@ -197,6 +215,16 @@ class Supervisor:
                 for path in sorted(self._place.log.glob("*.log")):
                     if path.stat().st_size > LOG_LIMIT_BYTES:
                         rotate(path)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def rotate(path: Path) -> None:

@@ -12,6 +12,7 @@ from objstore.cli.layout import (
     metrics_port,
     new_layout,
     node_address,
+    ports_of,
     proxy_port,
     read_cluster,
     with_node,
@@ -31,6 +32,7 @@ def test_nodes_go_round_the_zones_and_ports_are_where_the_contract_says() -> Non
     ]  # fmt: skip
     assert (proxy_port(layout, 1), proxy_port(layout, 2)) == (21000, 21001)
     assert metrics_port(layout, 2) == 21201
+    assert [ports_of(layout, name) for name in ("node3", "proxy2", "daemon1")] == [[21102], [21001, 21201], [21300]]
     assert node_address(layout.node[0]) == "tcp:127.0.0.1:21100"
 
 

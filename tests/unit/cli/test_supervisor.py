@@ -3,11 +3,13 @@
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from objstore.cli.layout import Place, new_layout
@@ -89,6 +91,25 @@ def test_what_does_not_get_ready_in_time_is_an_error(tmp_path: Path) -> None:
     async def scenario(supervisor: Stubs) -> None:
         with pytest.raises(ConfigError, match=r"node1 did not get ready within 0\.1 s"):
             await supervisor.wait_ready(["node1"], timeout_s=0.1)
+
+    _run(tmp_path, scenario)
+
+
+def test_a_port_that_somebody_else_has_is_named_and_one_that_comes_free_is_waited_for(tmp_path: Path) -> None:
+    async def scenario(supervisor: Stubs) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            base = taken.getsockname()[1] - 100  # where node1 would listen
+            layout = new_layout(nodes=2, devices=1, zones=1, proxies=1, port_base=21000, tls=False, uid_base=None)
+            layout = msgspec.structs.replace(layout, node=(msgspec.structs.replace(layout.node[0], port=base + 100), layout.node[1]))
+            taken.listen()
+            asyncio.get_running_loop().call_later(0.2, taken.close)
+            await supervisor.wait_for_ports(layout)
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", base + 100))
+            taken.listen()
+            with pytest.raises(ConfigError, match=rf"node1 needs port {base + 100}.*--port-base"):
+                await supervisor.wait_for_ports(layout)
 
     _run(tmp_path, scenario)
 

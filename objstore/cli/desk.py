@@ -1,0 +1,346 @@
+"""The supervisor's desk: takes the command line's requests, one change of the cluster at a time.
+
+What a request needs of processes `supervisor.py` does, what it needs of the running cluster `operator.py` asks.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from objstore.cli import requests
+from objstore.cli.create import create_cluster, make_node, read_admin, write_identities
+from objstore.cli.layout import (
+    Layout,
+    Place,
+    daemon_metrics_port,
+    leaving,
+    metrics_port,
+    new_layout,
+    node_address,
+    proxy_port,
+    read_cluster,
+    with_node,
+    without,
+    write_cluster,
+    zone_name,
+)
+from objstore.cli.supervisor import RunOptions, Supervisor
+from objstore.daemons import control
+from objstore.errors import ObjstoreError, Unavailable
+from objstore.runtime.config import ConfigError
+from objstore.runtime.tasks import TaskOwner
+from objstore.runtime.world import World
+
+if TYPE_CHECKING:
+    from objstore.cli.operator import Operator
+
+log = logging.getLogger(__name__)
+
+STOP_S = 9.0  # one process, before it is killed
+TIDY_S = 0.5  # between looks at nodes that leave
+WRITABLE_POLL_S = 0.01
+
+
+class Ending(Unavailable):
+    """This supervisor takes no more orders; the next one will."""
+
+
+class Desk:
+    """Takes the command line's requests, one change at a time."""
+
+    def __init__(self, world: World, place: Place) -> None:
+        self._world = world
+        self._place = place
+        self._options = RunOptions()
+        self._supervisor = Supervisor(world, place, self._options)
+        self._hired: Operator | None = None
+        self._owner = TaskOwner("desk")
+        self._changing = asyncio.Lock()
+        self._layout: Layout | None = None
+        self._ready_s = 0.0
+        self.over = asyncio.Event()
+
+    def handlers(self) -> control.Handlers:
+        """The control socket's table."""
+        return {
+            requests.Up: self._up,
+            requests.Down: self._down,
+            requests.Summary: self._summarize,
+            requests.StartProcess: self._start,
+            requests.StopProcess: self._stop,
+            requests.GetStatus: lambda _: self._operator.status(self._known()),
+            requests.GetPids: self._pids,
+            requests.RunRepair: lambda request: self._operator.repair(timeout_s=request.timeout_s),
+            requests.RunAudit: lambda request: self._operator.audit(timeout_s=request.timeout_s),
+            requests.AddNode: self._add_node,
+            requests.Drain: self._drain,
+            requests.Remove: self._remove,
+            requests.Where: self._where,
+        }
+
+    async def aclose(self) -> None:
+        """Stop everything that still runs."""
+        self.over.set()
+        await self._owner.aclose()
+        await self._supervisor.stop_all()
+        if self._hired is not None:
+            await self._hired.aclose()
+        await self._supervisor.aclose()
+
+    # -- up and down --------------------------------------------------------------------------------------------------
+
+    async def _up(self, request: requests.Up) -> dict[str, Any]:
+        async with self._changing:
+            if self.over.is_set():
+                raise Ending("the supervisor is ending; try again in a moment")
+            began = self._world.clock.monotonic()
+            if request.exec_prefix is not None:
+                self._options.set_prefixes(request.exec_prefix)
+            if request.environment is not None:
+                self._options.set_environments(request.environment)
+            layout = self._layout = await self._laid_out(request)
+            fresh = not self._supervisor.processes
+            self._supervisor.adopt(layout)
+            try:
+                await self._supervisor.wait_for_ports(layout)
+                await self._supervisor.start_all()
+                await self._wait_writable(layout, deadline=began + request.timeout_s)
+            except (ConfigError, ObjstoreError, OSError):
+                if fresh:
+                    await self._supervisor.stop_all()
+                    self.over.set()
+                raise
+            if not len(self._owner):
+                self._owner.spawn(self._tidy(), name="tidy")
+            self._ready_s = self._world.clock.monotonic() - began
+            return self._summary(layout)
+
+    async def _laid_out(self, request: requests.Up) -> Layout:
+        place, new = self._place, request.new
+        identities = Path(request.identities) if request.identities else None
+        if not place.exists():
+            _check(None, request.overrides)
+            layout = new_layout(
+                nodes=new.nodes, devices=new.devices, zones=new.zones, proxies=new.proxies, port_base=new.port_base, tls=new.tls,
+                uid_base=new.uid_base,
+            )  # fmt: skip
+            sections = _with_overrides({}, request.overrides)
+            await create_cluster(self._world, place, layout, sections=sections, identities=identities)
+            return layout
+        layout, sections = read_cluster(place)
+        _check(place.cluster_file if sections else None, request.overrides)
+        if request.overrides:
+            write_cluster(place, layout, _with_overrides(sections, request.overrides))
+        if identities is not None:
+            write_identities(place, read_admin(place), identities)
+        return layout
+
+    async def _wait_writable(self, layout: Layout, *, deadline: float) -> None:
+        """Return when every process is ready, or dies again and again while the others are enough to write."""
+        clock = self._world.clock
+        names = list(self._supervisor.processes)
+        while True:
+            hopeless = await self._supervisor.wait_ready(names, timeout_s=max(0.0, deadline - clock.monotonic()))
+            if await self._operator.is_writable(layout):
+                if hopeless:
+                    log.warning("up without %s", ", ".join(hopeless))
+                return
+            if clock.monotonic() > deadline:
+                raise ConfigError("all processes run but writes are not possible; see: objstore ctl status")
+            if hopeless:
+                raise ConfigError(f"{', '.join(hopeless)} died again and again at the start{self._supervisor.last_words(hopeless[0])}")
+            await clock.sleep(WRITABLE_POLL_S)
+
+    def _summary(self, layout: Layout) -> dict[str, Any]:
+        place, pids = self._place, self._supervisor.pids()
+        admin = read_admin(place)
+        scheme = "https" if layout.tls else "http"
+        proxies = [{"name": f"proxy{n}", "pid": pids.get(f"proxy{n}"), "port": proxy_port(layout, n)} for n in range(1, layout.proxies + 1)]
+        metrics = [metrics_port(layout, n) for n in range(1, layout.proxies + 1)]
+        metrics += [daemon_metrics_port(layout, n) for n in range(1, layout.daemons + 1)]
+        return {
+            "s3": [f"{scheme}://127.0.0.1:{proxy['port']}" for proxy in proxies],
+            "swift_auth": None,
+            "identity": None,
+            "console": None,
+            "metrics": [f"http://127.0.0.1:{port}/metrics" for port in metrics],
+            "admin": {"user": admin.user, "project": admin.project, "password": admin.password},
+            "region": _region(place),
+            "access_key": admin.access_key,
+            "secret_key": admin.secret_key,
+            "ca_cert": str(place.tls / "ca.pem") if layout.tls else None,
+            "supervisor_pid": os.getpid(),
+            "nodes": [
+                {"name": e.name, "pid": pids.get(e.name), "port": e.port, "devices": [str(d) for d in place.device_directories(e)]}
+                for e in layout.node
+            ],
+            "proxies": proxies,
+            "daemons": [{"name": p.name, "pid": pids.get(p.name)} for p in self._supervisor.of_role("daemon")],
+            "ready_s": round(self._ready_s, 3),
+        }
+
+    async def _summarize(self, _: requests.Summary) -> dict[str, Any]:
+        return self._summary(self._known())
+
+    async def _down(self, _: requests.Down) -> dict[str, Any]:
+        names = list(self._supervisor.pids())
+        async with self._changing:
+            await self._supervisor.stop_all()
+            self.over.set()
+        return {"stopped": names}
+
+    # -- one process --------------------------------------------------------------------------------------------------
+
+    async def _start(self, request: requests.StartProcess) -> dict[str, Any]:
+        process = self._supervisor.find(request.name)
+        process.start()
+        if await self._supervisor.wait_ready([request.name], timeout_s=request.timeout_s):
+            raise ConfigError(f"{request.name} died again and again at the start{self._supervisor.last_words(request.name)}")
+        return {"name": request.name, "pid": process.pid}
+
+    async def _stop(self, request: requests.StopProcess) -> dict[str, Any]:
+        process = self._supervisor.find(request.name)
+        number = _signal(request.signal)
+        if number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+            process.signal(number)  # it goes on running, so it stays wanted
+            return {"name": request.name, "signal": number.name, "pid": process.pid}
+        await process.stop(number, timeout_s=STOP_S)
+        return {"name": request.name, "signal": number.name, "exit": process.last_exit}
+
+    async def _pids(self, request: requests.GetPids) -> dict[str, int]:
+        pids = self._supervisor.pids()
+        if not request.name:
+            return pids
+        process = self._supervisor.find(request.name)
+        if process.pid is None:
+            raise ConfigError(f"{request.name} does not run")
+        return {request.name: process.pid}
+
+    # -- the ring -----------------------------------------------------------------------------------------------------
+
+    async def _add_node(self, request: requests.AddNode) -> dict[str, Any]:
+        async with self._changing:
+            layout, sections = self._known(), read_cluster(self._place)[1]
+            layout = with_node(layout, devices=request.devices, zone=request.zone)
+            entry = layout.node[-1]
+            incarnations = await make_node(self._world, self._place, layout, entry)
+            write_cluster(self._place, layout, sections)
+            self._layout = layout
+            self._supervisor.adopt(layout)
+            self._supervisor.find(entry.name).start()
+            if await self._supervisor.wait_ready([entry.name], timeout_s=60.0):
+                raise ConfigError(f"{entry.name} died again and again at the start{self._supervisor.last_words(entry.name)}")
+        answer = await self._operator.add_devices(
+            control.NewDevice(
+                node=entry.name, address=node_address(entry), zone=zone_name(entry.zone), path=str(directory),
+                incarnation=incarnation.hex(), weight=request.weight,
+            )
+            for directory, incarnation in zip(self._place.device_directories(entry), incarnations, strict=True)
+        )  # fmt: skip
+        return {"name": entry.name, "pid": self._supervisor.find(entry.name).pid, "port": entry.port, "zone": entry.zone, **answer}
+
+    async def _drain(self, request: requests.Drain) -> dict[str, Any]:
+        self._known().find(request.name)
+        return {"name": request.name, **await self._operator.change(control.DrainNode(node=request.name))}
+
+    async def _remove(self, request: requests.Remove) -> dict[str, Any]:
+        # Marked first: a crash in between leaves a node that is still needed and can be removed again, not one that is forgotten.
+        await self._mark(request.name, leaves=True)
+        ring = self._operator.ring()
+        if all(device.node != request.name for device in ring.devices.values()):
+            return {"name": request.name, "epoch": ring.epoch, "devices": [], "moves": 0}
+        try:
+            answer = await self._operator.change(control.RemoveNode(node=request.name))
+        except (ObjstoreError, OSError):
+            await self._mark(request.name, leaves=False)
+            raise
+        return {"name": request.name, **answer}
+
+    async def _mark(self, name: str, *, leaves: bool) -> None:
+        async with self._changing:
+            self._layout = leaving(self._known(), name, leaves=leaves)
+            write_cluster(self._place, self._layout, read_cluster(self._place)[1])
+
+    async def _where(self, request: requests.Where) -> dict[str, Any]:
+        bucket, slash, key = request.target.partition("/")
+        if not slash or not bucket or not key:
+            raise ConfigError(f"{request.target!r} is not of the form BUCKET/KEY")
+        return await self._operator.where(bucket, key, _tenants(self._place))
+
+    async def _tidy(self) -> None:
+        """End nodes that the ring has done without."""
+        while True:
+            await self._world.clock.sleep(TIDY_S)
+            try:
+                async with self._changing:
+                    await self._end_removed()
+            except (ObjstoreError, OSError, ValueError) as failure:
+                log.info("tidying up will be tried again: %s", failure)
+
+    async def _end_removed(self) -> None:
+        layout = self._known()
+        candidates = [entry.name for entry in layout.node if entry.leaving]
+        if not candidates:
+            return
+        needed = {device.node for device in self._operator.ring().devices.values()}
+        gone = [name for name in candidates if name not in needed]
+        for name in gone:
+            await self._supervisor.find(name).stop(signal.SIGTERM, timeout_s=STOP_S)
+        if gone:
+            self._layout = without(layout, gone)
+            write_cluster(self._place, self._layout, read_cluster(self._place)[1])
+            self._supervisor.adopt(self._layout)
+
+    @property
+    def _operator(self) -> "Operator":
+        """Loaded when it is first needed: by then the processes are starting, which need not wait for it."""
+        if self._hired is None:
+            from objstore.cli.operator import Operator
+
+            self._hired = Operator(self._world, self._place, self._supervisor)
+        return self._hired
+
+    def _known(self) -> Layout:
+        if self._layout is None:
+            raise ConfigError("the cluster is not up; start it with: objstore ctl up")
+        return self._layout
+
+
+def _check(cluster_file: Path | None, overrides: Sequence[str]) -> None:
+    # The full schema imports every component; most clusters set nothing, and then start sooner.
+    if overrides or cluster_file is not None:
+        from objstore.cli.settings import check_cluster
+
+        check_cluster(cluster_file, overrides)
+
+
+def _with_overrides(sections: dict[str, dict[str, Any]], overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
+    merged = {name: dict(table) for name, table in sections.items()}
+    if overrides:
+        from objstore.cli.settings import typed_overrides
+
+        for section, key, value in typed_overrides(overrides):
+            merged.setdefault(section, {})[key] = value
+    return merged
+
+
+def _region(place: Place) -> str:
+    region = read_cluster(place)[1].get("s3", {}).get("region", "us-east-1")
+    return str(region)
+
+
+def _tenants(place: Place) -> list[str]:
+    users = tomllib.loads(place.identities_file.read_text()).get("user", [])
+    return list(dict.fromkeys(["default", *(str(user.get("tenant", "default")) for user in users)]))
+
+
+def _signal(name: str) -> signal.Signals:
+    try:
+        return signal.Signals(int(name)) if name.isdigit() else signal.Signals[f"SIG{name.upper().removeprefix('SIG')}"]
+    except (KeyError, ValueError) as unknown:
+        raise ConfigError(f"there is no signal {name!r}; try TERM or KILL") from unknown
