@@ -270,6 +270,24 @@ def test_an_accept_that_races_a_purge_either_keeps_the_blob_or_misses_it(rig: Si
         assert rig.run(lambda delay_us=delay_us: read(rig.engine, f"other{delay_us}", 1)) == DATA
 
 
+def test_a_row_of_the_same_batch_keeps_a_blob_from_being_purged(rig: SimRig) -> None:
+    rig.run(lambda: put_blob(rig.engine, "k", 1, BLOB, DATA))
+    rig.run(lambda: put(rig.engine, "k", 2, b"new"))
+    rig.run(lambda: stage(rig))
+
+    async def body() -> None:
+        encoded = row(ballot(1), blob=BLOB, size=len(DATA))
+        flushes = rig.engine._device.packs.sequence
+        await asyncio.gather(
+            rig.engine.accept(key("other"), partition=0, ballot=ballot(1), row=encoded),
+            rig.engine.maintain("purge"),
+        )
+        assert rig.engine._device.packs.sequence == flushes + 1
+
+    rig.run(body)
+    assert rig.run(lambda: read(rig.engine, "other", 1)) == DATA
+
+
 def test_a_blob_staged_again_while_it_is_purged_stays(rig: SimRig) -> None:
     rig.run(lambda: put_blob(rig.engine, "k", 1, BLOB, DATA))
     rig.run(lambda: put(rig.engine, "k", 2, b"new"))

@@ -170,6 +170,19 @@ def test_promises_floors_and_notes_outlive_their_packs(rig: SimRig) -> None:
     assert (rig.engine.floor(7), rig.engine.note("epoch"), rig.engine.note("old")) == (ballot(9), b"4", None)
 
 
+def test_a_promise_outlives_its_pack_when_its_row_lies_in_another(rig: SimRig) -> None:
+    fill(rig, "keep", "stay1", "stay2", "stay3")
+    fill(rig, "x")
+    rig.run(lambda: rig.engine.prepare(key("keep"), partition=0, ballot=ballot(50)))
+    fill(rig, "x", "y", "z", "w", number=2)
+    fill(rig, "x", "y", "z", "w", number=3)
+    checkpoint(rig)
+    compact(rig)
+    assert packs(rig)[:2] == [1, 3]
+    rebuild(rig)
+    assert rig.engine.query(key("keep"), partition=0).promised == ballot(50)
+
+
 def drop(rig: SimRig, name: str, number: int) -> None:
     held = rig.engine.query(key(name), partition=0)
     assert held.accepted == ballot(number)
@@ -199,6 +212,7 @@ def test_a_key_dropped_and_born_again_does_not_fall_back_to_its_earlier_life(rig
     fill(rig, "x", "y", "z", "w", number=3)
     checkpoint(rig)
     compact(rig)
+    assert 2 not in packs(rig)  # the drop was in there
     rebuild(rig)
     assert rig.engine.query(key("k"), partition=0).accepted == ZERO
     held = rig.engine.query(key("k"), partition=0)
