@@ -167,7 +167,7 @@ class NoSuchDevice(Refused):
 
 
 class BallotTooFarAhead(Refused):
-    """The ballot's clock is more than a minute ahead of the node's."""
+    """The ballot's clock is more than a minute ahead of the node's.  Fact: wall_us, the node's."""
 
 
 class ProtocolMismatch(Refused):

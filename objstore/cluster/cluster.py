@@ -6,6 +6,7 @@ from functools import partial
 
 from objstore.cluster import api
 from objstore.cluster.client import Clients
+from objstore.cluster.clock import BallotClock
 from objstore.cluster.listing import Lister
 from objstore.cluster.membership import Membership
 from objstore.cluster.read import BodyReader, read, settle
@@ -14,7 +15,7 @@ from objstore.cluster.rounds import Operation
 from objstore.cluster.stage import Staging
 from objstore.cluster.write import conditional_write, plain_write
 from objstore.core.rows import Row, RowKey
-from objstore.core.timestamp import Ballot, HybridClock
+from objstore.errors import QuorumLost, Unavailable
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
 from ring.lookup import Ring
@@ -50,7 +51,7 @@ class Cluster:
     ) -> None:
         self.settings = settings or ClusterSettings()
         self._world = world
-        self._clock = HybridClock(proxy_id)
+        self._clock = BallotClock(world.clock, world.rng, proxy_id)
         self._tasks = TaskOwner(f"cluster of {name}", limit=self.settings.background_limit)
         self.members = Membership(Clients(world, cluster_key=cluster_key, name=name), ring)
         self.repair = Repair(self.members)
@@ -93,7 +94,12 @@ class Cluster:
 
     async def settle(self, key: RowKey, partition: int) -> None:
         """Give every primary that can be reached the chosen row, also one whose promise keeps a merge out.  Raises QuorumLost."""
-        await settle(self._operation(key, partition), issue=self._issue)
+        operation = self._operation(key, partition)
+        try:
+            await settle(operation, issue=self._clock.issue)
+        except Unavailable:
+            self._heed_clocks(operation)
+            raise
 
     async def write(
         self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None
@@ -102,20 +108,30 @@ class Cluster:
         sources = _holders(staging)
         operation = self._operation(key, self.partition(key, spread=spread), payload=payload, sources=sources)
         token = self._world.rng.token(TOKEN_BYTES)
-        return await plain_write(
-            operation, draft, token=token, issue=self._issue, repair=self.repair, payload=payload, sources=sources
-        )  # fmt: skip
+        try:
+            return await plain_write(
+                operation, draft, token=token, issue=self._clock.issue, repair=self.repair, payload=payload, sources=sources
+            )  # fmt: skip
+        except Unavailable:
+            self._heed_clocks(operation)
+            raise
 
     async def conditional(
         self, key: RowKey, judge: api.Judge, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None
     ) -> api.Written:
         """Conditional write."""
         sources = _holders(staging)
+        partition = self.partition(key, spread=spread)
+        operation = self._operation(key, partition, payload=payload, sources=sources)
+        rest = partial(conditional_write, judge=judge, issue=self._clock.issue, repair=self.repair, payload=payload, sources=sources)
+        try:
+            return await rest(operation, token=self._world.rng.token(TOKEN_BYTES))
+        except Unavailable as failure:
+            if not self._heed_clocks(operation) or not isinstance(failure, QuorumLost):
+                raise
+        # Nothing was proposed and the clock is right now, so that to begin anew is safe and does better.
         operation = self._operation(key, self.partition(key, spread=spread), payload=payload, sources=sources)
-        token = self._world.rng.token(TOKEN_BYTES)
-        return await conditional_write(
-            operation, judge, token=token, issue=self._issue, repair=self.repair, payload=payload, sources=sources
-        )  # fmt: skip
+        return await rest(operation, token=self._world.rng.token(TOKEN_BYTES))
 
     # -- bodies -------------------------------------------------------------------------------------------------------
 
@@ -151,9 +167,6 @@ class Cluster:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _issue(self, above: Ballot) -> Ballot:
-        return self._clock.issue(self._world.clock.wall_us(), above)
-
     def _operation(
         self, key: RowKey, partition: int, *, payload: bytes | None = None, sources: Sequence[int] = (), inline: bool = False
     ) -> Operation:
@@ -165,7 +178,14 @@ class Cluster:
 
     async def _read_at(self, key: RowKey, partition: int, *, inline: bool = False) -> api.Held:
         operation = self._operation(key, partition, inline=inline)
-        return await read(operation, issue=self._issue, repair=self.repair, settle=partial(self.settle, key, partition))
+        try:
+            return await read(operation, issue=self._clock.issue, repair=self.repair, settle=partial(self.settle, key, partition))
+        except Unavailable:
+            self._heed_clocks(operation)
+            raise
+
+    def _heed_clocks(self, operation: Operation) -> bool:
+        return self._clock.heed(operation.plan.quorum, operation.failures.items())
 
 
 def _holders(staging: api.Staging | None) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from objstore.errors import Refused
 ATTEMPTS = 8  # prepared attempts of one operation; each lost one means a rival got in between or a majority went silent
 
 IssueBallot = Callable[[Ballot], Ballot]
-"""A new ballot of this proxy, above the given one and above all it has issued or seen."""
+"""A new ballot above the given one, unlike any other ballot."""
 
 JudgeRow = Callable[[Row | None], Row | None]
 """The row to propose given the current one, or None to leave it; raises Refused.  Must be pure."""
@@ -84,7 +84,7 @@ class _Machine:
     def __init__(self, quorum: Quorum) -> None:
         self._quorum = quorum
         self._attempts = 0
-        self._seen = ZERO  # the highest ballot that stands in the way anywhere
+        self._seen = ZERO  # the highest ballot that stands in the way anywhere, our own included
         self._floor = ZERO  # the highest ballot up to which an answering device has forgotten tombstones
         self.verdict = Verdict.PENDING
         self.accepted = ZERO  # DONE: the ballot at which `row` was chosen
@@ -146,6 +146,7 @@ class _Machine:
     def _begin(self, round_: Round) -> bool:
         self.round = round_
         self._tally = Tally(self._quorum)
+        self._seen = max(self._seen, round_.ballot)
         if round_.step is not Step.ACCEPT:
             self.answers = []
             self._top = EMPTY

@@ -245,8 +245,10 @@ class NodeState:
     def check_ballot(self, ballot: Ballot) -> None:
         """Raises BallotTooFarAhead; InvalidArgument for what is no ballot."""
         check_ballots(ballot)
-        if wall_us_of(ballot) > self._wall_us() + MAX_AHEAD_US:
-            raise BallotTooFarAhead(f"ballot {ballot.hex()} is more than {MAX_AHEAD_US // 1_000_000} s ahead of this node's clock")
+        now_us = self._wall_us()
+        if wall_us_of(ballot) > now_us + MAX_AHEAD_US:
+            ahead = f"ballot {ballot.hex()} is more than {MAX_AHEAD_US // 1_000_000} s ahead of this node's clock"
+            raise BallotTooFarAhead(ahead, wall_us=now_us)
 
     def _missing(self, request: Request) -> Refused | DeviceOffline:
         named = self.ring.devices.get(request.device) if self.ring is not None else None
