@@ -26,8 +26,9 @@ from objstore.node.engine.state import State
 from objstore.runtime.kv import Snapshot
 from objstore.wire.messages import PartitionRow, ScanRow
 
+_WHOLE_HEAD = b"\x00\x00"  # what follows the name in the index key of a head whose name was not cut
 _VERSIONS_BEFORE_SEEK = 8  # noncurrent versions stepped over before it is cheaper to seek to the next name
-_ROWS_WITH_VERSIONS = LIVE_KINDS | {Kind.DELETE_MARKER}
+_ROWS_WITH_VERSIONS = LIVE_KINDS | {int(Kind.DELETE_MARKER)}
 
 
 @dataclass(frozen=True)
@@ -119,11 +120,11 @@ class _Scan:
         waiting: list[tuple[bytes, bytes, bytes, Entry]] = []
         for index_key, entry in merged_entries(self._state, self._snapshot, first, end):
             at = index_key.find(b"\x00", NAME_AT)
-            if index_key[at + 1] == 0 and not group:
-                if len(index_key) == at + 2:
-                    yield index_key[NAME_AT:at], b"", entry
-                else:
-                    yield index_key[NAME_AT:at], decode_key(index_key).version, entry
+            if not group and index_key[at:] == _WHOLE_HEAD:  # as nearly all are
+                yield index_key[NAME_AT:at], b"", entry
+                continue
+            if not group and index_key[at + 1] == 0:
+                yield index_key[NAME_AT:at], decode_key(index_key).version, entry
                 continue
             if group and not index_key.startswith(group):
                 yield from _in_order(waiting)

@@ -96,11 +96,13 @@ class RowHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 ENCODER = msgspec.msgpack.Encoder()
-_ENTRY_DECODER = msgspec.msgpack.Decoder(Entry)
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_digest = xxhash.xxh3_64_digest
 _SHADOW_DECODER = msgspec.msgpack.Decoder(Shadow)
 _HEAD_DECODER = msgspec.msgpack.Decoder(RowHead)
 _EMPTY_HEAD = RowHead(0, b"", ZERO, ZERO, 0)
-LIVE_KINDS = frozenset((Kind.OBJECT, Kind.UPLOAD, Kind.PART, Kind.RECORD))
+# Plain numbers: looking a number up among members of an enumeration costs a call each time.
+LIVE_KINDS = frozenset(int(kind) for kind in (Kind.OBJECT, Kind.UPLOAD, Kind.PART, Kind.RECORD))
 
 
 def flags_of(head: RowHead) -> int:
@@ -145,9 +147,9 @@ _ROWS_SEED = Table.ROWS.seed
 def decode_entry(key: bytes, value: bytes) -> Entry:
     """An entry of `rows`.  Raises DamagedRow."""
     body = value[_SEAL_BYTES:]
-    if xxhash.xxh3_64_digest(key + body, _ROWS_SEED) != value[:8] or value[8] != FORMAT_VERSION:
+    if not value.startswith(_digest(key + body, _ROWS_SEED)) or value[8] != FORMAT_VERSION:
         raise DamagedRow("a stored row does not match its checksum", table="rows", key=key)
-    return _ENTRY_DECODER.decode(body)
+    return _decode_entry(body)
 
 
 def decode_shadow(key: bytes, value: bytes) -> Shadow:
