@@ -6,7 +6,7 @@ import pytest
 
 from objstore.cluster import repair
 from objstore.core.rows import EMPTY, Kind, Register, Row
-from objstore.core.timestamp import ZERO
+from objstore.core.timestamp import ZERO, HybridClock
 from objstore.errors import ConditionalConflict, DeviceFull, NoSuchKey, PreconditionFailed, TooBusy
 from objstore.wire import messages as m
 from tests.support.scripted_nodes import SILENT, Node, Rig, ballot, draft, key, run, stored
@@ -173,7 +173,7 @@ def test_a_row_of_somebody_else_is_never_handed_off_with_our_bytes() -> None:
     async def main(rig: Rig) -> None:
         theirs = stored(1 << 62, b"theirs")  # its ballot lies above ours: a plain write that came after
         members = rig.members(key())
-        high = rig.cluster._clock.issue(rig.proxy.clock.wall_us() + 5_000_000)
+        high = HybridClock(7).issue(rig.proxy.clock.wall_us() + 5_000_000)
 
         def overtake(message: m.Message) -> DeviceFull | None:
             if isinstance(message, m.Accept) and not message.handoff and message.row != theirs and not members[0].bodies.get(key()):
