@@ -11,8 +11,9 @@ from a clock of their own: a hybrid clock never goes back, and one such key must
 
 from collections.abc import Iterable
 
+from objstore.core.agreement import IssueBallot
 from objstore.core.quorum import Quorum, Tally
-from objstore.core.timestamp import MAX_AHEAD_US, Ballot, HybridClock, wall_us_of
+from objstore.core.timestamp import MAX_AHEAD_US, ZERO, Ballot, HybridClock, wall_us_of
 from objstore.errors import BallotTooFarAhead, ObjstoreError
 from objstore.runtime.clock import Clock
 from objstore.runtime.rng import Rng
@@ -42,6 +43,20 @@ class BallotClock:
         if wall_us_of(above) > now_us + MAX_AHEAD_US:
             return self._far.issue(now_us, above)
         return self._hybrid.issue(now_us, above)
+
+    def rising(self) -> IssueBallot:
+        """`issue` for one operation: each ballot lies above the one before, also when the clock is set back in between.
+
+        An operation that went below an earlier proposal of its own could take effect twice.
+        """
+        last = ZERO
+
+        def issue(above: Ballot) -> Ballot:
+            nonlocal last
+            last = self.issue(max(above, last))
+            return last
+
+        return issue
 
     def heed(self, quorum: Quorum, failures: Iterable[tuple[int, ObjstoreError]]) -> bool:
         """After an operation failed: set the clock back if the devices that found its ballots too far ahead were enough to stop it.

@@ -96,7 +96,7 @@ class Cluster:
         """Give every primary that can be reached the chosen row, also one whose promise keeps a merge out.  Raises QuorumLost."""
         operation = self._operation(key, partition)
         try:
-            await settle(operation, issue=self._clock.issue)
+            await settle(operation, issue=self._clock.rising())
         except Unavailable:
             self._heed_clocks(operation)
             raise
@@ -110,7 +110,7 @@ class Cluster:
         token = self._world.rng.token(TOKEN_BYTES)
         try:
             return await plain_write(
-                operation, draft, token=token, issue=self._clock.issue, repair=self.repair, payload=payload, sources=sources
+                operation, draft, token=token, issue=self._clock.rising(), repair=self.repair, payload=payload, sources=sources
             )  # fmt: skip
         except Unavailable:
             self._heed_clocks(operation)
@@ -123,15 +123,15 @@ class Cluster:
         sources = _holders(staging)
         partition = self.partition(key, spread=spread)
         operation = self._operation(key, partition, payload=payload, sources=sources)
-        rest = partial(conditional_write, judge=judge, issue=self._clock.issue, repair=self.repair, payload=payload, sources=sources)
+        rest = partial(conditional_write, judge=judge, repair=self.repair, payload=payload, sources=sources)
         try:
-            return await rest(operation, token=self._world.rng.token(TOKEN_BYTES))
+            return await rest(operation, issue=self._clock.rising(), token=self._world.rng.token(TOKEN_BYTES))
         except Unavailable as failure:
             if not self._heed_clocks(operation) or not isinstance(failure, QuorumLost):
                 raise
         # Nothing was proposed and the clock is right now, so that to begin anew is safe and does better.
         operation = self._operation(key, self.partition(key, spread=spread), payload=payload, sources=sources)
-        return await rest(operation, token=self._world.rng.token(TOKEN_BYTES))
+        return await rest(operation, issue=self._clock.rising(), token=self._world.rng.token(TOKEN_BYTES))
 
     # -- bodies -------------------------------------------------------------------------------------------------------
 
@@ -179,7 +179,7 @@ class Cluster:
     async def _read_at(self, key: RowKey, partition: int, *, inline: bool = False) -> api.Held:
         operation = self._operation(key, partition, inline=inline)
         try:
-            return await read(operation, issue=self._clock.issue, repair=self.repair, settle=partial(self.settle, key, partition))
+            return await read(operation, issue=self._clock.rising(), repair=self.repair, settle=partial(self.settle, key, partition))
         except Unavailable:
             self._heed_clocks(operation)
             raise

@@ -8,7 +8,7 @@ import pytest
 from objstore.cluster.cluster import Cluster, ClusterSettings
 from objstore.core.rows import BodyKind, Kind, Row
 from objstore.core.timestamp import ZERO
-from objstore.errors import Unavailable
+from objstore.errors import BallotTooFarAhead, Unavailable
 from objstore.wire import messages as m
 from tests.support import wires
 from tests.support.nodes import Nodes, key
@@ -136,5 +136,20 @@ def test_every_operation_has_its_own_name_and_ballots_only_go_up() -> None:
         rows = [(await rig.cluster.write(name_of(), draft())).row for _ in range(20)]
         assert len({row.operation for row in rows}) == 20
         assert [row.origin for row in rows] == sorted(row.origin for row in rows)
+
+    run_rig(main)
+
+
+def test_the_ballots_of_one_operation_rise_also_when_the_clock_is_set_back() -> None:
+    async def main(rig: Rig) -> None:
+        clock = rig.cluster._clock
+        issue = clock.rising()
+        ahead = clock._started_us
+        clock._started_us = ahead + 3_600_000_000  # as if it had been read from a wrong clock
+        first = issue(ZERO)
+        quorum = rig.cluster.members.plan(0).quorum
+        assert clock.heed(quorum, [(device, BallotTooFarAhead("far", wall_us=ahead)) for device in quorum.members])
+        assert clock.rising()(ZERO) < first
+        assert issue(ZERO) > first
 
     run_rig(main)
