@@ -154,6 +154,22 @@ class Packs:
         """The sequence in a pack's header, None when the header is bad.  Blocks."""
         return decode_file_header(self.file(pack).pread(FILE_HEADER_BYTES, 0), pack, self._seal)
 
+    def mend_header(self, pack: int) -> bool:
+        """Write a damaged header again; False when the first record is bad too.  Blocks.  Raises OSError.
+
+        That record says what the header said: its checksum proves pack and device, and its sequence is the pack's first.
+        """
+        first = next(self.records(pack, FILE_HEADER_BYTES, self.size_on_disk(pack), payloads=False), None)
+        if not isinstance(first, Record):
+            return False
+        file = self._disk.open(pack_name(pack), write=True)
+        try:
+            file.pwrite([encode_file_header(pack, self._seal, first.head.sequence)], 0)
+            file.datasync()
+        finally:
+            file.close()
+        return True
+
     # -- the set -------------------------------------------------------------------------------------------------
 
     def list(self) -> list[int]:

@@ -68,8 +68,9 @@ def replay(state: State, packs: Packs, *, salvage: bool = False) -> Iterator[Rep
 
 def _replay_pack(state: State, packs: Packs, found: Replay, pack: int, offset: int, *, last: bool, salvage: bool) -> Iterator[Replay]:
     end = packs.size_on_disk(pack)
-    if packs.header(pack) is None:
-        if last and later_record(packs, pack, 0, end, found.position.sequence + 1) is None:
+    if packs.header(pack) is None and not packs.mend_header(pack):
+        # Not the pack that the index goes on from: that one was flushed, whatever its header looks like now.
+        if last and pack > found.position.pack and later_record(packs, pack, 0, end, found.position.sequence + 1) is None:
             # Created by the last flush, of which some sectors may have arrived: nothing in it was acknowledged.
             packs.forget(pack)
             packs.delete(pack)

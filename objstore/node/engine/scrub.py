@@ -11,7 +11,7 @@ packs, and the pass ends there.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -69,7 +69,7 @@ class Scrubber:
         tally = _Tally()
         if not cursor:
             # Read only when a device opens: damage would keep it from opening, perhaps years after its disk went bad.
-            await self._device.threads.io.run(_check_identity, self._device)
+            await self._device.threads.io.run(_check_identity, self._device, list(self._device.packs.sizes))
         await self._known_suspects(tally)
         walk, at = cursor[:1] or _ROWS, cursor[1:]
         following: bytes | None = cursor
@@ -248,8 +248,8 @@ class Scrubber:
         return _PARTITIONS + held[0].to_bytes(4, "big") if held else None
 
 
-def _check_identity(device: Device) -> None:
-    """Write the small files that say who the device is again if they are damaged.  Blocks.
+def _check_identity(device: Device, packs: Sequence[int]) -> None:
+    """Write what says who the device is again where it is damaged: its small files, the headers of packs.  Blocks.
 
     Never if they are missing or another device's: whoever wiped the directory under us must not find us in it again.
     """
@@ -257,6 +257,12 @@ def _check_identity(device: Device) -> None:
         replace_identity(device.disk, device.incarnation, device.seal)
     if _is_damaged(index_generation, device.disk):
         set_index_generation(device.disk, device.generation)
+    for pack in packs:
+        try:
+            if device.packs.header(pack) is None and device.packs.mend_header(pack):
+                log.warning("the header of pack %d was damaged; it is written again", pack)
+        except (FileNotFoundError, DamagedFile) as failure:  # compacted away meanwhile; or another device's, which opening refuses
+            log.warning("the header of pack %d cannot be verified: %r", pack, failure)
 
 
 def _is_damaged(read: Callable[[Disk], object], disk: Disk) -> bool:

@@ -84,12 +84,16 @@ def test_any_flipped_bit_before_the_last_flush_is_damage_and_no_torn_tail() -> N
         except DamagedFile:
             outcomes.add("refused")
         else:
-            with pytest.raises(DamagedBody):
-                rig.run(lambda: read(rig.engine, "first", 1))
-            outcomes.add("payload")
+            if at < FILE_HEADER_BYTES:
+                assert rig.run(lambda: read(rig.engine, "first", 1)) == b"one"
+                outcomes.add("header written again")
+            else:
+                with pytest.raises(DamagedBody):
+                    rig.run(lambda: read(rig.engine, "first", 1))
+                outcomes.add("payload")
             assert rig.run(lambda: read(rig.engine, "third", 3)) == b"three"
         power_off(rig)
-    assert outcomes == {"refused", "payload"}
+    assert outcomes == {"refused", "payload", "header written again"}
 
 
 def test_a_pack_that_the_last_flush_only_began_is_removed() -> None:
@@ -98,7 +102,7 @@ def test_a_pack_that_the_last_flush_only_began_is_removed() -> None:
     rig.run(lambda: put(rig.engine, "second", 2, b"y" * 300))
     power_off(rig)
     whole = bytes(pack(rig, 2).data)
-    for wrong in (b"", whole[:10], b"\x00" * len(whole), b"\x00" * FILE_HEADER_BYTES + whole[FILE_HEADER_BYTES:]):
+    for wrong in (b"", whole[:10], b"\x00" * len(whole), b"\x00" * FILE_HEADER_BYTES + whole[FILE_HEADER_BYTES:-1]):
         change(rig, 2, wrong)
         rig.open()
         assert names(rig.engine) == [b"first"]
@@ -111,16 +115,37 @@ def test_a_pack_that_the_last_flush_only_began_is_removed() -> None:
     assert names(rig.engine) == [b"first", b"second"]
 
 
-def test_a_bad_header_of_a_pack_with_acknowledged_records_is_damage() -> None:
+def test_a_bad_header_is_written_again_from_the_first_record() -> None:
     rig = SimRig(settings=dataclasses.replace(SMALL, pack_size_bytes=1 << 20))
     for number in range(3):
         rig.run(lambda number=number: put(rig.engine, f"k{number}", number + 1, b"x"))
     power_off(rig)
+    whole = bytes(pack(rig).data)
+    for at in range(FILE_HEADER_BYTES):
+        wrong = bytearray(whole)
+        wrong[at] ^= 1
+        change(rig, 1, bytes(wrong))
+        rig.open()
+        assert names(rig.engine) == [b"k0", b"k1", b"k2"]
+        assert bytes(pack(rig).data) == whole
+        power_off(rig)
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_a_bad_header_before_a_bad_first_record_is_damage_and_never_an_empty_pack(checkpoint: bool) -> None:
+    rig = SimRig(settings=dataclasses.replace(SMALL, pack_size_bytes=1 << 20))
+    for number in range(3):
+        rig.run(lambda number=number: put(rig.engine, f"k{number}", number + 1, b"x"))
+    if checkpoint:
+        rig.run(lambda: rig.engine.maintain("checkpoint"))
+    power_off(rig)
     wrong = bytearray(pack(rig).data)
     wrong[20] ^= 1
+    wrong[FILE_HEADER_BYTES + 4] ^= 1
     change(rig, 1, bytes(wrong))
     with pytest.raises(DamagedFile):
         rig.open()
+    assert len(pack(rig).data) == len(wrong)
 
 
 def test_a_missing_pack_is_damage() -> None:
