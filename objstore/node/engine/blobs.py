@@ -5,7 +5,6 @@ name is complete.  Blocking work runs in the engine's threads.
 """
 
 import asyncio
-import errno
 import posixpath
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,9 +12,10 @@ from typing import Any, TypeVar
 
 import xxhash
 
-from objstore.errors import DamagedBody, DamagedFile, DeviceFull, DeviceOffline, IncompleteBody
+from objstore.errors import DamagedBody, DamagedFile, DeviceFull, DeviceOffline, IncompleteBody, TooBusy
 from objstore.node.engine.api import StagedBody
 from objstore.node.engine.blob_format import TRAILER_BYTES, Trailer, decode_trailer, encode_footer, verify_footer
+from objstore.node.engine.faults import is_full, is_shortage
 from objstore.node.engine.settings import EngineSettings
 from objstore.runtime.clock import Clock
 from objstore.runtime.disk import Disk, File
@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 DIRECTORY = "blobs"
 QUARANTINE = "quarantine"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def blob_name(blob: bytes) -> str:
@@ -56,6 +55,8 @@ class BlobReader:
         try:
             data = self._file.pread(length, start)
         except OSError as failure:
+            if is_shortage(failure):
+                raise TooBusy(f"a blob cannot be read now: {failure!r}") from failure
             raise DamagedBody(f"a blob cannot be read: {failure!r}", blob=trailer.blob.hex()) from failure
         if len(data) != length:
             raise DamagedBody("a blob is shorter than its trailer says", blob=trailer.blob.hex())
@@ -90,7 +91,7 @@ class Blobs:
         """Look whether a complete blob is on disk; if so it is `present` from now on."""
         while blob in self._doomed:
             await asyncio.shield(self._doomed[blob])
-        if await self._threads.run(self._is_complete, blob):
+        if await self.guarded(self._is_complete, blob):
             if blob in self._doomed:
                 return False
             self.present[blob] = None
@@ -102,7 +103,9 @@ class Blobs:
             BlobReader(self._disk.open(blob_name(blob)), blob)
             # A process that was killed after naming it may have left the name unflushed.
             self._disk.sync_directory(posixpath.dirname(blob_name(blob)))
-        except (DamagedFile, OSError):
+        except (DamagedFile, OSError) as failure:
+            if is_shortage(failure):
+                raise
             return False
         return True
 
@@ -141,6 +144,8 @@ class Blobs:
         except FileNotFoundError as failure:
             raise DamagedBody("a blob that a row names is missing", blob=blob.hex()) from failure
         except (DamagedFile, OSError) as failure:
+            if is_shortage(failure):
+                raise TooBusy(f"a blob cannot be opened now: {failure!r}") from failure
             raise DamagedBody(f"a blob cannot be opened: {failure}", blob=blob.hex()) from failure
 
     def _open(self, blob: bytes) -> BlobReader:
@@ -212,6 +217,10 @@ class Blobs:
         self._disk.sync_directory(f"{DIRECTORY}/{name[:2]}")
         return True
 
+    def count_quarantine(self) -> int:
+        """Files that were moved aside.  Blocks."""
+        return len(self._disk.list(QUARANTINE)) if self._disk.exists(QUARANTINE) else 0
+
     # -- listing ---------------------------------------------------------------------------------------------------
 
     def list(self, fan_out: int) -> list[bytes]:
@@ -246,16 +255,20 @@ class Blobs:
         with self._lock:
             if directory not in self._directories:
                 self._disk.make_directory(directory)
+                # A process that was killed after making it may have left its name unflushed.
+                self._disk.sync_directory(DIRECTORY)
                 self._directories.add(directory)
         return self._disk.create_unlinked(directory)
 
     async def guarded(self, call: Callable[..., T], *args: Any) -> T:
-        """Run blocking work of a write.  Raises DeviceFull or DeviceOffline in place of OSError."""
+        """Run blocking work of a write.  Raises DeviceFull, TooBusy or DeviceOffline in place of OSError."""
         try:
             return await self._threads.run(call, *args)
         except OSError as failure:
-            if failure.errno in _FULL:
+            if is_full(failure):
                 raise DeviceFull(f"no room for a blob: {failure!r}") from failure
+            if is_shortage(failure):
+                raise TooBusy(f"a blob cannot be written now: {failure!r}") from failure
             self.failed(failure)
             raise DeviceOffline(f"the device is out of service: {failure!r}") from failure
 

@@ -10,7 +10,6 @@ in an unknown state: the device goes offline, and nothing is retried.
 """
 
 import asyncio
-import errno
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Any
 from objstore.core.rows import RowKey, Space
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.errors import DeviceFull, DeviceOffline, TooBusy
+from objstore.node.engine.faults import is_full
 from objstore.node.engine.keys import long_name
 from objstore.node.engine.pack_format import (
     RECORD_HEADER_BYTES,
@@ -39,7 +39,6 @@ from objstore.runtime.tasks import TaskOwner, Threads
 
 log = logging.getLogger(__name__)
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _LIMIT = 100_000  # operations waiting; the node bounds them long before
 
 
@@ -247,7 +246,7 @@ class Committer:
         return self.usage()[1]
 
     async def _failed(self, batch: Batch, failure: Exception) -> Exception:
-        if isinstance(failure, OSError) and failure.errno in _FULL:
+        if is_full(failure):
             try:
                 await self._threads.run(self._packs.cut, batch.pack)
                 self.recheck_room = True

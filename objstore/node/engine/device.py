@@ -10,9 +10,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from objstore.errors import DamagedBody, DamagedFile, DeviceFull, DeviceOffline
+from objstore.errors import DamagedBody, DamagedFile, DeviceFull, DeviceOffline, TooBusy
 from objstore.node.engine.blobs import Blobs
 from objstore.node.engine.commit import Committer
+from objstore.node.engine.faults import is_shortage
 from objstore.node.engine.identity import (
     INCARNATION_BYTES,
     index_directory,
@@ -115,6 +116,7 @@ class Device:
         except DamagedFile as failure:
             state = await self._next_index(failure)
         await self.threads.index.run(remove_old_indexes, self.disk, self.generation)
+        self.blobs.quarantined = await self.threads.io.run(self.blobs.count_quarantine)
         self._start(state)
 
     async def _next_index(self, failure: DamagedFile) -> State:
@@ -238,7 +240,7 @@ class Device:
     async def read_payload(self, index_key: bytes, entry: Entry) -> bytes | None:
         """The inline payload of an entry, verified; None when the register changed and its old pack is gone.
 
-        Raises DamagedBody, DamagedRow.
+        Raises DamagedBody, DamagedRow, TooBusy.
         """
         if not entry.length:
             return b""
@@ -256,6 +258,8 @@ class Device:
                         continue
                     data = b""
                 except OSError as failure:
+                    if is_shortage(failure):
+                        raise TooBusy(f"a payload cannot be read now: {failure!r}") from failure
                     self.state.suspect(index_key, entry.partition)
                     raise DamagedBody(f"a payload cannot be read: {failure!r}", pack=entry.pack, offset=entry.offset) from failure
             if len(data) != entry.length or checksum_of(data) != entry.checksum:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from objstore.errors import DamagedRow
+from objstore.errors import DamagedRow, TooBusy
 from objstore.node.engine.device import Device
 from objstore.node.engine.keys import decode_key, encode_key
 from objstore.node.engine.pack_format import FILE_HEADER_BYTES, Drop, Promise, RecordType, decode_meta, decode_state
@@ -53,7 +53,7 @@ class Repairer:
                 del self._waiting[index_key]
                 try:
                     await self.repair(index_key)
-                except OSError as failure:  # a pack was compacted away meanwhile: the scrubber comes by again
+                except (OSError, TooBusy) as failure:  # a pack was compacted away meanwhile, say: the scrubber comes by again
                     log.warning("a repair was broken off: %r", failure)
         finally:
             self._running = False

@@ -4,8 +4,9 @@ from enum import Enum
 
 import msgspec
 
-from objstore.errors import DamagedBody, DamagedFile
+from objstore.errors import DamagedBody, DamagedFile, TooBusy
 from objstore.node.engine.blobs import BlobReader
+from objstore.node.engine.faults import is_shortage
 from objstore.node.engine.keys import encode_key
 from objstore.node.engine.pack_format import (
     RECORD_HEADER_BYTES,
@@ -27,10 +28,15 @@ class Health(Enum):
 
 
 def check_record(packs: Packs, index_key: bytes, entry: Entry) -> Health:
-    """Verify the record that an entry points to: payload, and that a rebuild would find this register there."""
+    """Verify the record that an entry points to: payload, and that a rebuild would find this register there.
+
+    Raises TooBusy.
+    """
     try:
         data = packs.file(entry.pack).pread(RECORD_HEADER_BYTES + entry.length, entry.offset - RECORD_HEADER_BYTES)
-    except OSError:
+    except OSError as failure:
+        if is_shortage(failure):
+            raise TooBusy(f"a record cannot be read now: {failure!r}") from failure
         return Health.PAYLOAD if entry.length else Health.RECORD
     payload = memoryview(data)[RECORD_HEADER_BYTES:]
     if len(payload) != entry.length or checksum_of(payload) != entry.checksum:
@@ -52,7 +58,9 @@ def read_state(packs: Packs, pack: int, payload_offset: int, index_key: bytes) -
         if not packs.is_valid(pack, offset, raw, meta):
             return None
         key, entry = decode_state(meta)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError) as failure:
+        if is_shortage(failure):
+            raise TooBusy(f"a record cannot be read now: {failure!r}") from failure
         return None
     return entry if encode_key(key) == index_key else None
 
