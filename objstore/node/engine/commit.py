@@ -5,8 +5,8 @@ against what is flushed and what this batch has decided before it; their records
 a thread; only then the batch becomes state, and only then its futures are answered, also those of operations that
 changed nothing.  So nobody is ever told what a crash could take back (ADR 3).
 
-A write that fails for want of room is cut off again and its waiters get DeviceFull.  Any other failure leaves the file
-in an unknown state: the device goes offline, and nothing is retried.
+A write that fails for want of room, descriptors or memory is cut off again and its waiters get DeviceFull or TooBusy.  Any
+other failure, and every failed flush, leaves the file in an unknown state: the device goes offline, and nothing is retried.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import Any
 from objstore.core.rows import RowKey, Space
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.errors import DeviceFull, DeviceOffline, TooBusy
-from objstore.node.engine.faults import is_full
+from objstore.node.engine.faults import is_full, is_shortage
 from objstore.node.engine.keys import long_name
 from objstore.node.engine.pack_format import (
     RECORD_HEADER_BYTES,
@@ -246,14 +246,16 @@ class Committer:
         return self.usage()[1]
 
     async def _failed(self, batch: Batch, failure: Exception) -> Exception:
-        if is_full(failure):
+        if is_full(failure) or is_shortage(failure):
             try:
                 await self._threads.run(self._packs.cut, batch.pack)
                 self.recheck_room = True
             except OSError as second:
                 failure = second
             else:
-                return DeviceFull(f"no room in the packs: {failure!r}")
+                if is_full(failure):
+                    return DeviceFull(f"no room in the packs: {failure!r}")
+                return TooBusy(f"the packs cannot be written now: {failure!r}")
         self.take_offline(failure)
         return DeviceOffline(f"the device is out of service: {failure!r}")
 

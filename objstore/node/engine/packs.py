@@ -40,6 +40,10 @@ def pack_name(pack: int) -> str:
     return f"{DIRECTORY}/{pack:016x}.pack"
 
 
+class FlushFailed(Exception):
+    """A flush failed, for whatever reason: what is on the disk is not known, and no second flush would tell."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One record as read; `intact` tells whether the payload matches its checksum."""
@@ -85,18 +89,32 @@ class Packs:
         return pack, self.sizes[pack], seed_of(pack, self._seal)
 
     def write(self, pack: int, offset: int, sequence: int, buffers: Sequence[Buffer]) -> None:
-        """Append a batch and make it durable.  Blocks.  Raises OSError; the caller must `cut` or stop for good."""
+        """Append a batch and make it durable.  Blocks.
+
+        Raises OSError before anything was flushed: the caller must `cut`, or stop for good.  Raises FlushFailed.
+        """
         if pack != self.current:
             # After a failed attempt the file may be there already, with nothing in it that anybody was promised.
-            self._writer = self._disk.open(pack_name(pack), create=True, write=True)
-            self._writer.truncate(0)
-            self._writer.pwrite([encode_file_header(pack, self._seal, sequence), *buffers], 0)
-            self._writer.datasync()
-            self._disk.sync_directory(DIRECTORY)
+            file = self._disk.open(pack_name(pack), create=True, write=True)
+            file.truncate(0)
+            file.pwrite([encode_file_header(pack, self._seal, sequence), *buffers], 0)
+            self._flush(file)
+            try:
+                self._disk.sync_directory(DIRECTORY)
+            except OSError as failure:
+                raise FlushFailed(f"the name of pack {pack} cannot be flushed: {failure!r}") from failure
+            self._writer = file
             return
         assert self._writer is not None
         self._writer.pwrite(buffers, offset)
-        self._writer.datasync()
+        self._flush(self._writer)
+
+    @staticmethod
+    def _flush(file: File) -> None:
+        try:
+            file.datasync()
+        except OSError as failure:
+            raise FlushFailed(f"a pack cannot be flushed: {failure!r}") from failure
 
     def wrote(self, pack: int, end: int, sequence: int) -> None:
         """A batch is durable."""
@@ -105,13 +123,10 @@ class Packs:
         self.sequence = sequence
 
     def cut(self, pack: int) -> None:
-        """Undo a batch that found no room, so that nothing of it can be replayed.  Blocks.  Raises OSError."""
+        """Undo a batch that was not flushed, so that nothing of it can be replayed.  Blocks.  Raises OSError."""
         if pack != self.current:
-            self._writer = None
             if self._disk.exists(pack_name(pack)):
                 self._disk.unlink(pack_name(pack))
-            if self.current:
-                self._writer = self._disk.open(pack_name(self.current), write=True)
             return
         assert self._writer is not None
         self._writer.truncate(self.sizes[pack])

@@ -1,15 +1,16 @@
 """Errors of the operating system: told apart, and what each of them does to a device."""
 
+import dataclasses
 import errno
 from typing import Any
 
 import pytest
 
-from objstore.errors import DamagedBody, TooBusy
+from objstore.errors import DamagedBody, DeviceOffline, TooBusy
 from objstore.node.engine.blobs import blob_name
 from objstore.node.engine.faults import is_full, is_shortage
 from tests.sim.disk import SimDisk, SimFile
-from tests.support.engine_rig import DIRECTORY, SimRig, ballot, key, put, put_blob, read, row
+from tests.support.engine_rig import DIRECTORY, SMALL, SimRig, ballot, key, put, put_blob, read, row
 
 BLOB = b"b" * 16
 
@@ -73,3 +74,26 @@ def test_a_bad_sector_is_damage(rig: SimRig, monkeypatch: pytest.MonkeyPatch) ->
                 rig.run(lambda name=name: read(rig.engine, name, 1))
     assert len(rig.engine._state.suspects) == 2
     assert rig.host.storage.disk(DIRECTORY).exists("quarantine/" + blob_name(BLOB).rpartition("/")[2] + ".0")
+
+
+def test_a_pack_that_cannot_be_begun_for_want_of_descriptors_is_begun_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = SimRig(settings=dataclasses.replace(SMALL, pack_size_bytes=100))
+    rig.run(lambda: put(rig.engine, "first", 1, b"x" * 200))
+    with monkeypatch.context() as patch:
+        failing(patch, SimDisk, "open", errno.EMFILE)
+        for _ in range(2):
+            with pytest.raises(TooBusy):
+                rig.run(lambda: put(rig.engine, "k", 1, b"x"))
+    assert rig.run(lambda: put(rig.engine, "k", 1, b"y")) == "yes"
+    rig.crash()
+    assert rig.run(lambda: read(rig.engine, "k", 1)) == b"y"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.ENOMEM, errno.EIO])
+def test_a_failed_flush_is_final_whatever_its_reason(rig: SimRig, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    with monkeypatch.context() as patch:
+        failing(patch, SimFile, "datasync", code)
+        with pytest.raises(DeviceOffline):
+            rig.run(lambda: put(rig.engine, "k", 1, b"x"))
+    with pytest.raises(DeviceOffline):
+        rig.run(lambda: put(rig.engine, "k", 1, b"x"))
