@@ -87,6 +87,14 @@ class LmdbKv:
         except lmdb.Error as failure:
             raise DamagedFile(f"LMDB cannot open {directory}: {failure!r}") from failure
         self._stale = False
+        if not size:
+            # LMDB flushes the file and nobody its name.
+            for path in (directory, os.path.dirname(os.path.abspath(directory))):
+                descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value in the last committed transaction, or None.  Raises DamagedFile."""
