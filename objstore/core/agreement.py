@@ -156,6 +156,7 @@ class _Machine:
         return self._begin(Round(Step.PREPARE, self._quorum.members, issue(self._seen)))
 
     def _accept(self, ballot: Ballot, row: bytes, *, own: bool) -> bool:
+        assert row
         sources = self.holders(self._top.accepted) if row is self._top.row else ()
         return self._begin(Round(Step.ACCEPT, self._quorum.members, ballot, row, own=own, sources=sources))
 
@@ -164,7 +165,12 @@ class _Machine:
         return tuple(answer.device for answer in self.answers if answer.register.accepted == accepted)
 
     def _agreed(self, accepted: Ballot) -> bool:
-        """Whether a quorum (of both sets, in a change) answered that it holds the row of this ballot: it is chosen."""
+        """Whether a quorum (of both sets, in a change) answered that it holds the row of this ballot: it is chosen.
+
+        Where no device with a vote holds anything there is nothing that a quorum would have to hold.
+        """
+        if self._top.accepted == ZERO:
+            return accepted == ZERO
         return self._tally_of(accepted).reached
 
     def _tally_of(self, accepted: Ballot) -> Tally:

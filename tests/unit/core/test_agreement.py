@@ -415,6 +415,20 @@ def test_in_a_change_a_row_that_the_new_set_lacks_is_given_to_it_before_it_is_sh
     assert read.verdict is Verdict.DONE
 
 
+def test_in_a_change_what_a_device_without_a_vote_holds_alone_does_not_count() -> None:
+    sets = Quorum([(1, 2, 3), (1, 4, 5)])
+    read = reading(sets)
+    read.registered(4, held(90), voting=False)
+    read.registered(1, EMPTY)
+    assert read.registered(3, EMPTY)
+    assert (read.verdict, read.row) == (Verdict.DONE, b"")
+    write = conditional(quorum=sets)
+    write.registered(4, held(90), voting=False)
+    write.registered(1, EMPTY)
+    assert write.registered(3, EMPTY)
+    assert write.round.own, "judged against nothing"
+
+
 def test_in_a_change_devices_of_both_sets_that_agree_are_enough() -> None:
     read = reading(Quorum([(1, 2, 3), (1, 2, 4)]))
     read.registered(1, held(40))
