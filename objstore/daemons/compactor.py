@@ -24,8 +24,9 @@ from objstore.wire.messages import (
     RegisterAnswer,
 )
 
-UPKEEP = ("checkpoint", "purge", "compact", "sweep_staged")
-UPKEEP_STEPS = 100  # bounded pieces a round; the rest waits for the next
+# Bounded pieces a round; the rest waits for the next.  A sweep looks at one of 256 directories, at every blob in it: one a
+# round goes through all of them in half an hour, which is soon enough for what must be an hour old to be swept.
+UPKEEP_STEPS = {"checkpoint": 1, "purge": 100, "compact": 100, "sweep_staged": 1}
 UPKEEP_TIMEOUT_S = 120.0
 RECLAIMS_AT_ONCE = 16
 PAGE_ROWS = 500
@@ -55,7 +56,7 @@ class Compactor:
         epoch = self.fleet.ring.epoch
         for device in sorted(self.fleet.ring.devices):
             try:
-                for what in UPKEEP:
+                for what in UPKEEP_STEPS:
                     await self._upkeep(device, what, epoch, counts)
             except StaleEpoch:
                 raise
@@ -64,7 +65,7 @@ class Compactor:
         return counts
 
     async def _upkeep(self, device: int, what: str, epoch: int, counts: dict[str, int]) -> None:
-        for _ in range(UPKEEP_STEPS):
+        for _ in range(UPKEEP_STEPS[what]):
             answer = await self.fleet.ask(Maintain, Maintained, device, epoch=epoch, timeout_s=UPKEEP_TIMEOUT_S, what=what)
             for name, count in answer.counts.items():
                 counts[name] = counts.get(name, 0) + count
