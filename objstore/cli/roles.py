@@ -83,14 +83,14 @@ async def run_node(settings: Any) -> None:
     section = settings.node
     config = NodeConfig(
         name=section.name,
-        addresses=section.addresses,
+        addresses=(*section.addresses, *_local_addresses(settings.host.sockets, section.addresses)),
         device_directories=section.devices,
         cluster_key=read_cluster_key(section.cluster_key_file),
         ring_path=section.ring,
         bootstrap_ring_path=section.bootstrap_ring,
         engine=component(settings, "engine"),
     )
-    node = await NodeApp.start(system_world(), config)
+    node = await NodeApp.start(system_world(settings.host.sockets), config)
     supervised.ready()
     _settle_memory()
     await supervised.asked_to_stop()
@@ -108,7 +108,7 @@ async def run_proxy(settings: Any) -> None:
 
     supervised = Supervised()
     section = settings.proxy
-    world = system_world()
+    world = system_world(settings.host.sockets)
     users = [user for path in section.identities for user in parse_identities(Path(path).read_text()).user]
     _check_exposure(section.host, section.certificate_file)
     async with contextlib.AsyncExitStack() as stack:
@@ -173,7 +173,7 @@ async def run_daemon(settings: Any) -> None:
 
     supervised = Supervised()
     section = settings.daemon
-    world = system_world()
+    world = system_world(settings.host.sockets)
     async with contextlib.AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(_cluster(world, settings, section))
         store = ObjectStore(cluster, world, component(settings, "objects"))
@@ -238,6 +238,14 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         except OSError as failure:
             raise OSError(failure.errno, f"cannot listen on {host}:{port}: {failure.strerror}") from failure
         yield listening
+
+
+def _local_addresses(directory: str, addresses: Sequence[str]) -> list[str]:
+    from objstore.runtime.net import local_socket
+
+    if not Path(directory or ".").is_dir():
+        return []  # this process was started by hand, outside of the cluster's directory: TCP will do
+    return [local for address in addresses if (local := local_socket(directory, address))]
 
 
 def _check_exposure(host: str, certificate: str) -> None:

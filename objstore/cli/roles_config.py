@@ -21,6 +21,8 @@ from objstore.cli.layout import (
 from objstore.cli.settings import ROLE_SECTIONS
 from objstore.runtime.config import render_toml
 
+LOCAL_SOCKETS = "run"  # relative to the cluster's directory, where all processes of it run
+
 
 def daemon_control(name: str) -> str:
     """The socket that a daemon process is asked on: relative to the cluster's directory, where all processes of it run.
@@ -50,6 +52,8 @@ def write_role_config(place: Place, layout: Layout, name: str, role: str) -> Pat
             "ring": str(place.ring_file),
             "cluster_key_file": str(place.cluster_key_file),
         }
+    # A user for each node is there for packet filters, which only see what goes over TCP.
+    tables["host"] = {"sockets": "" if layout.uid_base is not None else LOCAL_SOCKETS, **tables.get("host", {})}
     path = directory / "config.toml"
     header = f"# Written by objstore at each start of {name}; edit {place.cluster_file} instead.\n\n"
     write_file(path, (header + render_toml(tables)).encode(), mode=0o600, user=user, durable=False)

@@ -56,6 +56,12 @@ class LifecycleSection(msgspec.Struct, frozen=True):
     seconds_per_day: float = 86_400.0
 
 
+class HostSection(msgspec.Struct, frozen=True):
+    """[host]: `sockets` is a directory where nodes also listen on Unix sockets, for processes of the same machine; "" is none."""
+
+    sockets: str = ""
+
+
 class LogSection(msgspec.Struct, frozen=True):
     """[log]: "debug" "info" "warning" "error"; "json" or "text"."""
 
@@ -75,6 +81,7 @@ OWN: dict[str, type[Any]] = {
     "proxy": ProxySection,
     "daemon": DaemonSection,
     "lifecycle": LifecycleSection,
+    "host": HostSection,
     "log": LogSection,
 }
 # Settings that belong to the whole cluster: said once, in [cluster], obeyed by more than one component.
@@ -84,11 +91,11 @@ EVERYWHERE: dict[str, list[tuple[str, Any, Any]]] = {
 }
 _MOVED = {("daemons", "reclaim_age_s")}  # set by cluster.reclaim_age_s
 
-SHARED_SECTIONS = ("cluster", "objects", "s3", "engine", "daemons", "lifecycle", "log")  # what cluster.toml may hold
+SHARED_SECTIONS = ("cluster", "objects", "s3", "engine", "daemons", "lifecycle", "host", "log")  # what cluster.toml may hold
 ROLE_SECTIONS = {
-    "node": ("node", "engine", "log"),
-    "proxy": ("proxy", "cluster", "objects", "s3", "lifecycle", "log"),
-    "daemon": ("daemon", "daemons", "cluster", "objects", "log"),
+    "node": ("node", "engine", "host", "log"),
+    "proxy": ("proxy", "cluster", "objects", "s3", "lifecycle", "host", "log"),
+    "daemon": ("daemon", "daemons", "cluster", "objects", "host", "log"),
 }
 
 

@@ -9,9 +9,10 @@ from objstore.runtime.tasks import ThreadPool
 from objstore.runtime.world import World
 
 
-def system_world() -> World:
-    """A World of real things; cheap, nothing is opened before it is used."""
-    return World(clock=SystemClock(), rng=SystemRng(), net=SocketNet(), open_disk=RealDisk, open_kv=_open_kv, new_threads=ThreadPool)
+def system_world(local_sockets: str = "") -> World:
+    """A World of real things; cheap, nothing is opened before it is used.  `local_sockets`: see SocketNet."""
+    net = SocketNet(local_sockets)
+    return World(clock=SystemClock(), rng=SystemRng(), net=net, open_disk=RealDisk, open_kv=_open_kv, new_threads=ThreadPool)
 
 
 def _open_kv(directory: str) -> Kv:

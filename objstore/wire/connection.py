@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from typing import Any, cast
 
+from objstore.runtime.net import widen
 from objstore.wire.codec import (
     CANCEL,
     CREDIT,
@@ -146,6 +147,7 @@ class Connection(asyncio.BufferedProtocol):
         """The loop opened the connection."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=TRANSPORT_BUFFER_BYTES)
+        widen(transport)
         self.opened()
 
     def get_buffer(self, sizehint: int) -> memoryview:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from objstore.errors import NodeUnreachable
-from objstore.runtime.net import SocketNet, split_address
+from objstore.runtime.net import SocketNet, local_socket, split_address
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,52 @@ def test_a_socket_file_left_by_a_killed_process_is_replaced(tmp_path: Path) -> N
         await listener.aclose()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("tcp:127.0.0.1:80", "unix:run/80.sock"),
+        ("tcp:::1:80", "unix:run/80.sock"),
+        ("tcp:10.0.0.1:80", ""),
+        ("unix:/x.sock", ""),
+    ],
+)
+def test_only_addresses_of_this_machine_have_a_local_socket(address: str, expected: str) -> None:
+    assert local_socket("run", address) == expected
+    assert local_socket("", address) == ""
+
+
+def test_a_process_of_this_machine_is_spoken_to_over_its_local_socket_and_else_over_tcp(tmp_path: Path) -> None:
+    async def main() -> list[socket.AddressFamily]:
+        net = SocketNet(str(tmp_path))
+        address = f"tcp:127.0.0.1:{free_port()}"
+        listeners = [await net.listen(address, Ends)]
+        families = []
+        for _ in range(3):
+            protocol = await net.connect(address, Ends, timeout_s=5)
+            assert isinstance(protocol, Ends)
+            families.append(protocol.transport.get_extra_info("socket").family)
+            protocol.transport.write_eof()
+            await protocol.over.wait()
+            if len(listeners) == 1:
+                listeners.append(await net.listen(local_socket(str(tmp_path), address), Ends))
+            else:
+                await listeners[1].aclose()  # leaves its file behind, as a killed process does
+        for listener in listeners:
+            await listener.aclose()
+        return families
+
+    assert asyncio.run(main()) == [socket.AF_INET, socket.AF_UNIX, socket.AF_INET]
+
+
+class Ends(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.over.set()
