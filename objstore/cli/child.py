@@ -19,8 +19,7 @@ _PR_SET_KEEPCAPS = 8
 _CAPABILITY_VERSION = 0x20080522  # version 3: two words for each set
 _CAP_DAC_OVERRIDE = 1 << 1
 _CAP_DAC_READ_SEARCH = 1 << 2
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
-_KEPT_BYTES = 8 * 1024 * 1024  # free memory at the end of the heap that is not given back: a few bodies' buffers
+_M_ARENA_MAX = -8  # malloc.h
 
 
 def run_as_told() -> None:
@@ -47,16 +46,13 @@ def run_as_told() -> None:
 
 
 def settle_allocator() -> None:
-    """Have the C library keep one heap and keep what it freed; call before any thread is started.
+    """Have the C library keep one heap; call before any thread is started.
 
-    By default each thread that ever hashed or read a body keeps a heap of its own with buffers in it (half a gigabyte over
-    all processes of a small cluster), and a buffer of a body costs page faults each time.  Does nothing where it is not glibc.
+    By default each thread that ever hashed or read a body keeps a heap of its own with buffers in it: half a gigabyte over
+    all processes of a small cluster.  Does nothing where it is not glibc.
     """
     with contextlib.suppress(AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_ARENA_MAX, 1)
-        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _checked(result: int) -> None:

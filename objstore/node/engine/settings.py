@@ -9,7 +9,7 @@ class EngineSettings:
 
     pack_size_bytes: int = 64 * 1024 * 1024  # a new pack begins above it; compaction moves at most one pack at a time
     batch_bytes: int = 8 * 1024 * 1024  # one flush takes no more, so that the first waiter is not held up for long
-    checkpoint_rows: int = 16_384  # about 20 MB of memory and well under a second of replay
+    checkpoint_rows: int = 8192  # about 10 MB of memory and well under a second of replay
     checkpoint_bytes: int = 24 * 1024 * 1024  # the same for few large rows
     memtable_limit: int = 8  # when checkpoints fail, writes are refused at this many times the two limits above
     block_size_bytes: int = 64 * 1024  # checksum unit of blobs: what a small range read must read and verify
