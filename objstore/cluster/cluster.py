@@ -13,7 +13,7 @@ from objstore.cluster.read import BodyReader, read, settle
 from objstore.cluster.repair import Repair
 from objstore.cluster.rounds import Operation
 from objstore.cluster.stage import Staging
-from objstore.cluster.write import conditional_write, plain_write
+from objstore.cluster.write import EarlyQuery, conditional_write, plain_write
 from objstore.core.rows import Row, RowKey
 from objstore.errors import QuorumLost, Unavailable
 from objstore.runtime.tasks import TaskOwner
@@ -101,16 +101,26 @@ class Cluster:
             self._heed_clocks(operation)
             raise
 
+    def begin_query(self, key: RowKey, *, spread: int = 0) -> EarlyQuery:
+        """Send the query of a plain write before its body is there; give it to `write`, or close it."""
+        return EarlyQuery(self._operation(key, self.partition(key, spread=spread)))
+
     async def write(
-        self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None
-    ) -> api.Written:
+        self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None,
+        early: EarlyQuery | None = None,
+    ) -> api.Written:  # fmt: skip
         """Plain write."""
+        if early is not None:
+            assert early.key == key
+            await early.wait()
         sources = _holders(staging)
         operation = self._operation(key, self.partition(key, spread=spread), payload=payload, sources=sources)
+        survey = early.result(operation.plan) if early is not None else None
         token = self._world.rng.token(TOKEN_BYTES)
         try:
             return await plain_write(
-                operation, draft, token=token, issue=self._clock.rising(), repair=self.repair, payload=payload, sources=sources
+                operation, draft, token=token, issue=self._clock.rising(), repair=self.repair, payload=payload, sources=sources,
+                survey=survey,
             )  # fmt: skip
         except Unavailable:
             self._heed_clocks(operation)

@@ -103,21 +103,31 @@ class Operation:
 
     async def run(self, machine: Machine) -> None:
         """Drive the machine to its verdict, at the latest when the time is up.  Raises what the machine's judge raises by mistake."""
-        self._machine = machine
-        self._timer = self._loop.call_later(self._hedge_s, self._hedge)
         try:
-            self._send_round()
+            self._start(machine)
             await self._done
             self._final = self._number
         finally:
-            self._number += 1
-            if self._timer is not None:
-                self._timer.cancel()
-            if self._more_timer is not None:
-                self._more_timer.cancel()
-            if self._impatience is not None:
-                self._impatience.cancel()
-            self._timer = self._more_timer = self._impatience = None
+            self.stop()
+
+    def begin(self, machine: Machine) -> "asyncio.Future[None]":
+        """The same, waited for later or never: done at the machine's verdict."""
+        self._start(machine)
+        self._done.add_done_callback(lambda _: self.stop())
+        return self._done
+
+    def _start(self, machine: Machine) -> None:
+        self._machine = machine
+        self._timer = self._loop.call_later(self._hedge_s, self._hedge)
+        self._send_round()
+
+    def stop(self) -> None:
+        """Want no more answers."""
+        self._number += 1
+        for timer in (self._timer, self._more_timer, self._impatience):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._more_timer = self._impatience = None
 
     # -- a round ------------------------------------------------------------------------------------------------------
 

@@ -5,16 +5,18 @@ from collections.abc import Iterator, Sequence
 from objstore.cluster.api import Judge, Written
 from objstore.cluster.repair import Copy, Repair
 from objstore.cluster.rounds import Operation
-from objstore.core.agreement import ConditionalWrite, IssueBallot, PlainWrite, Verdict
+from objstore.core.agreement import ConditionalWrite, IssueBallot, PlainWrite, Survey, Verdict
+from objstore.core.placement import Plan
 from objstore.core.rows import Row, decode_row
 from objstore.errors import ConditionalConflict, NoSuchKey, OutcomeUnknown, QuorumLost, Unavailable
 
 
 async def plain_write(
-    operation: Operation, draft: Row, *, token: bytes, issue: IssueBallot, repair: Repair, payload: bytes | None, sources: Sequence[int]
-) -> Written:
+    operation: Operation, draft: Row, *, token: bytes, issue: IssueBallot, repair: Repair, payload: bytes | None, sources: Sequence[int],
+    survey: Survey | None = None,
+) -> Written:  # fmt: skip
     """Carry out a plain write.  Raises QuorumLost (nothing was proposed) or OutcomeUnknown."""
-    machine = PlainWrite(operation.plan.quorum, draft, token, issue)
+    machine = PlainWrite(operation.plan.quorum, draft, token, issue, survey=survey)
     await operation.run(machine)
     if machine.verdict is not Verdict.DONE:
         raise _failure(operation, machine.verdict)
@@ -24,6 +26,28 @@ async def plain_write(
     else:  # ours was overwritten already; what was made sure of is the row of somebody else, whose bytes others hold
         Copies(operation, repair, Copy(operation.key, operation.partition, machine.accepted, machine.row, None, round_.sources))
     return Written(row=machine.mine, previous=decode_row(machine.previous) if machine.previous else None)
+
+
+class EarlyQuery:
+    """The query of a plain write to come: sent when the headers of a request are there, so that it hides behind the body."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.key = operation.key
+        self._operation = operation
+        self._survey = Survey(operation.plan.quorum)
+        self._done = operation.begin(self._survey)
+
+    async def wait(self) -> None:
+        """Wait for its end."""
+        await self._done
+
+    def result(self, plan: Plan) -> Survey | None:
+        """What it found; None when it is of no use to a write by this plan: it failed, or the ring has changed since."""
+        return self._survey if self._survey.verdict is Verdict.DONE and self._operation.plan is plan else None
+
+    def close(self) -> None:
+        """There will be no write."""
+        self._operation.stop()
 
 
 async def conditional_write(

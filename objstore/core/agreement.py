@@ -208,13 +208,19 @@ class PlainWrite(_Machine):
 
     __slots__ = ("_draft", "_issue", "_mine", "_operation", "previous")
 
-    def __init__(self, quorum: Quorum, draft: Row, operation: bytes, issue: IssueBallot) -> None:
+    def __init__(self, quorum: Quorum, draft: Row, operation: bytes, issue: IssueBallot, *, survey: "Survey | None" = None) -> None:
+        """With a `survey` of the same quorum that is DONE the write begins with its proposal."""
         super().__init__(quorum)
         self._draft = draft
         self._operation = operation
         self._issue = issue
         self._mine = draft
         self.previous = b""  # the highest row (encoded) that the query saw
+        if survey is not None:
+            assert survey.verdict is Verdict.DONE
+            self._seen = survey.seen
+            self.previous = survey.row
+            self._propose(issue(self._seen))
 
     @property
     def mine(self) -> Row:
@@ -271,6 +277,28 @@ class PlainWrite(_Machine):
         if self._attempts > ATTEMPTS:
             return self._finish(Verdict.UNKNOWN)
         return self._prepare(self._issue)
+
+
+class Survey(_Machine):
+    """The query of a plain write, sent before the row to be written is known."""
+
+    __slots__ = ()
+
+    @property
+    def seen(self) -> Ballot:
+        """DONE: what the proposal must lie above."""
+        return self._seen
+
+    def restart(self, quorum: Quorum) -> bool:
+        """The ring changed: go on in the new one."""
+        self._quorum = quorum
+        return self._begin(Round(Step.QUERY, quorum.members))
+
+    def _end_registers(self) -> bool:
+        return self._finish(Verdict.DONE, self._top.accepted, self._top.row)
+
+    def _end_lost(self) -> bool:
+        return self._finish(Verdict.LOST)
 
 
 class ConditionalWrite(_Machine):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
-from objstore.core.agreement import ATTEMPTS, ConditionalWrite, PlainWrite, ReadDecision, Settlement, Step, Verdict
+from objstore.core.agreement import ATTEMPTS, ConditionalWrite, PlainWrite, ReadDecision, Settlement, Step, Survey, Verdict
 from objstore.core.quorum import Quorum
 from objstore.core.rows import EMPTY, Kind, Register, Row, decode_row, encode_row
 from objstore.core.timestamp import ZERO, Ballot, ballot_at, hybrid_of
@@ -488,3 +488,25 @@ def test_a_settlement_prepares_again_when_the_ring_changes() -> None:
     settlement.registered(1, held(40))
     assert settlement.restart(Quorum([(4,)]))
     assert (settlement.round.step, settlement.round.to) == (Step.PREPARE, (4,))
+
+
+# -- surveys --------------------------------------------------------------------------------------------------
+
+
+def test_a_write_with_a_survey_begins_with_its_proposal_above_all_that_was_seen() -> None:
+    survey = Survey(THREE)
+    assert not survey.registered(1, held(40, promised=700))
+    assert survey.registered(3, held(50))
+    write = PlainWrite(THREE, DRAFT, MINE, issue, survey=survey)
+    assert write.round.step is Step.ACCEPT
+    assert write.first > ballot(700)
+    assert write.previous == held(50).row
+
+
+def test_a_survey_starts_over_when_the_ring_changes_and_may_be_lost() -> None:
+    survey = Survey(THREE)
+    survey.registered(1, held(40))
+    assert survey.restart(Quorum([(4, 5)]))
+    survey.registered(4, EMPTY)
+    assert survey.failed(5)
+    assert survey.verdict is Verdict.LOST
