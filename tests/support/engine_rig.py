@@ -26,6 +26,7 @@ SMALL = EngineSettings(
     stage_bytes=4096,
     stage_waiting_bytes=16384,
     reserve_bytes=0,
+    ballast_bytes=0,
 )
 
 

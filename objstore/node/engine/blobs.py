@@ -14,6 +14,7 @@ import xxhash
 
 from objstore.errors import DamagedBody, DamagedFile, DeviceFull, DeviceOffline, IncompleteBody, TooBusy
 from objstore.node.engine.api import StagedBody
+from objstore.node.engine.ballast import Ballast
 from objstore.node.engine.blob_format import TRAILER_BYTES, Trailer, decode_trailer, encode_footer, verify_footer
 from objstore.node.engine.faults import is_full, is_shortage
 from objstore.node.engine.settings import EngineSettings
@@ -72,11 +73,12 @@ class BlobReader:
 class Blobs:
     """The blobs of one device."""
 
-    def __init__(self, disk: Disk, clock: Clock, threads: Threads, tasks: TaskOwner, settings: EngineSettings) -> None:
+    def __init__(self, disk: Disk, clock: Clock, threads: Threads, tasks: TaskOwner, ballast: Ballast, settings: EngineSettings) -> None:
         self._disk = disk
         self._clock = clock
         self._threads = threads
         self._tasks = tasks
+        self._ballast = ballast
         self._settings = settings
         self._directories: set[str] = set()
         self._lock = threading.Lock()  # makes a directory and flushes its parent as one step
@@ -249,7 +251,7 @@ class Blobs:
 
     def _create(self, blob: bytes, size: int) -> File:
         free = self._disk.usage()[1]
-        if free - size < self._settings.reserve_bytes:
+        if free - size < self._ballast.reserve_bytes:
             raise DeviceFull("the device has no room left for payloads", free_bytes=free)
         directory = blob_name(blob).rpartition("/")[0]
         with self._lock:

@@ -175,6 +175,7 @@ class Committer:
         self.free_bytes = 0
         self.recheck_room = False  # something was refused for want of room: look again before the next batch
         self.usage: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        self.make_room: Callable[[], None] = lambda: None  # called in the thread when a write found none
         self.offline: BaseException | None = None
         self.published: Callable[[], None] = lambda: None
 
@@ -249,6 +250,8 @@ class Committer:
         if is_full(failure) or is_shortage(failure):
             try:
                 await self._threads.run(self._packs.cut, batch.pack)
+                if is_full(failure):
+                    await self._threads.run(self.make_room)
                 self.recheck_room = True
             except OSError as second:
                 failure = second

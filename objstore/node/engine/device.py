@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from objstore.errors import DamagedBody, DamagedFile, DeviceFull, DeviceOffline, TooBusy
+from objstore.node.engine.ballast import Ballast
 from objstore.node.engine.blobs import Blobs
 from objstore.node.engine.commit import Committer
 from objstore.node.engine.faults import is_shortage
@@ -72,7 +73,8 @@ class Device:
             world.new_threads("commit", 1), world.new_threads("index", 1), world.new_threads("engine-io", settings.io_threads)
         )
         self.packs = Packs(disk, self.seal, pack_size_bytes=settings.pack_size_bytes)
-        self.blobs = Blobs(disk, world.clock, self.threads.io, self.tasks, settings)
+        self.ballast = Ballast(disk, settings.ballast_bytes, settings.reserve_bytes)
+        self.blobs = Blobs(disk, world.clock, self.threads.io, self.tasks, self.ballast, settings)
         self._open_kv = world.open_kv
         self._rng = world.rng
         self.kv: Kv | None = None
@@ -116,8 +118,12 @@ class Device:
         except DamagedFile as failure:
             state = await self._next_index(failure)
         await self.threads.index.run(remove_old_indexes, self.disk, self.generation)
-        self.blobs.quarantined = await self.threads.io.run(self.blobs.count_quarantine)
+        await self.threads.io.run(self._look_around)
         self._start(state)
+
+    def _look_around(self) -> None:
+        self.blobs.quarantined = self.blobs.count_quarantine()
+        self.ballast.restore()
 
     async def _next_index(self, failure: DamagedFile) -> State:
         """Begin an empty index in the place of a damaged one; durable before anything is in it."""
@@ -132,9 +138,10 @@ class Device:
     def _start(self, state: State) -> None:
         state.kv.upkeep()
         self.state = state
-        self.registers = Registers(state, self.blobs.present, self.settings)
+        self.registers = Registers(state, self.blobs.present, self.ballast, self.settings)
         self.committer = Committer(state, self.packs, self.threads.commit, self.tasks, batch_bytes=self.settings.batch_bytes)
         self.committer.usage = self.disk.usage
+        self.committer.make_room = self.ballast.release
         self.committer.published = self._published
         self.blobs.failed = self.committer.take_offline
 
@@ -183,6 +190,7 @@ class Device:
             packs = self.packs
             return await self._write_checkpoint(Position(packs.current, packs.sizes.get(packs.current, 0), packs.sequence))
         except DeviceFull:
+            await self.threads.io.run(self.ballast.release)
             self._checkpoint_after = self.clock.monotonic() + _CHECKPOINT_PAUSE_S
             log.warning("%s: no room for a checkpoint; %d rows wait in memory", self.directory, len(self.state.active))
             raise

@@ -13,6 +13,7 @@ from objstore.core.replica import decide_accept, decide_prepare
 from objstore.core.rows import BodyKind, Kind, Register, RowKey
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.errors import DamagedRow, DeviceFull
+from objstore.node.engine.ballast import Ballast
 from objstore.node.engine.commit import Batch
 from objstore.node.engine.keys import encode_key
 from objstore.node.engine.records import Entry, RowHead, flags_of, head_of
@@ -56,10 +57,10 @@ def register_of(entry: Entry | None, floor: Ballot) -> Register:
 class Registers:
     """Decisions of one device."""
 
-    def __init__(self, state: State, present: dict[bytes, None], settings: EngineSettings) -> None:
+    def __init__(self, state: State, present: dict[bytes, None], ballast: Ballast, settings: EngineSettings) -> None:
         self._state = state
         self._present = present
-        self._reserve_bytes = settings.reserve_bytes
+        self._ballast = ballast
         self._memtable_rows = settings.checkpoint_rows * settings.memtable_limit
         self._memtable_bytes = settings.checkpoint_bytes * settings.memtable_limit
 
@@ -199,7 +200,7 @@ class Registers:
 
     def _check_room(self, batch: Batch, proposal: Proposal) -> None:
         length = len(proposal.payload or b"")
-        if length and batch.free_bytes - batch.size_bytes - length < self._reserve_bytes:
+        if length and batch.free_bytes - batch.size_bytes - length < self._ballast.reserve_bytes:
             batch.refused_for_room = True
             raise DeviceFull("the device has no room left for payloads", free_bytes=batch.free_bytes)
         active = self._state.active

@@ -17,6 +17,7 @@ class EngineSettings:
     stage_bytes: int = 1024 * 1024  # of a blob, collected before a thread call writes them: each call costs as much as writing 100 KB
     stage_waiting_bytes: int = 2 * 1024 * 1024  # per blob, before its sender must wait
     reserve_bytes: int = 64 * 1024 * 1024  # below this much free space payloads are refused; deletes go on
+    ballast_bytes: int = 4 * 1024 * 1024  # kept in a file that is given up when others have filled the disk, so that deletes go on
     compact_dead_ratio: float = 0.5  # a pack is rewritten when so much of it is dead
     purge_blobs: int = 64  # per call of maintain("purge")
     staged_max_age_s: int = 3600  # a staged blob that no row names is swept after it

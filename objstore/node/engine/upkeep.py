@@ -21,7 +21,10 @@ class Upkeep:
         match what:
             case "checkpoint":
                 self._device.state.kv.upkeep()
-                return {"rows": await self._device.checkpoint()}, False
+                rows = await self._device.checkpoint()
+                if self._device.ballast.is_wanted:
+                    await self._device.threads.io.run(self._device.ballast.restore)
+                return {"rows": rows}, False
             case "compact":
                 return await self._compactor.run()
             case "purge":
