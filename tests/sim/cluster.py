@@ -228,7 +228,7 @@ class SimCluster:
             devices += await seat.host.call(seat.format)
         spec = RingSpec(
             policy="simulated", replica_count=3, part_power=self.shape.part_power, hash_seed=self._hash_seed, min_part_hours=0.0,
-            overload=0.1,
+            overload=10.0,  # replicas stay on different nodes whatever the weights
         )  # fmt: skip
         ring = builder.create(spec, devices)
         for seat in self.nodes:

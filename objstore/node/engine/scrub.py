@@ -10,6 +10,7 @@ whose structure is broken, or that has lost entries, is given up: the device is 
 packs, and the pass ends there.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import msgspec
 
 from objstore.core.digests import contribution
 from objstore.core.rows import BodyKind, Register
-from objstore.errors import DamagedBody, DamagedFile, DamagedRow
+from objstore.errors import DamagedBody, DamagedFile, DamagedRow, DeviceFull
 from objstore.node.engine.api import AuditStep
 from objstore.node.engine.commit import Batch
 from objstore.node.engine.device import Device
@@ -70,6 +71,10 @@ class Scrubber:
         if not cursor:
             # Read only when a device opens: damage would keep it from opening, perhaps years after its disk went bad.
             await self._device.threads.io.run(_check_identity, self._device, list(self._device.packs.sizes))
+            # What follows looks at rows that are there.  The journal behind the checkpoint also holds promises, notes and rows
+            # since overwritten, and opening reads them all: after a checkpoint it reads none of those.
+            with contextlib.suppress(DeviceFull):
+                await self._device.checkpoint()
         await self._known_suspects(tally)
         walk, at = cursor[:1] or _ROWS, cursor[1:]
         following: bytes | None = cursor

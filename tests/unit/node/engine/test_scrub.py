@@ -254,3 +254,29 @@ def test_damage_found_while_listing_is_repaired_without_an_audit(rig: SimRig) ->
         rig.call(lambda: names(rig.engine))
     rig.run(lambda: asyncio.sleep(1))
     assert names(rig.engine) == [b"a", b"b", b"blob", b"c"]
+
+
+def test_after_an_audit_the_device_opens_whatever_in_the_journal_was_damaged(rig: SimRig) -> None:
+    start = len(pack(rig))
+    rig.run(lambda: rig.engine.prepare(key("b"), partition=P, ballot=ballot(9)))
+    rig.run(lambda: put(rig.engine, "c", 3, b"overwritten", partition=P))
+    rig.run(lambda: put(rig.engine, "c", 4, b"the last", partition=P))
+    damaged = volume(rig).directories["packs"]["0000000000000001.pack"]
+    for content in (damaged.data, damaged.durable):
+        content[start + 10] ^= 1  # of the promise, which no row's health depends upon
+    assert audit(rig) == []
+    rig.crash()
+    assert rig.engine.query(key("b"), partition=P).promised == ballot(9)
+    assert rig.run(lambda: read(rig.engine, "c", 4)) == b"the last"
+
+
+def test_an_audit_writes_a_damaged_identity_again_but_none_that_is_gone(rig: SimRig) -> None:
+    identity = volume(rig).directories[""]["identity"]
+    before = bytes(identity.data)
+    identity.data[20] ^= 1
+    identity.durable[20] ^= 1
+    audit(rig)
+    assert bytes(volume(rig).directories[""]["identity"].data) == before
+    del volume(rig).directories[""]["identity"]
+    audit(rig)
+    assert "identity" not in volume(rig).directories[""]
