@@ -54,7 +54,7 @@ class Staging(Protocol):
         """Drop it."""
 
 
-class ScannedRow(msgspec.Struct, frozen=True):
+class ScannedRow(msgspec.Struct, frozen=True, gc=False):
     """One row of a merged scan.  A msgspec struct, since a listing page makes a thousand of them."""
 
     name: bytes

@@ -96,8 +96,13 @@ def merge(scans: Sequence[Scanned[S]], *, electorate: Electorate, end: bytes | N
     For a scan without delimiter.  A row is agreed, as in a read, when a quorum shows it at the same ballot; when any device
     shows another one, that is left to the read.
     """
+    shown = [scan.rows if end is None else _below(scan.rows, end) for scan in scans]
+    if all(rows == shown[0] for rows in shown[1:]) and all(
+        0 < electorate.needed(partition) <= len(shown) for partition in {row.partition for row in shown[0]}
+    ):
+        return list(shown[0])  # devices that hold the same partitions, and nothing is being written
     # Each device's rows are in order already, so sorting all of them together is a merge.
-    rows = [row for scan in scans for row in (scan.rows if end is None else _below(scan.rows, end))]
+    rows = [row for part in shown for row in part]
     rows.sort(key=_place if any(map(_version, rows)) else _name)
     showing: dict[tuple[bytes, bytes], list[int]] = {}  # (name, version) -> devices; only made when a partition moves
     needed_of: dict[int, int] = {}

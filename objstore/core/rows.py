@@ -69,7 +69,7 @@ class PartRef(msgspec.Struct, frozen=True, array_like=True):
     checksum: bytes = b""  # raw digest in the upload's algorithm, for GetObjectAttributes
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True, omit_defaults=False):
+class Row(msgspec.Struct, frozen=True, array_like=True, omit_defaults=False, gc=False):
     """What replicas agree on for one key (or one noncurrent version).
 
     `operation` is 16 random bytes naming the client's write; `origin` the ballot at which the row was first proposed

@@ -102,7 +102,7 @@ class BucketInfo:
     spread: int = 0
 
 
-class ObjectInfo(msgspec.Struct, frozen=True):
+class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     """One object version as clients see it.  A msgspec struct, since a listing page makes a thousand of them."""
 
     key: str

@@ -154,7 +154,7 @@ class Scan(Request, frozen=True, array_like=True):
     versions: bool = False  # noncurrent versions too
 
 
-class ScanRow(msgspec.Struct, frozen=True, array_like=True):
+class ScanRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One row of a scan: name, version (empty: the head), partition, accepted ballot, encoded row."""
 
     name: bytes
