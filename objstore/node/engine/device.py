@@ -117,11 +117,11 @@ class Device:
             state = load(self.kv)
         except DamagedFile as failure:
             state = await self._next_index(failure)
-        await self.threads.index.run(remove_old_indexes, self.disk, self.generation)
-        await self.threads.io.run(self._look_around)
+        await self.threads.index.run(self._look_around)
         self._start(state)
 
     def _look_around(self) -> None:
+        remove_old_indexes(self.disk, self.generation)
         self.blobs.quarantined = self.blobs.count_quarantine()
         self.ballast.restore()
 
