@@ -17,6 +17,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 JOIN_BELOW_BYTES = 64 * 1024  # a body piece this small is joined to the head; a larger one is written beside it
 
 
@@ -111,7 +112,7 @@ class Exchange:
             if not self.body_done:
                 if self.wants_continue:
                     self.wants_continue = False
-                    self.connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    self.connection.transport.write(CONTINUE)
                 self.connection.resume_reading(self)
             elif not self.delivered:
                 self.delivered = True
@@ -202,6 +203,11 @@ class Exchange:
                 self.connection.abort()
                 raise RuntimeError("the answer's body is not as long as its Content-Length")
         head, self._head_out = self._head_out, None
+        if head is not None and self.wants_continue and self.body_done:
+            # An empty body is not asked for, but its sender waits all the same.  botocore that gets the final answer at once keeps its
+            # status line for the connection's next request, and then waits for ever for that one's headers.
+            self.wants_continue = False
+            head = CONTINUE + head
         if head is not None and size <= JOIN_BELOW_BYTES:
             transport.write(head + body if size else head)
             return

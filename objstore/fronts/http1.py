@@ -136,7 +136,7 @@ def _framed(head: Head, framing: dict[bytes, bytes]) -> Head:
     if expect is not None:
         if expect.lower() != b"100-continue":
             raise HttpProblem(417, "ExpectationFailed", "The only expectation is 100-continue.")
-        head.expects_continue = modern and head.has_body
+        head.expects_continue = modern
     return head
 
 

@@ -237,6 +237,18 @@ def test_continue_is_said_when_the_application_asks_for_the_body(server: Running
         assert client.send(get("/y")).answer()[0] == 200
 
 
+def test_the_sender_of_an_empty_body_that_waits_is_told_to_continue_before_its_answer(server: Running) -> None:
+    # botocore waits also then, and takes a final answer that comes at once for that of the connection's next request.
+    with Client(server.port) as client:
+        client.send(put("/x", b"", "Expect: 100-continue"))
+        while b"\r\n\r\n" not in client.data:
+            client.more()
+        interim, _, client.data = client.data.partition(b"\r\n\r\n")
+        assert interim == b"HTTP/1.1 100 Continue"
+        assert client.answer()[0] == 200
+        assert client.send(get("/y")).answer()[0] == 200
+
+
 def test_a_refusal_costs_no_body_and_closes_since_what_follows_is_unknown(server: Running) -> None:
     with Client(server.port) as client:
         client.send(put("/early", b"", "Expect: 100-continue").replace(b"Content-Length: 0", b"Content-Length: 3000"))
