@@ -19,7 +19,7 @@ check: setup          ## format, lint, types, import contracts, unit and propert
 	$(PY) -m pytest tests/unit tests/props tests/test_tidy.py -n 2
 
 test: check           ## everything that CI runs
-	$(PY) -m pytest tests/conformance tests/system -m "not slow" -n 2 --dist loadfile
+	$(PY) -m pytest tests/sim tests/conformance tests/system -m "not slow" -n 2 --dist loadfile
 	$(PY) -m tests.sim --seeds 500 --jobs 2
 
 sim: setup            ## make sim SEEDS=2000, or SEED=n for one seed with its trace
