@@ -7,13 +7,14 @@ flags for any of this.
 from collections.abc import Callable
 from typing import Any
 
+from objstore.cluster.rounds import Operation
 from objstore.core import agreement
-from objstore.core.agreement import ConditionalWrite, PlainWrite, ReadDecision, Verdict
+from objstore.core.agreement import ConditionalWrite, PlainWrite, ReadDecision, Step, Verdict
 from objstore.daemons.compactor import Compactor
-from objstore.errors import ObjstoreError
+from objstore.errors import NodeUnreachable, ObjstoreError
 from objstore.node.engine.packs import Packs
 from objstore.node.state import LocalDevice, NodeState
-from objstore.wire.messages import Reclaim, ReclaimAnswer
+from objstore.wire.messages import Accept, AcceptAnswer, Reclaim, ReclaimAnswer
 
 
 def write_quorum_of_one() -> None:
@@ -85,7 +86,38 @@ def no_epoch_check() -> None:
     NodeState.admit = admit  # type: ignore[method-assign]
 
 
+def handoff_counts() -> None:
+    """A copy on a handoff counts for the primary that could not be reached: a sloppy quorum."""
+    original = Operation._failed
+
+    def failed(self: Any, device: int, number: int, failure: ObjstoreError) -> None:
+        round_ = self._machine.round
+        stand_in = next((d for d in self.plan.handoffs if not self._members.client(d).down), None)
+        if round_.step is not Step.ACCEPT or not isinstance(failure, NodeUnreachable) or stand_in is None:
+            original(self, device, number, failure)
+            return
+
+        def done(answer: Any, _payload: Any, _failure: Any) -> None:
+            if number != self._number or self._done.done():
+                return
+            if isinstance(answer, AcceptAnswer) and answer.verdict == "yes":
+                if self._machine.answered(device, "yes"):
+                    self._go_on()
+            else:
+                original(self, device, number, failure)
+
+        payload = self._payload if round_.own else None
+        message = Accept(
+            self.plan.epoch, stand_in, self._members.ring.devices[stand_in].incarnation, 10_000, self.partition, self.key, round_.ballot,
+            round_.row, payload is not None, self._sources if round_.own else round_.sources, handoff=True,
+        )  # fmt: skip
+        self._members.client(stand_in).send(message, payload or b"", timeout_s=10.0, done=done)
+
+    Operation._failed = failed  # type: ignore[method-assign]
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
+    "handoff-counts": handoff_counts,
     "write-quorum-1": write_quorum_of_one,
     "no-write-back": read_without_write_back,
     "answer-before-flush": answer_before_flush,
