@@ -170,12 +170,13 @@ class Packs:
         return decode_file_header(self.file(pack).pread(FILE_HEADER_BYTES, 0), pack, self._seal)
 
     def mend_header(self, pack: int) -> bool:
-        """Write a damaged header again; False when the first record is bad too.  Blocks.  Raises OSError.
+        """Write a damaged header again; False when no record of the pack is good.  Blocks.  Raises OSError.
 
-        That record says what the header said: its checksum proves pack and device, and its sequence is the pack's first.
+        Any good record says what the header said: its checksum proves pack and device.  What rotted next to the header may
+        have been dead for long, so the first record need not be good for the pack to be needed.
         """
-        first = next(self.records(pack, FILE_HEADER_BYTES, self.size_on_disk(pack), payloads=False), None)
-        if not isinstance(first, Record):
+        first = self.find_record(pack, FILE_HEADER_BYTES, self.size_on_disk(pack))
+        if first is None:
             return False
         file = self._disk.open(pack_name(pack), write=True)
         try:

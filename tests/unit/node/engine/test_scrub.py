@@ -280,3 +280,17 @@ def test_an_audit_writes_a_damaged_identity_again_but_none_that_is_gone(rig: Sim
     del volume(rig).directories[""]["identity"]
     audit(rig)
     assert "identity" not in volume(rig).directories[""]
+
+
+def test_an_audit_writes_a_damaged_header_of_a_pack_again_also_when_its_first_record_is_dead_and_damaged(rig: SimRig) -> None:
+    audit(rig)  # a checkpoint: what lies before it is not replayed
+    packs = volume(rig).directories["packs"]
+    file = packs["0000000000000001.pack"]
+    header = bytes(file.data[:64])
+    for at in (29, 70):
+        file.data[at] ^= 1
+        file.durable[at] ^= 1
+    audit(rig)
+    assert bytes(file.data[:32]) == header[:32]
+    rig.crash()
+    rig.open()
