@@ -45,6 +45,10 @@ class NoSuchVersion(Refused):
     """There is no such version of the object."""
 
 
+class NoSuchConfig(Refused):
+    """The bucket has no such configuration.  Fact: part, the name of the sub-resource."""
+
+
 class NoSuchUpload(Refused):
     """The multipart upload does not exist: it was completed, aborted or never begun."""
 

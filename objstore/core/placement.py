@@ -7,7 +7,7 @@ The plan of a partition never changes within a ring epoch, so `Placement` keeps 
 from collections.abc import Callable, Iterable
 
 from objstore.core.quorum import Quorum, Tally, majority
-from objstore.core.rows import RowKey
+from objstore.core.rows import RowKey, Space
 from ring.lookup import Ring
 from ring.model import RingError
 
@@ -69,8 +69,9 @@ class Placement:
         self._moving: list[Quorum] | None = None
 
     def partition(self, key: RowKey, spread: int) -> int:
-        """The ring slot of a key."""
-        return int(self.ring.partition(key.bucket + bytes((key.space,)), key.name, spread))
+        """The ring slot of a key; all versions of an object lie together."""
+        space = Space.OBJECTS if key.space == Space.VERSIONS else key.space
+        return int(self.ring.partition(key.bucket + bytes((space,)), key.name, spread))
 
     def plan(self, partition: int) -> Plan:
         """The plan of a partition."""

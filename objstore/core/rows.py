@@ -26,6 +26,7 @@ class Space(IntEnum):
     OBJECTS = 0
     UPLOADS = 1  # multipart uploads: name = object key + NUL + upload id
     PARTS = 2  # multipart parts: name = upload id + "/" + five-digit part number + "/" + attempt
+    VERSIONS = 3  # noncurrent versions: name = object key, version = its ballot, empty for the null version (ADR 6)
 
 
 class RowKey(msgspec.Struct, frozen=True, array_like=True):
@@ -97,6 +98,13 @@ class Row(msgspec.Struct, frozen=True, array_like=True, omit_defaults=False, gc=
     record: bytes = b""  # RECORD and UPLOAD rows: their own encoded struct
     version: str = ""  # "" for the null version, else the version id (24 hexadecimal digits)
     tags: dict[str, str] = {}
+    effects: tuple[bytes, ...] = ()  # encoded rows of other versions of the key, stored together with this one (ADR 6)
+    acl: bytes = b""  # encoded access control list; empty: the owner alone
+    lock_mode: str = ""  # "GOVERNANCE" or "COMPLIANCE" until `retain_until_us`
+    retain_until_us: int = 0
+    legal_hold: bool = False
+    encryption: bytes = b""  # encoded description of how the bytes are encrypted; empty: they are not
+    storage_class: str = ""  # "" is STANDARD
 
 
 class Register(msgspec.Struct, frozen=True, array_like=True):

@@ -24,6 +24,8 @@ class Action(Enum):
     DELETE_OBJECT = "delete an object"
     TAG_OBJECT = "tag an object"
     LIST_UPLOADS = "list multipart uploads"
+    READ_CONFIG = "see the bucket's configuration"
+    WRITE_CONFIG = "change the bucket's configuration"
 
 
 class Need(Enum):
@@ -44,6 +46,8 @@ TABLE: dict[Action, Need] = {
     Action.DELETE_OBJECT: Need.OWNER,
     Action.TAG_OBJECT: Need.OWNER,
     Action.LIST_UPLOADS: Need.OWNER,
+    Action.READ_CONFIG: Need.OWNER,
+    Action.WRITE_CONFIG: Need.OWNER,
 }
 
 

@@ -100,6 +100,7 @@ class BucketInfo:
     region: str = ""
     versioning: str = ""  # "", "Enabled", "Suspended"
     spread: int = 0
+    config: Mapping[str, bytes] = field(default_factory=dict)  # by name of sub-resource, see objects/config.py
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
@@ -250,6 +251,12 @@ class ObjectStoreApi(Protocol):
 
     async def delete_bucket(self, who: Principal, name: str) -> None:
         """Raises BucketNotEmpty; pending multipart uploads do not count and are removed with it."""
+
+    async def get_config(self, who: Principal, bucket: str, part: str) -> bytes:
+        """A sub-resource of a bucket as it was set.  Raises NoSuchConfig when it is not."""
+
+    async def set_config(self, who: Principal, bucket: str, part: str, value: bytes | None) -> BucketInfo:
+        """Set a sub-resource of a bucket, or take it away (None), atomically."""
 
     async def put(
         self, who: Principal, bucket: str, key: str, body: Body, *,

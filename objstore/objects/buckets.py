@@ -12,7 +12,7 @@ it last saw the record looks again before it acknowledges (`confirm`).  So no ob
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -25,6 +25,7 @@ from objstore.errors import (
     BucketAlreadyExists,
     BucketAlreadyOwnedByYou,
     ConditionalConflict,
+    InvalidRequest,
     NoSuchBucket,
     NoSuchKey,
     ObjstoreError,
@@ -37,6 +38,7 @@ from objstore.runtime.world import World
 
 RECORD_VERSION = 1
 ABANDONED_AFTER_US = 60_000_000  # a mark or a claim without a bucket this old belongs to a process that is gone
+CONFIG_LIMIT_BYTES = 192 * 1024  # all configuration of one bucket: its record travels inside a row
 CACHE_LIMIT = 20_000  # buckets held at once; the cache starts afresh beyond
 LIVE = "live"
 DELETING = "deleting"
@@ -56,6 +58,7 @@ class BucketRecord(msgspec.Struct, frozen=True, array_like=True):
     state: str = LIVE
     mark: bytes = b""  # random: names one deletion under way
     marked_us: int = 0
+    config: dict[str, bytes] = {}  # configuration by the name of its sub-resource, see objects/config.py
 
 
 class ClaimRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -258,6 +261,33 @@ class BucketDirectory:
 
         await self._cluster.conditional(key, judge)
 
+    # -- changing ---------------------------------------------------------------------------------------------
+
+    async def change(self, bucket: Bucket, edit: Callable[[BucketRecord], BucketRecord]) -> BucketInfo:
+        """Change a bucket's record atomically; `edit` is pure and may raise any Refused.  Raises NoSuchBucket, ConditionalConflict.
+
+        Other proxies see the change within the cache age; this one at once.
+        """
+        name = bucket.info.name
+
+        def judge(current: Row | None) -> Row:
+            found = _record_of(current)
+            if found is None or found.id != bucket.id:
+                raise NoSuchBucket(f"there is no bucket {name!r}", bucket=name)
+            if found.state != LIVE:
+                raise ConditionalConflict(f"bucket {name!r} is being deleted")
+            changed = edit(found)
+            size = sum(len(value) for value in changed.config.values())
+            if size > CONFIG_LIMIT_BYTES:
+                raise InvalidRequest(f"the configuration of bucket {name!r} would take {size} bytes; {CONFIG_LIMIT_BYTES} are allowed")
+            return _bucket_row(changed)
+
+        try:
+            written = await self._cluster.conditional(_bucket_key(bucket.account, name), judge)
+        finally:
+            self._forget(name)
+        return _info(_decode_bucket(written.row.record))
+
     # -- removing ---------------------------------------------------------------------------------------------
 
     async def begin_delete(self, bucket: Bucket) -> BucketRecord:
@@ -372,7 +402,7 @@ def _record_of(row: Row | None) -> BucketRecord | None:
 def _info(record: BucketRecord) -> BucketInfo:
     return BucketInfo(
         id=BucketId(record.id), name=record.name, account=record.account, created_us=record.created_us,
-        region=record.region, versioning=record.versioning, spread=record.spread,
+        region=record.region, versioning=record.versioning, spread=record.spread, config=record.config,
     )  # fmt: skip
 
 

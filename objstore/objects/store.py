@@ -10,6 +10,7 @@ from objstore.objects.access import Action, authorize
 from objstore.objects.api import BucketInfo, BucketPage, ObjectStoreApi, Principal
 from objstore.objects.buckets import Bucket
 from objstore.objects.complete import Completions
+from objstore.objects.config import Configs
 from objstore.objects.context import DEFAULT_SETTINGS, ObjectSettings
 from objstore.objects.copy import Copies
 from objstore.objects.delete import Deletes
@@ -19,7 +20,7 @@ from objstore.objects.versions import Versions
 from objstore.runtime.world import World
 
 
-class ObjectStore(Copies, Completions, Deletes, Tags, Versions, ObjectStoreApi):
+class ObjectStore(Copies, Completions, Configs, Deletes, Tags, Versions, ObjectStoreApi):
     """Implements `ObjectStoreApi` on a cluster; one for each proxy process."""
 
     def __init__(self, cluster: ClusterApi, world: World, settings: ObjectSettings = DEFAULT_SETTINGS) -> None:

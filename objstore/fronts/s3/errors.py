@@ -31,6 +31,7 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
     errors.NoSuchBucket: Row(404, "NoSuchBucket", "The specified bucket does not exist", "Create it, or list the buckets you own."),
     errors.NoSuchKey: Row(404, "NoSuchKey", "The specified key does not exist."),
     errors.NoSuchVersion: Row(404, "NoSuchVersion", "The specified version does not exist."),
+    errors.NoSuchConfig: Row(404, "NoSuchConfiguration", "The specified configuration does not exist."),
     errors.NoSuchUpload: Row(
         404,
         "NoSuchUpload",

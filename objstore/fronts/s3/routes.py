@@ -6,6 +6,7 @@ does not have is answered 501, never as if its query were not there; one that is
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from objstore.fronts.s3 import buckets, copying, listing, multipart, objects
 from objstore.fronts.s3.context import Front, Response
@@ -69,6 +70,11 @@ OBJECT: dict[tuple[str, str], Route] = {
     ("DELETE", "uploadId"): Route("AbortMultipartUpload", multipart.abort_multipart_upload),
     ("GET", "uploadId"): Route("ListParts", multipart.list_parts),
 }
+# Modules that bring their own: BUCKET_ROUTES and OBJECT_ROUTES, (method, sub-resource) -> (api, handler).  Theirs go before the above.
+_MODULES: tuple[Any, ...] = ()
+for _module in _MODULES:
+    BUCKET.update({key: Route(*found) for key, found in getattr(_module, "BUCKET_ROUTES", {}).items()})
+    OBJECT.update({key: Route(*found) for key, found in getattr(_module, "OBJECT_ROUTES", {}).items()})
 COPY_OBJECT = Route("CopyObject", copying.copy_object)
 UPLOAD_PART_COPY = Route("UploadPartCopy", copying.upload_part_copy)
 
