@@ -61,6 +61,8 @@ def proxy_metrics(counters: Any, cluster: Any) -> str:
     page.histogram("objstore_s3_request_seconds", "Time from a request's headers to the end of its answer.", LATENCY_BOUNDS_S, series)
     traffic = [({"dir": "in"}, counters.bytes_in), ({"dir": "out"}, counters.bytes_out)]
     page.family("objstore_s3_bytes_total", "counter", "Bytes of object bodies.", traffic)
+    page.family("objstore_quorum_writes_failed_total", "counter", "Writes that found no quorum in time.", [({}, cluster.failed_writes)])
+    page.family("objstore_proxy_serves", "gauge", "1 while a quorum of every partition can be reached.", [({}, int(cluster.serves()))])
     page.family("objstore_ring_version", "gauge", "Epoch of the ring in use.", [({}, cluster.ring.epoch)])
     return page.text()
 
@@ -88,6 +90,10 @@ async def daemon_metrics(world: Any, fleet: Any, daemons: Any) -> str:
     page.family(
         "objstore_replication_queue_objects", "gauge", "Rows that some primary lacks or holds differently.", [({}, status.queued_repairs)]
     )
+    page.family(
+        "objstore_replication_oldest_seconds", "gauge", "For how long such rows have been seen without a break.",
+        [({}, daemons.behind_s())],
+    )  # fmt: skip
     bad = [({"node": r.name, "disk": disk}, d.quarantined) for r, d, disk in devices]
     page.family("objstore_scrub_errors_total", "counter", "Damaged rows or bodies that were taken out of service.", bad)
     skew = [({"node": r.name}, (r.wall_us - now_us) / 1e6) for r in reports.values()]

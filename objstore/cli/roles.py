@@ -119,7 +119,9 @@ async def run_proxy(settings: Any) -> None:
         await store.start()
         hashing = world.new_threads("http-hash", HASH_THREADS)
         stack.callback(hashing.close)
-        app = S3App(store, Credentials(users), world.clock, component(settings, "s3"), rng=world.rng, threads=hashing)
+        app = S3App(
+            store, Credentials(users), world.clock, component(settings, "s3"), rng=world.rng, threads=hashing, health=cluster.serves
+        )  # fmt: skip
         stack.push_async_callback(app.aclose)
         if section.metrics_port:
             metrics = await serve_metrics(section.metrics_port, lambda: proxy_metrics(app.counters.snapshot(), cluster))

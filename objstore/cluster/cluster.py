@@ -19,6 +19,7 @@ from objstore.errors import QuorumLost, Unavailable
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
 from ring.lookup import Ring
+from ring.model import RingError
 
 TOKEN_BYTES = 16
 BLOB_BYTES = 16
@@ -55,6 +56,7 @@ class Cluster:
         self._tasks = TaskOwner(f"cluster of {name}", limit=self.settings.background_limit)
         self.members = Membership(Clients(world, cluster_key=cluster_key, name=name), ring)
         self.repair = Repair(self.members)
+        self.failed_writes = 0  # for want of a quorum, since the start
         self._lister = Lister(
             self.members, world.clock, self._tasks,
             read=self._read_at, timeout_s=self.settings.scan_timeout_s, patience_s=self.settings.patience_s,
@@ -72,6 +74,14 @@ class Cluster:
     def on_ring(self, listener: Callable[[Ring], None]) -> None:
         """Be told of each newer ring."""
         self.members.on_ring(listener)
+
+    def serves(self) -> bool:
+        """Whether a quorum of every partition can be reached, as far as is known; nodes that are down are dialed again."""
+        try:
+            self.members.placement.cover(self.members.ill())
+        except RingError:
+            return False
+        return True
 
     async def start(self) -> None:
         """Nothing is opened before it is needed; a method of its own so that owners need not know."""
@@ -123,6 +133,7 @@ class Cluster:
                 survey=survey,
             )  # fmt: skip
         except Unavailable:
+            self.failed_writes += 1
             self._heed_clocks(operation)
             raise
 
@@ -138,6 +149,7 @@ class Cluster:
             return await rest(operation, issue=self._clock.rising(), token=self._world.rng.token(TOKEN_BYTES))
         except Unavailable as failure:
             if not self._heed_clocks(operation) or not isinstance(failure, QuorumLost):
+                self.failed_writes += 1
                 raise
         # Nothing was proposed and the clock is right now, so that to begin anew is safe and does better.
         operation = self._operation(key, self.partition(key, spread=spread), payload=payload, sources=sources)

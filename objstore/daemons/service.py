@@ -60,6 +60,7 @@ class Daemons:
         self.auditor = Auditor(fleet, settle=settle)
         self._background_auditor = Auditor(fleet, settle=settle, pause_s=settings.audit_pause_s)
         self._sweep_uploads = sweep_uploads
+        self._behind_since_s: float | None = None  # when rows out of their place were first seen, since all were in place
         self._owner = TaskOwner("daemons", limit=64)
         self.workers = {
             name: Worker(world, self._owner, name=name, interval_s=interval_s, step=step)
@@ -170,6 +171,11 @@ class Daemons:
         ring = self.fleet.ring
         moving = len(ring.moving())
         pending = await self.rebalancer.pending() if moving else 0
+        queued = left.under_replicated + left.misplaced + pending
+        if not queued and not left.failed:
+            self._behind_since_s = None
+        elif self._behind_since_s is None:
+            self._behind_since_s = self.world.clock.monotonic()
         detail = f"{moving} partitions moving, {pending} not yet in sync" if moving else ""
         if left.silent or left.failed:
             detail = (detail + "; " if detail else "") + f"devices silent: {sorted(left.silent)}"
@@ -177,11 +183,16 @@ class Daemons:
             epoch=ring.epoch,
             under_replicated=left.under_replicated,
             misplaced=left.misplaced,
-            queued_repairs=left.under_replicated + left.misplaced + pending,
+            queued_repairs=queued,
             quarantined=sum(device.quarantined for report in reports.values() if report for device in report.devices),
             changing=bool(moving),
             detail=detail,
         )
+
+    def behind_s(self) -> float:
+        """For how long every look at the cluster, since the last that found all in place, has found rows that are not."""
+        since_s = self._behind_since_s
+        return 0.0 if since_s is None else self.world.clock.monotonic() - since_s
 
     async def _publish(self, changes: list[builder.Change]) -> control.RingResult:
         before = set(self.fleet.ring.devices)

@@ -26,7 +26,10 @@ def test_a_proxy_shows_its_requests_times_and_bytes() -> None:
     counters.record("PutObject", "200", 0.004)
     counters.record("GetObject", "NoSuchKey", 0.0005)
     counters.bytes_in = 10
-    text = proxy_metrics(counters.snapshot(), SimpleNamespace(ring=SimpleNamespace(epoch=7)))
+    cluster = SimpleNamespace(ring=SimpleNamespace(epoch=7), failed_writes=3, serves=lambda: False)
+    text = proxy_metrics(counters.snapshot(), cluster)
+    assert "objstore_quorum_writes_failed_total 3" in text
+    assert "objstore_proxy_serves 0" in text
     assert 'objstore_s3_requests_total{api="GetObject",code="NoSuchKey"} 1' in text
     assert 'objstore_s3_request_seconds_bucket{api="PutObject",le="0.005"} 1' in text
     assert 'objstore_s3_bytes_total{dir="in"} 10' in text
@@ -45,6 +48,9 @@ def test_a_daemon_shows_what_the_nodes_report_now() -> None:
             return {"a": NodeReport("node1", 3, 2_000_000, [device], {"accepts": 9}), "b": None}
 
     class Daemons:
+        def behind_s(self) -> float:
+            return 2.5
+
         async def status(self) -> StatusResult:
             return StatusResult(epoch=3, under_replicated=1, misplaced=0, queued_repairs=1, quarantined=1, changing=False)
 
@@ -57,6 +63,7 @@ def test_a_daemon_shows_what_the_nodes_report_now() -> None:
         'objstore_clock_skew_seconds{node="node1"} 0.5',
         'objstore_node_events_total{node="node1",event="accepts"} 9',
         "objstore_replication_queue_objects 1",
+        "objstore_replication_oldest_seconds 2.5",
         'objstore_scrub_errors_total{node="node1",disk="4"} 1',
     ):
         assert line in text.splitlines()

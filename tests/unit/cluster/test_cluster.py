@@ -61,6 +61,27 @@ def test_objects_of_both_sizes_go_through_real_nodes_and_come_back() -> None:
     wires.run(main)
 
 
+def test_a_proxy_knows_whether_it_can_serve() -> None:
+    async def main(site: wires.Site) -> None:
+        nodes, cluster = await on_real_nodes(site)
+        await cluster.write(key("k"), inline(b"x"), payload=b"x")
+        assert cluster.serves()
+        await nodes.apps[0].stop()
+        await asyncio.sleep(1)
+        cluster.serves()
+        await asyncio.sleep(5)
+        assert cluster.serves()
+        await nodes.apps[1].stop()
+        with contextlib.suppress(Unavailable):
+            await cluster.write(key("k"), inline(b"x"), payload=b"x")
+        assert not cluster.serves()
+        assert cluster.failed_writes == 1
+        await cluster.aclose()
+        await nodes.apps[2].stop()
+
+    wires.run(main)
+
+
 def test_a_cluster_of_real_nodes_goes_on_without_one() -> None:
     async def main(site: wires.Site) -> None:
         nodes, cluster = await on_real_nodes(site)

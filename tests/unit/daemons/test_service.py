@@ -45,6 +45,24 @@ def test_status_counts_rows_and_partitions_out_of_place() -> None:
     assert (status.epoch, status.under_replicated, status.misplaced, status.changing) == (1, 1, 0, False)
 
 
+def test_how_long_rows_are_out_of_place_is_counted_from_when_they_were_first_seen() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    fleet.put(1, 0, key("a"), held(5))
+    acting = daemons(fleet)
+
+    async def story() -> None:
+        assert acting.behind_s() == 0.0
+        await acting.status()
+        await acting.status()
+        await asyncio.sleep(0.01)
+        assert acting.behind_s() > 0.0
+        assert (await acting.repair(timeout_s=5.0)).finished
+        await acting.status()
+        assert acting.behind_s() == 0.0
+
+    asyncio.run(story())
+
+
 def test_adding_draining_and_removing_publish_rings() -> None:
     fleet = MemoryFleet(ring_of(4))
     saved: list[Ring] = []
