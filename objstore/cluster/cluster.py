@@ -120,6 +120,8 @@ class Cluster:
         early: EarlyQuery | None = None,
     ) -> api.Written:  # fmt: skip
         """Plain write."""
+        if early is None and isinstance(staging, Staging):
+            early = staging.early
         if early is not None:
             assert early.key == key
             await early.wait()
@@ -160,13 +162,18 @@ class Cluster:
     async def stage(self, key: RowKey, *, spread: int = 0, size: int | None = None) -> api.Staging:
         """Open a blob on all primaries."""
         partition = self.partition(key, spread=spread)
-        # A body cannot be sent twice: find out first, by a read of the key, whether the ring in use is the nodes' ring.
-        await self._read_at(key, partition)
+        # A body cannot be sent twice: find out first whether the ring in use is the nodes' ring.  The query of the write to
+        # come says so too.
+        early = self.begin_query(key, spread=spread)
+        await early.wait()
         plan = self.members.plan(partition)
+        if early.result(plan) is None:
+            await self._read_at(key, partition)  # raises what is wrong, or finds the next ring
+            plan = self.members.plan(partition)
         blob = self._world.rng.token(BLOB_BYTES)
         return Staging(
             self.members, self._world.clock, self._tasks, plan, blob,
-            size=-1 if size is None else size, timeout_s=self.settings.body_timeout_s, patience_s=self.settings.patience_s,
+            size=-1 if size is None else size, timeout_s=self.settings.body_timeout_s, patience_s=self.settings.patience_s, early=early,
         )  # fmt: skip
 
     def read_body(

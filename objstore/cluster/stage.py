@@ -12,6 +12,7 @@ import xxhash
 
 from objstore.cluster.client import SUSPECT_RANK
 from objstore.cluster.membership import Membership
+from objstore.cluster.write import EarlyQuery
 from objstore.core.placement import Plan
 from objstore.core.quorum import Tally
 from objstore.errors import NewerEpoch, NodeUnreachable, ObjstoreError, QuorumLost, StaleEpoch
@@ -106,10 +107,12 @@ class Staging:
     """Implements cluster.api.Staging.  The caller must come to `finish` or `abort`."""
 
     def __init__(
-        self, members: Membership, clock: Clock, tasks: TaskOwner, plan: Plan, blob: bytes, *, size: int, timeout_s: float, patience_s: float
+        self, members: Membership, clock: Clock, tasks: TaskOwner, plan: Plan, blob: bytes, *, size: int, timeout_s: float, patience_s: float,
+        early: EarlyQuery | None = None,
     ) -> None:  # fmt: skip
-        """Raises TooBusy."""
+        """Raises TooBusy.  `early`: the query of a plain write of the same key, made before."""
         self.blob = blob
+        self.early = early
         self.plan = plan
         self._members = members
         self._clock = clock

@@ -59,6 +59,18 @@ def test_an_early_query_of_a_past_epoch_or_without_an_answer_is_made_again() -> 
     run(main)
 
 
+def test_a_staged_body_and_its_row_need_one_query() -> None:
+    async def main(rig: Rig) -> None:
+        staging = await rig.cluster.stage(key(), size=5)
+        assert queries(rig) == 2
+        await staging.write(b"large")
+        await staging.finish()
+        await rig.cluster.write(key(), draft(blob=staging.blob), staging=staging)
+        assert queries(rig) == 2
+
+    run(main)
+
+
 def test_a_request_that_ends_before_its_write_leaves_nothing_behind() -> None:
     async def main(rig: Rig) -> None:
         rig.cluster.begin_query(key()).close()
