@@ -6,7 +6,7 @@ UTF-8 of 1 to 1,024 bytes.  Methods raise only `objstore.errors` classes.  Nothi
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -24,6 +24,13 @@ class Principal:
     tenant: str = "default"
     admin: bool = False
     anonymous: bool = False
+    arn: str = ""  # arn:aws:iam::ACCOUNT:user/NAME, arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION
+    policies: tuple[Any, ...] | None = None  # identity policies, parsed by core/policy.py; None: all of the own account, as its root
+    session_policies: tuple[Any, ...] | None = None  # of temporary credentials: nothing goes beyond them; None: there are none
+    boundary: Any = None  # permissions boundary, a parsed policy
+    facts: Mapping[str, str] = field(
+        default_factory=dict
+    )  # for conditions of policies: "aws:username", "aws:userid", "aws:principaltag/x"...
 
 
 class Body(Protocol):
