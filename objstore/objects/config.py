@@ -18,21 +18,23 @@ from objstore.objects.context import StoreContext
 
 # Every part there is, and what its caller must be allowed to see and to change.
 PARTS: dict[str, tuple[Action, Action]] = {
-    "acl": (Action.READ_CONFIG, Action.WRITE_CONFIG),
-    "cors": (Action.READ_CONFIG, Action.WRITE_CONFIG),
-    "encryption": (Action.READ_CONFIG, Action.WRITE_CONFIG),
-    "lifecycle": (Action.READ_CONFIG, Action.WRITE_CONFIG),
-    "logging": (Action.READ_CONFIG, Action.WRITE_CONFIG),
-    "notification": (Action.READ_CONFIG, Action.WRITE_CONFIG),
-    "object-lock": (Action.READ_CONFIG, Action.WRITE_CONFIG),
-    "ownershipControls": (Action.READ_CONFIG, Action.WRITE_CONFIG),
-    "policy": (Action.READ_CONFIG, Action.WRITE_CONFIG),
-    "publicAccessBlock": (Action.READ_CONFIG, Action.WRITE_CONFIG),
-    "quota": (Action.READ_CONFIG, Action.WRITE_CONFIG),
-    "requestPayment": (Action.READ_CONFIG, Action.WRITE_CONFIG),
-    "tagging": (Action.READ_CONFIG, Action.WRITE_CONFIG),
-    "website": (Action.READ_CONFIG, Action.WRITE_CONFIG),
+    "acl": (Action.READ_BUCKET_ACL, Action.WRITE_BUCKET_ACL),
+    "cors": (Action.READ_CORS, Action.WRITE_CORS),
+    "encryption": (Action.READ_ENCRYPTION, Action.WRITE_ENCRYPTION),
+    "lifecycle": (Action.READ_LIFECYCLE, Action.WRITE_LIFECYCLE),
+    "logging": (Action.READ_LOGGING, Action.WRITE_LOGGING),
+    "notification": (Action.READ_NOTIFICATION, Action.WRITE_NOTIFICATION),
+    "object-lock": (Action.READ_BUCKET_LOCK, Action.WRITE_BUCKET_LOCK),
+    "ownershipControls": (Action.READ_OWNERSHIP, Action.WRITE_OWNERSHIP),
+    "policy": (Action.READ_POLICY, Action.WRITE_POLICY),
+    "publicAccessBlock": (Action.READ_PUBLIC_ACCESS, Action.WRITE_PUBLIC_ACCESS),
+    "quota": (Action.READ_QUOTA, Action.WRITE_QUOTA),
+    "requestPayment": (Action.READ_REQUEST_PAYMENT, Action.WRITE_REQUEST_PAYMENT),
+    "tagging": (Action.READ_BUCKET_TAGS, Action.WRITE_BUCKET_TAGS),
+    "website": (Action.READ_WEBSITE, Action.WRITE_WEBSITE),
 }
+# What its caller must be allowed in order to take it away, where that is not the same as changing it.
+REMOVALS: dict[str, Action] = {"policy": Action.DELETE_POLICY, "website": Action.DELETE_WEBSITE}
 _KEPT = 1024  # decoded documents of one kind held at once
 
 T = TypeVar("T")
@@ -72,7 +74,8 @@ class Configs(StoreContext):
 
     async def set_config(self, who: Principal, bucket: str, part: str, value: bytes | None) -> BucketInfo:
         """Set a sub-resource of a bucket, or take it away (None), atomically."""
-        home = await self.open_bucket(who, bucket, _actions(part)[1])
+        action = _actions(part)[1] if value is not None else REMOVALS.get(part) or _actions(part)[1]
+        home = await self.open_bucket(who, bucket, action)
 
         def edit(record: BucketRecord) -> BucketRecord:
             config = {name: data for name, data in record.config.items() if name != part}
