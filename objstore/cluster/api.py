@@ -87,6 +87,9 @@ class ClusterApi(Protocol):
     ) -> Written:
         """Plain write.  `draft.origin`, `base` and `operation` are filled in here.  Raises OutcomeUnknown after bounded retries."""
 
+    async def bury(self, key: RowKey, draft: Row, *, spread: int = 0) -> bool:
+        """Plain write of a tombstone, unless a quorum agrees that there is nothing to bury; whether it was written."""
+
     async def conditional(
         self, key: RowKey, judge: Judge, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None
     ) -> Written:

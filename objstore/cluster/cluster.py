@@ -139,6 +139,15 @@ class Cluster:
             self._heed_clocks(operation)
             raise
 
+    async def bury(self, key: RowKey, draft: Row, *, spread: int = 0) -> bool:
+        """Plain write of a tombstone, unless a quorum agrees that there is nothing to bury."""
+        early = self.begin_query(key, spread=spread)
+        await early.wait()
+        if early.found_nothing(self.members.plan(self.partition(key, spread=spread))):
+            return False
+        await self.write(key, draft, spread=spread, early=early)
+        return True
+
     async def conditional(
         self, key: RowKey, judge: api.Judge, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None
     ) -> api.Written:

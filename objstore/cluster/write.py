@@ -45,6 +45,11 @@ class EarlyQuery:
         """What it found; None when it is of no use to a write by this plan: it failed, or the ring has changed since."""
         return self._survey if self._survey.verdict is Verdict.DONE and self._operation.plan is plan else None
 
+    def found_nothing(self, plan: Plan) -> bool:
+        """Whether a quorum by this plan agrees that there is nothing under the key."""
+        survey = self.result(plan)
+        return survey is not None and survey.is_empty
+
     def close(self) -> None:
         """There will be no write."""
         self._operation.stop()

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from objstore.core.quorum import Quorum, Tally
-from objstore.core.rows import EMPTY, Register, Row, decode_row, encode_row
+from objstore.core.rows import EMPTY, Kind, Register, Row, decode_row, encode_row
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.errors import Refused
 
@@ -288,6 +288,14 @@ class Survey(_Machine):
     def seen(self) -> Ballot:
         """DONE: what the proposal must lie above."""
         return self._seen
+
+    @property
+    def is_empty(self) -> bool:
+        """DONE: whether a quorum agrees that nothing is there, or a tombstone.
+
+        A tombstone that fewer hold is no answer: what it was to bury may yet be read.
+        """
+        return self._agreed(self._top.accepted) and (not self.row or decode_row(self.row).kind == Kind.TOMBSTONE)
 
     def restart(self, quorum: Quorum) -> bool:
         """The ring changed: go on in the new one."""

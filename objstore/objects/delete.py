@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from objstore.core import names
 from objstore.core.conditions import check_write
 from objstore.core.rows import Row, RowKey
-from objstore.core.versions import check_version_id, is_head, is_replaceable
+from objstore.core.versions import CURRENT, NULL, check_version_id, is_replaceable
 from objstore.errors import NoSuchKey, ObjstoreError
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, Conditions, DeleteOutcome, Principal
@@ -50,10 +50,9 @@ class Deletes(StoreContext):
         if conditions:
             await self._delete_if(who, bucket, register, conditions)
             return outcome
-        # A read first: it takes no flush, and deleting what is not there leaves no tombstone to be carried about.
-        row = (await self.cluster.read(register, spread=bucket.spread)).row
-        if is_replaceable(row) and row is not None and is_head(row, version_id):
-            await self.cluster.write(register, tombstone_row(who.account), spread=bucket.spread)
+        # Nothing is written where nothing is: that takes no flush and leaves no tombstone to be carried about.
+        if version_id in (CURRENT, NULL):
+            await self.cluster.bury(register, tombstone_row(who.account), spread=bucket.spread)
         return outcome
 
     async def _delete_if(self, who: Principal, bucket: Bucket, register: RowKey, conditions: Conditions) -> None:

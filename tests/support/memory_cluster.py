@@ -191,6 +191,13 @@ class MemoryCluster:
         await self._leave("write", key)
         return Written(row=row, previous=previous)
 
+    async def bury(self, key: RowKey, draft: Row, *, spread: int = 0) -> bool:
+        row = (await self.read(key, spread=spread)).row
+        if row is None or row.kind == Kind.TOMBSTONE:
+            return False
+        await self.write(key, draft, spread=spread)
+        return True
+
     async def conditional(
         self, key: RowKey, judge: Judge, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None
     ) -> Written:
