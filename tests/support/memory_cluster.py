@@ -17,7 +17,7 @@ import xxhash
 from sortedcontainers import SortedDict
 
 from objstore.cluster.api import Held, Judge, ScannedRow, ScanPage, Staging, Written
-from objstore.core.rows import BodyKind, Row, RowKey, decode_row, encode_row, is_live
+from objstore.core.rows import BodyKind, Kind, Row, RowKey, decode_row, encode_row, is_live
 from objstore.core.timestamp import ZERO, Ballot, HybridClock
 from objstore.errors import NoSuchKey, NoSuchVersion, Refused
 from objstore.runtime.net import SocketNet

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from objstore.core.rows import Kind
 from objstore.core.timestamp import ZERO
 from objstore.wire import messages as m
 from tests.support.scripted_nodes import Rig, ballot, draft, key, run, stored
@@ -67,6 +68,33 @@ def test_a_staged_body_and_its_row_need_one_query() -> None:
         await staging.finish()
         await rig.cluster.write(key(), draft(blob=staging.blob), staging=staging)
         assert queries(rig) == 2
+
+    run(main)
+
+
+def test_a_tombstone_is_written_after_one_query_and_only_where_something_may_be() -> None:
+    async def main(rig: Rig) -> None:
+        tombstone = draft(kind=Kind.TOMBSTONE)
+        assert not await rig.cluster.bury(key("nothing"), tombstone)
+        rig.put(key("gone"), stored(1, kind=Kind.TOMBSTONE), ballot(9))
+        assert not await rig.cluster.bury(key("gone"), tombstone)
+        assert rig.accepts() == 0
+        rig.put(key("there"), stored(1, b"x"), ballot(9), body=b"x")
+        before = queries(rig)
+        assert await rig.cluster.bury(key("there"), tombstone)
+        assert queries(rig) == before + 2
+
+    run(main)
+
+
+def test_a_tombstone_that_not_all_hold_is_written_again() -> None:
+    async def main(rig: Rig) -> None:
+        rig.put(key(), stored(1, b"x"), ballot(3), body=b"x")
+        rig.put(key(), stored(2, kind=Kind.TOMBSTONE), ballot(5), nodes=rig.nodes[:1])
+        assert await rig.cluster.bury(key(), draft(kind=Kind.TOMBSTONE))
+        held = await rig.cluster.read(key())
+        assert held.row is not None
+        assert held.row.kind == Kind.TOMBSTONE
 
     run(main)
 
