@@ -22,6 +22,7 @@ from objstore.errors import Refused
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SERVICE = "s3"
+ONLY_S3 = frozenset((SERVICE,))
 TERMINATOR = "aws4_request"
 MAX_SKEW_S = 15 * 60
 MAX_EXPIRES_S = 7 * 24 * 3600
@@ -48,7 +49,7 @@ class Problem(Enum):
     HEADER_MALFORMED = "the Authorization header is malformed"
     QUERY_MALFORMED = "the query parameters of a presigned request are malformed"
     WRONG_REGION = "the credential's region is wrong"
-    WRONG_SERVICE = "the credential's service must be s3"
+    WRONG_SERVICE = "the credential's service is wrong"
     DATE_MISSING = "a valid Date or x-amz-date header is required"
     SKEWED = "the request's time differs too much from the server's"
     EXPIRED = "the request has expired"
@@ -58,6 +59,8 @@ class Problem(Enum):
     PAYLOAD_MODE = "x-amz-content-sha256 has an unknown value"
     CHUNK_MISMATCH = "a chunk's signature does not match"
     TRAILER_MISMATCH = "the trailer's signature does not match"
+    V2_HEADER_MALFORMED = "the Authorization header of version 2 is malformed"
+    V2_QUERY_MALFORMED = "the query parameters of a presigned request of version 2 are malformed"
 
 
 class SignatureRefused(Refused):
@@ -128,7 +131,10 @@ def parse_credential(text: str) -> Credential | str:
     return Credential(access_key, date, region, service, f"{date}/{region}/{service}/{TERMINATOR}")
 
 
-def _checked(credential_text: str, timestamp: str, signed_headers: str, signature: str, problem: Problem) -> Claim:
+def check_scope(
+    credential_text: str, timestamp: str, signature: str, problem: Problem, services: frozenset[str] = ONLY_S3
+) -> tuple[Credential, int]:
+    """The credential and the seconds since 1970 behind what a claim says of them.  Raises SignatureRefused."""
     if len(credential_text) > MAX_CREDENTIAL_CHARS:
         raise SignatureRefused(problem, "The credential is too long.")
     credential = parse_credential(credential_text)
@@ -137,12 +143,18 @@ def _checked(credential_text: str, timestamp: str, signed_headers: str, signatur
     time_s = parse_timestamp(timestamp) if len(timestamp) == 16 else None  # what is remembered must not be long
     if time_s is None:
         raise SignatureRefused(problem if problem is Problem.QUERY_MALFORMED else Problem.DATE_MISSING)
-    if credential.service != SERVICE:
-        raise SignatureRefused(Problem.WRONG_SERVICE, f'The credential\'s service is wrong; expecting "{SERVICE}".')
+    if credential.service not in services:
+        raise SignatureRefused(Problem.WRONG_SERVICE, f'The credential\'s service is wrong; expecting "{" or ".join(sorted(services))}".')
     if timestamp[:8] != credential.date:
         raise SignatureRefused(problem, "The credential's date is not the date of the request.")
     if _HEX64.fullmatch(signature) is None:
         raise SignatureRefused(problem, "The signature must be 64 lower-case hexadecimal digits.")
+    return credential, time_s
+
+
+def _checked(fields: Sequence[str], problem: Problem, services: frozenset[str]) -> Claim:
+    credential_text, timestamp, signed_headers, signature = fields
+    credential, time_s = check_scope(credential_text, timestamp, signature, problem, services)
     if not signed_headers or not signed_headers.isascii() or signed_headers.count(";") >= MAX_SIGNED_HEADERS:
         raise SignatureRefused(problem, "SignedHeaders must name the signed headers.")
     return Claim(credential, timestamp, time_s, signed_headers, signature)
@@ -151,8 +163,8 @@ def _checked(credential_text: str, timestamp: str, signed_headers: str, signatur
 _FIELDS = {"Credential", "SignedHeaders", "Signature"}
 
 
-def parse_authorization(value: str, timestamp: str) -> Claim:
-    """Claim of an Authorization header; `timestamp` is x-amz-date (or the Date header in its form)."""
+def parse_authorization(value: str, timestamp: str, services: frozenset[str] = ONLY_S3) -> Claim:
+    """Claim of an Authorization header for one of `services`; `timestamp` is x-amz-date (or the Date header in its form)."""
     problem = Problem.HEADER_MALFORMED
     algorithm, _, rest = value.partition(" ")
     if algorithm != ALGORITHM:
@@ -164,14 +176,14 @@ def parse_authorization(value: str, timestamp: str) -> Claim:
         fields[name] = text
     if len(items) != 3 or fields.keys() != _FIELDS:
         raise SignatureRefused(problem, "The Authorization header needs Credential, SignedHeaders and Signature, once each.")
-    return _checked(fields["Credential"], timestamp, fields["SignedHeaders"], fields["Signature"], problem)
+    return _checked((fields["Credential"], timestamp, fields["SignedHeaders"], fields["Signature"]), problem, services)
 
 
 _QUERY_FIELDS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature")
 
 
-def parse_presigned(parameters: Sequence[tuple[str, str]]) -> Claim:
-    """Claim of a presigned request, from its decoded query parameters."""
+def parse_presigned(parameters: Sequence[tuple[str, str]], services: frozenset[str] = ONLY_S3) -> Claim:
+    """Claim of a presigned request for one of `services`, from its decoded query parameters."""
     problem = Problem.QUERY_MALFORMED
     fields: dict[str, str] = {}
     for name, value in parameters:
@@ -188,7 +200,8 @@ def parse_presigned(parameters: Sequence[tuple[str, str]]) -> Claim:
         raise SignatureRefused(problem, "X-Amz-Expires should be a number of seconds.")
     if len(expires) > 6 or not 1 <= int(expires) <= MAX_EXPIRES_S:
         raise SignatureRefused(problem, f"X-Amz-Expires must be between 1 and {MAX_EXPIRES_S} seconds.")
-    claim = _checked(fields["X-Amz-Credential"], fields["X-Amz-Date"], fields["X-Amz-SignedHeaders"], fields["X-Amz-Signature"], problem)
+    values = (fields["X-Amz-Credential"], fields["X-Amz-Date"], fields["X-Amz-SignedHeaders"], fields["X-Amz-Signature"])
+    claim = _checked(values, problem, services)
     return Claim(claim.credential, claim.timestamp, claim.time_s, claim.signed_headers, claim.signature, int(expires))
 
 
@@ -309,17 +322,17 @@ class SigningKeys:
 
     def __init__(self, held: int = SIGNING_KEYS_HELD) -> None:
         self._held = held
-        self._keys: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
+        self._keys: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def get(self, secret: str, credential: Credential) -> bytes:
         """The signing key for a credential whose secret is known."""
-        name = (secret, credential.date, credential.region)
+        name = (secret, credential.scope)
         key = self._keys.get(name)
         if key is None:
-            key = self._keys[name] = signing_key(secret, credential.date, credential.region)
+            key = self._keys[name] = signing_key(secret, credential.date, credential.region, credential.service)
             if len(self._keys) > self._held:
                 self._keys.popitem(last=False)
         else:

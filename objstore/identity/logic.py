@@ -9,6 +9,7 @@ import msgspec
 
 from objstore.errors import InvalidArgument
 from objstore.identity.model import Identities, Keyholder, KmsKey, Owner, SwiftUser, User
+from objstore.identity.tokens import Session
 from objstore.objects.api import Principal
 
 _TABLES: dict[str, type[msgspec.Struct]] = {"user": User, "swift_user": SwiftUser, "kms_key": KmsKey}
@@ -54,6 +55,8 @@ class Credentials:
                 canonical_id=user.canonical_id,
                 tenant=user.tenant,
                 admin=user.admin,
+                arn=f"arn:aws:iam::{user.account}:user/{user.name}",
+                facts={"aws:username": user.name, "aws:userid": user.canonical_id, "aws:principaltype": "User"},
             ),
         )
         self._owners.setdefault(user.account, Owner(user.canonical_id, user.display_name))
@@ -62,6 +65,13 @@ class Credentials:
         """Secret and principal behind an access key."""
         holder = self._keyholders.get(access_key)
         return None if holder is None else (holder.secret_key, holder.principal)
+
+    def session(self, token: str) -> tuple[Session, Principal] | None:
+        """The session behind a token and who it stands for, expired or not; None when there is none."""
+        return None
+
+    async def refresh(self) -> None:
+        """Look whether there are new credentials; returns soon, also when nothing can be found out."""
 
     def owner_of(self, account: str) -> Owner:
         """How an account is shown; one that holds no keys here has an id all the same."""

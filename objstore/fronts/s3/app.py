@@ -73,7 +73,7 @@ class S3App:
             if request.bucket == "-" and request.received.path == HEALTH_PATH:
                 await self._answer_health(request, send)
                 return
-            self._authenticator.authenticate(request)
+            await self._authenticator.authenticate(request)
             route = routes.find(request)
             api = route.api
             if EXPECTED_OWNER in request.amz and request.bucket and api != "CreateBucket":

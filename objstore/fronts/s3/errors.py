@@ -140,6 +140,8 @@ SIGNATURE_TABLE: Mapping[Problem, Row] = {
     ),
     Problem.CHUNK_MISMATCH: Row(403, "SignatureDoesNotMatch", "The signature of a chunk does not match."),
     Problem.TRAILER_MISMATCH: Row(403, "SignatureDoesNotMatch", "The signature of the trailer does not match."),
+    Problem.V2_HEADER_MALFORMED: Row(400, "InvalidArgument"),
+    Problem.V2_QUERY_MALFORMED: Row(403, "AccessDenied"),
 }
 
 
@@ -221,7 +223,8 @@ def _signature_failure(error: SignatureRefused, server_time: str) -> Failure:
         elements["AWSAccessKeyId"] = str(facts["access_key"])
         elements["StringToSign"] = str(facts["string_to_sign"])
         elements["SignatureProvided"] = str(facts["signature_provided"])
-        elements["CanonicalRequest"] = str(facts["canonical_request"])
+        if facts["canonical_request"]:  # there is none in Version 2
+            elements["CanonicalRequest"] = str(facts["canonical_request"])
     return failure
 
 

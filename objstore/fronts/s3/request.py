@@ -82,7 +82,7 @@ class S3Request:
     """One request, parsed once.  `who`, `payload` and the like are set by the authenticator."""
 
     __slots__ = (
-        "amz", "bucket", "bytes_in", "headers", "id", "key", "method", "payload", "payload_mode", "query", "receive", "received", "scheme", "signer", "who",
+        "amz", "bucket", "bytes_in", "headers", "id", "key", "method", "payload", "payload_mode", "query", "receive", "received", "scheme", "signer", "virtual_bucket", "who",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, request_id: str) -> None:
@@ -92,6 +92,7 @@ class S3Request:
         self.scheme: str = scope.get("scheme", "http")
         self.bucket = ""
         self.key = ""
+        self.virtual_bucket = ""  # the bucket, where the host names it
         self.query: dict[str, str] = {}
         self.headers: dict[str, str] = {}
         self.amz: dict[str, str] = {}  # of these, the x-amz-* ones
@@ -113,6 +114,7 @@ class S3Request:
         if query:
             self.query = parse_query(query)
         bucket = bucket_of_host(headers.get("host", ""), domains) if domains else ""
+        self.virtual_bucket = bucket
         if bucket:
             key = path[1:]
         else:

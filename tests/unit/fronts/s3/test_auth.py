@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from botocore.exceptions import ClientError
 
 from objstore.core.sigv4 import STREAMING_SIGNED, STREAMING_SIGNED_TRAILER, STREAMING_UNSIGNED_TRAILER, UNSIGNED_PAYLOAD
 from objstore.fronts.s3.settings import S3Settings
@@ -39,10 +40,15 @@ def test_an_unknown_key_is_said_to_be_unknown(server: Running, bucket: str) -> N
     assert answer.value("AWSAccessKeyId") == "AKNOBODY"
 
 
-def test_without_credentials_nothing_is_allowed(server: Running, bucket: str) -> None:
-    for method in ("GET", "PUT", "DELETE", "POST"):
-        for path in ("/", f"/{bucket}", f"/{bucket}/k", "/no-such-bucket", f"/{bucket}?uploads", f"/{bucket}?zzz"):
+def test_without_credentials_nothing_is_allowed_that_nobody_granted(server: Running, bucket: str) -> None:
+    for method in ("GET", "PUT", "DELETE"):
+        for path in (f"/{bucket}", f"/{bucket}/k", f"/{bucket}?zzz"):
             assert of(send(server, method, path)) == (403, "AccessDenied"), (method, path)
+    assert of(send(server, "GET", "/")) == (403, "AccessDenied")
+    assert of(send(server, "PUT", "/no-such-bucket")) == (403, "AccessDenied")
+    for mode in (STREAMING_SIGNED, STREAMING_SIGNED_TRAILER):
+        assert of(send(server, "PUT", f"/{bucket}/k", b"x", {"x-amz-content-sha256": mode})) == (403, "AccessDenied")
+    assert of(send(server, "GET", f"/{bucket}", headers={"x-amz-security-token": "x"})) == (403, "AccessDenied")
     assert of(send(server, "GET", f"/{bucket}", headers={"Authorization": ""})) == (403, "AccessDenied")
     head = send(server, "HEAD", f"/{bucket}/k")
     assert (head.status, head.body) == (403, b"")
@@ -58,7 +64,7 @@ def test_other_peoples_buckets_are_closed_and_other_tenants_do_not_see_them(serv
     ("header", "code"),
     [
         ("AWS4-HMAC-SHA256 nonsense", "AuthorizationHeaderMalformed"),
-        ("AWS AKALICE:c2lnbmF0dXJl", "InvalidRequest"),
+        ("AWS AKALICE:c2lnbmF0dXJl", "InvalidArgument"),
         ("AWS4-ECDSA-P256-SHA256 Credential=x", "InvalidRequest"),
         ("Bearer token", "InvalidArgument"),
         ("Basic eDp5", "InvalidArgument"),
@@ -68,8 +74,23 @@ def test_other_authorization_headers_are_refused_clearly(server: Running, bucket
     assert of(send(server, "GET", f"/{bucket}", headers={"Authorization": header})) == (400, code)
 
 
-def test_version_2_signatures_in_the_query_are_refused_clearly(server: Running, bucket: str) -> None:
-    assert of(send(server, "GET", f"/{bucket}/k?AWSAccessKeyId=AKALICE&Signature=x&Expires=9999999999")) == (400, "InvalidRequest")
+def test_malformed_queries_of_version_2_are_refused_clearly(server: Running, bucket: str) -> None:
+    for query in (
+        "AWSAccessKeyId=AKALICE&Signature=x&Expires=9999999999",
+        "AWSAccessKeyId=AKALICE&Expires=9999999999",
+        "Signature=x",
+        "AWSAccessKeyId=AKALICE&Signature=AAAAAAAAAAAAAAAAAAAAAAAAAAA%3D&Expires=-1",
+    ):
+        assert of(send(server, "GET", f"/{bucket}/k?{query}")) == (403, "AccessDenied"), query
+
+
+def test_version_2_can_be_switched_off() -> None:
+    with s3_serving(settings=S3Settings(sigv2=False)) as strict:
+        client = strict.client(signature_version="s3")
+        with pytest.raises(ClientError, match="Please use AWS4-HMAC-SHA256"):
+            client.list_buckets()
+        url = client.generate_presigned_url("list_buckets")
+        assert of(send(strict, "GET", url.removeprefix(strict.url))) == (400, "InvalidRequest")
 
 
 def test_a_request_signed_twice_is_refused(server: Running, bucket: str) -> None:
@@ -213,3 +234,69 @@ def test_unusual_names_and_queries_are_signed_as_clients_sign_them(server: Runni
     assert sorted(keys, key=str.encode) == [found["Key"] for found in s3.list_objects_v2(Bucket=bucket)["Contents"]]
     assert call(server, "GET", f"/{bucket}?prefix=env%3A%2F").status == 200
     assert call(server, "GET", f"/{bucket}?prefix=a&prefix=b&prefix=").status == 200
+
+
+def test_version_2_works_in_headers_and_in_queries(either: Running) -> None:
+    client = either.client(signature_version="s3")
+    client.create_bucket(Bucket="v2-bucket")
+    key = "a b/ü+~%41"
+    client.put_object(Bucket="v2-bucket", Key=key, Body=b"data", Metadata={"who": "me"}, ContentType="text/x")
+    assert client.get_object(Bucket="v2-bucket", Key=key)["Body"].read() == b"data"
+    assert client.get_object_tagging(Bucket="v2-bucket", Key=key)["TagSet"] == []
+    assert [item["Key"] for item in client.list_objects_v2(Bucket="v2-bucket", Prefix="a b/")["Contents"]] == [key]
+    upload = client.create_multipart_upload(Bucket="v2-bucket", Key="mpu")["UploadId"]
+    etag = client.upload_part(Bucket="v2-bucket", Key="mpu", UploadId=upload, PartNumber=1, Body=b"x")["ETag"]
+    client.complete_multipart_upload(
+        Bucket="v2-bucket", Key="mpu", UploadId=upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    )
+    client.delete_objects(Bucket="v2-bucket", Delete={"Objects": [{"Key": "mpu"}]})
+    liar = either.client(LIAR, signature_version="s3")
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        liar.list_buckets()
+
+
+def test_a_version_2_url_does_what_was_signed_and_nothing_else(server: Running, bucket: str) -> None:
+    client = server.client(signature_version="s3")
+    client.put_object(Bucket=bucket, Key="k", Body=b"data")
+    parameters = {
+        "Bucket": bucket,
+        "Key": "k",
+        "ResponseContentType": "a/b; c=d+e",
+        "ResponseContentDisposition": 'attachment; filename="ü x"',
+    }
+    url = client.generate_presigned_url("get_object", Params=parameters).removeprefix(server.url)
+    answer = send(server, "GET", url)
+    assert (answer.body, answer.headers["content-type"]) == (b"data", "a/b; c=d+e")
+    for addition in ("&tagging", "&acl", "&versionId=null", "&uploads", "&retention", "&legal-hold", "&attributes", "&encryption"):
+        assert of(send(server, "GET", url + addition)) == (403, "SignatureDoesNotMatch"), addition
+    assert of(send(server, "GET", url.replace("d%2Be", "other"))) == (403, "SignatureDoesNotMatch")
+    assert of(send(server, "DELETE", url)) == (403, "SignatureDoesNotMatch")
+    put = client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "k2", "Metadata": {"a": "1"}}).removeprefix(
+        server.url
+    )
+    for header in ("x-amz-copy-source", "x-amz-acl", "x-amz-tagging", "x-amz-meta-b", "Content-MD5"):
+        assert of(send(server, "PUT", put, b"data", {header: f"/{bucket}/k"})) == (403, "SignatureDoesNotMatch"), header
+    assert send(server, "PUT", put, b"data").status == 200
+    assert client.head_object(Bucket=bucket, Key="k2")["Metadata"] == {"a": "1"}  # carried by the signed query
+    old = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"}, ExpiresIn=-5).removeprefix(server.url)
+    answer = send(server, "GET", old)
+    assert (answer.status, answer.code, answer.value("Message")) == (403, "AccessDenied", "Request has expired")
+
+
+def test_a_version_2_header_from_another_time_is_refused(server: Running, bucket: str) -> None:
+    for date, code in (("Sun, 01 Jan 2023 00:00:00 GMT", "RequestTimeTooSkewed"), ("yesterday", "AccessDenied"), ("", "AccessDenied")):
+        headers = {"Authorization": "AWS AKALICE:" + "A" * 27 + "=", **({"Date": date} if date else {})}
+        assert of(send(server, "GET", f"/{bucket}", headers=headers)) == (403, code), date
+
+
+def test_signed_parameters_stand_for_their_headers(server: Running, bucket: str) -> None:
+    query = "x-amz-meta-a=1&x-amz-tagging=t%3Dv"
+    path = presign(server, "PUT", f"/{bucket}/k?{query}")
+    assert send(server, "PUT", path, b"data").status == 200
+    answer = call(server, "HEAD", f"/{bucket}/k")
+    assert (answer.headers["x-amz-meta-a"], answer.headers["x-amz-tagging-count"]) == ("1", "1")
+    assert of(send(server, "PUT", path + "&x-amz-acl=public-read", b"data")) == (403, "SignatureDoesNotMatch")
+    path = presign(server, "PUT", f"/{bucket}/k?x-amz-checksum-crc32=AAAAAA%3D%3D")
+    assert of(send(server, "PUT", path, b"data")) == (400, "BadDigest")
+    path = presign(server, "PUT", f"/{bucket}/k?x-amz-meta-a=%0D%0AX: y")
+    assert of(send(server, "PUT", path, b"data")) == (400, "InvalidArgument")
