@@ -39,6 +39,28 @@ Called again after each lost race, so it must be pure.  The current row may be a
 """
 
 
+class Versions(Protocol):
+    """The noncurrent versions of a key while a judge looks at it: what holds under the judge's own promise, so that nothing about
+    them can change before its row is written.
+
+    What is asked for is read when it is first asked for, and the judge is then called again from its beginning: it must let
+    pass whatever these methods raise, and ask for no more than it needs.
+    """
+
+    def get(self, version: str) -> Row | None:
+        """The row of a version by its id ("" for the null version): OBJECT or DELETE_MARKER.  None when there is none.
+
+        Also the current row, when that is the version named.
+        """
+
+    def newest(self) -> Row | None:
+        """The version that becomes the latest when the current one is removed: of all others the newest.  None: there is none."""
+
+
+VersionsJudge = Callable[[Row | None, Versions], Row | None]
+"""As Judge, for a change that depends on noncurrent versions."""
+
+
 class Staging(Protocol):
     """A blob on its way to the replicas of one partition, before its row."""
 
@@ -85,7 +107,13 @@ class ClusterApi(Protocol):
     async def write(
         self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None
     ) -> Written:
-        """Plain write.  `draft.origin`, `base` and `operation` are filled in here.  Raises OutcomeUnknown after bounded retries."""
+        """Plain write.  `draft.origin`, `base` and `operation` are filled in here.  Raises OutcomeUnknown after bounded retries.
+
+        Of every write: `draft.version` NEW_VERSION is replaced by a new version id; `draft.effects` are encoded rows of other
+        versions of the key that are stored together with it, each with `version` set ("" is the null version): a TOMBSTONE removes
+        that version, an OBJECT or DELETE_MARKER (a changed copy of the version's row) replaces all of it but its bytes.  Their
+        origin and operation are filled in here too.
+        """
 
     async def bury(self, key: RowKey, draft: Row, *, spread: int = 0) -> bool:
         """Plain write of a tombstone, unless a quorum agrees that there is nothing to bury; whether it was written."""
@@ -98,6 +126,16 @@ class ClusterApi(Protocol):
         When the judge raises, the state it judged is made sure of on a majority first.  Raises ConditionalConflict when it
         cannot be known whether an own earlier attempt took effect.  When the judge returned None, `row` is the current one
         (raises NoSuchKey if there is none).
+        """
+
+    async def conditional_versions(
+        self, key: RowKey, judge: VersionsJudge, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None
+    ) -> Written:
+        """As `conditional`, by a judge that looks at noncurrent versions too (ADR 6).  `key` is the head's.
+
+        Removing the current version: the judge returns `versions.newest()` (`msgspec.structs.replace` of it, so that the rest of the
+        row stays as it is), or a TOMBSTONE when that is None, with a TOMBSTONE of the removed version among the effects.  The bytes
+        of a version that is brought back are held by the replicas already: no payload and no staging.
         """
 
     async def stage(self, key: RowKey, *, spread: int = 0, size: int | None = None) -> Staging:
@@ -118,5 +156,12 @@ class ClusterApi(Protocol):
         limit: int = 1000,
         delimiter: bytes = b"",
         versions: bool = False,
+        markers: bool = False,
     ) -> ScanPage:
-        """Merged listing of live rows, as consistent as a read of each.  At most `limit` rows; may return fewer and go on."""
+        """Merged listing of live rows, as consistent as a read of each.  At most `limit` rows; may return fewer and go on.
+
+        `markers`: heads that are delete markers too.  `versions` (with Space.VERSIONS): all noncurrent versions, delete markers
+        included, by name, under one name newest first and never torn apart by the limit.  Whoever lists heads and versions must
+        scan the heads first: a version demoted meanwhile is then seen twice, not missed.  A version that was brought back as the
+        head may be shown among the noncurrent ones too.
+        """

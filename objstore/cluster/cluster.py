@@ -166,6 +166,12 @@ class Cluster:
         operation = self._operation(key, self.partition(key, spread=spread), payload=payload, sources=sources)
         return await rest(operation, issue=self._clock.rising(), token=self._world.rng.token(TOKEN_BYTES))
 
+    async def conditional_versions(
+        self, key: RowKey, judge: api.VersionsJudge, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None
+    ) -> api.Written:
+        """Conditional write by a judge that looks at noncurrent versions."""
+        raise NotImplementedError("being built")
+
     # -- bodies -------------------------------------------------------------------------------------------------------
 
     async def stage(self, key: RowKey, *, spread: int = 0, size: int | None = None) -> api.Staging:
@@ -198,10 +204,12 @@ class Cluster:
 
     async def scan(
         self, bucket: bytes, space: int, *, prefix: bytes = b"", start: bytes = b"", limit: int = 1000, delimiter: bytes = b"",
-        versions: bool = False,
+        versions: bool = False, markers: bool = False,
     ) -> api.ScanPage:  # fmt: skip
         """Merged listing of live rows."""
-        return await self._lister.scan(bucket, space, prefix=prefix, start=start, limit=limit, delimiter=delimiter, versions=versions)
+        return await self._lister.scan(
+            bucket, space, prefix=prefix, start=start, limit=limit, delimiter=delimiter, versions=versions or markers
+        )
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

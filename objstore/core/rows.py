@@ -20,6 +20,9 @@ SYSTEM_BUCKET = BucketId(bytes(BUCKET_ID_BYTES))  # bucket directory and records
 INLINE_LIMIT_BYTES = 128 * 1024  # a larger payload is a blob of its own (architecture.md section 3)
 
 
+NEW_VERSION = "*"  # `Row.version` of a draft: the version id of the operation's first ballot goes in its place (ADR 6)
+
+
 class Space(IntEnum):
     """Which namespace of a bucket a row lies in; part of its key on disk and of its placement."""
 
