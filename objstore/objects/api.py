@@ -303,6 +303,10 @@ class ObjectStoreApi(Protocol):
     async def bucket(self, who: Principal, name: str) -> BucketInfo:
         """Resolve a name, first in the caller's account, then in the directory of claimed names."""
 
+    async def find_bucket(self, who: Principal, name: str) -> BucketInfo:
+        """The same without asking what the caller may do: for fronts that need a configuration before they know who calls (a
+        preflight, a website), never to be shown.  Raises NoSuchBucket."""
+
     async def list_buckets(self, who: Principal, *, prefix: str = "", after: str = "", limit: int = 10_000) -> BucketPage:
         """The caller's own buckets by name."""
 
@@ -311,6 +315,9 @@ class ObjectStoreApi(Protocol):
 
     async def get_config(self, who: Principal, bucket: str, part: str) -> bytes:
         """A sub-resource of a bucket as it was set.  Raises NoSuchConfig when it is not."""
+
+    async def may_configure(self, who: Principal, bucket: str, part: str) -> BucketInfo:
+        """The bucket, when the caller may set this part of its configuration.  Raises AccessDenied."""
 
     async def set_config(self, who: Principal, bucket: str, part: str, value: bytes | None) -> BucketInfo:
         """Set a sub-resource of a bucket, or take it away (None), atomically."""

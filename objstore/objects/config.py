@@ -72,6 +72,10 @@ class Configs(StoreContext):
             raise NoSuchConfig(f"bucket {bucket!r} has no {part} configuration", part=part)
         return data
 
+    async def may_configure(self, who: Principal, bucket: str, part: str) -> BucketInfo:
+        """The bucket, when the caller may set this part of its configuration; so that nobody's document is read in vain."""
+        return (await self.open_bucket(who, bucket, _actions(part)[1])).info
+
     async def set_config(self, who: Principal, bucket: str, part: str, value: bytes | None) -> BucketInfo:
         """Set a sub-resource of a bucket, or take it away (None), atomically."""
         action = _actions(part)[1] if value is not None else REMOVALS.get(part) or _actions(part)[1]

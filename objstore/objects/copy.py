@@ -19,6 +19,8 @@ from objstore.objects.info import object_info
 from objstore.objects.multipart import Uploads
 from objstore.objects.put import Puts
 
+NOT_COPIED = "x-amz-website-redirect-location"
+
 
 class Copies(Gets, Puts, Uploads):
     """Copying objects and parts."""
@@ -36,7 +38,7 @@ class Copies(Gets, Puts, Uploads):
             if source.key == key and source.bucket == bucket and not changes:
                 raise InvalidRequest("the copy would put the object onto itself and change nothing about it")
             row = opened.row
-            taken = attributes or Attributes(content_type=row.content_type, headers=row.headers, metadata=row.metadata)
+            taken = attributes or Attributes(row.content_type, _copied_headers(row.headers), row.metadata)
             described = Attributes(taken.content_type, taken.headers, taken.metadata, row.tags if tags is None else tags)
             written = await self.put_body(
                 who, home, name, _Copied(opened), attributes=described, expected=_promised(row, checksum), conditions=conditions
@@ -86,6 +88,13 @@ class _Copied:
     async def finish(self) -> Mapping[str, bytes]:
         """Nothing follows the bytes."""
         return {}
+
+
+def _copied_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """What a copy keeps of its source's headers: not where a website sends those who ask for that very object."""
+    if NOT_COPIED not in headers:
+        return headers
+    return {name: value for name, value in headers.items() if name != NOT_COPIED}
 
 
 def _promised(row: Row, checksum: str) -> Expected:

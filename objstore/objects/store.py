@@ -35,6 +35,10 @@ class ObjectStore(Copies, Completions, Configs, Deletes, Tags, Versions, ObjectS
         """Resolve a name, first in the caller's account, then in the directory of claimed names."""
         return (await self.open_bucket(who, name, Action.READ_BUCKET)).info
 
+    async def find_bucket(self, who: Principal, name: str) -> BucketInfo:
+        """The same without asking what the caller may do."""
+        return (await self.directory.find(who, name)).info
+
     async def list_buckets(self, who: Principal, *, prefix: str = "", after: str = "", limit: int = 10_000) -> BucketPage:
         """The caller's own buckets by name."""
         authorize(who, Action.LIST_BUCKETS)

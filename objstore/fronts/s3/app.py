@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable
 
 from objstore.errors import NotModified, ObjstoreError
-from objstore.fronts.s3 import routes
+from objstore.fronts.s3 import cors, routes
 from objstore.fronts.s3.auth import Authenticator
 from objstore.fronts.s3.context import XML_TYPE, Front, Headers, Response
 from objstore.fronts.s3.counters import Counters
 from objstore.fronts.s3.errors import Failure, error_document, failure_of
-from objstore.fronts.s3.request import Receive, S3Request, Scope, Send
+from objstore.fronts.s3.request import Receive, S3Request, Scope, Send, bucket_of_host
 from objstore.fronts.s3.settings import S3Settings
 from objstore.fronts.s3.times import http_time, iso_time
 from objstore.identity.logic import Credentials
@@ -53,6 +53,7 @@ class S3App:
         self._front = Front(store, credentials, settings, clock, self._tasks, threads)
         self._authenticator = Authenticator(credentials, settings, clock)
         self._health = health
+        self._domains = settings.website_domains + settings.domains
         self._host_header = (b"x-amz-id-2", settings.host_id.encode())
         self._next_id = int.from_bytes(rng.token(8), "big")
 
@@ -69,12 +70,11 @@ class S3App:
         request = S3Request(scope, receive, f"{self._next_id:016X}")
         api = "Unknown"
         try:
-            request.parse(scope, self._settings.domains)
+            request.parse(scope, self._domains)
             if request.bucket == "-" and request.received.path == HEALTH_PATH:
                 await self._answer_health(request, send)
                 return
-            await self._authenticator.authenticate(request)
-            route = routes.find(request)
+            route = await self._route(request)
             api = route.api
             if EXPECTED_OWNER in request.amz and request.bucket and api != "CreateBucket":
                 await self._front.check_owner(request, EXPECTED_OWNER, request.bucket)
@@ -85,6 +85,8 @@ class S3App:
         except Exception:
             log.exception("request %s: %s %s failed", request.id, request.method, api)
             response, code = self._error(request, _INTERNAL), _INTERNAL.code
+        if "origin" in request.headers and request.bucket and request.method != "OPTIONS":
+            response.headers += await cors.actual_headers(self._front, request)
         try:
             await self._send(request, response, send)
         except ObjstoreError as error:
@@ -98,6 +100,16 @@ class S3App:
         finally:
             self.counters.bytes_in += request.bytes_in
             self.counters.record(api, code, self._clock.monotonic() - started)
+
+    async def _route(self, request: S3Request) -> routes.Route:
+        """Who answers: a website or a preflight, which nobody signs, or what a caller who is known may ask for."""
+        websites = self._settings.website_domains
+        if websites and bucket_of_host(request.headers.get("host", ""), websites):
+            return routes.WEBSITE
+        if request.method == "OPTIONS":
+            return routes.PREFLIGHT
+        await self._authenticator.authenticate(request)
+        return routes.find(request)
 
     def _refusal(self, request: S3Request, error: ObjstoreError) -> tuple[Response, str]:
         if isinstance(error, NotModified):

@@ -162,14 +162,10 @@ async def put_acl(front: Front, request: S3Request) -> Response:
 # Sub-resource -> the code and message of a GET while it is not set.
 UNSET: dict[str, tuple[str, str]] = {
     "lifecycle": ("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist"),
-    "cors": ("NoSuchCORSConfiguration", "The CORS configuration does not exist"),
     "policy": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
     "policyStatus": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
-    "tagging": ("NoSuchTagSet", "The TagSet does not exist"),
-    "encryption": ("ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found"),
     "object-lock": ("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket"),
     "publicAccessBlock": ("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found"),
-    "website": ("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration"),
     "ownershipControls": ("OwnershipControlsNotFoundError", "The bucket ownership controls were not found"),
     "replication": ("ReplicationConfigurationNotFoundError", "The replication configuration was not found"),
 }
@@ -199,12 +195,6 @@ async def delete_unset(front: Front, request: S3Request) -> Response:
     """DELETE of a configuration that is not set: done already."""
     await front.store.bucket(request.who, request.bucket)
     return empty_answer(204)
-
-
-async def get_request_payment(front: Front, request: S3Request) -> Response:
-    """GetBucketRequestPayment."""
-    await front.store.bucket(request.who, request.bucket)
-    return xml_answer("RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>")
 
 
 async def get_unlocked(front: Front, request: S3Request) -> Response:

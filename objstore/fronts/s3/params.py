@@ -17,7 +17,9 @@ MAX_TAGS = 10
 MAX_TAG_KEY = 128
 MAX_TAG_VALUE = 256
 META_PREFIX = "x-amz-meta-"
-STORED_HEADERS = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
+REDIRECT_LOCATION = "x-amz-website-redirect-location"  # kept with the headers, obeyed on website endpoints alone
+STORED_HEADERS = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires", REDIRECT_LOCATION)
+MAX_REDIRECT_LOCATION = 2048
 NULL_VERSION = "null"
 
 _COPY_RANGE = re.compile(r"bytes=(\d{1,19})-(\d{1,19})")
@@ -126,6 +128,8 @@ def attributes_of(headers: Mapping[str, str], amz: Mapping[str, str]) -> Attribu
     for name in STORED_HEADERS:
         value = headers.get(name)
         if value is not None:
+            if name == REDIRECT_LOCATION:
+                _check_redirect_location(value)
             text = header_text(stored_encoding(value) if name == "content-encoding" else value)
             if text:
                 stored[name] = text
@@ -138,20 +142,38 @@ def attributes_of(headers: Mapping[str, str], amz: Mapping[str, str]) -> Attribu
     )
 
 
+def _check_redirect_location(value: str) -> None:
+    if not value.startswith(("/", "http://", "https://")):
+        raise S3Refused(
+            400,
+            "InvalidRedirectLocation",
+            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+        )
+    if len(value) > MAX_REDIRECT_LOCATION:
+        raise S3Refused(
+            400, "InvalidRedirectLocation", f"The length of website redirect location cannot exceed {MAX_REDIRECT_LOCATION} characters."
+        )
+
+
 def check_tags(pairs: list[tuple[str, str]]) -> dict[str, str]:
     """Tags within their limits.  Raises InvalidTag or BadRequest."""
     if len(pairs) > MAX_TAGS:
         raise S3Refused(400, "BadRequest", "Object tags cannot be greater than 10")
     tags: dict[str, str] = {}
     for name, value in pairs:
-        if not 1 <= len(name) <= MAX_TAG_KEY or _TAG_TEXT.fullmatch(name) is None:
-            raise S3Refused(400, "InvalidTag", "The TagKey you have provided is invalid", elements={"TagKey": name})
-        if len(value) > MAX_TAG_VALUE or _TAG_TEXT.fullmatch(value) is None:
-            raise S3Refused(400, "InvalidTag", "The TagValue you have provided is invalid", elements={"TagValue": value})
+        check_tag(name, value)
         if name in tags:
             raise S3Refused(400, "InvalidTag", "Cannot provide multiple Tags with the same key", elements={"TagKey": name})
         tags[name] = value
     return tags
+
+
+def check_tag(name: str, value: str) -> None:
+    """One tag within its limits.  Raises InvalidTag."""
+    if not 1 <= len(name) <= MAX_TAG_KEY or _TAG_TEXT.fullmatch(name) is None:
+        raise S3Refused(400, "InvalidTag", "The TagKey you have provided is invalid", elements={"TagKey": name})
+    if len(value) > MAX_TAG_VALUE or _TAG_TEXT.fullmatch(value) is None:
+        raise S3Refused(400, "InvalidTag", "The TagValue you have provided is invalid", elements={"TagValue": value})
 
 
 def parse_tagging_header(text: str) -> dict[str, str]:
@@ -182,7 +204,6 @@ def parse_copy_source(headers: Mapping[str, str]) -> CopySource:
 _NOT_BUILT = (
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
-    "x-amz-website-redirect-location",
     "x-amz-write-offset-bytes",
     "x-amz-if-match-last-modified-time",
     "x-amz-if-match-size",

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from objstore.fronts.s3 import buckets, copying, listing, multipart, objects
+from objstore.fronts.s3 import absent, buckets, copying, cors, encryption_config, listing, multipart, objects, tagging, website
 from objstore.fronts.s3.context import Front, Response
 from objstore.fronts.s3.request import S3Request
 
@@ -33,7 +33,6 @@ BUCKET: dict[tuple[str, str], Route] = {
     ("GET", "location"): Route("GetBucketLocation", buckets.get_bucket_location),
     ("GET", "versioning"): Route("GetBucketVersioning", buckets.get_bucket_versioning),
     ("GET", "acl"): Route("GetBucketAcl", buckets.get_bucket_acl),
-    ("GET", "requestPayment"): Route("GetBucketRequestPayment", buckets.get_request_payment),
     ("PUT", ""): Route("CreateBucket", buckets.create_bucket),
     ("PUT", "versioning"): Route("PutBucketVersioning", buckets.put_bucket_versioning),
     ("PUT", "acl"): Route("PutBucketAcl", buckets.put_acl),
@@ -71,7 +70,7 @@ OBJECT: dict[tuple[str, str], Route] = {
     ("GET", "uploadId"): Route("ListParts", multipart.list_parts),
 }
 # Modules that bring their own: BUCKET_ROUTES and OBJECT_ROUTES, (method, sub-resource) -> (api, handler).  Theirs go before the above.
-_MODULES: tuple[Any, ...] = ()
+_MODULES: tuple[Any, ...] = (absent, cors, encryption_config, tagging, website)
 for _module in _MODULES:
     BUCKET.update({key: Route(*found) for key, found in getattr(_module, "BUCKET_ROUTES", {}).items()})
     OBJECT.update({key: Route(*found) for key, found in getattr(_module, "OBJECT_ROUTES", {}).items()})
@@ -102,7 +101,8 @@ _PARAMETERS = frozenset(
 _NOT_ALLOWED = Route("MethodNotAllowed", buckets.method_not_allowed)
 _NOT_IMPLEMENTED = Route("NotImplemented", buckets.not_implemented)
 _CONFLICTING = Route("Conflicting", buckets.conflicting)
-_METHODS = frozenset(("GET", "PUT", "HEAD", "DELETE", "POST"))
+PREFLIGHT = Route("OPTIONS", cors.preflight)
+WEBSITE = Route("Website", website.serve)
 
 
 def find(request: S3Request) -> Route:

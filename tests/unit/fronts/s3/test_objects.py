@@ -259,7 +259,7 @@ def test_tags(server: Running, s3: Any, bucket: str) -> None:
         ("x-amz-server-side-encryption", "AES256", 501, "NotImplemented"),
         ("x-amz-server-side-encryption", "aws:kms", 501, "NotImplemented"),
         ("x-amz-server-side-encryption-customer-algorithm", "AES256", 501, "NotImplemented"),
-        ("x-amz-website-redirect-location", "/x", 501, "NotImplemented"),
+        ("x-amz-website-redirect-location", "x", 400, "InvalidRedirectLocation"),
         ("x-amz-write-offset-bytes", "1", 501, "NotImplemented"),
         ("x-amz-object-lock-mode", "GOVERNANCE", 400, "InvalidRequest"),
         ("x-amz-acl", "public-read", 400, "AccessControlListNotSupported"),

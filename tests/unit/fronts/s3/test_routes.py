@@ -46,7 +46,7 @@ def request(method: str, bucket: str = "", key: str = "", headers: dict[str, str
         (request("POST", "b", "k", uploads=""), "CreateMultipartUpload"),
         (request("POST", "b", "k", uploadId="u"), "CompleteMultipartUpload"),
         (request("GET", "b", "k", torrent=""), "NotImplemented"),
-        (request("GET", "b", inventory="", id="x"), "NotImplemented"),
+        (request("PUT", "b", inventory="", id="x"), "NotImplemented"),
         (request("PUT", "b", "k", something_new=""), "NotImplemented"),
         (request("PUT", "b", "k", something_new="1"), "PutObject"),
         (request("GET", "b", prefix="", delimiter="", marker=""), "ListObjects"),
