@@ -101,6 +101,14 @@ class InvalidArgument(Refused):
     """An argument has a value outside its allowed set."""
 
 
+class MalformedPolicy(Refused):
+    """A policy cannot be understood, or may not say what it says; the message is AWS's where there is one."""
+
+
+class AclNotSupported(Refused):
+    """The bucket's ownership setting turns access control lists off."""
+
+
 class InvalidRequest(Refused):
     """The request contradicts itself or asks for something meaningless."""
 

@@ -67,6 +67,13 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
         400, "InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number."
     ),
     errors.InvalidArgument: Row(400, "InvalidArgument"),
+    errors.MalformedPolicy: Row(400, "MalformedPolicy", hint="`objstore policy explain` shows what a policy decides, before it is set."),
+    errors.AclNotSupported: Row(
+        400,
+        "AccessControlListNotSupported",
+        "The bucket does not allow ACLs",
+        "Set another object ownership first, or use a bucket policy.",
+    ),
     errors.InvalidRequest: Row(400, "InvalidRequest"),
     errors.InvalidRange: Row(416, "InvalidRange", "The requested range is not satisfiable"),
     errors.PreconditionFailed: Row(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold"),

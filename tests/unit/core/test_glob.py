@@ -1,0 +1,60 @@
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from objstore.core.glob import Glob
+
+
+def twin(pattern: str, text: str) -> bool:
+    """The same by a regular expression."""
+    made = "".join([".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern])
+    return re.fullmatch(made, text, re.DOTALL) is not None
+
+
+@given(st.text("ab*?", max_size=8), st.text("ab", max_size=10))
+def test_a_pattern_matches_what_its_regular_expression_matches(pattern: str, text: str) -> None:
+    assert Glob(pattern).matches(text) == twin(pattern, text)
+
+
+def test_stars_span_slashes_and_lines_and_dots_are_dots() -> None:
+    assert Glob("arn:aws:s3:::b/*").matches("arn:aws:s3:::b/a/b\nc")
+    assert not Glob("a.c").matches("abc")
+    assert Glob("S3:Get*", fold=True).matches("s3:getobject")
+    assert not Glob("S3:Get*").matches("s3:getobject")
+
+
+def test_without_wild_a_star_is_a_star() -> None:
+    assert Glob("a*", wild=False).matches("a*")
+    assert not Glob("a*", wild=False).matches("ab")
+    assert Glob("a*", wild=False).fixed
+    assert not Glob("a*").fixed
+
+
+def test_variables_stand_for_their_value_literally() -> None:
+    values = {"aws:username": ["*"], "aws:userid": ["Al"]}
+    home = Glob("home/${aws:username}/*", variables=True)
+    assert home.matches("home/*/x", values.get)
+    assert not home.matches("home/bob/x", values.get)
+    assert not home.matches("home/bob/x")
+    assert Glob("${AWS:UserId}", variables=True, fold=True).matches("AL", values.get)
+    assert Glob("${aws:none, 'x'}y", variables=True).matches("xy", values.get)
+    assert not Glob("${aws:none}y", variables=True).matches("y", values.get)
+    assert Glob("${*}${?}${$}", variables=True).matches("*?$")
+    assert Glob("${aws:username}").matches("${aws:username}")
+
+
+@pytest.mark.parametrize("text", ["${", "a${b", "${}", "${a, b}", "${" + "a" * 600 + "}"])
+def test_a_bad_variable_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="variable"):
+        Glob(text, variables=True)
+
+
+def test_no_pattern_is_slow() -> None:
+    text = "a" * 1100
+    began = time.process_time()
+    for pattern in ("*a" * 1000 + "b", "a*" * 1000 + "?b", "*?a" * 300 + "b*", "*" * 20_000 + "b", "?*" * 10_000):
+        assert not Glob(pattern).matches(text)
+    assert time.process_time() - began < 0.5
