@@ -50,8 +50,8 @@ class S3App:
         self._clock = clock
         self._settings = settings
         self._tasks = TaskOwner("s3", limit=1000)
-        self._front = Front(store, credentials, settings, clock, self._tasks, threads)
         self._authenticator = Authenticator(credentials, settings, clock)
+        self._front = Front(store, credentials, settings, clock, self._tasks, threads, self._authenticator)
         self._health = health
         self._domains = settings.website_domains + settings.domains
         self._host_header = (b"x-amz-id-2", settings.host_id.encode())

@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from objstore.errors import AccessDenied
+from objstore.fronts.s3.auth import Authenticator
 from objstore.fronts.s3.body import RequestBody, read_document
 from objstore.fronts.s3.checksums import expected_of, parse_md5
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.settings import S3Settings
 from objstore.fronts.s3.xml import MAX_DOCUMENT_BYTES, document
 from objstore.identity.logic import Credentials
-from objstore.objects.api import Expected, ObjectStoreApi
+from objstore.objects.api import Body, Expected, ObjectStoreApi
 from objstore.runtime.clock import Clock
 from objstore.runtime.tasks import TaskOwner, Threads
 
@@ -39,9 +40,12 @@ class Front:
     clock: Clock
     tasks: TaskOwner
     threads: Threads | None = None
+    authenticator: Authenticator | None = None
 
-    def body(self, request: S3Request) -> RequestBody:
-        """The request's body, as the store takes it."""
+    def body(self, request: S3Request) -> Body:
+        """The request's body, as the store takes it; the file, where a form was sent."""
+        if request.form is not None:
+            return request.form
         return RequestBody(
             request,
             threads=self.threads,

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 from objstore.core.sigv4 import PayloadMode, Received, decode_component, split_query
 from objstore.errors import InvalidArgument
 from objstore.fronts.s3.errors import S3Refused
-from objstore.objects.api import Principal
+from objstore.objects.api import Body, Principal
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -82,7 +82,7 @@ class S3Request:
     """One request, parsed once.  `who`, `payload` and the like are set by the authenticator."""
 
     __slots__ = (
-        "amz", "bucket", "bytes_in", "headers", "id", "key", "method", "payload", "payload_mode", "query", "receive", "received", "scheme", "signer", "virtual_bucket", "who",
+        "amz", "bucket", "bytes_in", "form", "headers", "id", "key", "method", "payload", "payload_mode", "query", "receive", "received", "scheme", "signer", "virtual_bucket", "who",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, request_id: str) -> None:
@@ -97,6 +97,7 @@ class S3Request:
         self.headers: dict[str, str] = {}
         self.amz: dict[str, str] = {}  # of these, the x-amz-* ones
         self.bytes_in = 0  # of the body, as far as it was read
+        self.form: Body | None = None  # the file of a browser's form, in place of the body
         self.who = NOBODY
         self.payload = ""
         self.payload_mode = PayloadMode.UNSIGNED

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from objstore.fronts.s3 import absent, buckets, copying, cors, encryption_config, listing, multipart, objects, tagging, website
+from objstore.fronts.s3 import absent, buckets, copying, cors, encryption_config, listing, multipart, objects, post, tagging, website
 from objstore.fronts.s3.context import Front, Response
 from objstore.fronts.s3.request import S3Request
 
@@ -70,7 +70,7 @@ OBJECT: dict[tuple[str, str], Route] = {
     ("GET", "uploadId"): Route("ListParts", multipart.list_parts),
 }
 # Modules that bring their own: BUCKET_ROUTES and OBJECT_ROUTES, (method, sub-resource) -> (api, handler).  Theirs go before the above.
-_MODULES: tuple[Any, ...] = (absent, cors, encryption_config, tagging, website)
+_MODULES: tuple[Any, ...] = (absent, cors, encryption_config, post, tagging, website)
 for _module in _MODULES:
     BUCKET.update({key: Route(*found) for key, found in getattr(_module, "BUCKET_ROUTES", {}).items()})
     OBJECT.update({key: Route(*found) for key, found in getattr(_module, "OBJECT_ROUTES", {}).items()})

@@ -181,6 +181,6 @@ def test_wrong_methods_and_two_subresources_are_refused(server: Running, bucket:
     assert call(server, "PUT", "/").status == 405
     assert call(server, "PATCH", f"/{bucket}").code == "MethodNotAllowed"
     assert call(server, "GET", f"/{bucket}?acl&location").code == "InvalidArgument"
-    assert call(server, "POST", f"/{bucket}", b"form").status == 501
+    assert call(server, "POST", f"/{bucket}", b"form").status == 412
     for query in ("torrent", "select&select-type=2", "restore", "renameObject", "encryption"):
         assert call(server, "GET", f"/{bucket}/k?{query}").status == 501

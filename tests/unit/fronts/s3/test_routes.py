@@ -105,7 +105,9 @@ def test_no_route_serves_anybody_without_a_right(server: Running, s3: Any, bucke
         if method == "POST" and name == "uploadId":
             document = b"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>x</ETag></Part></CompleteMultipartUpload>"
         stranger = call(server, method, target, document, headers, user=BOB)
-        if (path, method, name) in OWN:
+        if (path, method, name) == ("/{bucket}", "POST", ""):
+            assert stranger.status == 412  # no form; see test_post.py for forms
+        elif (path, method, name) in OWN:
             assert stranger.status in (200, 409)
         else:
             assert stranger.status == 403, (method, target, stranger.body)
