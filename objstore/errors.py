@@ -45,6 +45,10 @@ class NoSuchVersion(Refused):
     """There is no such version of the object."""
 
 
+class VersionIsMarker(Refused):
+    """The version named is a delete marker.  Facts: marker, its version id; modified_us."""
+
+
 class NoSuchConfig(Refused):
     """The bucket has no such configuration.  Fact: part, the name of the sub-resource."""
 

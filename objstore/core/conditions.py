@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from objstore.core.rows import Row, is_live
+from objstore.core.versions import modified_us
 from objstore.errors import NoSuchKey, NotModified, PreconditionFailed
 
 _SECOND_US = 1_000_000
@@ -30,6 +31,14 @@ class Asked(Protocol):
 
     @property
     def if_unmodified_since_us(self) -> int | None:
+        """Microseconds since 1970."""
+
+    @property
+    def if_match_size(self) -> int | None:
+        """Bytes."""
+
+    @property
+    def if_match_modified_us(self) -> int | None:
         """Microseconds since 1970."""
 
 
@@ -69,7 +78,8 @@ def check_copy_source(asked: Asked, etag: str, modified_us: int) -> None:
 def check_write(asked: Asked, current: Row | None) -> None:
     """Judge a PUT, DELETE or the end of an upload against the row it would replace; a deleted object is absent.
 
-    Dates do not condition writes.  Raises NoSuchKey for If-Match on an absent key (as S3 does), PreconditionFailed otherwise.
+    If-(Un)modified-Since do not condition writes.  Raises NoSuchKey where something must match on an absent key (as S3 does),
+    PreconditionFailed otherwise.
     """
     present = current is not None and is_live(current)
     etag = current.etag if current is not None else ""
@@ -80,3 +90,10 @@ def check_write(asked: Asked, current: Row | None) -> None:
             raise PreconditionFailed("the object's ETag is another", condition="If-Match")
     if asked.if_none_match is not None and present and etag_listed(etag, asked.if_none_match):
         raise PreconditionFailed("an object that If-None-Match excludes exists", condition="If-None-Match")
+    if asked.if_match_size is not None or asked.if_match_modified_us is not None:
+        if current is None or not present:
+            raise NoSuchKey("the size or time of an object is named, but there is no object")
+        if asked.if_match_size is not None and asked.if_match_size != current.size:
+            raise PreconditionFailed("the object's size is another", condition="x-amz-if-match-size")
+        if asked.if_match_modified_us is not None and asked.if_match_modified_us // _SECOND_US != modified_us(current) // _SECOND_US:
+            raise PreconditionFailed("the object was last modified at another time", condition="x-amz-if-match-last-modified-time")

@@ -1,15 +1,25 @@
-"""Which version of an object a caller names; pure.
+"""The versions of an object: which one a caller names, what removing or changing one makes of the head; pure (ADR 6).
 
-A version id is empty (the current version), "null" (the one written while the bucket was not versioned) or the ballot
-of a version in 24 hexadecimal digits.  A bucket that was never versioned holds the null version alone.
+A version id is empty (the current version), "null" (the one written while the bucket was not versioned, or while versioning
+was suspended) or the ballot of a version in 24 hexadecimal digits.  Every change to a version of a key is a write of its
+head; what changes besides travels in the `effects` of that row.
 """
 
-from objstore.core.rows import Kind, Row, is_live
-from objstore.core.timestamp import parse_version_id, wall_us_of
-from objstore.errors import InvalidArgument, NoSuchKey, NoSuchVersion
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from objstore.core.rows import NEW_VERSION, Kind, Row, encode_row, is_live
+from objstore.core.timestamp import ZERO, Ballot, parse_version_id, wall_us_of
+from objstore.errors import InvalidArgument, NoSuchKey, NoSuchVersion, VersionIsMarker
 
 CURRENT = ""
 NULL = "null"
+
+ENABLED = "Enabled"
+SUSPENDED = "Suspended"
+VERSION_KINDS = (int(Kind.OBJECT), int(Kind.DELETE_MARKER))
 
 
 def check_version_id(text: str) -> None:
@@ -18,18 +28,37 @@ def check_version_id(text: str) -> None:
         raise InvalidArgument(f"{text!r} is not a version id")
 
 
+def row_version(version_id: str) -> str:
+    """`Row.version` of what a version id names."""
+    return "" if version_id == NULL else version_id
+
+
+def version_bytes(version: str) -> bytes:
+    """`RowKey.version` of a `Row.version`: the ballot, empty for the null version."""
+    return bytes.fromhex(version)
+
+
 def is_head(row: Row, version_id: str) -> bool:
     """Whether the head of a key is the version that is named."""
-    return version_id == CURRENT or row.version == ("" if version_id == NULL else version_id)
+    return version_id == CURRENT or row.version == row_version(version_id)
 
 
 def pick_head(row: Row | None, key: str, version_id: str) -> Row:
-    """The head of a key when it is live and the version named.  Raises NoSuchKey, NoSuchVersion, InvalidArgument."""
+    """The head of a key when it is live and the version named.  Raises NoSuchKey, NoSuchVersion, InvalidArgument.
+
+    A delete marker is named in the facts of NoSuchKey, or, when it was asked for by its id, raises VersionIsMarker.
+    """
     if row is not None and row.kind == Kind.OBJECT and (version_id == CURRENT or is_head(row, version_id)):
         return row
     if version_id == CURRENT:
+        if row is not None and row.kind == Kind.DELETE_MARKER:
+            raise NoSuchKey(f"object {key!r} was deleted", key=key, marker=row.version or NULL)
         raise NoSuchKey(f"there is no object {key!r}", key=key)
     check_version_id(version_id)
+    if row is not None and row.kind == Kind.DELETE_MARKER and is_head(row, version_id):
+        raise VersionIsMarker(
+            f"version {version_id!r} of object {key!r} is a delete marker", key=key, marker=version_id, modified_us=modified_us(row)
+        )
     raise NoSuchVersion(f"there is no version {version_id!r} of object {key!r}", key=key, version_id=version_id)
 
 
@@ -44,3 +73,89 @@ def modified_us(row: Row) -> int:
     The clock of the ballot that wrote it, unless the row keeps an older time because only its tags were changed since.
     """
     return row.modified_us or wall_us_of(row.origin)
+
+
+# -- order ----------------------------------------------------------------------------------------------------
+
+
+def age_key(row: Row) -> tuple[int, str]:
+    """Sorts the versions of a key from the oldest on; the null version by its time of modification."""
+    return (wall_us_of(version_ballot(row.version)) if row.version else modified_us(row), row.version)
+
+
+def version_ballot(version: str) -> Ballot:
+    """The ballot behind the version of a row that is not the null version."""
+    ballot = parse_version_id(version)
+    assert ballot is not None
+    return ballot
+
+
+def newest_first(rows: Iterable[Row]) -> list[Row]:
+    """Versions of one key, the newest first."""
+    return sorted(rows, key=age_key, reverse=True)
+
+
+# -- drafts ---------------------------------------------------------------------------------------------------
+
+
+def _dead(version: str = "") -> Row:
+    return Row(kind=Kind.TOMBSTONE, operation=b"", origin=ZERO, base=ZERO, modified_us=0, version=version)
+
+
+_NULL_DEAD = (encode_row(_dead()),)
+
+
+def new_version(draft: Row, versioning: str) -> Row:
+    """The draft of a new head, as a bucket with this state of versioning keeps it."""
+    if not versioning:
+        return draft
+    if versioning == ENABLED:
+        return msgspec.structs.replace(draft, version=NEW_VERSION)
+    return msgspec.structs.replace(draft, version="", effects=_NULL_DEAD)
+
+
+def delete_marker(owner: str, versioning: str) -> Row:
+    """The draft of a delete marker."""
+    marker = Row(kind=Kind.DELETE_MARKER, operation=b"", origin=ZERO, base=ZERO, modified_us=0, owner=owner)
+    return new_version(marker, versioning)
+
+
+def again(row: Row, *, effects: Sequence[Row] = (), tombstones: Sequence[str] = ()) -> Row:
+    """The draft that writes a row once more as the head: itself, with these effects and no earlier ones.
+
+    `effects`: other versions with changed metadata; `tombstones`: versions (`Row.version`) to remove.
+    """
+    encoded = (*(encode_row(kept(effect)) for effect in effects), *(encode_row(_dead(version)) for version in tombstones))
+    return msgspec.structs.replace(row, modified_us=modified_us(row), effects=encoded)
+
+
+def kept(row: Row) -> Row:
+    """A row without its effects, its time of modification fixed, so that it can be written at another ballot."""
+    return msgspec.structs.replace(row, modified_us=modified_us(row), effects=())
+
+
+def removal(versions: Iterable[str], owner: str = "") -> Row:
+    """The draft of a tombstone over the head that removes these versions (`Row.version`) of the key too."""
+    return msgspec.structs.replace(_dead(), owner=owner, effects=tuple(encode_row(_dead(version)) for version in sorted(set(versions))))
+
+
+class Others(Protocol):
+    """The versions of a key besides its head, as `cluster.api.Versions` has them."""
+
+    def newest(self) -> Row | None:
+        """Of all versions but the current one the newest."""
+
+
+def without_version(current: Row | None, others: Others, version: str, owner: str = "") -> Row:
+    """The draft of a key's head once a version of it, which is there, is removed: what was the latest exposes the one before."""
+    if current is not None and (current.kind not in VERSION_KINDS or current.version != version):
+        return again(current, tombstones=(version,))
+    successor = others.newest()
+    return again(successor, tombstones=(version,)) if successor is not None else removal([version], owner)
+
+
+def with_version(current: Row, changed: Row) -> Row:
+    """The draft of a key's head once a version of it (`changed.version`, which must be there) has other metadata."""
+    if current.kind in VERSION_KINDS and current.version == changed.version:
+        return again(changed)
+    return again(current, effects=(changed,))

@@ -107,12 +107,28 @@ class Conditions:
     if_none_match: tuple[str, ...] | None = None
     if_modified_since_us: int | None = None
     if_unmodified_since_us: int | None = None
+    if_match_size: int | None = None  # deletes: the object's size
+    if_match_modified_us: int | None = None  # deletes: when it was last modified, compared in whole seconds
 
     def __bool__(self) -> bool:
-        return any(x is not None for x in (self.if_match, self.if_none_match, self.if_modified_since_us, self.if_unmodified_since_us))
+        return self is not NO_CONDITIONS and self != NO_CONDITIONS
+
+    @property
+    def demands_presence(self) -> bool:
+        """Whether there must be an object for a write under these conditions."""
+        return self.if_match is not None or self.if_match_size is not None or self.if_match_modified_us is not None
 
 
 NO_CONDITIONS = Conditions()
+
+
+@dataclass(frozen=True)
+class DeleteTarget:
+    """What to delete: the object, or one version of it, under conditions."""
+
+    key: str
+    version_id: str = ""
+    conditions: Conditions = NO_CONDITIONS
 
 
 @dataclass(frozen=True)
@@ -178,6 +194,7 @@ class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     is_latest: bool = True
     is_delete_marker: bool = False
     part_count: int = 0  # 0: not multipart
+    source_version_id: str = ""  # of a copy: which version was copied
 
 
 @dataclass(frozen=True)
@@ -210,12 +227,13 @@ class ListQuery:
 
 @dataclass(frozen=True)
 class ListPage:
-    """One page; `objects` and `prefixes` are each in byte order; `next_after` resumes when `truncated`."""
+    """One page; `objects` and `prefixes` are each in byte order; `next_after` (with `next_version`) resumes when `truncated`."""
 
     objects: Sequence[ObjectInfo]
     prefixes: Sequence[str]
     truncated: bool
     next_after: str = ""
+    next_version: str = ""  # listings of versions: the last version id on the page, empty behind a common prefix
 
 
 @dataclass(frozen=True)
@@ -229,11 +247,15 @@ class BucketPage:
 
 @dataclass(frozen=True)
 class DeleteOutcome:
-    """Result of one delete; `error` is set instead of raising in `delete_many`."""
+    """Result of one delete; `error` is set instead of raising in `delete_many`.
+
+    `version_id` is the version that was named; `delete_marker`: a marker was made, or the version removed was one.
+    """
 
     key: str
     version_id: str = ""
     delete_marker: bool = False
+    marker_version_id: str = ""
     error: Exception | None = None
 
 
@@ -258,6 +280,7 @@ class PartInfo:
     etag: str
     modified_us: int
     checksums: Mapping[str, bytes] = field(default_factory=dict)
+    source_version_id: str = ""  # of a copy: which version was copied
 
 
 @dataclass(frozen=True)
@@ -322,6 +345,9 @@ class ObjectStoreApi(Protocol):
     async def set_config(self, who: Principal, bucket: str, part: str, value: bytes | None) -> BucketInfo:
         """Set a sub-resource of a bucket, or take it away (None), atomically."""
 
+    async def set_versioning(self, who: Principal, bucket: str, status: str) -> BucketInfo:
+        """ "Enabled" or "Suspended".  When it returns, every proxy writes accordingly."""
+
     async def put(
         self, who: Principal, bucket: str, key: str, body: Body, *,
         attributes: Attributes, expected: Expected, conditions: Conditions = NO_CONDITIONS,
@@ -344,8 +370,8 @@ class ObjectStoreApi(Protocol):
     ) -> DeleteOutcome:
         """Idempotent: a missing key is fine."""
 
-    async def delete_many(self, who: Principal, bucket: str, keys: Sequence[tuple[str, str]]) -> list[DeleteOutcome]:
-        """(key, version id) pairs, some at a time; errors come back in the outcomes."""
+    async def delete_many(self, who: Principal, bucket: str, targets: Sequence[DeleteTarget]) -> list[DeleteOutcome]:
+        """Some at a time; errors come back in the outcomes."""
 
     async def copy(
         self, who: Principal, source: CopySource, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS,

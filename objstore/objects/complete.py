@@ -16,6 +16,7 @@ from objstore.core.manifest import total_size, upload_id_of
 from objstore.core.multipart import Stored, UploadRecord, check_promised, choose_parts, completed_checksum, completed_etag
 from objstore.core.rows import BodyKind, Kind, PartRef, Row, RowKey, Space, is_live
 from objstore.core.timestamp import ZERO
+from objstore.core.versions import new_version
 from objstore.errors import (
     ConditionalConflict,
     EntityTooLarge,
@@ -31,9 +32,9 @@ from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, CompletedPart, Conditions, Expected, ObjectInfo, Principal
 from objstore.objects.buckets import Bucket
 from objstore.objects.context import object_key
-from objstore.objects.info import object_info
+from objstore.objects.info import null_of, object_info
 from objstore.objects.multipart import Uploads
-from objstore.objects.parts import attempts_of, drop_rows, encode_record, upload_key, upload_record
+from objstore.objects.parts import attempts_of, drop_rows, encode_record, upload_key, upload_record, versions_of
 
 # From mark to manifest.  Far below the grace after which parts of a closed upload are reclaimed, so that a process that
 # slept in between does not name parts that are gone.
@@ -53,15 +54,23 @@ class Completions(Uploads):
         try:
             row, record = await self.find_upload(home, name, upload_id)
         except NoSuchUpload:
-            head = (await self.cluster.read(object_key(home, name), spread=home.spread)).row
-            if head is None or not is_live(head) or upload_id_of(head) != upload_id:
+            made = await self._made_by(home, name, upload_id)
+            if made is None:
                 raise
-            return object_info(key, head)
+            return object_info(key, made, null_of(home.info))
         attempts = [attempt async for attempt in attempts_of(self.cluster, home.id, upload_id)]
         chosen = choose_parts(parts, attempts, record, self.settings.min_part_bytes)
         draft = self._manifest(row, record, chosen, expected, object_size)
         written = await self._finish(home, name, upload_id, record, draft, attempts, conditions)
-        return object_info(key, written)
+        return object_info(key, written, null_of(home.info))
+
+    async def _made_by(self, bucket: Bucket, name: bytes, upload_id: str) -> Row | None:
+        """The version of an object that an upload has become, if it is still there."""
+        head = (await self.cluster.read(object_key(bucket, name), spread=bucket.spread)).row
+        candidates = [head] if head is not None else []
+        if bucket.info.versioning:
+            candidates += await versions_of(self.cluster, bucket.id, name)
+        return next((row for row in candidates if is_live(row) and upload_id_of(row) == upload_id), None)
 
     def _manifest(self, upload: Row, record: UploadRecord, chosen: list[PartRef], expected: Expected, object_size: int | None) -> Row:
         size = total_size(chosen)
@@ -102,8 +111,10 @@ class Completions(Uploads):
         return written
 
     async def _write_manifest(self, bucket: Bucket, key: RowKey, draft: Row, upload_id: str, conditions: Conditions) -> Row:
-        if not conditions:
+        versioning = bucket.info.versioning
+        if not conditions and not versioning:
             return await self.commit(bucket, key, draft)
+        draft = new_version(draft, versioning)
 
         def judge(current: Row | None) -> Row | None:
             if current is not None and is_live(current) and upload_id_of(current) == upload_id and current.parts == draft.parts:

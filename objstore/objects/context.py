@@ -6,6 +6,7 @@ from objstore.cluster.api import ClusterApi, Staging
 from objstore.core.conditions import check_write
 from objstore.core.multipart import MIN_PART_BYTES
 from objstore.core.rows import INLINE_LIMIT_BYTES, Row, RowKey, Space
+from objstore.core.versions import CURRENT, check_version_id, row_version, version_bytes
 from objstore.errors import ConditionalConflict, Refused
 from objstore.objects.access import Action, authorize
 from objstore.objects.api import NO_CONDITIONS, Conditions, Principal
@@ -82,6 +83,13 @@ class StoreContext:
         if self.clock.monotonic() >= bucket.fresh_until:
             await self.directory.confirm(bucket)
         return written.row
+
+    def version_key(self, bucket: Bucket, name: bytes, version_id: str) -> RowKey:
+        """The register that tells of the version named: the head, or the version's own, which answers for a head too.  Raises InvalidArgument."""
+        if version_id == CURRENT or not bucket.info.versioning:
+            return RowKey(bucket.id, Space.OBJECTS, name)
+        check_version_id(version_id)
+        return RowKey(bucket.id, Space.VERSIONS, name, version_bytes(row_version(version_id)))
 
 
 def object_key(bucket: Bucket, name: bytes) -> RowKey:

@@ -4,18 +4,21 @@ What the source promises of its bytes (a plain MD5 as ETag, full-object checksum
 never copied.
 """
 
+import dataclasses
 from collections.abc import AsyncIterator, Mapping
+
+import msgspec
 
 from objstore.core import checksums, names
 from objstore.core.conditions import check_copy_source
 from objstore.core.etag import is_md5_etag
 from objstore.core.rows import Row
 from objstore.core.versions import modified_us
-from objstore.errors import InvalidRange, InvalidRequest
+from objstore.errors import InvalidRange, InvalidRequest, VersionIsMarker
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, CopySource, Expected, ObjectInfo, PartInfo, Principal
 from objstore.objects.get import Gets, Opened
-from objstore.objects.info import object_info
+from objstore.objects.info import null_of, object_info
 from objstore.objects.multipart import Uploads
 from objstore.objects.put import Puts
 
@@ -45,7 +48,8 @@ class Copies(Gets, Puts, Uploads):
             )
         finally:
             await opened.chunks.aclose()
-        return object_info(key, written)
+        info = object_info(key, written, null_of(home.info))
+        return msgspec.structs.replace(info, source_version_id=opened.version_id) if opened.version_id else info
 
     async def copy_part(self, who: Principal, source: CopySource, bucket: str, key: str, upload_id: str, number: int) -> PartInfo:
         """Write a part from (a range of) an object.  Raises InvalidRange when out of bounds."""
@@ -54,7 +58,8 @@ class Copies(Gets, Puts, Uploads):
         await self.find_upload(home, name, upload_id)
         opened = await self._open_source(who, source)
         try:
-            return await self.take_part(who, home, name, upload_id, number, _Copied(opened), expected=Expected())
+            part = await self.take_part(who, home, name, upload_id, number, _Copied(opened), expected=Expected())
+            return dataclasses.replace(part, source_version_id=opened.version_id) if opened.version_id else part
         finally:
             await opened.chunks.aclose()
 
@@ -72,7 +77,10 @@ class Copies(Gets, Puts, Uploads):
                 raise InvalidRequest(f"the source is larger than the {self.settings.max_put_bytes} bytes that one copy may have")
             return first, last - first + 1
 
-        return await self.open_version(origin, source.key, source.version_id, judge)
+        try:
+            return await self.open_version(origin, source.key, source.version_id, judge)
+        except VersionIsMarker as refusal:
+            raise InvalidRequest("The source of a copy request may not specifically refer to a delete marker by version id.") from refusal
 
 
 class _Copied:

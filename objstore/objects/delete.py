@@ -1,17 +1,37 @@
-"""DELETE: a tombstone over the head of a key, if there is anything to bury."""
+"""DELETE: a tombstone or a delete marker over the head of a key, or one version removed for good."""
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from objstore.cluster.api import Versions
 from objstore.core import names
 from objstore.core.conditions import check_write
-from objstore.core.rows import Row, RowKey
-from objstore.core.versions import CURRENT, NULL, check_version_id, is_replaceable
+from objstore.core.rows import Kind, Row, RowKey
+from objstore.core.versions import (
+    CURRENT,
+    NULL,
+    check_version_id,
+    delete_marker,
+    is_head,
+    is_replaceable,
+    row_version,
+    without_version,
+)
 from objstore.errors import NoSuchKey, ObjstoreError
 from objstore.objects.access import Action
-from objstore.objects.api import NO_CONDITIONS, Conditions, DeleteOutcome, Principal
+from objstore.objects.api import NO_CONDITIONS, Conditions, DeleteOutcome, DeleteTarget, Principal
 from objstore.objects.buckets import Bucket, tombstone_row
 from objstore.objects.context import StoreContext, object_key
+
+
+class _Doing(NamedTuple):
+    """One deletion under way."""
+
+    who: Principal
+    bucket: Bucket
+    register: RowKey
+    target: DeleteTarget
 
 
 class Deletes(StoreContext):
@@ -22,48 +42,92 @@ class Deletes(StoreContext):
     ) -> DeleteOutcome:  # fmt: skip
         """Idempotent: a missing key is fine, unless If-Match names an ETag."""
         home = await self.open_bucket(who, bucket, Action.DELETE_OBJECT)
-        return await self._delete_one(who, home, key, version_id, conditions)
+        return await self._delete_one(who, home, DeleteTarget(key, version_id, conditions))
 
-    async def delete_many(self, who: Principal, bucket: str, keys: Sequence[tuple[str, str]]) -> list[DeleteOutcome]:
-        """(key, version id) pairs, some at a time; errors come back in the outcomes, which are in the order asked."""
+    async def delete_many(self, who: Principal, bucket: str, targets: Sequence[DeleteTarget]) -> list[DeleteOutcome]:
+        """Some at a time; errors come back in the outcomes, which are in the order asked."""
         home = await self.open_bucket(who, bucket, Action.DELETE_OBJECT)
-        outcomes: list[DeleteOutcome] = [DeleteOutcome(key=key, version_id=version_id) for key, version_id in keys]
-        waiting = iter(range(len(keys)))
+        outcomes = [DeleteOutcome(key=target.key, version_id=target.version_id) for target in targets]
+        waiting = iter(range(len(targets)))
 
         async def worker() -> None:
             for index in waiting:
-                key, version_id = keys[index]
+                target = targets[index]
                 try:
-                    outcomes[index] = await self._delete_one(who, home, key, version_id, NO_CONDITIONS)
+                    outcomes[index] = await self._delete_one(who, home, target)
                 except ObjstoreError as failure:
-                    outcomes[index] = DeleteOutcome(key=key, version_id=version_id, error=failure)
+                    outcomes[index] = DeleteOutcome(key=target.key, version_id=target.version_id, error=failure)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(self.settings.bulk_concurrency, len(keys))):
+            for _ in range(min(self.settings.bulk_concurrency, len(targets))):
                 group.create_task(worker())
         return outcomes
 
-    async def _delete_one(self, who: Principal, bucket: Bucket, key: str, version_id: str, conditions: Conditions) -> DeleteOutcome:
-        check_version_id(version_id)
-        register = object_key(bucket, names.object_name(key))
-        outcome = DeleteOutcome(key=key, version_id=version_id)
-        if conditions:
-            await self._delete_if(who, bucket, register, conditions)
+    async def _delete_one(self, who: Principal, bucket: Bucket, target: DeleteTarget) -> DeleteOutcome:
+        check_version_id(target.version_id)
+        doing = _Doing(who, bucket, object_key(bucket, names.object_name(target.key)), target)
+        if not bucket.info.versioning:
+            return await self._bury(doing)
+        if target.version_id:
+            return await self._remove_version(doing)
+        return await self._mark_deleted(doing)
+
+    async def _bury(self, doing: _Doing) -> DeleteOutcome:
+        """In a bucket that was never versioned: a tombstone, if there is anything to bury."""
+        who, bucket, register, target = doing
+        outcome = DeleteOutcome(key=target.key, version_id=target.version_id)
+        if target.conditions:
+            await self._bury_if(doing)
             return outcome
         # Nothing is written where nothing is: that takes no flush and leaves no tombstone to be carried about.
-        if version_id in (CURRENT, NULL):
+        if target.version_id in (CURRENT, NULL):
             await self.cluster.bury(register, tombstone_row(who.account), spread=bucket.spread)
         return outcome
 
-    async def _delete_if(self, who: Principal, bucket: Bucket, register: RowKey, conditions: Conditions) -> None:
-        draft = tombstone_row(who.account)
+    async def _mark_deleted(self, doing: _Doing) -> DeleteOutcome:
+        """A delete marker over whatever there is, also over nothing, as S3 does."""
+        who, bucket, register, target = doing
+        draft = delete_marker(who.account, bucket.info.versioning)
+        row = await self.commit(bucket, register, draft, conditions=target.conditions)
+        return DeleteOutcome(key=target.key, delete_marker=True, marker_version_id=row.version or NULL)
+
+    async def _bury_if(self, doing: _Doing) -> None:
+        who, bucket, register, target = doing
+        conditions, draft = target.conditions, tombstone_row(who.account)
 
         def judge(current: Row | None) -> Row | None:
-            check_write(conditions, current)
-            return draft if is_replaceable(current) else None
+            named = current if current is not None and is_head(current, target.version_id) else None
+            check_write(conditions, named)
+            return draft if is_replaceable(named) else None
 
         try:
             await self.cluster.conditional(register, judge, spread=bucket.spread)
         except NoSuchKey:
-            if conditions.if_match is not None:
+            if conditions.demands_presence:
                 raise
+
+    async def _remove_version(self, doing: _Doing) -> DeleteOutcome:
+        """Remove one version for good; the one before it comes to light when it was the head."""
+        who, bucket, register, target = doing
+        version, conditions = row_version(target.version_id), target.conditions
+        seen = (await self.cluster.read(self.version_key(bucket, register.name, target.version_id), spread=bucket.spread)).row
+        if (seen is None or seen.kind == Kind.TOMBSTONE) and not conditions:
+            return DeleteOutcome(key=target.key, version_id=target.version_id)
+        removed: Row | None = None
+
+        def judge(current: Row | None, versions: Versions) -> Row | None:
+            nonlocal removed
+            removed = versions.get(version)
+            if conditions:
+                check_write(conditions, removed)
+            return None if removed is None else without_version(current, versions, version, who.account)
+
+        try:
+            await self.cluster.conditional_versions(register, judge, spread=bucket.spread)
+        except NoSuchKey:
+            if conditions.demands_presence:
+                raise
+        marker = removed is not None and removed.kind == Kind.DELETE_MARKER
+        return DeleteOutcome(
+            key=target.key, version_id=target.version_id, delete_marker=marker, marker_version_id=target.version_id if marker else ""
+        )

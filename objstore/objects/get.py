@@ -20,8 +20,8 @@ from objstore.errors import Damaged, DamagedBody, NoSuchVersion, Unavailable
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, ByteRange, Conditions, ObjectInfo, Principal, Reading
 from objstore.objects.buckets import Bucket
-from objstore.objects.context import StoreContext, object_key
-from objstore.objects.info import object_info
+from objstore.objects.context import StoreContext
+from objstore.objects.info import null_of, object_info
 
 _RESTARTS = 4  # a key that is overwritten under a read that often is written without pause
 
@@ -46,6 +46,7 @@ class Opened(NamedTuple):
     offset: int
     length: int
     chunks: Chunks
+    version_id: str = ""  # as shown, see info.null_of
 
 
 class Gets(StoreContext):
@@ -56,11 +57,11 @@ class Gets(StoreContext):
     ) -> ObjectInfo:  # fmt: skip
         """Raises NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified."""
         home = await self.open_bucket(who, bucket, Action.READ_OBJECT)
-        held = await self.cluster.read(object_key(home, names.object_name(key)), spread=home.spread)
+        held = await self.cluster.read(self.version_key(home, names.object_name(key), version_id), spread=home.spread)
         row = pick_head(held.row, key, version_id)
         if conditions:
             check_read(conditions, row.etag, modified_us(row))
-        return object_info(key, row)
+        return object_info(key, row, null_of(home.info))
 
     async def get(
         self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS,
@@ -77,17 +78,18 @@ class Gets(StoreContext):
             return (0, row.size) if range_ is None else resolve_range(range_.first, range_.last, row.size)
 
         opened = await self.open_version(home, key, version_id, judge)
-        return Reading(object_info(key, opened.row), opened.offset, opened.length, opened.chunks)
+        return Reading(object_info(key, opened.row, null_of(home.info)), opened.offset, opened.length, opened.chunks)
 
     async def open_version(self, bucket: Bucket, key: str, version_id: str, judge: Callable[[Row], tuple[int, int]]) -> Opened:
         """Find a version, let `judge` refuse it or say which (offset, length) is wanted, and begin to read it."""
-        register = object_key(bucket, names.object_name(key))
+        register = self.version_key(bucket, names.object_name(key), version_id)
         held = await self.cluster.read(register, spread=bucket.spread, inline=True)
         for _ in range(_RESTARTS):
             row = pick_head(held.row, key, version_id)
             offset, length = judge(row)
             try:
-                return Opened(row, offset, length, await self._open_chunks(bucket, register, held, offset, length))
+                chunks = await self._open_chunks(bucket, register, held, offset, length)
+                return Opened(row, offset, length, chunks, row.version or null_of(bucket.info))
             except (NoSuchVersion, Damaged, Unavailable):  # the first means that these bytes were overwritten
                 held = await self.cluster.read(register, spread=bucket.spread, inline=True)
                 if held.row is not None and held.row.origin == row.origin:

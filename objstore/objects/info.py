@@ -2,14 +2,23 @@
 
 from objstore.core.rows import Kind, Row
 from objstore.core.timestamp import wall_us_of
-from objstore.objects.api import ObjectInfo
+from objstore.core.versions import NULL
+from objstore.objects.api import BucketInfo, ObjectInfo
 
 _DELETE_MARKER = int(Kind.DELETE_MARKER)
 
 
-def object_info(key: str, row: Row) -> ObjectInfo:
-    """The current version of an object.  Called a thousand times a listing page: no copies, positional arguments."""
+def null_of(bucket: BucketInfo) -> str:
+    """How a bucket shows the id of null versions: not at all unless it is, or was, versioned."""
+    return NULL if bucket.versioning else ""
+
+
+def object_info(key: str, row: Row, null: str = "", *, latest: bool = True) -> ObjectInfo:
+    """A version of an object.  `null`: what the null version's id is shown as, see `null_of`.
+
+    Called a thousand times a listing page: no copies, positional arguments.
+    """
     return ObjectInfo(
-        key, row.size, row.etag, row.modified_us or wall_us_of(row.origin), row.version, row.content_type, row.headers, row.metadata,
-        row.checksums, row.checksum_type, row.tags, row.owner, True, row.kind == _DELETE_MARKER, len(row.parts),  # noqa: FBT003 is_latest
+        key, row.size, row.etag, row.modified_us or wall_us_of(row.origin), row.version or null, row.content_type, row.headers, row.metadata,
+        row.checksums, row.checksum_type, row.tags, row.owner, latest, row.kind == _DELETE_MARKER, len(row.parts),
     )  # fmt: skip

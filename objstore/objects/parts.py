@@ -9,6 +9,7 @@ from objstore.cluster.api import ClusterApi
 from objstore.core import names
 from objstore.core.multipart import PartRecord, Stored, UploadRecord
 from objstore.core.rows import Kind, Row, RowKey, Space, is_live
+from objstore.core.versions import newest_first, removal
 from objstore.objects.buckets import tombstone_row
 
 DROPS_AT_ONCE = 16  # tombstones of one upload written at a time
@@ -48,6 +49,12 @@ async def attempts_of(cluster: ClusterApi, bucket_id: bytes, upload_id: str, *, 
         start = page.next_start
 
 
+async def versions_of(cluster: ClusterApi, bucket_id: bytes, name: bytes) -> list[Row]:
+    """The noncurrent versions and delete markers of a key, newest first; one that is the head may be among them."""
+    page = await cluster.scan(bucket_id, Space.VERSIONS, prefix=name, start=name, limit=1, versions=True)  # all versions of one key
+    return newest_first([item.row for item in page.rows if item.name == name])
+
+
 async def drop_rows(cluster: ClusterApi, keys: Iterable[RowKey], spread: int) -> int:
     """Write tombstones, some at a time; returns how many.  Raises the first failure once all that run have ended."""
     waiting = iter(keys)
@@ -71,10 +78,33 @@ async def drop_rows(cluster: ClusterApi, keys: Iterable[RowKey], spread: int) ->
 async def sweep_bucket(cluster: ClusterApi, bucket_id: bytes, spread: int) -> int:
     """Drop every row of a bucket that was deleted; returns how many there were."""
     dropped = 0
-    for space in (Space.UPLOADS, Space.PARTS, Space.OBJECTS):
+    for space in (Space.UPLOADS, Space.PARTS):
         start: bytes | None = b""
         while start is not None:
             page = await cluster.scan(bucket_id, space, start=start)
             dropped += await drop_rows(cluster, [RowKey(bucket_id, space, item.name) for item in page.rows if is_live(item.row)], spread)
             start = page.next_start
+    dropped += await _sweep_objects(cluster, bucket_id, spread)
+    return dropped
+
+
+async def _sweep_objects(cluster: ClusterApi, bucket_id: bytes, spread: int) -> int:
+    """Heads with all their versions.  Versions change with the head of their key alone, so each key takes one write."""
+    dropped = 0
+    start: bytes | None = b""
+    while start is not None:
+        heads = await cluster.scan(bucket_id, Space.OBJECTS, start=start, markers=True)
+        versions = await cluster.scan(bucket_id, Space.VERSIONS, start=start, versions=True)
+        ends = [end for end in (heads.next_start, versions.next_start) if end is not None]
+        start = min(ends) if ends else None
+        found: dict[bytes, list[str]] = {}
+        for items, noncurrent in ((heads.rows, False), (versions.rows, True)):
+            for item in items:
+                if start is None or item.name < start:
+                    there = found.setdefault(item.name, [])
+                    if noncurrent or item.row.version:  # the null version that is the head goes with the head
+                        there.append(item.row.version)
+        for name, there in found.items():
+            await cluster.write(RowKey(bucket_id, Space.OBJECTS, name), removal(there), spread=spread)
+            dropped += 1
     return dropped

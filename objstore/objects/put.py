@@ -5,11 +5,12 @@ from objstore.core.checksums import FULL_OBJECT
 from objstore.core.conditions import check_write
 from objstore.core.rows import Kind, Row
 from objstore.core.timestamp import ZERO
+from objstore.core.versions import new_version
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Body, Conditions, Expected, ObjectInfo, Principal
 from objstore.objects.buckets import Bucket
 from objstore.objects.context import StoreContext, object_key
-from objstore.objects.info import object_info
+from objstore.objects.info import null_of, object_info
 from objstore.objects.intake import Received, receive
 
 
@@ -23,7 +24,7 @@ class Puts(StoreContext):
         """Write an object; nothing is visible before the whole body came, matched and is durable on a quorum."""
         home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
         row = await self.put_body(who, home, names.object_name(key), body, attributes=attributes, expected=expected, conditions=conditions)
-        return object_info(key, row)
+        return object_info(key, row, null_of(home.info))
 
     async def put_body(
         self, who: Principal, bucket: Bucket, name: bytes, body: Body, *,
@@ -37,9 +38,10 @@ class Puts(StoreContext):
             # Refuse before the body is sent where that is possible; the write judges again, atomically.
             check_write(conditions, (await self.cluster.read(key, spread=bucket.spread)).row)
         received = await receive(self, key, bucket.spread, body, expected)
-        return await self.commit(
-            bucket, key, object_row(who, received, attributes), conditions=conditions, payload=received.payload, staging=received.staging
-        )
+        draft = object_row(who, received, attributes)
+        if bucket.info.versioning:
+            draft = new_version(draft, bucket.info.versioning)
+        return await self.commit(bucket, key, draft, conditions=conditions, payload=received.payload, staging=received.staging)
 
 
 def object_row(who: Principal, received: Received, attributes: Attributes) -> Row:

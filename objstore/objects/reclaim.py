@@ -1,6 +1,6 @@
 """Reclaiming parts that nothing names, uploads that were completed but not ended, and what deleted buckets left.
 
-A part is garbage when its upload is not in progress and the object it was meant for does not name it: its upload was
+A part is garbage when its upload is not in progress and no version of the object it was meant for names it: its upload was
 aborted in the middle of a completion, its object was replaced or deleted, or its uploader died.  It is dropped once it was
 found so twice, a grace apart, and its object's head is older than the grace too; so readers that are still at the object,
 and completions under way, come to their end first.  The order of the reads matters: the upload before the head, since a
@@ -17,9 +17,9 @@ from objstore.cluster.api import ClusterApi, ScannedRow
 from objstore.core import names
 from objstore.core.manifest import upload_id_of
 from objstore.core.rows import SYSTEM_BUCKET, Row, RowKey, Space, is_live
-from objstore.core.timestamp import wall_us_of
+from objstore.core.timestamp import Ballot, wall_us_of
 from objstore.objects.buckets import BucketRecord, GoneRecord, all_buckets, tombstone_row
-from objstore.objects.parts import drop_rows, part_owner, sweep_bucket, upload_key, upload_record
+from objstore.objects.parts import drop_rows, part_owner, sweep_bucket, upload_key, upload_record, versions_of
 from objstore.runtime.clock import Clock
 
 CANDIDATES_LIMIT = 200_000  # remembered at once; beyond, the oldest knowledge is given up and the grace begins anew
@@ -98,16 +98,22 @@ class PartReclaimer:
         record = upload_record(upload_row)
         if record is not None:
             self._forget(bucket_id, parts)
-            if record.completing and _is_of(head, upload_id) and self._is_old(upload_row):
+            if record.completing and self._is_old(upload_row) and await self._became_object(bucket_id, owner, head, upload_id):
                 return await self._end(upload, spread, upload_row)
             return 0
-        named = {(part.name, part.origin) for part in head.parts} if head is not None and is_live(head) else set()
+        named = _named_by([head]) if head is not None else set()
+        if any((item.name, item.row.origin) not in named for item in parts):
+            # The head was read before: a version that it was then is found among the noncurrent ones now.
+            named |= _named_by(await versions_of(self._cluster, bucket_id, owner))
         self._forget(bucket_id, [item for item in parts if (item.name, item.row.origin) in named])
         garbage = [item.name for item in parts if (item.name, item.row.origin) not in named]
         due = [name for name in garbage if self._is_due(bucket_id, name)] if head is None or self._is_old(head) else []
         for name in due:
             self._since.pop((bucket_id, name), None)
         return await drop_rows(self._cluster, [RowKey(bucket_id, Space.PARTS, name) for name in due], spread)
+
+    async def _became_object(self, bucket_id: bytes, owner: bytes, head: Row | None, upload_id: str) -> bool:
+        return _is_of(head, upload_id) or any(_is_of(row, upload_id) for row in await versions_of(self._cluster, bucket_id, owner))
 
     async def _end(self, upload: RowKey, spread: int, seen: Row | None) -> int:
         """End an upload whose completion got as far as the object; one that changed meanwhile is left alone."""
@@ -130,6 +136,11 @@ class PartReclaimer:
     def _forget(self, bucket_id: bytes, parts: Iterable[ScannedRow]) -> None:
         for item in parts:
             self._since.pop((bucket_id, item.name), None)
+
+
+def _named_by(rows: Iterable[Row]) -> set[tuple[bytes, Ballot]]:
+    """The parts that versions of an object are made of, by name and the ballot they were written at."""
+    return {(part.name, part.origin) for row in rows if is_live(row) for part in row.parts}
 
 
 def _is_of(head: Row | None, upload_id: str) -> bool:

@@ -67,10 +67,13 @@ class ObjectStore(Copies, Completions, Configs, Deletes, Tags, Versions, ObjectS
             await sweep_bucket(self.cluster, bucket.id, bucket.spread)
 
     async def _has_objects(self, bucket: Bucket) -> bool:
-        start: bytes | None = b""
-        while start is not None:
-            page = await self.cluster.scan(bucket.id, Space.OBJECTS, start=start, limit=1)
-            if page.rows:
-                return True
-            start = page.next_start
+        """Whether anything is left: versions and delete markers count."""
+        for space in (Space.OBJECTS, Space.VERSIONS):
+            start: bytes | None = b""
+            noncurrent = space is Space.VERSIONS
+            while start is not None:
+                page = await self.cluster.scan(bucket.id, space, start=start, limit=1, versions=noncurrent, markers=not noncurrent)
+                if page.rows:
+                    return True
+                start = page.next_start
         return False

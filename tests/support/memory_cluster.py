@@ -16,9 +16,10 @@ import msgspec
 import xxhash
 from sortedcontainers import SortedDict
 
-from objstore.cluster.api import Held, Judge, ScannedRow, ScanPage, Staging, Written
-from objstore.core.rows import BodyKind, Kind, Row, RowKey, decode_row, encode_row, is_live
-from objstore.core.timestamp import ZERO, Ballot, HybridClock
+from objstore.cluster.api import Held, Judge, ScannedRow, ScanPage, Staging, VersionsJudge, Written
+from objstore.core.rows import NEW_VERSION, BodyKind, Kind, Row, RowKey, Space, decode_row, encode_row, is_live
+from objstore.core.timestamp import ZERO, Ballot, HybridClock, version_id
+from objstore.core.versions import VERSION_KINDS, newest_first, version_bytes
 from objstore.errors import NoSuchKey, NoSuchVersion, Refused
 from objstore.runtime.net import SocketNet
 from objstore.runtime.rng import SystemRng
@@ -72,31 +73,92 @@ def memory_world(clock: LoopClock | None = None) -> World:
     )
 
 
+Where = tuple[bytes, int, bytes, bytes]
+Kept = tuple[Ballot, bytes, bytes | None]  # accepted ballot, encoded row, payload
+
+
 @dataclass
 class Registers:
     """What all proxies share."""
 
-    rows: SortedDict = field(default_factory=SortedDict)  # (bucket, space, name, version) -> (ballot, encoded row, payload)
+    rows: SortedDict = field(default_factory=SortedDict)  # (bucket, space, name, version) -> Kept
     blobs: dict[bytes, bytes] = field(default_factory=dict)  # named by a row
     staged: dict[bytes, bytes] = field(default_factory=dict)
 
-    def get(self, key: RowKey) -> tuple[Ballot, bytes, bytes | None] | None:
+    def get(self, key: RowKey) -> Kept | None:
         return self.rows.get((key.bucket, key.space, key.name, key.version))
 
+    def version(self, key: RowKey) -> Kept | None:
+        """What answers a read of a version: its row, or the head while that is this version (docs/adr/0006-versions.md)."""
+        found = self.get(key)
+        head = self.get(RowKey(key.bucket, Space.OBJECTS, key.name))
+        row = decode_row(head[1]) if head is not None else None
+        if row is None or row.kind not in VERSION_KINDS or version_bytes(row.version) != key.version:
+            return found
+        return head if found is None or row.origin >= decode_row(found[1]).origin else found
+
+    def versions(self, bucket: bytes, name: bytes) -> list[Row]:
+        """Noncurrent versions of a key, newest first, also one that is the head at the moment."""
+        rows = [decode_row(value[1]) for value in self._rows_of(bucket, Space.VERSIONS, name)]
+        return newest_first([row for row in rows if row.kind in VERSION_KINDS])
+
+    def _rows_of(self, bucket: bytes, space: int, name: bytes) -> list[Kept]:
+        return [
+            self.rows[w] for w in self.rows.irange((bucket, space, name, b""), (bucket, space, name + b"\0", b""), inclusive=(True, False))
+        ]
+
     def put(self, key: RowKey, ballot: Ballot, row: Row, payload: bytes | None) -> None:
-        before = self.get(key)
-        old = decode_row(before[1]) if before is not None else None
+        """Store a row; with the head of an object what it does to other versions of its key."""
+        if row.body == BodyKind.INLINE and payload is None:
+            payload = self._payload_of(key, row)
+        if key.space == Space.OBJECTS:
+            self._change_versions(key, ballot, row)
+        self._set((key.bucket, key.space, key.name, key.version), (ballot, encode_row(row), payload))
+
+    def _payload_of(self, key: RowKey, row: Row) -> bytes | None:
+        held = self.version(RowKey(key.bucket, Space.VERSIONS, key.name, version_bytes(row.version)))
+        return held[2] if held is not None and decode_row(held[1]).digest == row.digest else None
+
+    def _change_versions(self, key: RowKey, ballot: Ballot, row: Row) -> None:
+        kept = self.get(key)
+        old = decode_row(kept[1]) if kept is not None else None
+        changes: list[tuple[Where, Kept]] = []
+        for encoded in row.effects:
+            effect = decode_row(encoded)
+            where = (key.bucket, int(Space.VERSIONS), key.name, version_bytes(effect.version))
+            held = self.version(RowKey(*where))
+            assert effect.kind == Kind.TOMBSTONE or held is not None, "an effect on a version that is not there"
+            same = msgspec.structs.replace(effect, operation=row.operation, origin=row.origin, base=row.base)
+            changes.append((where, (ballot, encode_row(same), held[2] if held is not None and effect.body == BodyKind.INLINE else None)))
+        if kept is not None and old is not None and old.kind in VERSION_KINDS and old.version != row.version:
+            where = (key.bucket, int(Space.VERSIONS), key.name, version_bytes(old.version))
+            there = self.rows.get(where)
+            if there is None or decode_row(there[1]).origin <= old.origin:
+                self._set(where, kept)
+        for where, change in changes:
+            self._set(where, change)
+
+    def _set(self, where: Where, kept: Kept) -> None:
+        row = decode_row(kept[1])
+        before = self.rows.get(where)
         if row.body == BodyKind.BLOB and row.blob not in self.blobs:
             self.blobs[row.blob] = self.staged.pop(row.blob)
         if row.body == BodyKind.BLOB:
             assert len(self.blobs[row.blob]) == row.size
         if row.body == BodyKind.INLINE:
+            payload = kept[2]
             assert payload is not None
             assert len(payload) == row.size
             assert xxhash.xxh3_128_digest(payload) == row.digest
-        self.rows[(key.bucket, key.space, key.name, key.version)] = (ballot, encode_row(row), payload)
-        if old is not None and old.body == BodyKind.BLOB and old.blob != row.blob:
+        self.rows[where] = kept
+        old = decode_row(before[1]) if before is not None else None
+        if old is not None and old.body == BodyKind.BLOB and old.blob != row.blob and not self._named(where, old.blob):
             del self.blobs[old.blob]
+
+    def _named(self, where: Where, blob: bytes) -> bool:
+        """Whether any version of the key has these bytes."""
+        rows = [decode_row(kept[1]) for space in (Space.OBJECTS, Space.VERSIONS) for kept in self._rows_of(where[0], space, where[2])]
+        return any(row.blob == blob for row in rows)
 
     def live_names(self, bucket: bytes, space: int) -> list[bytes]:
         """For assertions."""
@@ -128,6 +190,37 @@ class MemoryStaging:
         self._registers.staged.pop(self.blob, None)
 
 
+class Unread(Exception):
+    """What was asked for must be read first; then the judge is called again."""
+
+
+class MemoryVersions:
+    """cluster.api.Versions: everything has to be asked for twice."""
+
+    def __init__(self, registers: Registers, key: RowKey, current: Row | None) -> None:
+        self._registers = registers
+        self._key = key
+        self._current = current
+        self._asked: set[str] = set()
+
+    def _read(self, what: str) -> None:
+        if what not in self._asked:
+            self._asked.add(what)
+            raise Unread
+
+    def get(self, version: str) -> Row | None:
+        self._read("version " + version)
+        found = self._registers.version(RowKey(self._key.bucket, Space.VERSIONS, self._key.name, version_bytes(version)))
+        row = decode_row(found[1]) if found is not None else None
+        return row if row is not None and row.kind in VERSION_KINDS else None
+
+    def newest(self) -> Row | None:
+        self._read("newest")
+        current = self._current
+        own = current.version if current is not None and current.kind in VERSION_KINDS else None
+        return next((row for row in self._registers.versions(self._key.bucket, self._key.name) if row.version != own), None)
+
+
 class MemoryCluster:
     """cluster.api.ClusterApi for one proxy."""
 
@@ -156,7 +249,7 @@ class MemoryCluster:
         return zlib.crc32(key.name) & 255
 
     def _current(self, key: RowKey) -> tuple[Ballot, Row | None, bytes | None]:
-        found = self.registers.get(key)
+        found = self.registers.version(key) if key.space == Space.VERSIONS else self.registers.get(key)
         if found is None:
             return ZERO, None, None
         return found[0], decode_row(found[1]), found[2]
@@ -177,8 +270,12 @@ class MemoryCluster:
             assert staging.finished
             assert not staging.aborted
             assert staging.blob == draft.blob
+        assert key.space != Space.VERSIONS, "versions change with the head of their key"
         ballot = self._hybrid.issue(self.clock.wall_us(), accepted)
-        row = msgspec.structs.replace(draft, operation=self._rng.token(16), origin=ballot, base=ballot if base is None else base)
+        row = msgspec.structs.replace(
+            draft, operation=self._rng.token(16), origin=ballot, base=ballot if base is None else base,
+            version=version_id(ballot) if draft.version == NEW_VERSION else draft.version,
+        )  # fmt: skip
         self.registers.put(key, ballot, row, payload)
         return row
 
@@ -201,16 +298,27 @@ class MemoryCluster:
     async def conditional(
         self, key: RowKey, judge: Judge, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None
     ) -> Written:
+        return await self._conditional(key, lambda current, _: judge(current), payload, staging)
+
+    async def conditional_versions(
+        self, key: RowKey, judge: VersionsJudge, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None
+    ) -> Written:
+        return await self._conditional(key, judge, payload, staging)
+
+    async def _conditional(self, key: RowKey, judge: VersionsJudge, payload: bytes | None, staging: Staging | None) -> Written:
         await self._enter("conditional", key)
         accepted, previous, _ = self._current(key)
+        versions = MemoryVersions(self.registers, key, previous)
         outcomes: list[Row | type[Refused] | None] = []
-        for _ in range(2):
+        while len(outcomes) < 2:
             try:
-                outcomes.append(judge(previous))
+                outcomes.append(judge(previous, versions))
             except Refused as refusal:
                 outcomes.append(type(refusal))
+            except Unread:
+                continue
         assert outcomes[0] == outcomes[1]  # a judge is pure
-        draft = judge(previous)
+        draft = judge(previous, versions)
         if draft is None:
             if previous is None:
                 raise NoSuchKey("there is nothing under this key")
@@ -249,9 +357,12 @@ class MemoryCluster:
         limit: int = 1000,
         delimiter: bytes = b"",
         versions: bool = False,
+        markers: bool = False,
     ) -> ScanPage:
         await self._enter("scan", RowKey(bucket, space, prefix))
         assert limit > 0
+        assert versions == (space == Space.VERSIONS)
+        shown = VERSION_KINDS if versions or markers else None
         found: list[ScannedRow] = []
         group = b""
         for where in self.registers.rows.irange((bucket, space, max(prefix, start), b"")):
@@ -259,15 +370,20 @@ class MemoryCluster:
             if where[:2] != (bucket, space) or not name.startswith(prefix):
                 break
             row = decode_row(self.registers.rows[where][1])
-            if not is_live(row) or (group and name.startswith(group)):
+            if not (is_live(row) if shown is None else row.kind in shown) or (group and name.startswith(group)):
                 continue
-            if len(found) == min(limit, self.page_limit):
-                return ScanPage(rows=found, next_start=name)
+            if len(found) >= min(limit, self.page_limit) and found[-1].name != name:
+                return ScanPage(rows=_ordered(found), next_start=name)
             cut = name.find(delimiter, len(prefix)) if delimiter else -1
             group = name[: cut + len(delimiter)] if cut >= 0 else b""
-            found.append(ScannedRow(name=name, row=row))
+            found.append(ScannedRow(name=name, row=row, version=where[3]))
         await self._leave("scan", RowKey(bucket, space, prefix))
-        return ScanPage(rows=found, next_start=None)
+        return ScanPage(rows=_ordered(found), next_start=None)
+
+
+def _ordered(found: list[ScannedRow]) -> list[ScannedRow]:
+    """By name, then the null version, then from the newest on, as nodes show them."""
+    return sorted(found, key=lambda item: (item.name, bytes(255 - byte for byte in item.version)))
 
 
 __all__ = ["InlineThreads", "LoopClock", "MemoryCluster", "MemoryStaging", "Registers", "memory_world", "run"]

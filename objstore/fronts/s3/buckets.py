@@ -96,21 +96,6 @@ async def get_bucket_location(front: Front, request: S3Request) -> Response:
     return xml_answer("LocationConstraint", "" if region == DEFAULT_REGION else region)
 
 
-async def get_bucket_versioning(front: Front, request: S3Request) -> Response:
-    """GetBucketVersioning; empty on a bucket that was never versioned, which is not an error."""
-    info = await front.store.bucket(request.who, request.bucket)
-    return xml_answer("VersioningConfiguration", element("Status", info.versioning) if info.versioning else "")
-
-
-async def put_bucket_versioning(front: Front, request: S3Request) -> Response:
-    """PutBucketVersioning: not built, and said so."""
-    await front.store.bucket(request.who, request.bucket)
-    status = parse(await front.document(request), "VersioningConfiguration").value("Status")
-    if status not in ("Enabled", "Suspended"):
-        raise MalformedXml
-    raise NotImplementedHere("Versioning is not implemented.")
-
-
 # -- access control lists -------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,9 @@ async def upload_part_copy(front: Front, request: S3Request) -> Response:
 
     async def copy() -> tuple[str, Headers]:
         part = await front.store.copy_part(request.who, source, request.bucket, request.key, upload_id, number)
-        versions: Headers = [(b"x-amz-copy-source-version-id", source.version_id.encode())] if source.version_id else []
+        versions: Headers = []
+        if part.source_version_id:
+            versions.append((b"x-amz-copy-source-version-id", part.source_version_id.encode()))
         return modified_and_etag(part) + checksums.elements(part.checksums), versions
 
     return await answer_in_time(front, request, "CopyPartResult", copy)
@@ -65,8 +67,8 @@ async def copy_object(front: Front, request: S3Request) -> Response:
             f"<{checksums.ELEMENTS[name]}>{text}</{checksums.ELEMENTS[name]}>{element('ChecksumType', info.checksum_type)}" if name else ""
         )
         versions = version_header(info)
-        if source.version_id:
-            versions.append((b"x-amz-copy-source-version-id", source.version_id.encode()))
+        if info.source_version_id:
+            versions.append((b"x-amz-copy-source-version-id", info.source_version_id.encode()))
         return modified_and_etag(info) + checksum, versions
 
     return await answer_in_time(front, request, "CopyObjectResult", copy)

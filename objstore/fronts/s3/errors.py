@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from objstore import errors
 from objstore.core.sigv4 import MAX_SKEW_S, Problem, SignatureRefused
+from objstore.fronts.s3.times import http_time
 from objstore.fronts.s3.xml import DECLARATION, element, escape
 
 RETRY_AFTER = (b"retry-after", b"1")
@@ -31,6 +32,7 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
     errors.NoSuchBucket: Row(404, "NoSuchBucket", "The specified bucket does not exist", "Create it, or list the buckets you own."),
     errors.NoSuchKey: Row(404, "NoSuchKey", "The specified key does not exist."),
     errors.NoSuchVersion: Row(404, "NoSuchVersion", "The specified version does not exist."),
+    errors.VersionIsMarker: Row(405, "MethodNotAllowed", "The specified method is not allowed against this resource."),
     errors.NoSuchConfig: Row(404, "NoSuchConfiguration", "The specified configuration does not exist."),
     errors.NoSuchUpload: Row(
         404,
@@ -209,8 +211,20 @@ def _add_facts(failure: Failure, error: errors.ObjstoreError, bucket: str, key: 
             failure.headers.append((b"content-range", f"bytes */{size}".encode()))
     elif isinstance(error, errors.NoSuchKey):
         elements["Key"] = key
+        if "marker" in facts:
+            failure.headers += _marker_headers(str(facts["marker"]))
+    elif isinstance(error, errors.NoSuchVersion):
+        elements |= {"Key": key, "VersionId": str(facts.get("version_id", ""))}
+    elif isinstance(error, errors.VersionIsMarker):
+        elements["ResourceType"] = "DeleteMarker"
+        failure.headers += [*_marker_headers(str(facts["marker"])), (b"allow", b"DELETE")]
+        failure.headers.append((b"last-modified", http_time(int(str(facts["modified_us"])))))
     elif isinstance(error, _ABOUT_BUCKETS):
         elements["BucketName"] = bucket
+
+
+def _marker_headers(version: str) -> list[tuple[bytes, bytes]]:
+    return [(b"x-amz-delete-marker", b"true"), (b"x-amz-version-id", version.encode())]
 
 
 def _signature_failure(error: SignatureRefused, server_time: str) -> Failure:

@@ -145,7 +145,7 @@ def _region(front: Front) -> tuple[bytes, bytes]:
 
 
 async def list_object_versions(front: Front, request: S3Request) -> Response:
-    """ListObjectVersions; a bucket that was never versioned shows its objects as version "null"."""
+    """ListObjectVersions: Version and DeleteMarker elements in one order; what was written unversioned is version "null"."""
     query = request.query
     encoding = encoding_of(request)
     encode = name_encoder(encoding)
@@ -171,11 +171,8 @@ async def list_object_versions(front: Front, request: S3Request) -> Response:
 
 
 def _next_version(page: ListPage, encode: Callable[[str], str]) -> str:
-    last = page.objects[-1] if page.objects else None
-    if last is not None and last.key == page.next_after:
-        version = element("NextVersionIdMarker", last.version_id or "null")
-        return f"<NextKeyMarker>{encode(last.key)}</NextKeyMarker>{version}"
-    return f"<NextKeyMarker>{encode(page.next_after)}</NextKeyMarker>"
+    version = element("NextVersionIdMarker", page.next_version) if page.next_version else ""
+    return f"<NextKeyMarker>{encode(page.next_after)}</NextKeyMarker>{version}"
 
 
 def _version(info: ObjectInfo, encode: Callable[[str], str], owner: Callable[[str], str]) -> str:
@@ -185,7 +182,8 @@ def _version(info: ObjectInfo, encode: Callable[[str], str], owner: Callable[[st
     )
     if info.is_delete_marker:
         return f"<DeleteMarker>{head}{owner(info.owner)}</DeleteMarker>"
+    checksum = "".join([_checksum_elements(algorithm, info.checksum_type) for algorithm in info.checksums][:1])
     return (
-        f"<Version>{head}<ETag>&quot;{info.etag}&quot;</ETag><Size>{info.size}</Size>{owner(info.owner)}"
+        f"<Version>{head}<ETag>&quot;{info.etag}&quot;</ETag>{checksum}<Size>{info.size}</Size>{owner(info.owner)}"
         "<StorageClass>STANDARD</StorageClass></Version>"
     )

@@ -7,11 +7,12 @@ from objstore.core.etag import parse_etags
 from objstore.errors import InvalidArgument, InvalidRequest, MalformedXml, ObjstoreError
 from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response, empty_answer, xml_answer
-from objstore.fronts.s3.errors import S3Refused, failure_of
+from objstore.fronts.s3.errors import failure_of
 from objstore.fronts.s3.params import (
     attributes_of,
     check_tags,
     conditions_of,
+    delete_conditions_of,
     header_bytes,
     parse_part_number,
     parse_version,
@@ -19,9 +20,9 @@ from objstore.fronts.s3.params import (
     refuse_unbuilt,
 )
 from objstore.fronts.s3.request import S3Request
-from objstore.fronts.s3.times import http_time, iso_time, parse_http_date
-from objstore.fronts.s3.xml import element, escape, parse
-from objstore.objects.api import Conditions, DeleteOutcome, ObjectInfo, PartInfo, Reading
+from objstore.fronts.s3.times import http_time, iso_time, parse_date, parse_http_date
+from objstore.fronts.s3.xml import Element, element, escape, parse
+from objstore.objects.api import Conditions, DeleteOutcome, DeleteTarget, ObjectInfo, PartInfo, Reading
 
 MAX_DELETES = 1000
 DEFAULT_TYPE = b"binary/octet-stream"
@@ -223,8 +224,9 @@ def _delete_headers(outcome: DeleteOutcome) -> Headers:
     headers: Headers = []
     if outcome.delete_marker:
         headers.append((b"x-amz-delete-marker", b"true"))
-    if outcome.version_id:
-        headers.append((b"x-amz-version-id", outcome.version_id.encode()))
+    version = outcome.version_id or outcome.marker_version_id
+    if version:
+        headers.append((b"x-amz-version-id", version.encode()))
     return headers
 
 
@@ -232,9 +234,8 @@ async def delete_object(front: Front, request: S3Request) -> Response:
     """DeleteObject."""
     refuse_unbuilt(request.amz)
     version = parse_version(request.query.get("versionId"))
-    outcome = await front.store.delete(
-        request.who, request.bucket, request.key, version_id=version, conditions=conditions_of(request.headers)
-    )
+    conditions = delete_conditions_of(request.headers)
+    outcome = await front.store.delete(request.who, request.bucket, request.key, version_id=version, conditions=conditions)
     return empty_answer(204, _delete_headers(outcome))
 
 
@@ -246,33 +247,30 @@ async def delete_objects(front: Front, request: S3Request) -> Response:
         raise InvalidRequest("Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
     root = parse(await front.document(request), "Delete")
     quiet = root.value("Quiet").lower() == "true"
-    plain: list[tuple[str, str]] = []
-    conditional: list[tuple[str, str, str]] = []
-    for item in root.all("Object"):
-        key_element = item.find("Key")
-        if key_element is None or not key_element.text:
-            raise MalformedXml
-        if item.find("LastModifiedTime") is not None or item.find("Size") is not None:
-            raise S3Refused(501, "NotImplemented", "Deleting by LastModifiedTime or Size is not implemented.")
-        key, version, etag = key_element.text, item.value("VersionId"), item.value("ETag")
-        if etag:
-            conditional.append((key, version, etag))
-        else:
-            plain.append((key, version))
-    if not 1 <= len(plain) + len(conditional) <= MAX_DELETES:
+    items = root.all("Object")
+    if not 1 <= len(items) <= MAX_DELETES:
         raise MalformedXml
-    outcomes = await front.store.delete_many(request.who, request.bucket, plain) if plain else []
-    for key, version, etag in conditional:
-        outcomes.append(await _delete_if(front, request, key, version, etag))
+    outcomes = await front.store.delete_many(request.who, request.bucket, [_target(item) for item in items])
     return xml_answer("DeleteResult", "".join([_deleted(outcome, quiet=quiet) for outcome in outcomes]))
 
 
-async def _delete_if(front: Front, request: S3Request, key: str, version: str, etag: str) -> DeleteOutcome:
-    conditions = Conditions(if_match=parse_etags(etag))
-    try:
-        return await front.store.delete(request.who, request.bucket, key, version_id=version, conditions=conditions)
-    except ObjstoreError as failure:
-        return DeleteOutcome(key=key, version_id=version, error=failure)
+def _target(item: Element) -> DeleteTarget:
+    """One entry of a bulk delete.  Raises MalformedXml."""
+    key = item.find("Key")
+    if key is None or not key.text:
+        raise MalformedXml
+    etag, size, time = item.value("ETag"), item.value("Size"), item.value("LastModifiedTime")
+    if not (etag or size or time):
+        return DeleteTarget(key.text, item.value("VersionId"))
+    if size and not (size.isascii() and size.isdigit() and len(size) <= 19):
+        raise MalformedXml
+    modified = parse_date(time) if time else None
+    if time and modified is None:
+        raise MalformedXml
+    conditions = Conditions(
+        if_match=parse_etags(etag) if etag else None, if_match_size=int(size) if size else None, if_match_modified_us=modified
+    )
+    return DeleteTarget(key.text, item.value("VersionId"), conditions)
 
 
 def _deleted(outcome: DeleteOutcome, *, quiet: bool) -> str:
@@ -285,8 +283,8 @@ def _deleted(outcome: DeleteOutcome, *, quiet: bool) -> str:
     if quiet:
         return ""
     if outcome.delete_marker:
-        marker = f"<DeleteMarker>true</DeleteMarker>{element('DeleteMarkerVersionId', outcome.version_id)}"
-        return f"<Deleted>{key}{marker}</Deleted>"
+        marker = f"<DeleteMarker>true</DeleteMarker>{element('DeleteMarkerVersionId', outcome.marker_version_id)}"
+        return f"<Deleted>{key}{version}{marker}</Deleted>"
     return f"<Deleted>{key}{version}</Deleted>"
 
 

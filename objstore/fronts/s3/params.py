@@ -1,5 +1,6 @@
 """Headers and parameters of S3 requests, parsed: total functions from text to the object model's values."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
@@ -10,7 +11,7 @@ from objstore.core.sigv4 import decode_component, split_query
 from objstore.core.timestamp import parse_version_id
 from objstore.errors import InvalidArgument, InvalidRequest, NotImplementedHere
 from objstore.fronts.s3.errors import S3Refused
-from objstore.fronts.s3.times import parse_http_date
+from objstore.fronts.s3.times import parse_date, parse_http_date
 from objstore.objects.api import NO_CONDITIONS, Attributes, ByteRange, Conditions, CopySource
 
 MAX_TAGS = 10
@@ -65,6 +66,20 @@ def conditions_of(headers: Mapping[str, str], prefix: str = "") -> Conditions:
         if_modified_since_us=parse_http_date(modified),
         if_unmodified_since_us=parse_http_date(unmodified),
     )
+
+
+def delete_conditions_of(headers: Mapping[str, str]) -> Conditions:
+    """Conditions of a delete: besides those of any write the size and the time of modification.  Raises InvalidArgument."""
+    conditions = conditions_of(headers)
+    size, time = headers.get("x-amz-if-match-size"), headers.get("x-amz-if-match-last-modified-time")
+    if size is None and time is None:
+        return conditions
+    if size is not None and not (size.isascii() and size.isdigit() and len(size) <= 19):
+        raise InvalidArgument("The value specified in the x-amz-if-match-size header is not valid.")
+    modified = None if time is None else parse_date(time)
+    if time is not None and modified is None:
+        raise InvalidArgument("The value specified in the x-amz-if-match-last-modified-time header is not valid.")
+    return dataclasses.replace(conditions, if_match_size=None if size is None else int(size), if_match_modified_us=modified)
 
 
 def range_of(headers: Mapping[str, str]) -> ByteRange | None:
@@ -205,8 +220,6 @@ _NOT_BUILT = (
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
     "x-amz-write-offset-bytes",
-    "x-amz-if-match-last-modified-time",
-    "x-amz-if-match-size",
     "x-amz-rename-source",
 )
 

@@ -8,7 +8,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from objstore.fronts.s3 import absent, buckets, copying, cors, encryption_config, listing, multipart, objects, post, tagging, website
+from objstore.fronts.s3 import (
+    absent,
+    buckets,
+    copying,
+    cors,
+    encryption_config,
+    listing,
+    multipart,
+    objects,
+    post,
+    tagging,
+    versioning,
+    website,
+)
 from objstore.fronts.s3.context import Front, Response
 from objstore.fronts.s3.request import S3Request
 
@@ -31,10 +44,8 @@ BUCKET: dict[tuple[str, str], Route] = {
     ("GET", "versions"): Route("ListObjectVersions", listing.list_object_versions),
     ("GET", "uploads"): Route("ListMultipartUploads", multipart.list_multipart_uploads),
     ("GET", "location"): Route("GetBucketLocation", buckets.get_bucket_location),
-    ("GET", "versioning"): Route("GetBucketVersioning", buckets.get_bucket_versioning),
     ("GET", "acl"): Route("GetBucketAcl", buckets.get_bucket_acl),
     ("PUT", ""): Route("CreateBucket", buckets.create_bucket),
-    ("PUT", "versioning"): Route("PutBucketVersioning", buckets.put_bucket_versioning),
     ("PUT", "acl"): Route("PutBucketAcl", buckets.put_acl),
     ("HEAD", ""): Route("HeadBucket", buckets.head_bucket),
     ("DELETE", ""): Route("DeleteBucket", buckets.delete_bucket),
@@ -70,7 +81,15 @@ OBJECT: dict[tuple[str, str], Route] = {
     ("GET", "uploadId"): Route("ListParts", multipart.list_parts),
 }
 # Modules that bring their own: BUCKET_ROUTES and OBJECT_ROUTES, (method, sub-resource) -> (api, handler).  Theirs go before the above.
-_MODULES: tuple[Any, ...] = (absent, cors, encryption_config, post, tagging, website)
+_MODULES: tuple[Any, ...] = (
+    absent,
+    cors,
+    encryption_config,
+    post,
+    tagging,
+    versioning,
+    website,
+)
 for _module in _MODULES:
     BUCKET.update({key: Route(*found) for key, found in getattr(_module, "BUCKET_ROUTES", {}).items()})
     OBJECT.update({key: Route(*found) for key, found in getattr(_module, "OBJECT_ROUTES", {}).items()})

@@ -53,6 +53,26 @@ def basic_timestamp(us: int) -> str:
     return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
+_ISO = re.compile(
+    rf"(?P<year>\d{{4}})-(?P<month>\d\d)-(?P<day>\d\d)T{_CLOCK}(?:\.(?P<fraction>\d{{1,9}}))?(?:Z|(?P<zone>[+-]\d\d:?\d\d))", re.ASCII
+)
+
+
+def parse_date(text: str) -> int | None:
+    """Microseconds since 1970 of a date as XML has it (2026-01-31T23:59:59.000Z) or as HTTP has it; None for anything else."""
+    found = _ISO.fullmatch(text)
+    if found is None:
+        return parse_http_date(text)
+    try:
+        at = datetime(int(found["year"]), int(found["month"]), int(found["day"]), int(found["hour"]), int(found["minute"]), tzinfo=UTC)
+    except ValueError:
+        return None
+    zone = (found["zone"] or "+0000").replace(":", "")
+    offset_s = (int(zone[1:3]) * 3600 + int(zone[3:]) * 60) * (-1 if zone[0] == "-" else 1)
+    fraction_us = int((found["fraction"] or "").ljust(6, "0")[:6])
+    return (timegm(at.timetuple()) + int(found["second"]) - offset_s) * _SECOND_US + fraction_us
+
+
 def parse_http_date(text: str | None) -> int | None:
     """Microseconds since 1970 of an HTTP date; None for none and for anything unreadable, as HTTP demands."""
     if text is None:

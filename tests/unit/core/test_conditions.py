@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from objstore.core.conditions import check_copy_source, check_read, check_write
@@ -17,6 +18,8 @@ class Asked:
     if_none_match: tuple[str, ...] | None = None
     if_modified_since_us: int | None = None
     if_unmodified_since_us: int | None = None
+    if_match_size: int | None = None
+    if_match_modified_us: int | None = None
 
 
 def row(kind: Kind = Kind.OBJECT, etag: str = "e") -> Row:
@@ -108,3 +111,31 @@ def test_writes_are_judged_against_the_etag_that_is_there() -> None:
         with pytest.raises(PreconditionFailed) as refusal:
             check_write(asked, row())
         assert refusal.value.facts == {"condition": condition}
+
+
+@pytest.mark.parametrize(
+    ("asked", "condition"),
+    [
+        (Asked(if_match_size=5), ""),
+        (Asked(if_match_size=6), "x-amz-if-match-size"),
+        (Asked(if_match_modified_us=NOW + 999), ""),
+        (Asked(if_match_modified_us=NOW + S), "x-amz-if-match-last-modified-time"),
+        (Asked(if_match=("e",), if_match_size=5, if_match_modified_us=NOW), ""),
+        (Asked(if_match=("x",), if_match_size=5, if_match_modified_us=NOW), "If-Match"),
+    ],
+)
+def test_size_and_time_condition_writes(asked: Asked, condition: str) -> None:
+    current = msgspec.structs.replace(row(), size=5)
+    if not condition:
+        check_write(asked, current)
+        return
+    with pytest.raises(PreconditionFailed) as refusal:
+        check_write(asked, current)
+    assert refusal.value.facts == {"condition": condition}
+
+
+@pytest.mark.parametrize("asked", [Asked(if_match_size=0), Asked(if_match_modified_us=NOW)])
+def test_size_and_time_need_an_object(asked: Asked) -> None:
+    for current in (None, row(Kind.DELETE_MARKER), row(Kind.TOMBSTONE)):
+        with pytest.raises(NoSuchKey):
+            check_write(asked, current)

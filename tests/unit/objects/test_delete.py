@@ -2,7 +2,7 @@ import pytest
 
 from objstore.core.rows import Kind, RowKey
 from objstore.errors import InvalidArgument, KeyTooLong, NoSuchKey, PreconditionFailed, QuorumLost
-from objstore.objects.api import Conditions
+from objstore.objects.api import Conditions, DeleteTarget
 from tests.support.store_rig import ALICE, Rig, with_rig
 
 
@@ -70,9 +70,9 @@ def test_many_are_deleted_at_once_and_each_has_its_own_outcome() -> None:
                 raise QuorumLost("too few")
 
         rig.cluster.before = fail
-        asked = [(key, "") for key in keys] + [("never", ""), ("x" * 2000, ""), ("k1", "null")]
+        asked = [DeleteTarget(key) for key in [*keys, "never", "x" * 2000]] + [DeleteTarget("k1", "null")]
         outcomes = await rig.store.delete_many(ALICE, "photos", asked)
-        assert [o.key for o in outcomes] == [key for key, _ in asked]
+        assert [o.key for o in outcomes] == [target.key for target in asked]
         failed = {o.key: type(o.error) for o in outcomes if o.error is not None}
         assert failed == {"k7": QuorumLost, "x" * 2000: KeyTooLong}
         assert rig.registers.live_names(await rig.id(), 0) == [b"k7"]
