@@ -3,7 +3,7 @@ PY := .venv/bin/python
 SEEDS ?= 2000
 SEED ?=
 
-.PHONY: setup run test check sim conformance system torture bench lock clean
+.PHONY: setup run test check sim variants conformance system torture bench lock clean
 setup: .venv/ready
 .venv/ready: requirements.lock pyproject.toml setup_venv
 	./setup_venv
@@ -25,13 +25,16 @@ test: check           ## everything that CI runs
 sim: setup            ## make sim SEEDS=2000, or SEED=n for one seed with its trace
 	$(PY) -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) --jobs 2
 
+variants: setup       ## the code broken on purpose in six ways, each of which the simulator must catch
+	$(PY) -m tests.sim --variants --seeds 500 --jobs 2
+
 conformance: setup    ## real clients with real files, over HTTP and TLS
 	$(PY) -m pytest tests/conformance
 
 system: setup         ## real processes
 	$(PY) -m pytest tests/system
 
-torture: setup        ## long fault runs
+torture: setup variants ## long fault runs, and proof that faults would be noticed
 	$(PY) -m tests.torture
 
 bench: setup          ## the budgets table, measured

@@ -8,8 +8,8 @@ from tests.support.linearizability import NOTHING, Operation
 
 
 def check_history(history: History) -> list[str]:
-    """Violations in words; empty when all is well."""
-    found = list(history.violations)
+    """What clients were told that cannot be true, in words; empty when all is well."""
+    found = list(history.lies)
     for key in sorted(history.operations):
         operations = history.operations[key]
         if not is_linearizable(operations):

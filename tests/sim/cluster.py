@@ -140,6 +140,7 @@ class ProxySeat(Seat):
         self._rng = simulation.rng(f"ring files {name}")
         self._newest = newest
         self._ids = simulation.rng(f"proxy id {name}")
+        self._cluster: Cluster | None = None
 
     async def start(self) -> None:
         """Switch the machine on if it is off, and start the proxy."""
@@ -153,9 +154,16 @@ class ProxySeat(Seat):
         except HostDied:
             return
 
+    def take_newest_ring(self) -> None:
+        """Somebody puts the newest ring file there and tells the proxy, if it runs."""
+        self.ring = ring = self._newest()
+        cluster = self._cluster
+        if self.host.alive and self.store is not None and cluster is not None:
+            self.host.loop.call_soon(lambda: cluster.adopt(ring) and None)
+
     async def _build(self) -> ObjectStore:
         world = self.host.world()
-        cluster = Cluster(world, ring=self.ring, proxy_id=self._ids.getrandbits(32), name=self.host.name, cluster_key=KEY)
+        self._cluster = cluster = Cluster(world, ring=self.ring, proxy_id=self._ids.getrandbits(32), name=self.host.name, cluster_key=KEY)
         await cluster.start()
         store = ObjectStore(cluster, world, ObjectSettings(bucket_cache_s=1.0))
         await store.start()
@@ -315,14 +323,15 @@ class SimCluster:
         return bool(ring.moving())
 
     def _changes(self, ring: Ring, rng: random.Random) -> list[builder.Change]:
-        present = {device.incarnation for device in ring.devices.values()}
+        # By place, not by incarnation: a wiped disk is the daemons' to replace, and added as well it would be in the ring twice.
+        present = {(device.address, device.path) for device in ring.devices.values()}
         serving = sorted({device.node for device in ring.devices.values() if device.weight > 0})
         spare = [
             device
             for seat in self.nodes
             if seat.app is not None and seat.host.alive
             for device in seat.devices()
-            if device.incarnation not in present
+            if (device.address, device.path) not in present
         ]
         what = rng.choice(("add", "add", "remove", "weigh", "drain"))
         if what == "add" and spare:

@@ -42,6 +42,7 @@ class Nemesis:
             ("isolation", self._isolate, 1.5),
             ("split", self._split, 0.8),
             ("flapping", self._flap, 0.5),
+            ("partial reach", self._partial_reach, 2.0),
             ("reset", self._reset, 1.0),
             ("garble", self._garble, 0.7),
             ("kill node", self._kill_node, 1.5),
@@ -59,6 +60,7 @@ class Nemesis:
             ("bit rot", self._bit_rot, 0.7),
             ("wipe", self._wipe, 0.5),
             ("ring change", self._ring_change, 0.7),
+            ("uneven ring change", self._uneven_ring_change, 0.7),
         ]
 
     async def run(self, *, stop_s: float) -> None:
@@ -147,6 +149,22 @@ class Nemesis:
         for _ in range(self._rng.randint(2, 6)):
             hit |= await self._cut_for(cuts, 0.1, 2.0)
             await self._last(0.1, 2.0)
+        return hit
+
+    async def _partial_reach(self) -> bool:
+        """Every proxy reaches some nodes only, each others, and soon others again: writes get half-way, readers ask other pairs."""
+        hit = False
+        nodes = [seat.host.name for seat in self._cluster.nodes]
+        for _ in range(self._rng.randint(2, 5)):
+            cuts: list[tuple[str, str]] = []
+            for seat in self._cluster.proxies:
+                for node in nodes:
+                    if self._rng.random() < 0.4:
+                        both = _both(seat.host.name, [node])
+                        cuts += both if self._rng.random() < 0.6 else both[:1]
+            self._simulation.excited += 1
+            hit |= await self._cut_for(cuts, 0.1, 2.5)
+            self._simulation.excited -= 1
         return hit
 
     async def _reset(self) -> bool:
@@ -340,6 +358,30 @@ class Nemesis:
 
     async def _ring_change(self) -> bool:
         return await self._cluster.change_ring(self._rng)
+
+    async def _uneven_ring_change(self) -> bool:
+        """Some proxies are given the new ring at once, one is not, and that one and the daemons reach only some nodes.
+
+        Whoever still acts by the old ring does so while the others are done with it.
+        """
+        late = self._rng.choice(self._cluster.proxies)
+        nodes = [seat.host.name for seat in self._cluster.nodes]
+        cuts = _both(late.host.name, [self._rng.choice(nodes)])
+        for node in nodes:
+            if self._rng.random() < 0.2:
+                cuts += _both(self._cluster.daemons.host.name, [node])
+        if not await self._cluster.change_ring(self._rng):
+            return False
+        self._simulation.excited += 1
+        apart = self._simulation.loop.create_task(self._cut_for(cuts, 1.0, 15.0))
+        for _ in range(self._rng.randint(1, 4)):
+            await self._last(0.0, 3.0)
+            for seat in self._cluster.proxies:
+                if seat is not late and self._rng.random() < 0.7:
+                    seat.take_newest_ring()
+        await apart
+        self._simulation.excited -= 1
+        return True
 
     async def _last(self, low_s: float, high_s: float) -> None:
         # Mostly short: a long outage is one case, a short one in the right moment is many.

@@ -37,6 +37,7 @@ class Simulation:
         self.fabric = Fabric(self.loop, self.rng("net"))
         self.hosts: dict[str, Host] = {}
         self.happened: list[tuple[float, str, str]] = []  # seconds, who, what
+        self.excited = 0  # above 0: a fault is on that shows only to clients who crowd around one key
         self.dead: list[HostLoop] = []
         self.graves: list[object] = []  # what dead hosts held: freed in mid-simulation, its cleanup would run on a living loop
 

@@ -1,20 +1,26 @@
-"""Many seeds on several processes, or one seed with its trace, or one broken variant.
+"""Many seeds on several processes, or one seed with its trace, or broken variants.
 
 python -m tests.sim --seeds 500 --jobs 2        exits 0 when all pass; ends with "N passed, N failed"
 python -m tests.sim --seed 17                   one seed, with everything that happened
 python -m tests.sim --variant NAME --seeds 500  exits 0 as soon as a seed catches the variant, and prints which
+python -m tests.sim --variants --seeds 500      all variants, each in a process of its own: a table; exits 1 if one gets away
+
+A variant is caught when clients are told what cannot be true: that a device or the cluster is ill is not enough.
 """
 
 import argparse
 import gc
 import logging
+import multiprocessing
 import subprocess
 import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 
 from tests.sim import variants
@@ -28,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     if options.seed is not None:
         return _one(options)
+    if options.variants:
+        return _variants(options)
     return _variant(options) if options.variant else _many(options)
 
 
@@ -39,6 +47,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--faults-s", type=float, default=FAULTS_S, help=f"virtual seconds under faults (default {FAULTS_S:g})")
     parser.add_argument("--variant", default="", help="break the code under test in this way, and see that it is caught")
+    parser.add_argument("--variants", action="store_true", help="all of them; --jobs is how many at a time")
     parser.add_argument("--log", action="store_true", help="with --seed: print the warnings of the code under test too")
     return parser.parse_args(arguments)
 
@@ -63,7 +72,7 @@ def _play(seed: int, faults_s: float) -> Outcome:
     return outcome
 
 
-def _outcomes(options: argparse.Namespace) -> Iterator[Outcome]:
+def _outcomes(options: argparse.Namespace) -> Generator[Outcome, None, None]:
     """Outcomes as they come; closing the iterator stops the rest."""
     seeds = iter(range(options.first, options.first + options.seeds))
     if options.jobs <= 1:
@@ -97,20 +106,65 @@ def _many(options: argparse.Namespace) -> int:
     return 1 if total.failed else 0
 
 
+@dataclass(frozen=True)
+class Hunt:
+    """How the hunt for one variant ended."""
+
+    variant: str
+    seed: int | None  # which caught it; None: it got away
+    said: str  # by the checker
+    runs: int
+    only_ill: int  # seeds that failed in another way than by what clients were told
+    elapsed_s: float
+
+    def line(self) -> str:
+        """A row of the table; of a bad history its last operation."""
+        lines = (self.said or f"not caught; {self.only_ill} seeds failed in other ways").splitlines()
+        said = lines[0] if len(lines) == 1 else f"{lines[0]} ... {' '.join(lines[-1].split())}"
+        return f"{self.variant:20} {self.seed or '-':>5} {self.runs:5} {self.elapsed_s:8.1f}  {said}"
+
+
+def hunt(variant: str, outcomes: Iterator[Outcome]) -> Hunt:
+    """Go through outcomes of a variant until one of them catches it."""
+    began = time.monotonic()
+    runs = only_ill = 0
+    for outcome in outcomes:
+        runs += 1
+        if outcome.inconsistencies:
+            return Hunt(variant, outcome.seed, outcome.inconsistencies[0], runs, only_ill, time.monotonic() - began)
+        only_ill += not outcome.passed
+    return Hunt(variant, None, "", runs, only_ill, time.monotonic() - began)
+
+
+def _hunt(options: argparse.Namespace) -> Hunt:
+    with closing(_outcomes(options)) as outcomes:
+        return hunt(options.variant, outcomes)
+
+
 def _variant(options: argparse.Namespace) -> int:
     if options.variant not in variants.VARIANTS:
         print(f"no variant {options.variant!r}; there are: {', '.join(sorted(variants.VARIANTS))}")
         return 2
-    runs = 0
-    outcomes = _outcomes(options)
-    for outcome in outcomes:
-        runs += 1
-        if not outcome.passed:
-            print(f"variant {options.variant} is caught by seed {outcome.seed} (run {runs}): {outcome.violations[0]}", flush=True)
-            outcomes.close()  # type: ignore[attr-defined]
-            return 0
-    print(f"variant {options.variant} was not caught by {runs} seeds")
-    return 1
+    ended = _hunt(options)
+    if ended.seed is None:
+        print(f"variant {ended.variant} was not caught by {ended.runs} seeds; {ended.only_ill} failed in other ways")
+        return 1
+    print(f"variant {ended.variant} is caught by seed {ended.seed} (run {ended.runs}): {ended.said}")
+    return 0
+
+
+def _variants(options: argparse.Namespace) -> int:
+    each = [argparse.Namespace(**{**vars(options), "variant": name, "jobs": 1}) for name in variants.VARIANTS]
+    # Spawned and used once: a variant changes the classes of its process for good.
+    fresh = multiprocessing.get_context("spawn")
+    print(f"{'variant':20} {'seed':>5} {'runs':>5} {'seconds':>8}  what the checker said")
+    missed = 0
+    with ProcessPoolExecutor(options.jobs, mp_context=fresh, max_tasks_per_child=1) as pool:
+        for ended in pool.map(_hunt, each):
+            print(ended.line(), flush=True)
+            missed += ended.seed is None
+    print(f"{len(each) - missed} caught, {missed} not caught")
+    return 1 if missed else 0
 
 
 def _one(options: argparse.Namespace) -> int:

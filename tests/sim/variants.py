@@ -5,13 +5,14 @@ flags for any of this.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from objstore.cluster.rounds import Operation
 from objstore.core import agreement
 from objstore.core.agreement import ConditionalWrite, PlainWrite, ReadDecision, Step, Verdict
 from objstore.daemons.compactor import Compactor
-from objstore.errors import NodeUnreachable, ObjstoreError
+from objstore.errors import ObjstoreError
 from objstore.node.engine.packs import Packs
 from objstore.node.state import LocalDevice, NodeState
 from objstore.wire.messages import Accept, AcceptAnswer, Reclaim, ReclaimAnswer
@@ -73,7 +74,7 @@ def early_tombstone_purge() -> None:
 
 
 def no_epoch_check() -> None:
-    """A node answers requests of epochs that are over."""
+    """A node answers requests of epochs that are over, for the device they mean, as that one stands now."""
     original = NodeState.admit
 
     def admit(self: NodeState, request: Any) -> LocalDevice:
@@ -87,33 +88,34 @@ def no_epoch_check() -> None:
 
 
 def handoff_counts() -> None:
-    """A copy on a handoff counts for the primary that could not be reached: a sloppy quorum."""
-    original = Operation._failed
+    """A copy on a handoff counts for a primary that does not answer soon: a sloppy quorum."""
+    original = Operation._send_round
 
-    def failed(self: Any, device: int, number: int, failure: ObjstoreError) -> None:
-        round_ = self._machine.round
-        stand_in = next((d for d in self.plan.handoffs if not self._members.client(d).down), None)
-        if round_.step is not Step.ACCEPT or not isinstance(failure, NodeUnreachable) or stand_in is None:
-            original(self, device, number, failure)
+    def send_round(self: Any) -> None:
+        original(self)
+        if self._machine.round.step is Step.ACCEPT:
+            self._loop.call_later(0.2, stand_in, self, self._number, self._machine.round)
+
+    def stand_in(self: Any, number: int, round_: Any) -> None:
+        ring = self._members.ring
+        if number != self._number or self._done.done() or ring.epoch != self.plan.epoch:
             return
-
-        def done(answer: Any, _payload: Any, _failure: Any) -> None:
-            if number != self._number or self._done.done():
-                return
-            if isinstance(answer, AcceptAnswer) and answer.verdict == "yes":
-                if self._machine.answered(device, "yes"):
-                    self._go_on()
-            else:
-                original(self, device, number, failure)
-
+        silent = [d for d in round_.to if not self._machine._tally._yes & self._machine._quorum.seats(d)]
         payload = self._payload if round_.own else None
-        message = Accept(
-            self.plan.epoch, stand_in, self._members.ring.devices[stand_in].incarnation, 10_000, self.partition, self.key, round_.ballot,
-            round_.row, payload is not None, self._sources if round_.own else round_.sources, handoff=True,
-        )  # fmt: skip
-        self._members.client(stand_in).send(message, payload or b"", timeout_s=10.0, done=done)
+        for device, other in zip(silent, self.plan.handoffs, strict=False):
+            message = Accept(
+                ring.epoch, other, ring.devices[other].incarnation, 10_000, self.partition, self.key, round_.ballot, round_.row,
+                payload is not None, self._sources if round_.own else round_.sources, handoff=True,
+            )  # fmt: skip
+            self._members.client(other).send(message, payload or b"", timeout_s=10.0, done=partial(took, self, number, device))
 
-    Operation._failed = failed  # type: ignore[method-assign]
+    def took(self: Any, number: int, device: int, answer: Any, _payload: Any, _failure: Any) -> None:
+        if number != self._number or self._done.done() or not isinstance(answer, AcceptAnswer) or answer.verdict != "yes":
+            return
+        if self._machine.answered(device, "yes"):
+            self._go_on()
+
+    Operation._send_round = send_round  # type: ignore[method-assign]
 
 
 VARIANTS: dict[str, Callable[[], None]] = {

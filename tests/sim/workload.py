@@ -62,7 +62,8 @@ class History:
     operations: dict[str, list[Operation]] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)  # etag -> label of everything that was ever sent
     counts: Counter[str] = field(default_factory=Counter)
-    violations: list[str] = field(default_factory=list)
+    lies: list[str] = field(default_factory=list)  # answers that cannot be true whatever the order of things
+    violations: list[str] = field(default_factory=list)  # what else must not be
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def now(self) -> int:
@@ -74,10 +75,10 @@ class History:
         self.operations.setdefault(key, []).append(operation)
 
     def label(self, etag: str) -> str:
-        """The label of the body with this etag; a violation when nobody wrote it."""
+        """The label of the body with this etag; a lie when nobody wrote it."""
         found = self.labels.get(etag)
         if found is None:
-            self.violations.append(f"an etag that nobody wrote: {etag}")
+            self.lies.append(f"an etag that nobody wrote: {etag}")
             return f"unknown {etag}"
         return found
 
@@ -92,7 +93,9 @@ class Mix:
         ("put", 3.0), ("delete", 1.5), ("get", 4.0), ("head", 1.0), ("create", 1.2), ("match", 1.2), ("count", 1.0), ("list", 0.6),
     )  # fmt: skip
     blob_share: float = 0.03
-    pause_s: float = 1.0
+    pause_s: float = 2.0
+    burst_share: float = 0.12  # of pauses that end with a burst: a few operations without a pause, by all on the same hot key
+    hot_s: float = 6.0  # how long a key stays hot
 
 
 class Seat:
@@ -137,7 +140,13 @@ class Client:
         weights = [weight for _, weight in self._mix.weights]
         loop = self._simulation.loop
         while True:
-            await asyncio.sleep(self._rng.expovariate(1.0 / self._mix.pause_s))
+            await asyncio.sleep(self._rng.random() * 0.1)
+            pause_s = self._rng.expovariate(1.0 / self._mix.pause_s)
+            while pause_s > 0 and not self._simulation.excited:
+                await asyncio.sleep(min(pause_s, 0.3))
+                pause_s -= 0.3
+            if self._simulation.excited or self._rng.random() < self._mix.burst_share:
+                await self._burst(stop_s)
             if loop.time() >= stop_s:
                 return
             if not self._seat.host.alive or self._seat.store is None:
@@ -149,6 +158,15 @@ class Client:
                 await self.count()
             else:
                 await self.operate(kind, self._rng.choice(self._mix.keys))
+
+    async def _burst(self, stop_s: float) -> None:
+        loop = self._simulation.loop
+        for _ in range(self._rng.randint(3, 8)):
+            if loop.time() >= stop_s or not self._seat.host.alive or self._seat.store is None:
+                return
+            key = self._mix.keys[int(loop.time() / self._mix.hot_s) % len(self._mix.keys)]
+            await self.operate(self._rng.choices(("put", "get", "delete", "create", "match"), (2, 5, 1, 1, 1))[0], key)
+            await asyncio.sleep(self._rng.random() * (0.2 if self._simulation.excited else 0.01))
 
     async def operate(self, kind: str, key: str) -> None:
         """One operation on one key."""
@@ -180,7 +198,7 @@ class Client:
             self._failed("get", key, failure)
             return None
         except WrongBytes as wrong:
-            self._history.violations.append(f"{self.name} key {key}: {wrong}")
+            self._history.lies.append(f"{self.name} key {key}: {wrong}")
             return None
         self._seen[key] = etag
         self._history.add(key, Operation("get", start, self._history.now(), result=label))
@@ -216,12 +234,12 @@ class Client:
             info = await self._seat.call(put)
             end = self._history.now()
             if info.etag != etag:
-                self._history.violations.append(f"{self.name} key {key}: PUT of {label} answered with etag {info.etag}")
+                self._history.lies.append(f"{self.name} key {key}: PUT of {label} answered with etag {info.etag}")
             self._seen[key] = etag
         except (PreconditionFailed, NotModified, NoSuchKey) as refusal:
             end, ok = self._history.now(), False
             if kind == "put":
-                self._history.violations.append(f"{self.name} key {key}: a plain PUT was refused: {refusal!r}")
+                self._history.lies.append(f"{self.name} key {key}: a plain PUT was refused: {refusal!r}")
         except _NOT_KNOWN as failure:
             self._failed(kind, key, failure)
         self._history.add(key, Operation(kind, start, end, value=label, expected=wanted, ok=ok))
@@ -270,18 +288,18 @@ class Client:
             found = {info.key: self._history.label(info.etag) for info in page.objects}
             names = [info.key for info in page.objects]
             if names != sorted(set(names)) or len(names) > limit or not set(names) <= set(keys):
-                self._history.violations.append(f"{self.name}: a page of {names} for limit {limit}, prefix {prefix!r}, after {after!r}")
+                self._history.lies.append(f"{self.name}: a page of {names} for limit {limit}, prefix {prefix!r}, after {after!r}")
             upto = page.next_after if page.truncated else "\U0010ffff"
             for key in keys:
                 if after < key <= upto and key.startswith(prefix):
                     self._history.add(key, Operation("get", start, end, result=found.get(key, NOTHING)))
                 elif key in found:
-                    self._history.violations.append(f"{self.name}: {key!r} on a page from {after!r} to {upto!r}, prefix {prefix!r}")
+                    self._history.lies.append(f"{self.name}: {key!r} on a page from {after!r} to {upto!r}, prefix {prefix!r}")
             self._done("list", prefix, " ".join(f"{k}={v}" for k, v in found.items()) + (f" to {upto}" if page.truncated else ""))
             if not page.truncated:
                 return
             if page.next_after <= after:
-                self._history.violations.append(f"{self.name}: a listing does not go on after {after!r}")
+                self._history.lies.append(f"{self.name}: a listing does not go on after {after!r}")
                 return
             after = page.next_after
 
