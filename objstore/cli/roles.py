@@ -120,7 +120,8 @@ async def run_proxy(settings: Any) -> None:
         hashing = world.new_threads("http-hash", HASH_THREADS)
         stack.callback(hashing.close)
         app = S3App(
-            store, Credentials(users), world.clock, component(settings, "s3"), rng=world.rng, threads=hashing, health=cluster.serves
+            store, Credentials(users), world.clock, component(settings, "s3"), rng=world.rng, threads=hashing, health=cluster.serves,
+            seconds_per_day=settings.lifecycle.seconds_per_day,
         )  # fmt: skip
         stack.push_async_callback(app.aclose)
         if section.metrics_port:

@@ -51,9 +51,12 @@ class DaemonSection(msgspec.Struct, frozen=True):
 
 
 class LifecycleSection(msgspec.Struct, frozen=True):
-    """[lifecycle]: accepted already; nothing reads it until lifecycle rules are built."""
+    """[lifecycle]: how long a day is, and how the daemon goes about its rounds."""
 
-    seconds_per_day: float = 86_400.0
+    seconds_per_day: float = 86_400.0  # of lifecycle rules; less in tests alone
+    interval_s: float = 3600.0  # between rounds over all buckets with rules; at most a day
+    rows_per_s: float = 2000.0  # looked at
+    actions_per_s: float = 100.0  # expired, removed or aborted
 
 
 class HostSection(msgspec.Struct, frozen=True):
@@ -95,7 +98,7 @@ SHARED_SECTIONS = ("cluster", "objects", "s3", "engine", "daemons", "lifecycle",
 ROLE_SECTIONS = {
     "node": ("node", "engine", "host", "log"),
     "proxy": ("proxy", "cluster", "objects", "s3", "lifecycle", "host", "log"),
-    "daemon": ("daemon", "daemons", "cluster", "objects", "host", "log"),
+    "daemon": ("daemon", "daemons", "cluster", "objects", "lifecycle", "host", "log"),
 }
 
 

@@ -45,13 +45,14 @@ class S3App:
         counters: Counters | None = None,
         threads: Threads | None = None,
         health: Callable[[], bool] | None = None,
+        seconds_per_day: float = 86_400.0,
     ) -> None:
         self.counters = counters or Counters()
         self._clock = clock
         self._settings = settings
         self._tasks = TaskOwner("s3", limit=1000)
         self._authenticator = Authenticator(credentials, settings, clock)
-        self._front = Front(store, credentials, settings, clock, self._tasks, threads, self._authenticator)
+        self._front = Front(store, credentials, settings, clock, self._tasks, threads, self._authenticator, int(seconds_per_day * 1e6))
         self._health = health
         self._domains = settings.website_domains + settings.domains
         self._host_header = (b"x-amz-id-2", settings.host_id.encode())

@@ -146,7 +146,6 @@ async def put_acl(front: Front, request: S3Request) -> Response:
 
 # Sub-resource -> the code and message of a GET while it is not set.
 UNSET: dict[str, tuple[str, str]] = {
-    "lifecycle": ("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist"),
     "policy": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
     "policyStatus": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
     "object-lock": ("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket"),

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from objstore.core.lifecycle import DAY_US
 from objstore.errors import AccessDenied
 from objstore.fronts.s3.auth import Authenticator
 from objstore.fronts.s3.body import RequestBody, read_document
@@ -41,6 +42,7 @@ class Front:
     tasks: TaskOwner
     threads: Threads | None = None
     authenticator: Authenticator | None = None
+    day_us: int = DAY_US  # of lifecycle rules; another in tests
 
     def body(self, request: S3Request) -> Body:
         """The request's body, as the store takes it; the file, where a form was sent."""

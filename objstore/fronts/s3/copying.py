@@ -6,6 +6,7 @@ from objstore.errors import InvalidArgument
 from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response
 from objstore.fronts.s3.early import answer_in_time
+from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.objects import modified_and_etag, version_header
 from objstore.fronts.s3.params import attributes_of, conditions_of, parse_copy_source, parse_part_number, refuse_unbuilt
 from objstore.fronts.s3.request import S3Request
@@ -69,6 +70,7 @@ async def copy_object(front: Front, request: S3Request) -> Response:
         versions = version_header(info)
         if info.source_version_id:
             versions.append((b"x-amz-copy-source-version-id", info.source_version_id.encode()))
+        await add_expiry(front, request, info, versions)
         return modified_and_etag(info) + checksum, versions
 
     return await answer_in_time(front, request, "CopyObjectResult", copy)

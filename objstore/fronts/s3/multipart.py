@@ -8,6 +8,7 @@ from objstore.errors import InvalidArgument, MalformedXml
 from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response, empty_answer, xml_answer
 from objstore.fronts.s3.early import answer_in_time
+from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.listing import encoding_of, owner_element, prefixes_of
 from objstore.fronts.s3.objects import version_header
 from objstore.fronts.s3.params import (
@@ -108,7 +109,9 @@ async def complete_multipart_upload(front: Front, request: S3Request) -> Respons
             expected=promised,
             object_size=None if text is None else int(text),
         )
-        return _completed(request, info), version_header(info)
+        headers_out = version_header(info)
+        await add_expiry(front, request, info, headers_out)
+        return _completed(request, info), headers_out
 
     return await answer_in_time(front, request, "CompleteMultipartUploadResult", complete)
 

@@ -8,6 +8,7 @@ from objstore.errors import InvalidArgument, InvalidRequest, MalformedXml, Objst
 from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response, empty_answer, xml_answer
 from objstore.fronts.s3.errors import failure_of
+from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.params import (
     attributes_of,
     check_tags,
@@ -58,6 +59,7 @@ async def put_object(front: Front, request: S3Request) -> Response:
     answer: Headers = [(b"etag", b'"%s"' % info.etag.encode()), *checksums.response_headers(info)]
     if info.version_id:
         answer += version_header(info)
+    await add_expiry(front, request, info, answer)
     return Response(200, answer)
 
 
@@ -160,6 +162,7 @@ async def get_object(front: Front, request: S3Request) -> Response:
     reading, partial = await _open(front, request)
     try:
         headers = _reading_headers(request, reading, partial=partial)
+        await add_expiry(front, request, reading.info, headers)
         chunks = reading.chunks
         # The first piece comes before the head, so that a body that cannot be read is an error and not a broken answer.
         first = await anext(chunks) if reading.length else b""
@@ -189,6 +192,7 @@ async def head_object(front: Front, request: S3Request) -> Response:
     headers = _facts(info, request)
     if request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
         headers += checksums.response_headers(info)
+    await add_expiry(front, request, info, headers)
     return Response(200, headers, length=info.size)
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from objstore.core.rows import BucketId
 from objstore.errors import DamagedBody, OutcomeUnknown, QuorumLost
 from objstore.fronts.s3.app import HEALTH_PATH, S3App
 from objstore.fronts.s3.settings import S3Settings
 from objstore.identity.logic import Credentials
-from objstore.objects.api import ObjectInfo, Reading
+from objstore.objects.api import BucketInfo, ObjectInfo, Reading
 from objstore.runtime.clock import SystemClock
 from objstore.runtime.rng import SystemRng
 from tests.support.s3_raw import call, presign, send, sign
@@ -32,6 +33,9 @@ class Failing:
         if bucket in ("quorum", "outcome", "bug"):
             await self.head(who, bucket, key)
         return Reading(ObjectInfo(key, 10, "e", 0), 0, 10, self.chunks(bucket))
+
+    async def find_bucket(self, who: Any, name: str) -> BucketInfo:
+        return BucketInfo(BucketId(b"12345678"), name, "a", 0)
 
     async def chunks(self, bucket: str) -> Any:
         try:

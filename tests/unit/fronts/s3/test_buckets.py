@@ -112,7 +112,7 @@ def test_versioning_is_off_and_says_so(server: Running, s3: Any, bucket: str) ->
 
 
 UNSET = {
-    "lifecycle": "NoSuchLifecycleConfiguration", "policy": "NoSuchBucketPolicy", "policyStatus": "NoSuchBucketPolicy",
+    "policy": "NoSuchBucketPolicy", "policyStatus": "NoSuchBucketPolicy",
     "object-lock": "ObjectLockConfigurationNotFoundError", "publicAccessBlock": "NoSuchPublicAccessBlockConfiguration",
     "ownershipControls": "OwnershipControlsNotFoundError",
     "replication": "ReplicationConfigurationNotFoundError",

@@ -51,7 +51,7 @@ def request(method: str, bucket: str = "", key: str = "", headers: dict[str, str
         (request("PUT", "b", "k", something_new="1"), "PutObject"),
         (request("GET", "b", prefix="", delimiter="", marker=""), "ListObjects"),
         (request("POST", "b", "k"), "NotImplemented"),
-        (request("PUT", "b", lifecycle=""), "NotImplemented"),
+        (request("PUT", "b", replication=""), "NotImplemented"),
         (request("OPTIONS", "b", "k"), "MethodNotAllowed"),
         (request("DELETE"), "MethodNotAllowed"),
         (request("GET", "b", acl="", location=""), "Conflicting"),

@@ -1,0 +1,157 @@
+"""Lifecycle rules: what is due for which version of a key at a time; pure.
+
+A day is a parameter, so that a test need not wait for one.  Real days end at midnight UTC, as on Amazon: what was written on
+Monday at noon with a rule of one day is due at the beginning of Wednesday.  Of several rules the earliest date wins.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+import msgspec
+
+MAX_RULES = 1000
+MAX_ID = 255
+DAY_US = 86_400_000_000
+FORM_PREFIX = 0  # <Prefix> in the rule itself, the older form
+FORM_FILTER = 1  # <Filter> with at most one predicate
+FORM_AND = 2  # <Filter><And>
+
+
+class Rule(msgspec.Struct, frozen=True, array_like=True):
+    """A rule as the client wrote it; None where it said nothing.  New fields go last, with a default."""
+
+    id: str
+    enabled: bool
+    form: int = FORM_FILTER
+    prefix: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    larger_than: int | None = None
+    smaller_than: int | None = None
+    days: int | None = None
+    date_us: int | None = None
+    expired_marker: bool | None = None
+    noncurrent_days: int | None = None
+    newer_noncurrent: int | None = None
+    abort_days: int | None = None
+
+
+class LifecycleConfig(msgspec.Struct, frozen=True, array_like=True):
+    """The configuration as stored."""
+
+    record_version: int
+    rules: tuple[Rule, ...]
+
+
+class Version(NamedTuple):
+    """What rules ask of a version, or of a delete marker."""
+
+    size: int
+    tags: Mapping[str, str]
+    modified_us: int
+    is_marker: bool = False
+
+
+class Action(Enum):
+    """What is done about a version that is due."""
+
+    EXPIRE = "expire the current version"
+    REMOVE = "remove a noncurrent version"
+    REMOVE_MARKER = "remove a delete marker that hides nothing any more"
+
+
+class Due(NamedTuple):
+    """One thing to do: the version by its place in what was asked, what, and by which rule."""
+
+    place: int
+    action: Action
+    rule_id: str
+
+
+_DECODER = msgspec.msgpack.Decoder(LifecycleConfig)
+
+
+def encode(config: LifecycleConfig) -> bytes:
+    """Configuration to bytes."""
+    return msgspec.msgpack.encode(config)
+
+
+def decode(data: bytes) -> LifecycleConfig:
+    """Bytes to configuration."""
+    return _DECODER.decode(data)
+
+
+def due_at_us(since_us: int, days: int, day_us: int) -> int:
+    """When a number of days is over, microseconds since 1970."""
+    at = since_us + days * day_us
+    return -(-at // DAY_US) * DAY_US if day_us == DAY_US else at
+
+
+def applies(rule: Rule, key: str, version: Version) -> bool:
+    """Whether a rule's filter takes in a version."""
+    if not key.startswith(rule.prefix or ""):
+        return False
+    if rule.larger_than is not None and version.size <= rule.larger_than:
+        return False
+    if rule.smaller_than is not None and version.size >= rule.smaller_than:
+        return False
+    return all(version.tags.get(name) == value for name, value in rule.tags)
+
+
+def expiry(config: LifecycleConfig, key: str, version: Version, day_us: int) -> tuple[int, str] | None:
+    """When the current version expires and by which rule; None: never."""
+    found: tuple[int, str] | None = None
+    for rule in config.rules:
+        if not rule.enabled or (rule.days is None and rule.date_us is None) or not applies(rule, key, version):
+            continue
+        at = due_at_us(version.modified_us, rule.days, day_us) if rule.days is not None else rule.date_us
+        if at is not None and (found is None or at < found[0]):
+            found = (at, rule.id)
+    return found
+
+
+def due(config: LifecycleConfig, key: str, versions: Sequence[Version], now_us: int, day_us: int) -> list[Due]:
+    """What is due among all versions of a key, the current one first and the others newest first."""
+    found = []
+    current = versions[0]
+    if not current.is_marker:
+        expires = expiry(config, key, current, day_us)
+        if expires is not None and expires[0] <= now_us:
+            found.append(Due(0, Action.EXPIRE, expires[1]))
+    elif len(versions) == 1:
+        rule_id = _marker_due(config, key, current, now_us, day_us)
+        if rule_id is not None:
+            found.append(Due(0, Action.REMOVE_MARKER, rule_id))
+    for index in range(1, len(versions)):
+        # A version is noncurrent since the next newer one was written.
+        since_us = versions[index - 1].modified_us
+        for rule in config.rules:
+            if rule.enabled and _noncurrent_due(rule, since_us, index - 1, now_us, day_us) and applies(rule, key, versions[index]):
+                found.append(Due(index, Action.REMOVE, rule.id))
+                break
+    return found
+
+
+def _marker_due(config: LifecycleConfig, key: str, marker: Version, now_us: int, day_us: int) -> str | None:
+    for rule in config.rules:
+        if rule.enabled and rule.expired_marker and applies(rule, key, marker):
+            return rule.id
+    expires = expiry(config, key, marker, day_us)
+    return expires[1] if expires is not None and expires[0] <= now_us else None
+
+
+def _noncurrent_due(rule: Rule, since_us: int, newer: int, now_us: int, day_us: int) -> bool:
+    if rule.noncurrent_days is None or newer < (rule.newer_noncurrent or 0):
+        return False
+    return due_at_us(since_us, rule.noncurrent_days, day_us) <= now_us
+
+
+def abort_at_us(config: LifecycleConfig, key: str, initiated_us: int, day_us: int) -> tuple[int, str] | None:
+    """When a multipart upload is given up and by which rule; None: never."""
+    found: tuple[int, str] | None = None
+    for rule in config.rules:
+        if rule.enabled and rule.abort_days is not None and key.startswith(rule.prefix or ""):
+            at = due_at_us(initiated_us, rule.abort_days, day_us)
+            if found is None or at < found[0]:
+                found = (at, rule.id)
+    return found

@@ -1,0 +1,97 @@
+"""When which version is due."""
+
+from objstore.core.lifecycle import (
+    DAY_US,
+    FORM_PREFIX,
+    Action,
+    Due,
+    LifecycleConfig,
+    Rule,
+    Version,
+    abort_at_us,
+    applies,
+    decode,
+    due,
+    due_at_us,
+    encode,
+    expiry,
+)
+
+HOUR_US = DAY_US // 24
+NOON = 20_000 * DAY_US + 12 * HOUR_US  # of some day
+SECOND = 1_000_000
+
+
+def config(*rules: Rule) -> LifecycleConfig:
+    return LifecycleConfig(1, rules)
+
+
+def version(at: int = NOON, size: int = 10, marker: bool = False, **tags: str) -> Version:
+    return Version(size, tags, at, marker)
+
+
+def test_days_end_at_midnight_and_short_days_when_they_are_over() -> None:
+    assert due_at_us(NOON, 1, DAY_US) == 20_002 * DAY_US
+    assert due_at_us(20_000 * DAY_US, 1, DAY_US) == 20_001 * DAY_US
+    assert due_at_us(NOON, 3, 10 * SECOND) == NOON + 30 * SECOND
+
+
+def test_a_filter_is_all_of_its_predicates() -> None:
+    rule = Rule("r", True, prefix="a/", tags=(("k", "v"),), larger_than=5, smaller_than=20)
+    assert applies(rule, "a/x", version(k="v", other="x"))
+    assert not applies(rule, "b/x", version(k="v"))
+    assert not applies(rule, "a/x", version(k="w"))
+    assert not applies(rule, "a/x", version())
+    assert not applies(rule, "a/x", version(size=5, k="v"))
+    assert not applies(rule, "a/x", version(size=20, k="v"))
+    assert applies(Rule("r", True, FORM_PREFIX, ""), "anything", version())
+    assert decode(encode(config(rule))) == config(rule)
+
+
+def test_the_earliest_of_all_rules_that_apply_counts() -> None:
+    found = config(
+        Rule("late", True, days=9),
+        Rule("off", False, days=1),
+        Rule("elsewhere", True, prefix="b", days=1),
+        Rule("soon", True, days=2),
+        Rule("date", True, date_us=20_100 * DAY_US),
+        Rule("noncurrent", True, noncurrent_days=1),
+    )
+    assert expiry(found, "a", version(), DAY_US) == (20_003 * DAY_US, "soon")
+    assert expiry(config(), "a", version(), DAY_US) is None
+    assert expiry(config(Rule("date", True, date_us=5)), "a", version(), DAY_US) == (5, "date")
+
+
+def test_the_current_version_is_due_and_not_a_moment_before() -> None:
+    found = config(Rule("r", True, days=1))
+    at = 20_002 * DAY_US
+    assert due(found, "a", [version()], at - 1, DAY_US) == []
+    assert due(found, "a", [version()], at, DAY_US) == [Due(0, Action.EXPIRE, "r")]
+
+
+def test_noncurrent_versions_count_from_when_they_were_replaced() -> None:
+    found = config(Rule("r", True, noncurrent_days=1))
+    versions = [version(NOON + 5 * DAY_US), version(NOON + 2 * DAY_US), version(NOON)]
+    assert due(found, "a", versions, NOON + 2 * DAY_US + 12 * HOUR_US, DAY_US) == []
+    assert due(found, "a", versions, NOON + 3 * DAY_US + 12 * HOUR_US, DAY_US) == [Due(2, Action.REMOVE, "r")]
+    assert [item.place for item in due(found, "a", versions, NOON + 9 * DAY_US, DAY_US)] == [1, 2]
+    kept = config(Rule("r", True, noncurrent_days=1, newer_noncurrent=1))
+    assert [item.place for item in due(kept, "a", versions, NOON + 9 * DAY_US, DAY_US)] == [2]
+
+
+def test_a_marker_goes_when_it_is_alone() -> None:
+    by_word = config(Rule("r", True, expired_marker=True))
+    marker = version(marker=True, size=0)
+    assert due(by_word, "a", [marker], NOON, DAY_US) == [Due(0, Action.REMOVE_MARKER, "r")]
+    assert due(by_word, "a", [marker, version()], NOON, DAY_US) == []
+    by_age = config(Rule("r", True, days=1))
+    assert due(by_age, "a", [marker], NOON, DAY_US) == []
+    assert due(by_age, "a", [marker], NOON + 2 * DAY_US, DAY_US) == [Due(0, Action.REMOVE_MARKER, "r")]
+    assert due(config(Rule("r", True, expired_marker=False)), "a", [marker], NOON, DAY_US) == []
+
+
+def test_uploads_are_given_up_by_the_earliest_rule() -> None:
+    found = config(Rule("a", True, prefix="x/", abort_days=3), Rule("b", True, abort_days=7), Rule("c", False, abort_days=1))
+    assert abort_at_us(found, "x/1", NOON, SECOND) == (NOON + 3 * SECOND, "a")
+    assert abort_at_us(found, "y", NOON, SECOND) == (NOON + 7 * SECOND, "b")
+    assert abort_at_us(config(Rule("a", True, days=1)), "y", NOON, SECOND) is None
