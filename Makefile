@@ -3,7 +3,7 @@ PY := .venv/bin/python
 SEEDS ?= 2000
 SEED ?=
 
-.PHONY: setup run test check sim variants conformance system torture bench lock clean
+.PHONY: setup run test check sim variants conformance system torture bench lock clean fuzz
 setup: .venv/ready
 .venv/ready: requirements.lock pyproject.toml setup_venv
 	./setup_venv
@@ -16,7 +16,7 @@ check: setup          ## format, lint, types, import contracts, unit and propert
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
-	$(PY) -m pytest tests/unit tests/props tests/test_tidy.py -n 2
+	$(PY) -m pytest tests/unit tests/props tests/fuzz tests/test_tidy.py -n 2
 
 test: check           ## everything that CI runs
 	$(PY) -m pytest tests/sim tests/conformance tests/system -m "not slow" -n 2 --dist loadfile
@@ -30,6 +30,9 @@ variants: setup       ## the code broken on purpose in six ways, each of which t
 
 conformance: setup    ## real clients with real files, over HTTP and TLS
 	$(PY) -m pytest tests/conformance
+
+fuzz: setup           ## 200,000 hostile requests; make fuzz REQUESTS=5000, or SEED=n to repeat a run
+	$(PY) -m tests.fuzz --requests $(or $(REQUESTS),200000) $(if $(SEED),--seed $(SEED))
 
 system: setup         ## real processes
 	$(PY) -m pytest tests/system

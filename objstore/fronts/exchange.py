@@ -51,7 +51,7 @@ class Exchange:
     """One request and its answer: what ASGI calls `receive` and `send`."""
 
     __slots__ = (
-        "_head_out", "_length_out", "answered", "body_done", "buffered", "chunked_out", "connection", "delivered", "disconnected",
+        "_head_out", "_length_out", "answered", "body_done", "broken", "buffered", "chunked_out", "connection", "delivered", "disconnected",
         "framing", "head", "keep_alive", "reader", "slices", "started", "wants_continue", "window_bytes", "window_start",
     )  # fmt: skip
 
@@ -67,6 +67,7 @@ class Exchange:
         self.keep_alive = head.keep_alive
         self.delivered = False  # the application has seen the body's end
         self.disconnected = False
+        self.broken: HttpProblem | None = None  # the body's framing is wrong: nothing after it can be understood
         self.started = False
         self.answered = False
         self.chunked_out = False
@@ -87,12 +88,13 @@ class Exchange:
             self._fail()
         else:
             if not self.answered and not self.disconnected:
-                log.error("the application returned without completing its answer")
+                if self.broken is None:
+                    log.error("the application returned without completing its answer")
                 self._fail()
 
     def _fail(self) -> None:
         if not self.disconnected:
-            self.connection.refuse(HttpProblem(500, "InternalError", "We encountered an internal error. Please try again."))
+            self.connection.refuse(self.broken or HttpProblem(500, "InternalError", "We encountered an internal error. Please try again."))
 
     @property
     def committed(self) -> bool:
@@ -107,7 +109,7 @@ class Exchange:
     async def receive(self) -> Message:
         """The next slice of the body, as it came from the socket; small slices are joined."""
         while not self.slices:
-            if self.disconnected or self.answered:
+            if self.disconnected or self.answered or self.broken:
                 return {"type": "http.disconnect"}
             if not self.body_done:
                 if self.wants_continue:

@@ -247,12 +247,18 @@ class Connection(asyncio.Protocol):
     def _feed(self, exchange: Exchange, data: bytes) -> bytes:
         slices = exchange.slices
         held = len(slices)
+        if exchange.broken:
+            return b""
         try:
             rest = exchange.framing.feed(data, slices)
-        except HttpProblem:
-            exchange.disconnected = True  # the application sees a body that ends early
+        except HttpProblem as problem:
+            if exchange.answered:
+                raise
+            # The application sees a body that ends early and answers that.  One that needs no body may have acted already: a refusal
+            # in its place would tell the client that nothing was done.
+            exchange.broken = problem
             exchange.wake()
-            raise
+            return b""
         gained = sum(map(len, slices[held:]))
         exchange.window_bytes += gained
         exchange.body_done = exchange.framing.done
@@ -293,6 +299,8 @@ class Connection(asyncio.Protocol):
             return False
         if exchange.body_done:
             return True
+        if exchange.broken:
+            return False
         if exchange.wants_continue:
             return False  # whether the body still comes cannot be known
         remaining = exchange.framing.remaining
@@ -379,7 +387,7 @@ class Connection(asyncio.Protocol):
         elif self.write_waiter is not None:
             if age > limits.write_stall_s:
                 self.abort()
-        elif not exchange.body_done and not self._paused and not exchange.wants_continue:
+        elif not (exchange.body_done or exchange.broken or exchange.wants_continue or self._paused):
             elapsed = now - exchange.window_start
             if elapsed >= RATE_WINDOW_S:
                 if exchange.window_bytes < limits.body_bytes_per_s * elapsed:

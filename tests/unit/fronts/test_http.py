@@ -452,3 +452,18 @@ def test_the_server_speaks_tls(tmp_path: Any) -> None:
                 assert client.send(put("/x", body)).answer()[2] == b"3000000"
                 assert client.send(put("/early", b"x" * 500_000)[:1000]).answer()[0] == 403
         assert server.app.seen[0]["scheme"] == "https"
+
+
+def test_what_was_done_is_not_answered_as_refused_because_of_a_bad_body() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.05)  # it acts without reading, while the bad body arrives
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    with serving(lambda: app) as running, Client(running.port) as client:
+        client.send(
+            b"DELETE /k HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
+        )
+        status, headers, _ = client.answer()
+        assert (status, headers[b"connection"]) == (204, b"close")
+        assert client.closed()
