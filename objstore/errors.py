@@ -136,6 +136,14 @@ class ConditionalConflict(Refused):
     """A concurrent conditional write got in between; try again."""
 
 
+class InvalidBucketState(Refused):
+    """The bucket is not in a state in which this can be done."""
+
+
+class InvalidRetentionPeriod(Refused):
+    """A retention is too short or too long."""
+
+
 class IncompleteBody(Refused):
     """The body ended before its announced length."""
 

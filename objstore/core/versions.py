@@ -6,7 +6,7 @@ head; what changes besides travels in the `effects` of that row.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -105,13 +105,13 @@ def _dead(version: str = "") -> Row:
 _NULL_DEAD = (encode_row(_dead()),)
 
 
-def new_version(draft: Row, versioning: str) -> Row:
-    """The draft of a new head, as a bucket with this state of versioning keeps it."""
-    if not versioning:
-        return draft
+def new_version(draft: Row, versioning: str, **fields: Any) -> Row:
+    """The draft of a new head, as a bucket with this state of versioning keeps it; `fields` are further ones of the row."""
     if versioning == ENABLED:
-        return msgspec.structs.replace(draft, version=NEW_VERSION)
-    return msgspec.structs.replace(draft, version="", effects=_NULL_DEAD)
+        return msgspec.structs.replace(draft, version=NEW_VERSION, **fields)
+    if versioning:
+        return msgspec.structs.replace(draft, version="", effects=_NULL_DEAD, **fields)
+    return msgspec.structs.replace(draft, **fields) if fields else draft
 
 
 def delete_marker(owner: str, versioning: str) -> Row:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from objstore.core.locks import LockConfig, ObjectLock
 from objstore.core.rows import BucketId
 
 
@@ -129,6 +130,7 @@ class DeleteTarget:
     key: str
     version_id: str = ""
     conditions: Conditions = NO_CONDITIONS
+    bypass: bool = False  # lift GOVERNANCE retention
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class Attributes:
     headers: Mapping[str, str] = field(default_factory=dict)  # cache-control, content-encoding... lower case
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    lock: ObjectLock | None = None
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,9 @@ class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     is_delete_marker: bool = False
     part_count: int = 0  # 0: not multipart
     source_version_id: str = ""  # of a copy: which version was copied
+    lock_mode: str = ""  # "GOVERNANCE" or "COMPLIANCE" until `retain_until_us`
+    retain_until_us: int = 0
+    legal_hold: bool = False
 
 
 @dataclass(frozen=True)
@@ -303,6 +309,15 @@ class PartPage:
 
 
 @dataclass(frozen=True)
+class ObjectParts:
+    """An object and a page of the parts that it was made of, in order of number; none when it was written in one piece."""
+
+    info: ObjectInfo
+    parts: Sequence[PartInfo]
+    truncated: bool
+
+
+@dataclass(frozen=True)
 class UploadPage:
     """One page of ListMultipartUploads."""
 
@@ -320,7 +335,7 @@ class ObjectStoreApi(Protocol):
     NoSuchUpload; too few replicas raise QuorumLost or OutcomeUnknown.
     """
 
-    async def create_bucket(self, who: Principal, name: str, *, region: str = "") -> BucketInfo:
+    async def create_bucket(self, who: Principal, name: str, *, region: str = "", object_lock: bool = False) -> BucketInfo:
         """Raises InvalidBucketName, BucketAlreadyOwnedByYou, BucketAlreadyExists."""
 
     async def bucket(self, who: Principal, name: str) -> BucketInfo:
@@ -365,17 +380,22 @@ class ObjectStoreApi(Protocol):
     ) -> Reading:  # fmt: skip
         """Read one version, whole; the reader must exhaust or aclose `chunks`.  Raises InvalidRange too."""
 
+    async def object_parts(
+        self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS, after: int = 0, limit: int = 1000,
+    ) -> ObjectParts:  # fmt: skip
+        """As `head`, with the parts numbered above `after`; their checksums are in the object's algorithm."""
+
     async def delete(
-        self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS
+        self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS, bypass: bool = False
     ) -> DeleteOutcome:
-        """Idempotent: a missing key is fine."""
+        """Idempotent: a missing key is fine.  `bypass` lifts GOVERNANCE retention.  Raises AccessDenied for a locked version."""
 
     async def delete_many(self, who: Principal, bucket: str, targets: Sequence[DeleteTarget]) -> list[DeleteOutcome]:
         """Some at a time; errors come back in the outcomes."""
 
     async def copy(
         self, who: Principal, source: CopySource, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS,
-        attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "",
+        attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "", lock: ObjectLock | None = None,
     ) -> ObjectInfo:  # fmt: skip
         """Copy; `attributes` None keeps the source's, `tags` None too; `checksum` names an algorithm to compute.
 
@@ -390,6 +410,23 @@ class ObjectStoreApi(Protocol):
 
     async def set_tags(self, who: Principal, bucket: str, key: str, tags: Mapping[str, str], *, version_id: str = "") -> ObjectInfo:
         """Replace an object's tags."""
+
+    async def set_lock_config(self, who: Principal, bucket: str, config: LockConfig) -> BucketInfo:
+        """Turn object lock on for a versioned bucket, or change its default retention.  Raises InvalidBucketState."""
+
+    async def retention_of(self, who: Principal, bucket: str, key: str, *, version_id: str = "") -> ObjectInfo:
+        """A version with its retention.  Raises InvalidRequest where the bucket has no object lock."""
+
+    async def legal_hold_of(self, who: Principal, bucket: str, key: str, *, version_id: str = "") -> ObjectInfo:
+        """A version with its legal hold.  Raises InvalidRequest where the bucket has no object lock."""
+
+    async def set_retention(
+        self, who: Principal, bucket: str, key: str, mode: str, until_us: int, *, version_id: str = "", bypass: bool = False
+    ) -> ObjectInfo:
+        """Set a version's retention; without a mode take it away.  Raises AccessDenied, InvalidArgument, InvalidRequest."""
+
+    async def set_legal_hold(self, who: Principal, bucket: str, key: str, *, on: bool, version_id: str = "") -> ObjectInfo:
+        """Put a version under legal hold, or end that."""
 
     async def create_upload(
         self, who: Principal, bucket: str, key: str, *, attributes: Attributes, checksum_algorithm: str = "", checksum_type: str = "",

@@ -218,7 +218,9 @@ class BucketDirectory:
 
     # -- making -----------------------------------------------------------------------------------------------
 
-    async def create(self, who: Principal, name: str, *, region: str, spread: int) -> BucketInfo:
+    async def create(
+        self, who: Principal, name: str, *, region: str, spread: int, versioning: str = "", config: dict[str, bytes] | None = None
+    ) -> BucketInfo:  # fmt: skip
         """Raises InvalidBucketName, BucketAlreadyOwnedByYou, BucketAlreadyExists, ConditionalConflict (being deleted)."""
         names.check_bucket_name(name)
         current = await self._read_bucket(who.account, name)
@@ -230,7 +232,8 @@ class BucketDirectory:
             raise BucketAlreadyOwnedByYou(f"bucket {name!r} is yours already", bucket=name)
         now_us = self._clock.wall_us()
         record = BucketRecord(
-            record_version=RECORD_VERSION, id=self._rng.token(8), name=name, account=who.account, created_us=now_us, region=region, spread=spread
+            record_version=RECORD_VERSION, id=self._rng.token(8), name=name, account=who.account, created_us=now_us, region=region, spread=spread,
+            versioning=versioning, config=config or {},
         )  # fmt: skip
         await self._claim(who, name, record.id, now_us)
         await self._cluster.conditional(_bucket_key(who.account, name), _create_judge(record))

@@ -7,11 +7,13 @@ manifest is about to name; parts that no manifest names in the end go by reclaim
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from objstore.core import names
 from objstore.core.conditions import check_write
+from objstore.core.locks import ObjectLock
 from objstore.core.manifest import total_size, upload_id_of
 from objstore.core.multipart import Stored, UploadRecord, check_promised, choose_parts, completed_checksum, completed_etag
 from objstore.core.rows import BodyKind, Kind, PartRef, Row, RowKey, Space, is_live
@@ -33,6 +35,7 @@ from objstore.objects.api import NO_CONDITIONS, CompletedPart, Conditions, Expec
 from objstore.objects.buckets import Bucket
 from objstore.objects.context import object_key
 from objstore.objects.info import null_of, object_info
+from objstore.objects.lock import locks_of_new
 from objstore.objects.multipart import Uploads
 from objstore.objects.parts import attempts_of, drop_rows, encode_record, upload_key, upload_record, versions_of
 
@@ -60,7 +63,9 @@ class Completions(Uploads):
             return object_info(key, made, null_of(home.info))
         attempts = [attempt async for attempt in attempts_of(self.cluster, home.id, upload_id)]
         chosen = choose_parts(parts, attempts, record, self.settings.min_part_bytes)
-        draft = self._manifest(row, record, chosen, expected, object_size)
+        draft = new_version(
+            self._manifest(row, record, chosen, expected, object_size), home.info.versioning, **self._locks_of(home, row)
+        )  # fmt: skip
         written = await self._finish(home, name, upload_id, record, draft, attempts, conditions)
         return object_info(key, written, null_of(home.info))
 
@@ -85,6 +90,15 @@ class Completions(Uploads):
             body=BodyKind.MANIFEST, content_type=upload.content_type, headers=upload.headers, metadata=upload.metadata, tags=upload.tags,
             checksums={record.checksum_algorithm: checksum}, checksum_type=record.checksum_type, parts=tuple(chosen), owner=upload.owner,
         )  # fmt: skip
+
+    def _locks_of(self, bucket: Bucket, upload: Row) -> dict[str, Any]:
+        """As the upload was begun with, or the bucket's default."""
+        if not bucket.info.versioning:
+            return {}
+        if upload.lock_mode:
+            return {"lock_mode": upload.lock_mode, "retain_until_us": upload.retain_until_us, "legal_hold": upload.legal_hold}
+        asked = ObjectLock(legal_hold=True) if upload.legal_hold else None
+        return locks_of_new(bucket, asked, self.clock.wall_us())
 
     async def _finish(
         self, bucket: Bucket, name: bytes, upload_id: str, seen: UploadRecord, draft: Row, attempts: list[Stored], conditions: Conditions
@@ -111,10 +125,8 @@ class Completions(Uploads):
         return written
 
     async def _write_manifest(self, bucket: Bucket, key: RowKey, draft: Row, upload_id: str, conditions: Conditions) -> Row:
-        versioning = bucket.info.versioning
-        if not conditions and not versioning:
+        if not conditions and not bucket.info.versioning:
             return await self.commit(bucket, key, draft)
-        draft = new_version(draft, versioning)
 
         def judge(current: Row | None) -> Row | None:
             if current is not None and is_live(current) and upload_id_of(current) == upload_id and current.parts == draft.parts:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from objstore.cluster.api import ClusterApi, Staging
+from objstore.core import names
 from objstore.core.conditions import check_write
 from objstore.core.multipart import MIN_PART_BYTES
 from objstore.core.rows import INLINE_LIMIT_BYTES, Row, RowKey, Space
-from objstore.core.versions import CURRENT, check_version_id, row_version, version_bytes
+from objstore.core.versions import CURRENT, check_version_id, pick_head, row_version, version_bytes
 from objstore.errors import ConditionalConflict, Refused
 from objstore.objects.access import Action, authorize
 from objstore.objects.api import NO_CONDITIONS, Conditions, Principal
@@ -83,6 +84,11 @@ class StoreContext:
         if self.clock.monotonic() >= bucket.fresh_until:
             await self.directory.confirm(bucket)
         return written.row
+
+    async def find_version(self, bucket: Bucket, key: str, version_id: str) -> Row:
+        """A version as it is now.  Raises NoSuchKey, NoSuchVersion, VersionIsMarker."""
+        held = await self.cluster.read(self.version_key(bucket, names.object_name(key), version_id), spread=bucket.spread)
+        return pick_head(held.row, key, version_id)
 
     def version_key(self, bucket: Bucket, name: bytes, version_id: str) -> RowKey:
         """The register that tells of the version named: the head, or the version's own, which answers for a head too.  Raises InvalidArgument."""

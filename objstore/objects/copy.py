@@ -12,6 +12,7 @@ import msgspec
 from objstore.core import checksums, names
 from objstore.core.conditions import check_copy_source
 from objstore.core.etag import is_md5_etag
+from objstore.core.locks import ObjectLock
 from objstore.core.rows import Row
 from objstore.core.versions import modified_us
 from objstore.errors import InvalidRange, InvalidRequest, VersionIsMarker
@@ -30,7 +31,7 @@ class Copies(Gets, Puts, Uploads):
 
     async def copy(
         self, who: Principal, source: CopySource, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS,
-        attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "",
+        attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "", lock: ObjectLock | None = None,
     ) -> ObjectInfo:  # fmt: skip
         """Copy one version.  Raises InvalidRequest for a copy onto itself that changes nothing, or a source too large for one copy."""
         name = names.object_name(key)
@@ -42,7 +43,7 @@ class Copies(Gets, Puts, Uploads):
                 raise InvalidRequest("the copy would put the object onto itself and change nothing about it")
             row = opened.row
             taken = attributes or Attributes(row.content_type, _copied_headers(row.headers), row.metadata)
-            described = Attributes(taken.content_type, taken.headers, taken.metadata, row.tags if tags is None else tags)
+            described = Attributes(taken.content_type, taken.headers, taken.metadata, row.tags if tags is None else tags, lock)
             written = await self.put_body(
                 who, home, name, _Copied(opened), attributes=described, expected=_promised(row, checksum), conditions=conditions
             )

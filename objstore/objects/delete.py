@@ -7,6 +7,7 @@ from typing import NamedTuple
 from objstore.cluster.api import Versions
 from objstore.core import names
 from objstore.core.conditions import check_write
+from objstore.core.locks import check_removable
 from objstore.core.rows import Kind, Row, RowKey
 from objstore.core.versions import (
     CURRENT,
@@ -38,15 +39,19 @@ class Deletes(StoreContext):
     """Deleting objects."""
 
     async def delete(
-        self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS
+        self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS, bypass: bool = False
     ) -> DeleteOutcome:  # fmt: skip
-        """Idempotent: a missing key is fine, unless If-Match names an ETag."""
+        """Idempotent: a missing key is fine, unless something must match.  Raises AccessDenied for a locked version."""
         home = await self.open_bucket(who, bucket, Action.DELETE_OBJECT)
-        return await self._delete_one(who, home, DeleteTarget(key, version_id, conditions))
+        if bypass:
+            await self.open_bucket(who, bucket, Action.BYPASS_GOVERNANCE)
+        return await self._delete_one(who, home, DeleteTarget(key, version_id, conditions, bypass))
 
     async def delete_many(self, who: Principal, bucket: str, targets: Sequence[DeleteTarget]) -> list[DeleteOutcome]:
         """Some at a time; errors come back in the outcomes, which are in the order asked."""
         home = await self.open_bucket(who, bucket, Action.DELETE_OBJECT)
+        if any(target.bypass for target in targets):
+            await self.open_bucket(who, bucket, Action.BYPASS_GOVERNANCE)
         outcomes = [DeleteOutcome(key=target.key, version_id=target.version_id) for target in targets]
         waiting = iter(range(len(targets)))
 
@@ -114,12 +119,15 @@ class Deletes(StoreContext):
         if (seen is None or seen.kind == Kind.TOMBSTONE) and not conditions:
             return DeleteOutcome(key=target.key, version_id=target.version_id)
         removed: Row | None = None
+        now_us = self.clock.wall_us()
 
         def judge(current: Row | None, versions: Versions) -> Row | None:
             nonlocal removed
             removed = versions.get(version)
             if conditions:
                 check_write(conditions, removed)
+            if removed is not None:
+                check_removable(removed, now_us, bypass=target.bypass)
             return None if removed is None else without_version(current, versions, version, who.account)
 
         try:

@@ -6,7 +6,9 @@ that came too late for its version, because the key was overwritten in between, 
 """
 
 import contextlib
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from objstore.cluster.api import Held
@@ -18,7 +20,7 @@ from objstore.core.rows import BodyKind, PartRef, Row, RowKey
 from objstore.core.versions import modified_us, pick_head
 from objstore.errors import Damaged, DamagedBody, NoSuchVersion, Unavailable
 from objstore.objects.access import Action
-from objstore.objects.api import NO_CONDITIONS, ByteRange, Conditions, ObjectInfo, Principal, Reading
+from objstore.objects.api import NO_CONDITIONS, ByteRange, Conditions, ObjectInfo, ObjectParts, PartInfo, Principal, Reading
 from objstore.objects.buckets import Bucket
 from objstore.objects.context import StoreContext
 from objstore.objects.info import null_of, object_info
@@ -57,11 +59,28 @@ class Gets(StoreContext):
     ) -> ObjectInfo:  # fmt: skip
         """Raises NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified."""
         home = await self.open_bucket(who, bucket, Action.READ_OBJECT)
-        held = await self.cluster.read(self.version_key(home, names.object_name(key), version_id), spread=home.spread)
-        row = pick_head(held.row, key, version_id)
+        return object_info(key, await self._version(home, key, version_id, conditions), null_of(home.info))
+
+    async def _version(self, bucket: Bucket, key: str, version_id: str, conditions: Conditions) -> Row:
+        row = await self.find_version(bucket, key, version_id)
         if conditions:
             check_read(conditions, row.etag, modified_us(row))
-        return object_info(key, row, null_of(home.info))
+        return row
+
+    async def object_parts(
+        self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS, after: int = 0, limit: int = 1000,
+    ) -> ObjectParts:  # fmt: skip
+        """As `head`, with the parts numbered above `after`; their checksums are in the object's algorithm."""
+        home = await self.open_bucket(who, bucket, Action.READ_ATTRIBUTES)
+        row = await self._version(home, key, version_id, conditions)
+        first = bisect_right(row.parts, after, key=attrgetter("number"))
+        page = row.parts[first : first + limit]
+        algorithm = next(iter(row.checksums), "")
+        parts = [
+            PartInfo(part.number, part.size, part.etag, modified_us(row), {algorithm: part.checksum} if algorithm and part.checksum else {})
+            for part in page
+        ]
+        return ObjectParts(object_info(key, row, null_of(home.info)), parts, truncated=first + len(page) < len(row.parts))
 
     async def get(
         self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS,

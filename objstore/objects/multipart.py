@@ -17,6 +17,7 @@ from objstore.objects.buckets import Bucket, tombstone_row
 from objstore.objects.context import StoreContext
 from objstore.objects.intake import receive
 from objstore.objects.listing import common_prefix, start_after
+from objstore.objects.lock import locks_of_new
 from objstore.objects.parts import attempts_of, drop_rows, encode_record, upload_key, upload_record
 
 _ABORT_ATTEMPTS = 5  # rounds against completions that begin at the same moment
@@ -39,10 +40,13 @@ class Uploads(StoreContext):
             record_version=RECORD_VERSION, checksum_algorithm=algorithm,
             checksum_type=checksums.upload_checksum_type(algorithm, checksum_type), declared=bool(checksum_algorithm),
         )  # fmt: skip
+        asked = attributes.lock
+        locks = locks_of_new(home, asked, self.clock.wall_us()) if asked is not None else {}  # else the default, once it is completed
         upload_id = names.new_upload_id(self.clock.wall_us(), self.rng.token(8))
         draft = Row(
             kind=Kind.UPLOAD, operation=b"", origin=ZERO, base=ZERO, modified_us=0, owner=who.account, record=encode_record(record),
             content_type=attributes.content_type, headers=dict(attributes.headers), metadata=dict(attributes.metadata), tags=dict(attributes.tags),
+            **locks,
         )  # fmt: skip
         row = await self.commit(home, upload_key(home.id, name, upload_id), draft)
         return _upload_info(key, upload_id, row, record)

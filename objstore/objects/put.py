@@ -12,6 +12,7 @@ from objstore.objects.buckets import Bucket
 from objstore.objects.context import StoreContext, object_key
 from objstore.objects.info import null_of, object_info
 from objstore.objects.intake import Received, receive
+from objstore.objects.lock import locks_of_new
 
 
 class Puts(StoreContext):
@@ -33,14 +34,17 @@ class Puts(StoreContext):
         """The same once bucket and caller are settled; copies come in here too."""
         if attributes.metadata:
             names.check_metadata(attributes.metadata)
+        versioning = bucket.info.versioning
+        if versioning or attributes.lock is not None:
+            locks = locks_of_new(bucket, attributes.lock, self.clock.wall_us())
         key = object_key(bucket, name)
         if (body.size is None or body.size > self.settings.inline_limit_bytes) and conditions:
             # Refuse before the body is sent where that is possible; the write judges again, atomically.
             check_write(conditions, (await self.cluster.read(key, spread=bucket.spread)).row)
         received = await receive(self, key, bucket.spread, body, expected)
         draft = object_row(who, received, attributes)
-        if bucket.info.versioning:
-            draft = new_version(draft, bucket.info.versioning)
+        if versioning:
+            draft = new_version(draft, versioning, **locks)
         return await self.commit(bucket, key, draft, conditions=conditions, payload=received.payload, staging=received.staging)
 
 

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 
 from objstore.cluster.api import ClusterApi
+from objstore.core.locks import LockConfig, encode_config
 from objstore.core.rows import Space
+from objstore.core.versions import ENABLED
 from objstore.errors import BucketNotEmpty, ObjstoreError, Unavailable
 from objstore.objects.access import Action, authorize
 from objstore.objects.api import BucketInfo, BucketPage, ObjectStoreApi, Principal
@@ -14,22 +16,27 @@ from objstore.objects.config import Configs
 from objstore.objects.context import DEFAULT_SETTINGS, ObjectSettings
 from objstore.objects.copy import Copies
 from objstore.objects.delete import Deletes
+from objstore.objects.lock import PART as LOCK_PART
+from objstore.objects.lock import Locks
 from objstore.objects.parts import sweep_bucket
 from objstore.objects.tags import Tags
 from objstore.objects.versions import Versions
 from objstore.runtime.world import World
 
 
-class ObjectStore(Copies, Completions, Configs, Deletes, Tags, Versions, ObjectStoreApi):
+class ObjectStore(Copies, Completions, Configs, Deletes, Locks, Tags, Versions, ObjectStoreApi):
     """Implements `ObjectStoreApi` on a cluster; one for each proxy process."""
 
     def __init__(self, cluster: ClusterApi, world: World, settings: ObjectSettings = DEFAULT_SETTINGS) -> None:
         super().__init__(cluster, world, settings)
 
-    async def create_bucket(self, who: Principal, name: str, *, region: str = "") -> BucketInfo:
+    async def create_bucket(self, who: Principal, name: str, *, region: str = "", object_lock: bool = False) -> BucketInfo:
         """Raises InvalidBucketName, BucketAlreadyOwnedByYou, BucketAlreadyExists."""
         authorize(who, Action.CREATE_BUCKET)
-        return await self.directory.create(who, name, region=region, spread=self.settings.bucket_spread)
+        locked = {LOCK_PART: encode_config(LockConfig())} if object_lock else {}
+        return await self.directory.create(
+            who, name, region=region, spread=self.settings.bucket_spread, versioning=ENABLED if object_lock else "", config=locked
+        )
 
     async def bucket(self, who: Principal, name: str) -> BucketInfo:
         """Resolve a name, first in the caller's account, then in the directory of claimed names."""

@@ -10,12 +10,13 @@ from objstore.cluster.api import ScannedRow
 from objstore.core import names
 from objstore.core.rows import Row, Space
 from objstore.core.versions import ENABLED, NULL, SUSPENDED, VERSION_KINDS, age_key, check_version_id, newest_first, row_version
-from objstore.errors import InvalidArgument
+from objstore.errors import InvalidArgument, InvalidBucketState
 from objstore.objects.access import Action
 from objstore.objects.api import BucketInfo, ListPage, ListQuery, ObjectInfo, Principal
 from objstore.objects.buckets import Bucket, BucketRecord
 from objstore.objects.info import object_info
 from objstore.objects.listing import Listings, common_prefix, start_after
+from objstore.objects.lock import PART as LOCK_PART
 
 _name = attrgetter("name")
 
@@ -27,9 +28,13 @@ class Versions(Listings):
         """ "Enabled" or "Suspended".  When it returns, every proxy writes accordingly: none still goes by what it knew before."""
         if status not in (ENABLED, SUSPENDED):
             raise InvalidArgument(f"{status!r} is no state of versioning")
-        home = await self.open_bucket(who, bucket, Action.WRITE_CONFIG)
+        home = await self.open_bucket(who, bucket, Action.WRITE_VERSIONING)
 
         def edit(record: BucketRecord) -> BucketRecord:
+            if status == SUSPENDED and LOCK_PART in record.config:
+                raise InvalidBucketState(
+                    "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed."
+                )
             return msgspec.structs.replace(record, versioning=status)
 
         info = await self.directory.change(home, edit)
@@ -42,7 +47,7 @@ class Versions(Listings):
 
         Without `after_version` the page begins behind all versions of the key `after`.  Raises InvalidArgument.
         """
-        home = await self.open_bucket(who, bucket, Action.LIST_OBJECTS)
+        home = await self.open_bucket(who, bucket, Action.LIST_VERSIONS)
         if after_version != NULL:
             check_version_id(after_version)
         if query.limit <= 0:

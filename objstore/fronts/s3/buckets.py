@@ -40,14 +40,13 @@ def _bucket(front: Front, info: BucketInfo) -> str:
 async def create_bucket(front: Front, request: S3Request) -> Response:
     """CreateBucket; creating one's own again is a success in us-east-1 and a conflict elsewhere, as on Amazon."""
     headers = request.headers
-    if headers.get("x-amz-bucket-object-lock-enabled", "false").lower() == "true":
-        raise NotImplementedHere("Object lock is not implemented.")
+    locked = headers.get("x-amz-bucket-object-lock-enabled", "false").lower() == "true"
     if headers.get("x-amz-object-ownership", "BucketOwnerEnforced") != "BucketOwnerEnforced":
         raise NotImplementedHere("The only object ownership is BucketOwnerEnforced.")
     refuse_unbuilt(request.amz)
     region = await _asked_region(front, request)
     try:
-        await front.store.create_bucket(request.who, request.bucket, region=region or front.settings.region)
+        await front.store.create_bucket(request.who, request.bucket, region=region or front.settings.region, object_lock=locked)
     except BucketAlreadyOwnedByYou:
         if (region or front.settings.region) != DEFAULT_REGION:
             raise
@@ -148,7 +147,6 @@ async def put_acl(front: Front, request: S3Request) -> Response:
 UNSET: dict[str, tuple[str, str]] = {
     "policy": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
     "policyStatus": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
-    "object-lock": ("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket"),
     "publicAccessBlock": ("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found"),
     "ownershipControls": ("OwnershipControlsNotFoundError", "The bucket ownership controls were not found"),
     "replication": ("ReplicationConfigurationNotFoundError", "The replication configuration was not found"),
@@ -179,18 +177,6 @@ async def delete_unset(front: Front, request: S3Request) -> Response:
     """DELETE of a configuration that is not set: done already."""
     await front.store.bucket(request.who, request.bucket)
     return empty_answer(204)
-
-
-async def get_unlocked(front: Front, request: S3Request) -> Response:
-    """GetObjectRetention and GetObjectLegalHold of an object without a lock."""
-    await front.store.head(request.who, request.bucket, request.key, version_id=parse_version(request.query.get("versionId")))
-    raise S3Refused(404, "NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration")
-
-
-async def put_lock(front: Front, request: S3Request) -> Response:
-    """PutObjectRetention and PutObjectLegalHold: no bucket has object lock."""
-    await front.store.bucket(request.who, request.bucket)
-    raise S3Refused(400, "InvalidRequest", "Bucket is missing Object Lock Configuration")
 
 
 async def not_implemented(front: Front, request: S3Request) -> Response:

@@ -62,6 +62,7 @@ async def copy_object(front: Front, request: S3Request) -> Response:
             attributes=attributes,
             tags=tags,
             checksum=algorithm,
+            lock=written.lock,
         )
         name, text = checksums.shown(info)
         checksum = (

@@ -86,6 +86,8 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
         "The conditional request cannot succeed due to a conflicting operation against this resource.",
         "Read the object again, then decide whether to retry.",
     ),
+    errors.InvalidBucketState: Row(409, "InvalidBucketState"),
+    errors.InvalidRetentionPeriod: Row(400, "InvalidRetentionPeriod"),
     errors.IncompleteBody: Row(400, "IncompleteBody"),
     errors.BadDigest: Row(400, "BadDigest"),
     errors.InvalidDigest: Row(400, "InvalidDigest"),

@@ -11,10 +11,12 @@ from objstore.fronts.s3.errors import failure_of
 from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.params import (
     attributes_of,
+    bypass_of,
     check_tags,
     conditions_of,
     delete_conditions_of,
     header_bytes,
+    parse_number,
     parse_part_number,
     parse_version,
     range_of,
@@ -22,10 +24,11 @@ from objstore.fronts.s3.params import (
 )
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.times import http_time, iso_time, parse_date, parse_http_date
-from objstore.fronts.s3.xml import Element, element, escape, parse
-from objstore.objects.api import Conditions, DeleteOutcome, DeleteTarget, ObjectInfo, PartInfo, Reading
+from objstore.fronts.s3.xml import Element, element, escape, flag, parse
+from objstore.objects.api import Conditions, DeleteOutcome, DeleteTarget, ObjectInfo, ObjectParts, PartInfo, Reading
 
 MAX_DELETES = 1000
+MAX_PARTS_LISTED = 1000
 DEFAULT_TYPE = b"binary/octet-stream"
 _OVERRIDES = {
     "response-content-type": "content-type",
@@ -84,6 +87,11 @@ def _facts(info: ObjectInfo, request: S3Request) -> Headers:
         headers.append((b"x-amz-meta-" + header_bytes(name), header_bytes(value)))
     if info.tags:
         headers.append((b"x-amz-tagging-count", b"%d" % len(info.tags)))
+    if info.lock_mode:
+        headers.append((b"x-amz-object-lock-mode", info.lock_mode.encode()))
+        headers.append((b"x-amz-object-lock-retain-until-date", iso_time(info.retain_until_us).encode()))
+    if info.legal_hold:
+        headers.append((b"x-amz-object-lock-legal-hold", b"ON"))
     if info.version_id:
         headers.append((b"x-amz-version-id", info.version_id.encode()))
     elif request.query.get("versionId"):
@@ -198,11 +206,18 @@ async def head_object(front: Front, request: S3Request) -> Response:
 
 async def get_object_attributes(front: Front, request: S3Request) -> Response:
     """GetObjectAttributes."""
-    wanted = {item.strip() for item in request.headers.get("x-amz-object-attributes", "").split(",")} - {""}
+    headers = request.headers
+    wanted = {item.strip() for item in headers.get("x-amz-object-attributes", "").split(",")} - {""}
     if not wanted or wanted - _ATTRIBUTES:
         raise InvalidArgument("Invalid attribute name specified.")
     version = parse_version(request.query.get("versionId"))
-    info = await front.store.head(request.who, request.bucket, request.key, version_id=version, conditions=conditions_of(request.headers))
+    limit = parse_number(headers.get("x-amz-max-parts"), "x-amz-max-parts", default=MAX_PARTS_LISTED, most=MAX_PARTS_LISTED)
+    after = parse_number(headers.get("x-amz-part-number-marker"), "x-amz-part-number-marker", default=0)
+    conditions = conditions_of(headers)
+    found = await front.store.object_parts(
+        request.who, request.bucket, request.key, version_id=version, conditions=conditions, after=after, limit=limit
+    )
+    info = found.info
     out = []
     if "ETag" in wanted:
         out.append(element("ETag", info.etag))
@@ -213,12 +228,24 @@ async def get_object_attributes(front: Front, request: S3Request) -> Response:
         kind = element("ChecksumType", info.checksum_type)
         out.append(f"<Checksum><{checksums.ELEMENTS[name]}>{bare}</{checksums.ELEMENTS[name]}>{kind}</Checksum>")
     if "ObjectParts" in wanted and info.part_count:
-        out.append(f"<ObjectParts><PartsCount>{info.part_count}</PartsCount></ObjectParts>")
+        out.append(_object_parts(found, after, limit))
     if "StorageClass" in wanted:
         out.append("<StorageClass>STANDARD</StorageClass>")
     if "ObjectSize" in wanted:
         out.append(element("ObjectSize", info.size))
     return xml_answer("GetObjectAttributesResponse", "".join(out), [(b"last-modified", http_time(info.modified_us)), *version_header(info)])
+
+
+def _object_parts(found: ObjectParts, after: int, limit: int) -> str:
+    parts = [
+        f"<Part>{checksums.elements(part.checksums)}<PartNumber>{part.number}</PartNumber><Size>{part.size}</Size></Part>"
+        for part in found.parts
+    ]
+    return (
+        f"<ObjectParts><IsTruncated>{flag(found.truncated)}</IsTruncated><MaxParts>{limit}</MaxParts>"
+        f"<NextPartNumberMarker>{found.parts[-1].number if found.parts else after}</NextPartNumberMarker>"
+        f"<PartNumberMarker>{after}</PartNumberMarker>{''.join(parts)}<PartsCount>{found.info.part_count}</PartsCount></ObjectParts>"
+    )
 
 
 # -- deleting -------------------------------------------------------------------------------------------------
@@ -239,7 +266,9 @@ async def delete_object(front: Front, request: S3Request) -> Response:
     refuse_unbuilt(request.amz)
     version = parse_version(request.query.get("versionId"))
     conditions = delete_conditions_of(request.headers)
-    outcome = await front.store.delete(request.who, request.bucket, request.key, version_id=version, conditions=conditions)
+    outcome = await front.store.delete(
+        request.who, request.bucket, request.key, version_id=version, conditions=conditions, bypass=bypass_of(request.amz)
+    )
     return empty_answer(204, _delete_headers(outcome))
 
 
@@ -254,18 +283,19 @@ async def delete_objects(front: Front, request: S3Request) -> Response:
     items = root.all("Object")
     if not 1 <= len(items) <= MAX_DELETES:
         raise MalformedXml
-    outcomes = await front.store.delete_many(request.who, request.bucket, [_target(item) for item in items])
+    bypass = bypass_of(request.amz)
+    outcomes = await front.store.delete_many(request.who, request.bucket, [_target(item, bypass=bypass) for item in items])
     return xml_answer("DeleteResult", "".join([_deleted(outcome, quiet=quiet) for outcome in outcomes]))
 
 
-def _target(item: Element) -> DeleteTarget:
+def _target(item: Element, *, bypass: bool) -> DeleteTarget:
     """One entry of a bulk delete.  Raises MalformedXml."""
     key = item.find("Key")
     if key is None or not key.text:
         raise MalformedXml
     etag, size, time = item.value("ETag"), item.value("Size"), item.value("LastModifiedTime")
     if not (etag or size or time):
-        return DeleteTarget(key.text, item.value("VersionId"))
+        return DeleteTarget(key.text, item.value("VersionId"), bypass=bypass)
     if size and not (size.isascii() and size.isdigit() and len(size) <= 19):
         raise MalformedXml
     modified = parse_date(time) if time else None
@@ -274,7 +304,7 @@ def _target(item: Element) -> DeleteTarget:
     conditions = Conditions(
         if_match=parse_etags(etag) if etag else None, if_match_size=int(size) if size else None, if_match_modified_us=modified
     )
-    return DeleteTarget(key.text, item.value("VersionId"), conditions)
+    return DeleteTarget(key.text, item.value("VersionId"), conditions, bypass)
 
 
 def _deleted(outcome: DeleteOutcome, *, quiet: bool) -> str:

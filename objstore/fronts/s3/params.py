@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
 from objstore.core.etag import parse_etags
+from objstore.core.locks import MODES, ObjectLock
 from objstore.core.ranges import parse_range
 from objstore.core.sigv4 import decode_component, split_query
 from objstore.core.timestamp import parse_version_id
-from objstore.errors import InvalidArgument, InvalidRequest, NotImplementedHere
+from objstore.errors import InvalidArgument, NotImplementedHere
 from objstore.fronts.s3.errors import S3Refused
 from objstore.fronts.s3.times import parse_date, parse_http_date
 from objstore.objects.api import NO_CONDITIONS, Attributes, ByteRange, Conditions, CopySource
@@ -17,6 +18,9 @@ from objstore.objects.api import NO_CONDITIONS, Attributes, ByteRange, Condition
 MAX_TAGS = 10
 MAX_TAG_KEY = 128
 MAX_TAG_VALUE = 256
+LOCK_MODE = "x-amz-object-lock-mode"
+LOCK_UNTIL = "x-amz-object-lock-retain-until-date"
+LOCK_HOLD = "x-amz-object-lock-legal-hold"
 META_PREFIX = "x-amz-meta-"
 REDIRECT_LOCATION = "x-amz-website-redirect-location"  # kept with the headers, obeyed on website endpoints alone
 STORED_HEADERS = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires", REDIRECT_LOCATION)
@@ -154,7 +158,30 @@ def attributes_of(headers: Mapping[str, str], amz: Mapping[str, str]) -> Attribu
         headers=stored,
         metadata=metadata_of(amz),
         tags=parse_tagging_header(tagging) if tagging else {},
+        lock=lock_of(amz),
     )
+
+
+def bypass_of(amz: Mapping[str, str]) -> bool:
+    """Whether the caller wants GOVERNANCE retention lifted."""
+    return amz.get("x-amz-bypass-governance-retention", "").lower() == "true"
+
+
+def lock_of(amz: Mapping[str, str]) -> ObjectLock | None:
+    """The x-amz-object-lock-* headers; None when there are none.  Raises InvalidArgument."""
+    mode, until, hold = amz.get(LOCK_MODE), amz.get(LOCK_UNTIL), amz.get(LOCK_HOLD)
+    if mode is None and until is None and hold is None:
+        return None
+    if (mode is None) != (until is None):
+        raise InvalidArgument("x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied")
+    if mode is not None and mode not in MODES:
+        raise InvalidArgument("Unknown wormMode directive.")
+    until_us = None if until is None else parse_date(until)
+    if until is not None and until_us is None:
+        raise InvalidArgument("The retain until date must be provided in ISO 8601 format")
+    if hold not in (None, "ON", "OFF"):
+        raise InvalidArgument("Legal Hold must be either of 'ON' or 'OFF'")
+    return ObjectLock(mode or "", until_us or 0, hold == "ON")
 
 
 def _check_redirect_location(value: str) -> None:
@@ -229,8 +256,6 @@ def refuse_unbuilt(amz: Mapping[str, str]) -> None:
     for name in amz:
         if name.startswith(_NOT_BUILT):
             raise NotImplementedHere(f"A header you provided implies functionality that is not implemented: {name}")
-        if name.startswith("x-amz-object-lock-"):
-            raise InvalidRequest("Bucket is missing Object Lock Configuration")
         if name.startswith("x-amz-grant-"):
             raise S3Refused(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
     if amz.get("x-amz-acl", "private") not in ("private", "bucket-owner-full-control"):

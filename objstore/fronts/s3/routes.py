@@ -16,6 +16,7 @@ from objstore.fronts.s3 import (
     encryption_config,
     lifecycle,
     listing,
+    locking,
     multipart,
     objects,
     post,
@@ -53,11 +54,7 @@ BUCKET: dict[tuple[str, str], Route] = {
     ("POST", "delete"): Route("DeleteObjects", objects.delete_objects),
     **{("GET", name): Route(f"GetBucket:{name}", buckets.get_unset) for name in buckets.UNSET},
     **{("GET", name): Route(f"GetBucket:{name}", buckets.get_empty) for name in buckets.EMPTY},
-    **{
-        ("DELETE", name): Route(f"DeleteBucket:{name}", buckets.delete_unset)
-        for name in buckets.UNSET
-        if name not in ("policyStatus", "object-lock")
-    },
+    **{("DELETE", name): Route(f"DeleteBucket:{name}", buckets.delete_unset) for name in buckets.UNSET if name != "policyStatus"},
 }
 
 OBJECT: dict[tuple[str, str], Route] = {
@@ -71,10 +68,6 @@ OBJECT: dict[tuple[str, str], Route] = {
     ("PUT", "tagging"): Route("PutObjectTagging", objects.put_object_tagging),
     ("DELETE", "tagging"): Route("DeleteObjectTagging", objects.delete_object_tagging),
     ("GET", "attributes"): Route("GetObjectAttributes", objects.get_object_attributes),
-    ("GET", "retention"): Route("GetObjectRetention", buckets.get_unlocked),
-    ("PUT", "retention"): Route("PutObjectRetention", buckets.put_lock),
-    ("GET", "legal-hold"): Route("GetObjectLegalHold", buckets.get_unlocked),
-    ("PUT", "legal-hold"): Route("PutObjectLegalHold", buckets.put_lock),
     ("POST", "uploads"): Route("CreateMultipartUpload", multipart.create_multipart_upload),
     ("PUT", "uploadId"): Route("UploadPart", multipart.upload_part),
     ("POST", "uploadId"): Route("CompleteMultipartUpload", multipart.complete_multipart_upload),
@@ -87,6 +80,7 @@ _MODULES: tuple[Any, ...] = (
     cors,
     encryption_config,
     lifecycle,
+    locking,
     post,
     tagging,
     versioning,

@@ -5,6 +5,7 @@ import pytest
 from objstore.core.rows import SYSTEM_BUCKET, RowKey, Space
 from objstore.errors import OutcomeUnknown, QuorumLost
 from objstore.objects.access import Action
+from objstore.objects.parts import sweep_bucket
 from objstore.objects.reclaim import PartReclaimer
 from tests.support.bodies import content
 from tests.support.store_rig import ALICE, Rig, noise, with_rig
@@ -216,5 +217,70 @@ def test_steps_of_any_size_come_by_every_bucket(limit: int) -> None:
         assert sum([await reclaimer.run(limit=limit) for _ in range(20)]) == 0
         await asyncio.sleep(GRACE_S)
         assert sum([await reclaimer.run(limit=limit) for _ in range(20)]) == 6
+
+    with_rig(test)
+
+
+def test_parts_stay_while_any_version_names_them() -> None:
+    async def test(rig: Rig) -> None:
+        reclaimer = PartReclaimer(rig.cluster, rig.clock, grace_s=GRACE_S)
+        await rig.store.set_versioning(ALICE, "photos", "Enabled")
+        upload_id, parts = await rig.upload("k", DATA)
+        version = (await rig.complete("k", upload_id, parts)).version_id
+        await rig.put("k/longer")
+        for change in (rig.put("k"), rig.store.delete(ALICE, "photos", "k")):
+            await change
+            for _ in range(3):
+                await asyncio.sleep(GRACE_S + 1)
+                assert await look(reclaimer, rig) == 0
+            assert await rig.get("k", version_id=version) == b"".join(DATA)
+        await rig.store.delete(ALICE, "photos", "k", version_id=version)
+        for _ in range(2):
+            assert await look(reclaimer, rig) == 0
+            await asyncio.sleep(GRACE_S + 1)
+        assert await look(reclaimer, rig) == 2
+        assert rig.registers.blobs == {}
+
+    with_rig(test)
+
+
+def test_an_upload_whose_object_is_a_noncurrent_version_is_ended() -> None:
+    async def test(rig: Rig) -> None:
+        reclaimer = PartReclaimer(rig.cluster, rig.clock, grace_s=GRACE_S)
+        await rig.store.set_versioning(ALICE, "photos", "Enabled")
+        upload_id, parts = await rig.upload("k", DATA)
+
+        async def fail(what: str, key: RowKey) -> None:
+            if what == "conditional" and key.space == Space.OBJECTS:
+                rig.cluster.after = None
+                rig.cluster.before = broken
+
+        async def broken(what: str, key: RowKey) -> None:
+            if what == "conditional" and key.space == Space.UPLOADS:
+                raise QuorumLost("too few")
+
+        rig.cluster.after = fail
+        version = (await rig.complete("k", upload_id, parts)).version_id
+        rig.cluster.before = None
+        await rig.put("k")
+        assert rig.registers.live_names(await rig.id(), Space.UPLOADS) != []
+        await asyncio.sleep(GRACE_S + 1)
+        assert await look(reclaimer, rig) == 1
+        assert rig.registers.live_names(await rig.id(), Space.UPLOADS) == []
+        assert await rig.get("k", version_id=version) == b"".join(DATA)
+
+    with_rig(test)
+
+
+def test_versions_left_behind_in_a_deleted_bucket_are_swept() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.store.set_versioning(ALICE, "photos", "Enabled")
+        bucket = await rig.id()
+        for _ in range(2):
+            await rig.put("k", noise(9000))
+        await rig.store.delete(ALICE, "photos", "k")
+        assert await sweep_bucket(rig.cluster, bucket, 0) == 1
+        assert rig.registers.versions(bucket, b"k") == []
+        assert rig.registers.blobs == {}
 
     with_rig(test)

@@ -67,7 +67,6 @@ def test_a_strict_region_takes_only_itself() -> None:
 
 
 def test_odd_creations_are_refused(server: Running, s3: Any) -> None:
-    assert code_of(s3.create_bucket, Bucket="locked", ObjectLockEnabledForBucket=True) == (501, "NotImplemented")
     assert code_of(s3.create_bucket, Bucket="public", ACL="public-read") == (400, "AccessControlListNotSupported")
     assert code_of(s3.create_bucket, Bucket="owned", ObjectOwnership="ObjectWriter") == (501, "NotImplemented")
     s3.create_bucket(Bucket="fine", ACL="private", ObjectOwnership="BucketOwnerEnforced")
@@ -113,7 +112,7 @@ def test_versioning_is_off_and_says_so(server: Running, s3: Any, bucket: str) ->
 
 UNSET = {
     "policy": "NoSuchBucketPolicy", "policyStatus": "NoSuchBucketPolicy",
-    "object-lock": "ObjectLockConfigurationNotFoundError", "publicAccessBlock": "NoSuchPublicAccessBlockConfiguration",
+    "publicAccessBlock": "NoSuchPublicAccessBlockConfiguration",
     "ownershipControls": "OwnershipControlsNotFoundError",
     "replication": "ReplicationConfigurationNotFoundError",
 }  # fmt: skip
@@ -127,7 +126,7 @@ def test_what_is_not_set_has_its_own_code_and_cannot_be_set(server: Running, buc
     assert call(server, "GET", f"/no-such-bucket?{name}").code == "NoSuchBucket"
     assert call(server, "GET", f"/{bucket}?{name}", user=BOB).code == "AccessDenied"
     deleted = call(server, "DELETE", f"/{bucket}?{name}")
-    assert deleted.status == (501 if name in ("policyStatus", "object-lock") else 204)
+    assert deleted.status == (501 if name == "policyStatus" else 204)
     assert call(server, "GET", f"/{bucket}").status == 200
 
 
@@ -164,14 +163,6 @@ def test_access_control_lists_are_private(server: Running, s3: Any, bucket: str)
     assert call(server, "PUT", f"/{bucket}?acl", b"<AccessControlPolicy/>").code == "MalformedXML"
     assert call(server, "PUT", f"/{bucket}?acl").code == "MissingSecurityHeader"
     assert code_of(s3.get_object_acl, Bucket=bucket, Key="no") == (404, "NoSuchKey")
-
-
-def test_locks_are_refused_as_on_a_bucket_without_them(server: Running, s3: Any, bucket: str) -> None:
-    s3.put_object(Bucket=bucket, Key="k", Body=b"")
-    for name in ("retention", "legal-hold"):
-        assert call(server, "GET", f"/{bucket}/k?{name}").code == "NoSuchObjectLockConfiguration"
-        assert call(server, "GET", f"/{bucket}/no?{name}").code == "NoSuchKey"
-        assert call(server, "PUT", f"/{bucket}/k?{name}", b"<x/>").code == "InvalidRequest"
 
 
 def test_wrong_methods_and_two_subresources_are_refused(server: Running, bucket: str) -> None:

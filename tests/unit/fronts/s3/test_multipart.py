@@ -232,3 +232,28 @@ def test_the_transfer_manager_works(either: Running) -> None:
     assert s3.head_object(Bucket="transfers", Key="k")["ETag"].endswith('-3"')
     s3.copy({"Bucket": "transfers", "Key": "k"}, "transfers", "k2", Config=config)
     assert s3.get_object(Bucket="transfers", Key="k2")["Body"].read() == data
+
+
+@pytest.mark.parametrize("algorithm", ["", "SHA256", "CRC32"])
+def test_attributes_show_the_parts_in_pages(s3: Any, bucket: str, algorithm: str) -> None:
+    chosen = {"ChecksumAlgorithm": algorithm} if algorithm else {}
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k", **chosen)["UploadId"]
+    sent = [(number, b"x" * (100 + number)) for number in (2, 3, 7)]
+    parts = []
+    for number, data in sent:
+        part = s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=number, Body=data, **chosen)
+        line = {"PartNumber": number, "ETag": part["ETag"]}
+        if algorithm:
+            line[f"Checksum{algorithm}"] = part[f"Checksum{algorithm}"]
+        parts.append(line)
+    s3.complete_multipart_upload(Bucket=bucket, Key="k", UploadId=upload, MultipartUpload={"Parts": parts})
+    ask = {"Bucket": bucket, "Key": "k", "ObjectAttributes": ["ObjectParts", "ObjectSize"]}
+    found = s3.get_object_attributes(**ask)["ObjectParts"]
+    assert (found["TotalPartsCount"], found["IsTruncated"], found["MaxParts"], found["PartNumberMarker"]) == (3, False, 1000, 0)
+    assert [(part["PartNumber"], part["Size"]) for part in found["Parts"]] == [(number, len(data)) for number, data in sent]
+    if algorithm:
+        assert [part[f"Checksum{algorithm}"] for part in found["Parts"]] == [part[f"Checksum{algorithm}"] for part in parts]
+    first = s3.get_object_attributes(**ask, MaxParts=2)["ObjectParts"]
+    assert (first["IsTruncated"], first["NextPartNumberMarker"], len(first["Parts"])) == (True, 3, 2)
+    rest = s3.get_object_attributes(**ask, MaxParts=2, PartNumberMarker=3)["ObjectParts"]
+    assert (rest["IsTruncated"], rest["PartNumberMarker"], [part["PartNumber"] for part in rest["Parts"]]) == (False, 3, [7])

@@ -1,0 +1,124 @@
+import datetime
+import itertools
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.support.s3_raw import call
+from tests.support.s3_server import Running
+
+FAR = datetime.datetime(2140, 1, 1, tzinfo=datetime.UTC)
+FARTHER = datetime.datetime(2141, 1, 1, tzinfo=datetime.UTC)
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def locked(s3: Any) -> str:
+    name = f"locked-{next(_numbers)}"
+    s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    return name
+
+
+def refusal(call_: Any, **arguments: Any) -> tuple[int, str]:
+    with pytest.raises(ClientError) as caught:
+        call_(**arguments)
+    return caught.value.response["ResponseMetadata"]["HTTPStatusCode"], caught.value.response["Error"]["Code"]
+
+
+def config(**default: Any) -> dict[str, Any]:
+    return {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": default}}
+
+
+def test_the_configuration_of_a_bucket(s3: Any, bucket: str, locked: str) -> None:
+    missing = (404, "ObjectLockConfigurationNotFoundError")
+    assert refusal(s3.get_object_lock_configuration, Bucket=bucket) == missing
+    wanted = config(Mode="GOVERNANCE", Days=1)
+    assert refusal(s3.put_object_lock_configuration, Bucket=bucket, ObjectLockConfiguration=wanted) == (409, "InvalidBucketState")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=wanted)
+    assert s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"] == wanted
+    assert s3.get_object_lock_configuration(Bucket=locked)["ObjectLockConfiguration"] == {"ObjectLockEnabled": "Enabled"}
+    assert s3.get_bucket_versioning(Bucket=locked)["Status"] == "Enabled"
+    suspended = {"Status": "Suspended"}
+    assert refusal(s3.put_bucket_versioning, Bucket=locked, VersioningConfiguration=suspended) == (409, "InvalidBucketState")
+
+
+@pytest.mark.parametrize(
+    ("default", "code"),
+    [
+        ({"Mode": "GOVERNANCE", "Days": 1, "Years": 1}, "MalformedXML"),
+        ({"Mode": "GOVERNANCE"}, "MalformedXML"),
+        ({"Mode": "governance", "Days": 1}, "MalformedXML"),
+        ({"Mode": "GOVERNANCE", "Days": 0}, "InvalidRetentionPeriod"),
+        ({"Mode": "GOVERNANCE", "Years": -1}, "InvalidRetentionPeriod"),
+        ({"Mode": "COMPLIANCE", "Years": 101}, "InvalidRetentionPeriod"),
+    ],
+)
+def test_wrong_configurations_are_refused(s3: Any, locked: str, default: dict[str, Any], code: str) -> None:
+    assert refusal(s3.put_object_lock_configuration, Bucket=locked, ObjectLockConfiguration=config(**default)) == (400, code)
+    disabled = {"ObjectLockEnabled": "Disabled"}
+    assert refusal(s3.put_object_lock_configuration, Bucket=locked, ObjectLockConfiguration=disabled) == (400, "MalformedXML")
+
+
+def test_locks_are_set_by_headers_shown_and_kept(s3: Any, locked: str) -> None:
+    put = s3.put_object(
+        Bucket=locked, Key="k", Body=b"x", ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=FAR, ObjectLockLegalHoldStatus="ON"
+    )
+    head = s3.head_object(Bucket=locked, Key="k")
+    assert (head["ObjectLockMode"], head["ObjectLockRetainUntilDate"], head["ObjectLockLegalHoldStatus"]) == ("GOVERNANCE", FAR, "ON")
+    assert s3.get_object_retention(Bucket=locked, Key="k")["Retention"] == {"Mode": "GOVERNANCE", "RetainUntilDate": FAR}
+    assert s3.get_object_legal_hold(Bucket=locked, Key="k")["LegalHold"] == {"Status": "ON"}
+    arguments = {"Bucket": locked, "Key": "k", "VersionId": put["VersionId"]}
+    assert refusal(s3.delete_object, **arguments, BypassGovernanceRetention=True) == (403, "AccessDenied")
+    s3.put_object_legal_hold(Bucket=locked, Key="k", LegalHold={"Status": "OFF"})
+    assert s3.get_object_legal_hold(Bucket=locked, Key="k")["LegalHold"] == {"Status": "OFF"}
+    assert refusal(s3.delete_object, **arguments) == (403, "AccessDenied")
+    answer = s3.delete_objects(Bucket=locked, Delete={"Objects": [{"Key": "k", "VersionId": put["VersionId"]}]})
+    assert [(e["Code"], e["Key"], e["VersionId"]) for e in answer["Errors"]] == [("AccessDenied", "k", put["VersionId"])]
+    s3.delete_object(**arguments, BypassGovernanceRetention=True)
+    assert "Versions" not in s3.list_object_versions(Bucket=locked)
+
+
+def test_retention_by_its_own_call(server: Running, s3: Any, locked: str) -> None:
+    version = s3.put_object(Bucket=locked, Key="k", Body=b"x")["VersionId"]
+    assert refusal(s3.get_object_retention, Bucket=locked, Key="k") == (404, "NoSuchObjectLockConfiguration")
+    assert s3.get_object_legal_hold(Bucket=locked, Key="k")["LegalHold"] == {"Status": "OFF"}
+
+    def put(mode: str, until: datetime.datetime, **rest: Any) -> None:
+        s3.put_object_retention(Bucket=locked, Key="k", Retention={"Mode": mode, "RetainUntilDate": until}, **rest)
+
+    put("GOVERNANCE", FAR, VersionId=version)
+    put("GOVERNANCE", FARTHER)
+    for mode, until in (("GOVERNANCE", FAR), ("COMPLIANCE", FARTHER)):
+        assert refusal(lambda mode=mode, until=until: put(mode, until)) == (403, "AccessDenied")
+    put("COMPLIANCE", FAR, BypassGovernanceRetention=True)
+    assert refusal(lambda: put("GOVERNANCE", FARTHER, BypassGovernanceRetention=True)) == (403, "AccessDenied")
+    path = f"/{locked}/k?retention"
+    past = b"<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2000-01-01T00:00:00Z</RetainUntilDate></Retention>"
+    assert call(server, "PUT", path, past).code == "InvalidArgument"
+    for document in (
+        b"<Retention><Mode>ELSE</Mode><RetainUntilDate>2140-01-01T00:00:00Z</RetainUntilDate></Retention>",
+        b"<Retention><Mode>GOVERNANCE</Mode></Retention>",
+        b"<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>noon</RetainUntilDate></Retention>",
+        b"<Retention><Else/></Retention>",
+        b"",
+    ):
+        assert call(server, "PUT", path, document).code == "MalformedXML"
+    for document in (b"<LegalHold><Status>abc</Status></LegalHold>", b"<LegalHold/>", b"<x/>"):
+        assert call(server, "PUT", f"/{locked}/k?legal-hold", document).code == "MalformedXML"
+
+
+def test_a_bucket_without_object_lock_has_no_locks(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    retention = {"Mode": "GOVERNANCE", "RetainUntilDate": FAR}
+    for answer in (
+        refusal(s3.put_object_retention, Bucket=bucket, Key="k", Retention=retention),
+        refusal(s3.get_object_retention, Bucket=bucket, Key="k"),
+        refusal(s3.put_object_legal_hold, Bucket=bucket, Key="k", LegalHold={"Status": "ON"}),
+        refusal(s3.get_object_legal_hold, Bucket=bucket, Key="k"),
+        refusal(s3.put_object, Bucket=bucket, Key="k", ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=FAR),
+        refusal(s3.create_multipart_upload, Bucket=bucket, Key="k", ObjectLockLegalHoldStatus="ON"),
+    ):
+        assert answer == (400, "InvalidRequest")
+    assert refusal(s3.put_object, Bucket=bucket, Key="k", ObjectLockMode="GOVERNANCE") == (400, "InvalidArgument")
