@@ -171,6 +171,7 @@ class _Draft:
                 self.devices[device_id] = replace(self._member(device_id), weight=weight)
             case Readdress(device_id, address, path):
                 device = self._member(device_id)
+                self._check_place(address, device.path if path is None else path, device_id)
                 self.devices[device_id] = replace(device, address=address, path=device.path if path is None else path)
             case Replace(old_id, device):
                 self._replace(self._member(old_id), device)
@@ -211,7 +212,7 @@ class _Draft:
             )
         return device
 
-    def _admit(self, device: Device) -> int:
+    def _admit(self, device: Device, *, replacing: bool = False) -> int:
         if device.id != UNASSIGNED:
             raise RingError(
                 f"a new device cannot come with the id {device.id}",
@@ -225,12 +226,24 @@ class _Draft:
                     "it is made when a device is formatted and belongs to one device",
                     "format the device anew, or leave it in the ring as it is",
                 )
+        if not replacing:
+            self._check_place(device.address, device.path, UNASSIGNED)
         if self._next_id > MAX_DEVICE_ID:
             raise RingError("there are no device ids left", f"all {MAX_DEVICE_ID} have been used", "make a new ring")
         device_id = self._next_id
         self._next_id += 1
         self.devices[device_id] = replace(device, id=device_id)
         return device_id
+
+    def _check_place(self, address: str, path: str, but: int) -> None:
+        """One place is one device: of two entries only one could ever answer."""
+        for other in self.devices.values():
+            if (other.address, other.path) == (address, path) and other.id != but and other.id not in self.retired:
+                raise RingError(
+                    f"{address} {path} is the place of device {other.id}",
+                    "a disk that was swapped or wiped takes the place of the one before",
+                    f"replace device {other.id} by it, or remove that one first",
+                )
 
     def _replace(self, old: Device, device: Device) -> None:
         if device.tiers != old.tiers or device.weight != old.weight:
@@ -239,7 +252,8 @@ class _Draft:
                 f"it has node {old.node!r}, zone {old.zone!r}, region {old.region!r} and weight {old.weight:g}",
                 "replace it by its like and weigh that afterwards, or add the other device and remove this one",
             )
-        new_id = self._admit(device)
+        self._check_place(device.address, device.path, old.id)
+        new_id = self._admit(device, replacing=True)
         self.retired.add(old.id)
         self.table = array(ID_TYPE, [new_id if device_id == old.id else device_id for device_id in self.table])
 

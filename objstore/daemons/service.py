@@ -23,6 +23,7 @@ from ring.model import Device
 
 STALE_RETRIES = 10
 WAIT_STEP_S = 0.1
+HANDOVER_PAUSE_S = 1.0  # between two looks at a ring change that makes no progress
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Daemons:
         self.auditor = Auditor(fleet, settle=settle)
         self._background_auditor = Auditor(fleet, settle=settle, pause_s=settings.audit_pause_s)
         self._sweep_uploads = sweep_uploads
+        self._moved_rows = False  # the last replication found something to do
         self._behind_since_s: float | None = None  # when rows out of their place were first seen, since all were in place
         self._owner = TaskOwner("daemons", limit=64)
         self.workers = {
@@ -84,6 +86,7 @@ class Daemons:
 
     async def _replicate(self) -> RepairCounts:
         counts = await self.replicator.run()
+        self._moved_rows = counts.rows_sent + counts.dropped > 0
         if self.fleet.ring.moving():
             self.workers["rebalancer"].wake()
         return counts
@@ -91,6 +94,8 @@ class Daemons:
     async def _rebalance(self) -> str:
         done = await self.rebalancer.step()
         if self.fleet.ring.moving():
+            if not done and not self._moved_rows:
+                await self.world.clock.sleep(HANDOVER_PAUSE_S)  # a move that waits for a dead device must not be looked at without pause
             self.workers["replicator"].wake()
         return done
 

@@ -196,7 +196,7 @@ class Operator(RuleBasedStateMachine):
         like = self.member(number)
         node = f"new{zone}" if like.region == "r0" else like.node
         place = {"node": node, "zone": f"z{zone}"} if like.region == "r0" else {}
-        self.publish([Add(self.fresh(like, weight=weight, **place))])
+        self.publish([Add(self.fresh(like, weight=weight, path=f"/disks/added-{self.ring.next_id}", **place))])
 
     @rule(number=st.integers(0, 99))
     def remove(self, number: int) -> None:
@@ -208,7 +208,9 @@ class Operator(RuleBasedStateMachine):
 
     @rule(one=st.integers(0, 99), other=st.integers(0, 99))
     def swap(self, one: int, other: int) -> None:
-        self.publish([Add(self.fresh(self.member(one), weight=1.0)), Remove(self.member(other).id)])
+        self.publish(
+            [Add(self.fresh(self.member(one), weight=1.0, path=f"/disks/added-{self.ring.next_id}")), Remove(self.member(other).id)]
+        )
 
     @rule()
     def rebalance(self) -> None:

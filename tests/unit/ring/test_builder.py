@@ -99,6 +99,15 @@ def test_a_device_that_held_nothing_leaves_at_once(ring: Ring) -> None:
     assert not gone.moving()
 
 
+def test_a_place_is_one_device(ring: Ring) -> None:
+    taken = ring.devices[4]
+    new = replace(a_device(9), address=taken.address, path=taken.path)
+    assert "is the place of device 4" in refused(ring, Add(new))
+    assert "is the place of device 4" in refused(ring, Readdress(3, taken.address, taken.path))
+    assert change(ring, [Remove(4), Add(new)], now_s=NOW_S).retired == {4}
+    change(ring, [Readdress(4, taken.address, taken.path)], now_s=NOW_S)
+
+
 def test_ids_are_never_used_again(ring: Ring) -> None:
     gone = finish(change(ring, [Remove(5)], now_s=NOW_S))
     assert gone.next_id == 6
