@@ -171,6 +171,10 @@ class NotImplementedHere(Refused):
     """The feature is not built."""
 
 
+class KeyNotFound(Refused):
+    """There is no master key of that name.  Fact: key_id."""
+
+
 # -- Refused inside the cluster -------------------------------------------------------------------------------
 
 
@@ -227,6 +231,10 @@ class DeviceOffline(Unavailable):
 
 class TooBusy(Unavailable):
     """A queue is full; slow down."""
+
+
+class KeyServiceUnavailable(Unavailable):
+    """The service that holds the master keys does not answer, or not as it should."""
 
 
 # -- Damaged --------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """A cluster's directory: which processes there are, where each keeps what, and on which port it listens.
 
     D/cluster.toml    settings, and in [layout] the processes; the one file that an operator edits
-    D/secrets/        cluster key, identities (administrator's keys too), administrator's password; 0600
+    D/secrets/        cluster key, identities (administrator's keys too), administrator's password, master keys; 0600
     D/ring/           default.ring: the ring as it was published last
     D/NAME/           config.toml of that process (written anew at each start); a node's ring and devices d1, d2...
     D/tls/            certificate authority and server certificate, with --tls
@@ -163,6 +163,7 @@ class Place:
         self.cluster_key_file = root / "secrets" / "cluster.key"
         self.identities_file = root / "secrets" / "identities.toml"
         self.admin_file = root / "secrets" / "admin.toml"
+        self.kms_file = root / "secrets" / "kms.toml"
         self.ring_file = root / "ring" / "default.ring"
         self.tls = root / "tls"
         self.log = root / "log"

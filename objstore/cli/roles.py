@@ -99,6 +99,7 @@ async def run_node(settings: Any) -> None:
 
 async def run_proxy(settings: Any) -> None:
     """A proxy: the cluster's face, the object model on it, S3 in front."""
+    from objstore.cli.kms import key_service
     from objstore.cli.metrics import proxy_metrics, serve_metrics
     from objstore.cli.settings import component
     from objstore.fronts.http import uvicorn_config
@@ -114,7 +115,8 @@ async def run_proxy(settings: Any) -> None:
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(_listening(section.host, section.port))
         cluster = await stack.enter_async_context(_cluster(world, settings, section))
-        store = ObjectStore(cluster, world, component(settings, "objects"))
+        keys = key_service(component(settings, "kms"), section.kms_file, world)
+        store = ObjectStore(cluster, world, component(settings, "objects"), keys)
         stack.push_async_callback(store.aclose)
         await store.start()
         hashing = world.new_threads("http-hash", HASH_THREADS)

@@ -7,6 +7,7 @@ names.
 from pathlib import Path
 from typing import Any
 
+from objstore.cli.kms import ensure_master_keys
 from objstore.cli.layout import (
     Layout,
     NodeEntry,
@@ -72,6 +73,7 @@ def _node(place: Place, entry: NodeEntry) -> dict[str, Any]:
 
 
 def _proxy(place: Place, layout: Layout, name: str) -> dict[str, Any]:
+    ensure_master_keys(place)
     number = int(name.removeprefix("proxy"))
     table = {
         "name": name,
@@ -80,6 +82,7 @@ def _proxy(place: Place, layout: Layout, name: str) -> dict[str, Any]:
         "ring": str(place.ring_file),
         "cluster_key_file": str(place.cluster_key_file),
         "identities": [str(place.identities_file)],
+        "kms_file": str(place.kms_file),
     }
     if layout.tls:
         table |= {"certificate_file": str(place.tls / "server.pem"), "key_file": str(place.tls / "server.key")}

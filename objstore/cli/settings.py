@@ -36,6 +36,7 @@ class ProxySection(msgspec.Struct, frozen=True):
     ring: str = ""
     cluster_key_file: str = ""
     identities: tuple[str, ...] = ()
+    kms_file: str = ""  # master keys for server-side encryption, where [kms] kind is "local"; "" is none
     certificate_file: str = ""
     key_file: str = ""
 
@@ -76,6 +77,7 @@ COMPONENTS = {
     "cluster": "objstore.cluster.cluster:ClusterSettings",
     "objects": "objstore.objects.context:ObjectSettings",
     "s3": "objstore.fronts.s3.settings:S3Settings",
+    "kms": "objstore.identity.kms:KmsSettings",
     "engine": "objstore.node.engine.settings:EngineSettings",
     "daemons": "objstore.daemons.service:DaemonSettings",
 }
@@ -90,14 +92,13 @@ OWN: dict[str, type[Any]] = {
 # Settings that belong to the whole cluster: said once, in [cluster], obeyed by more than one component.
 EVERYWHERE: dict[str, list[tuple[str, Any, Any]]] = {
     "cluster": [("reclaim_age_s", float, 3600.0)],  # a tombstone must be this old before the primaries are asked about it
-    "s3": [("allow_sse_c_over_http", bool, False)],  # accepted already; nothing reads it until customer keys are built
 }
 _MOVED = {("daemons", "reclaim_age_s")}  # set by cluster.reclaim_age_s
 
-SHARED_SECTIONS = ("cluster", "objects", "s3", "engine", "daemons", "lifecycle", "host", "log")  # what cluster.toml may hold
+SHARED_SECTIONS = ("cluster", "objects", "s3", "kms", "engine", "daemons", "lifecycle", "host", "log")  # what cluster.toml may hold
 ROLE_SECTIONS = {
     "node": ("node", "engine", "host", "log"),
-    "proxy": ("proxy", "cluster", "objects", "s3", "lifecycle", "host", "log"),
+    "proxy": ("proxy", "cluster", "objects", "s3", "kms", "lifecycle", "host", "log"),
     "daemon": ("daemon", "daemons", "cluster", "objects", "lifecycle", "host", "log"),
 }
 

@@ -10,7 +10,7 @@ from objstore.cluster.rounds import Operation
 from objstore.core.agreement import IssueBallot, ReadDecision, Settlement, Verdict
 from objstore.core.placement import best_first
 from objstore.core.quorum import majority
-from objstore.core.rows import BodyKind, Row, RowKey, decode_row
+from objstore.core.rows import BodyKind, Row, RowKey, decode_row, stored_size
 from objstore.errors import Damaged, NewerEpoch, NodeUnreachable, NoSuchVersion, ObjstoreError, QuorumLost, StaleEpoch
 from objstore.runtime.clock import Clock
 from objstore.wire.channel import Download
@@ -66,7 +66,8 @@ class BodyReader:
 
         Raises NoSuchVersion when a majority of the replicas has another row by now, QuorumLost when no replica can go on.
         """
-        end = row.size if length < 0 else min(row.size, offset + length)
+        size = stored_size(row)
+        end = size if length < 0 else min(size, offset + length)
         at = offset
         try:
             for attempt in range(BODY_ROUNDS):

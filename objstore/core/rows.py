@@ -108,6 +108,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, omit_defaults=False, gc=
     legal_hold: bool = False
     encryption: bytes = b""  # encoded description of how the bytes are encrypted; empty: they are not
     storage_class: str = ""  # "" is STANDARD
+    stored: int = -1  # bytes of the body as it lies on disk, where that is not `size`: it is sealed (ADR 7); -1: it is `size`
 
 
 class Register(msgspec.Struct, frozen=True, array_like=True):
@@ -138,6 +139,11 @@ def encode_row(row: Row) -> bytes:
 def decode_row(data: bytes) -> Row:
     """Bytes to Row.  Raises msgspec.DecodeError or ValidationError on anything else."""
     return _ROW_DECODER.decode(data)
+
+
+def stored_size(row: Row) -> int:
+    """Bytes of the body as a device holds it; `size` is what clients see."""
+    return row.size if row.stored < 0 else row.stored
 
 
 def is_live(row: Row) -> bool:

@@ -5,7 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
-from objstore.core.rows import INLINE_LIMIT_BYTES, BodyKind, Row, RowKey
+from objstore.core.rows import INLINE_LIMIT_BYTES, BodyKind, Row, RowKey, stored_size
 from objstore.errors import DamagedBody, NewerEpoch, NodeUnreachable, ObjstoreError, Refused, Unavailable
 from objstore.node.engine.api import EngineApi
 from objstore.node.state import LocalDevice, NodeState
@@ -114,15 +114,16 @@ class Puller:
             raise Unavailable("is not in this ring, or is the device itself")
         download = await self._open(named, key, row, timeout_s)
         try:
-            if download.begin.size != row.size or download.begin.length != row.size:
-                raise DamagedBody(f"has {download.begin.size} bytes, the row says {row.size}")
+            size = stored_size(row)
+            if download.begin.size != size or download.begin.length != size:
+                raise DamagedBody(f"has {download.begin.size} bytes, the row says {size}")
             if row.body == BodyKind.INLINE:
-                payload = await _gather(download, row.size)
+                payload = await _gather(download, size)
                 self._counters["pulled_bytes"] += len(payload)
                 return payload, len(payload)
             await _stage(download, device.open(), row)
-            self._counters["pulled_bytes"] += row.size
-            return None, row.size
+            self._counters["pulled_bytes"] += size
+            return None, size
         finally:
             await download.aclose()
 
@@ -147,7 +148,8 @@ async def _gather(download: Download, size: int) -> bytes:
 
 
 async def _stage(download: Download, engine: EngineApi, row: Row) -> None:
-    writer = await engine.stage(row.blob, size=row.size)
+    size = stored_size(row)
+    writer = await engine.stage(row.blob, size=size)
     try:
         async for piece in download:
             await writer.write(piece)
@@ -155,5 +157,5 @@ async def _stage(download: Download, engine: EngineApi, row: Row) -> None:
     except BaseException:
         await writer.abort()
         raise
-    if staged.size != row.size:
-        raise DamagedBody(f"sent {staged.size} of {row.size} bytes")
+    if staged.size != size:
+        raise DamagedBody(f"sent {staged.size} of {size} bytes")

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from objstore.core.encryption import NO_WISH, Wish
 from objstore.core.locks import LockConfig, ObjectLock
 from objstore.core.rows import BucketId
 
@@ -142,6 +143,7 @@ class Attributes:
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     lock: ObjectLock | None = None
+    encryption: Wish = NO_WISH
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class CopySource:
     conditions: Conditions = NO_CONDITIONS
     first: int | None = None
     last: int | None = None
+    customer_key: bytes = field(default=b"", repr=False)  # of a source that is encrypted under one
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,7 @@ class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     lock_mode: str = ""  # "GOVERNANCE" or "COMPLIANCE" until `retain_until_us`
     retain_until_us: int = 0
     legal_hold: bool = False
+    encryption: bytes = b""  # a core.encryption.Description, encoded; empty: it is not encrypted
 
 
 @dataclass(frozen=True)
@@ -275,6 +279,7 @@ class UploadInfo:
     owner: str = ""
     checksum_algorithm: str = ""
     checksum_type: str = ""
+    encryption: bytes = b""  # of the object to be, as in ObjectInfo
 
 
 @dataclass(frozen=True)
@@ -287,6 +292,7 @@ class PartInfo:
     modified_us: int
     checksums: Mapping[str, bytes] = field(default_factory=dict)
     source_version_id: str = ""  # of a copy: which version was copied
+    encryption: bytes = b""  # of its upload, as in ObjectInfo
 
 
 @dataclass(frozen=True)
@@ -370,18 +376,19 @@ class ObjectStoreApi(Protocol):
         """Write an object; nothing is visible before the whole body came, matched and is durable on a quorum."""
 
     async def head(
-        self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS
-    ) -> ObjectInfo:
-        """Raises NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified."""
+        self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS, customer_key: bytes = b"",
+    ) -> ObjectInfo:  # fmt: skip
+        """Raises NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified; InvalidRequest, AccessDenied for a wrong `customer_key`."""
 
     async def get(
         self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS,
-        range_: ByteRange | None = None, part_number: int | None = None,
+        range_: ByteRange | None = None, part_number: int | None = None, customer_key: bytes = b"",
     ) -> Reading:  # fmt: skip
         """Read one version, whole; the reader must exhaust or aclose `chunks`.  Raises InvalidRange too."""
 
     async def object_parts(
         self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS, after: int = 0, limit: int = 1000,
+        customer_key: bytes = b"",
     ) -> ObjectParts:  # fmt: skip
         """As `head`, with the parts numbered above `after`; their checksums are in the object's algorithm."""
 
@@ -396,8 +403,11 @@ class ObjectStoreApi(Protocol):
     async def copy(
         self, who: Principal, source: CopySource, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS,
         attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "", lock: ObjectLock | None = None,
+        encryption: Wish = NO_WISH,
     ) -> ObjectInfo:  # fmt: skip
         """Copy; `attributes` None keeps the source's, `tags` None too; `checksum` names an algorithm to compute.
+
+        The copy is encrypted as `encryption` and its bucket say, never as the source was; `attributes.encryption` is not looked at.
 
         Raises InvalidRequest for a copy onto itself that changes nothing.
         """
@@ -434,11 +444,13 @@ class ObjectStoreApi(Protocol):
         """Begin a multipart upload."""
 
     async def upload_part(
-        self, who: Principal, bucket: str, key: str, upload_id: str, number: int, body: Body, *, expected: Expected
-    ) -> PartInfo:
+        self, who: Principal, bucket: str, key: str, upload_id: str, number: int, body: Body, *, expected: Expected, customer_key: bytes = b"",
+    ) -> PartInfo:  # fmt: skip
         """Write a part; uploading a number again replaces it, last finished wins."""
 
-    async def copy_part(self, who: Principal, source: CopySource, bucket: str, key: str, upload_id: str, number: int) -> PartInfo:
+    async def copy_part(
+        self, who: Principal, source: CopySource, bucket: str, key: str, upload_id: str, number: int, *, customer_key: bytes = b""
+    ) -> PartInfo:
         """Write a part from (a range of) an object.  Raises InvalidRange when out of bounds."""
 
     async def complete_upload(

@@ -12,6 +12,7 @@ from objstore.errors import ConditionalConflict, Refused
 from objstore.objects.access import Action, authorize
 from objstore.objects.api import NO_CONDITIONS, Conditions, Principal
 from objstore.objects.buckets import Bucket, BucketDirectory
+from objstore.objects.encryption import KeyService, NoKeyService
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
 
@@ -37,8 +38,9 @@ DEFAULT_SETTINGS = ObjectSettings()
 class StoreContext:
     """Base of the operations; holds no state of a request."""
 
-    def __init__(self, cluster: ClusterApi, world: World, settings: ObjectSettings) -> None:
+    def __init__(self, cluster: ClusterApi, world: World, settings: ObjectSettings, keys: KeyService | None = None) -> None:
         self.cluster = cluster
+        self.keys = keys or NoKeyService()
         self.clock = world.clock
         self.rng = world.rng
         self.settings = settings

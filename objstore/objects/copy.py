@@ -11,6 +11,7 @@ import msgspec
 
 from objstore.core import checksums, names
 from objstore.core.conditions import check_copy_source
+from objstore.core.encryption import NO_WISH, Wish, is_opaque
 from objstore.core.etag import is_md5_etag
 from objstore.core.locks import ObjectLock
 from objstore.core.rows import Row
@@ -18,6 +19,7 @@ from objstore.core.versions import modified_us
 from objstore.errors import InvalidRange, InvalidRequest, VersionIsMarker
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, CopySource, Expected, ObjectInfo, PartInfo, Principal
+from objstore.objects.encryption import description_of
 from objstore.objects.get import Gets, Opened
 from objstore.objects.info import null_of, object_info
 from objstore.objects.multipart import Uploads
@@ -32,18 +34,19 @@ class Copies(Gets, Puts, Uploads):
     async def copy(
         self, who: Principal, source: CopySource, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS,
         attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "", lock: ObjectLock | None = None,
+        encryption: Wish = NO_WISH,
     ) -> ObjectInfo:  # fmt: skip
         """Copy one version.  Raises InvalidRequest for a copy onto itself that changes nothing, or a source too large for one copy."""
         name = names.object_name(key)
         home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
-        changes = attributes is not None or tags is not None or checksum or source.version_id
+        changes = attributes is not None or tags is not None or checksum or source.version_id or encryption is not NO_WISH
         opened = await self._open_source(who, source)
         try:
             if source.key == key and source.bucket == bucket and not changes:
                 raise InvalidRequest("the copy would put the object onto itself and change nothing about it")
             row = opened.row
             taken = attributes or Attributes(row.content_type, _copied_headers(row.headers), row.metadata)
-            described = Attributes(taken.content_type, taken.headers, taken.metadata, row.tags if tags is None else tags, lock)
+            described = Attributes(taken.content_type, taken.headers, taken.metadata, row.tags if tags is None else tags, lock, encryption)
             written = await self.put_body(
                 who, home, name, _Copied(opened), attributes=described, expected=_promised(row, checksum), conditions=conditions
             )
@@ -52,14 +55,16 @@ class Copies(Gets, Puts, Uploads):
         info = object_info(key, written, null_of(home.info))
         return msgspec.structs.replace(info, source_version_id=opened.version_id) if opened.version_id else info
 
-    async def copy_part(self, who: Principal, source: CopySource, bucket: str, key: str, upload_id: str, number: int) -> PartInfo:
+    async def copy_part(
+        self, who: Principal, source: CopySource, bucket: str, key: str, upload_id: str, number: int, *, customer_key: bytes = b""
+    ) -> PartInfo:
         """Write a part from (a range of) an object.  Raises InvalidRange when out of bounds."""
         home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
         name = names.object_name(key)
         await self.find_upload(home, name, upload_id)
         opened = await self._open_source(who, source)
         try:
-            part = await self.take_part(who, home, name, upload_id, number, _Copied(opened), expected=Expected())
+            part = await self.take_part(who, home, name, upload_id, number, _Copied(opened), expected=Expected(), customer_key=customer_key)
             return dataclasses.replace(part, source_version_id=opened.version_id) if opened.version_id else part
         finally:
             await opened.chunks.aclose()
@@ -79,7 +84,7 @@ class Copies(Gets, Puts, Uploads):
             return first, last - first + 1
 
         try:
-            return await self.open_version(origin, source.key, source.version_id, judge)
+            return await self.open_version(origin, source.key, source.version_id, judge, source.customer_key)
         except VersionIsMarker as refusal:
             raise InvalidRequest("The source of a copy request may not specifically refer to a delete marker by version id.") from refusal
 
@@ -108,7 +113,9 @@ def _copied_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 def _promised(row: Row, checksum: str) -> Expected:
     """What is known of the source's bytes, and what the copy is to have: the checksum named, else the source's own."""
-    md5 = bytes.fromhex(row.etag) if is_md5_etag(row.etag) else None
+    description = description_of(row)
+    told = is_md5_etag(row.etag) and (description is None or not is_opaque(description))
+    md5 = bytes.fromhex(row.etag) if told else None
     wanted = (checksum,) if checksum else tuple(row.checksums)
     full = row.checksums if row.checksum_type == checksums.FULL_OBJECT else {}
     return Expected(md5=md5, checksums={a: d for a, d in full.items() if a in wanted}, wanted=wanted)

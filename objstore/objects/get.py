@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from objstore.cluster.api import Held
 from objstore.core import names
 from objstore.core.conditions import check_read
+from objstore.core.encryption import content_key
 from objstore.core.manifest import Piece, pieces_of, span_of_part
 from objstore.core.ranges import resolve_range
 from objstore.core.rows import BodyKind, PartRef, Row, RowKey
@@ -22,8 +23,9 @@ from objstore.errors import Damaged, DamagedBody, NoSuchVersion, Unavailable
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, ByteRange, Conditions, ObjectInfo, ObjectParts, PartInfo, Principal, Reading
 from objstore.objects.buckets import Bucket
-from objstore.objects.context import StoreContext
+from objstore.objects.encryption import Opener, description_of, open_whole
 from objstore.objects.info import null_of, object_info
+from objstore.objects.sealing import Sealing, check_key
 
 _RESTARTS = 4  # a key that is overwritten under a read that often is written without pause
 
@@ -51,28 +53,30 @@ class Opened(NamedTuple):
     version_id: str = ""  # as shown, see info.null_of
 
 
-class Gets(StoreContext):
+class Gets(Sealing):
     """Reading objects."""
 
     async def head(
-        self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS
+        self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS, customer_key: bytes = b"",
     ) -> ObjectInfo:  # fmt: skip
         """Raises NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified."""
         home = await self.open_bucket(who, bucket, Action.READ_OBJECT)
-        return object_info(key, await self._version(home, key, version_id, conditions), null_of(home.info))
+        return object_info(key, await self._version(home, key, version_id, conditions, customer_key), null_of(home.info))
 
-    async def _version(self, bucket: Bucket, key: str, version_id: str, conditions: Conditions) -> Row:
+    async def _version(self, bucket: Bucket, key: str, version_id: str, conditions: Conditions, customer_key: bytes) -> Row:
         row = await self.find_version(bucket, key, version_id)
+        check_key(row, customer_key)
         if conditions:
             check_read(conditions, row.etag, modified_us(row))
         return row
 
     async def object_parts(
         self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS, after: int = 0, limit: int = 1000,
+        customer_key: bytes = b"",
     ) -> ObjectParts:  # fmt: skip
         """As `head`, with the parts numbered above `after`; their checksums are in the object's algorithm."""
         home = await self.open_bucket(who, bucket, Action.READ_ATTRIBUTES)
-        row = await self._version(home, key, version_id, conditions)
+        row = await self._version(home, key, version_id, conditions, customer_key)
         first = bisect_right(row.parts, after, key=attrgetter("number"))
         page = row.parts[first : first + limit]
         algorithm = next(iter(row.checksums), "")
@@ -84,7 +88,7 @@ class Gets(StoreContext):
 
     async def get(
         self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS,
-        range_: ByteRange | None = None, part_number: int | None = None,
+        range_: ByteRange | None = None, part_number: int | None = None, customer_key: bytes = b"",
     ) -> Reading:  # fmt: skip
         """Read one version, whole; the reader must exhaust or aclose `chunks`.  Raises InvalidRange, InvalidPart too."""
         home = await self.open_bucket(who, bucket, Action.READ_OBJECT)
@@ -96,18 +100,22 @@ class Gets(StoreContext):
                 return span_of_part(row, part_number)
             return (0, row.size) if range_ is None else resolve_range(range_.first, range_.last, row.size)
 
-        opened = await self.open_version(home, key, version_id, judge)
+        opened = await self.open_version(home, key, version_id, judge, customer_key)
         return Reading(object_info(key, opened.row, null_of(home.info)), opened.offset, opened.length, opened.chunks)
 
-    async def open_version(self, bucket: Bucket, key: str, version_id: str, judge: Callable[[Row], tuple[int, int]]) -> Opened:
+    async def open_version(
+        self, bucket: Bucket, key: str, version_id: str, judge: Callable[[Row], tuple[int, int]], customer_key: bytes = b""
+    ) -> Opened:
         """Find a version, let `judge` refuse it or say which (offset, length) is wanted, and begin to read it."""
         register = self.version_key(bucket, names.object_name(key), version_id)
         held = await self.cluster.read(register, spread=bucket.spread, inline=True)
         for _ in range(_RESTARTS):
             row = pick_head(held.row, key, version_id)
+            check_key(row, customer_key)
             offset, length = judge(row)
             try:
-                chunks = await self._open_chunks(bucket, register, held, offset, length)
+                data_key = await self.data_key_of(row, customer_key) if row.encryption else b""
+                chunks = await self._open_chunks(bucket, register, held, offset, length, data_key)
                 return Opened(row, offset, length, chunks, row.version or null_of(bucket.info))
             except (NoSuchVersion, Damaged, Unavailable):  # the first means that these bytes were overwritten
                 held = await self.cluster.read(register, spread=bucket.spread, inline=True)
@@ -115,19 +123,42 @@ class Gets(StoreContext):
                     raise
         raise Unavailable(f"object {key!r} is being overwritten without pause; try again")
 
-    async def _open_chunks(self, bucket: Bucket, register: RowKey, held: Held, offset: int, length: int) -> Chunks:
+    async def _open_chunks(self, bucket: Bucket, register: RowKey, held: Held, offset: int, length: int, data_key: bytes) -> Chunks:
         row = held.row
         assert row is not None
         if length == 0:
             return _Whole(b"")
+        if row.encryption and row.body != BodyKind.MANIFEST:
+            return await self._open_sealed(bucket, register, held, offset, length, data_key)
         if row.body == BodyKind.INLINE and held.payload is not None:
             return _Whole(held.payload if length == row.size else memoryview(held.payload)[offset : offset + length])
         if row.body != BodyKind.MANIFEST:
             chunks = self.cluster.read_body(register, row, spread=bucket.spread, offset=offset, length=length, sources=held.sources)
             return await _primed(chunks)
-        return await _primed(self._stream_parts(bucket, list(pieces_of(row.parts, offset, length))))
+        return await _primed(self._stream_parts(bucket, list(pieces_of(row.parts, offset, length)), data_key))
 
-    async def _stream_parts(self, bucket: Bucket, pieces: Sequence[Piece]) -> AsyncIterator[Chunk]:
+    async def _open_sealed(self, bucket: Bucket, register: RowKey, held: Held, offset: int, length: int, data_key: bytes) -> Chunks:
+        row, description = held.row, description_of(held.row) if held.row is not None else None
+        assert row is not None
+        assert description is not None
+        if not data_key:
+            raise DamagedBody("a sealed part belongs to an object that is not encrypted")
+        key = content_key(data_key, description.seed)
+        if row.body == BodyKind.INLINE and held.payload is not None:
+            plain = await open_whole(key, held.payload, row.size, offset, length, self.threads)
+            if plain is not None:
+                return _Whole(plain)
+
+        def read(at: int, wanted: int, attempt: int) -> AsyncIterator[Chunk]:
+            # What does not open came with good checksums, so the replica itself is wrong: begin with another one.
+            turn = attempt % max(len(held.sources), 1)
+            sources = (*held.sources[turn:], *held.sources[:turn])
+            return self.cluster.read_body(register, row, spread=bucket.spread, offset=at, length=wanted, sources=sources)
+
+        attempts = len(held.sources) + 1
+        return await _primed(Opener(key, row.size, offset, length, read=read, attempts=attempts, threads=self.threads))
+
+    async def _stream_parts(self, bucket: Bucket, pieces: Sequence[Piece], data_key: bytes) -> AsyncIterator[Chunk]:
         held = await self._read_part(bucket, pieces[0].part)
         for index, (part, offset, length) in enumerate(pieces):
             # The next part's row is fetched while this part's bytes stream: no pause of a round trip between parts.
@@ -137,7 +168,7 @@ class Gets(StoreContext):
                 if held.row is None or held.row.origin != part.origin:
                     raise DamagedBody(f"part {part.number} of the object is gone", part=part.number)
                 register = RowKey(bucket.id, part.space, part.name)
-                async with contextlib.aclosing(await self._open_chunks(bucket, register, held, offset, length)) as chunks:
+                async with contextlib.aclosing(await self._open_chunks(bucket, register, held, offset, length, data_key)) as chunks:
                     async for chunk in chunks:
                         yield chunk
                 if ahead is not None:

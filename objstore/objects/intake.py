@@ -14,10 +14,12 @@ import xxhash
 
 from objstore.cluster.api import Staging
 from objstore.core import checksums
+from objstore.core.encryption import plain_limit, sealed_size
 from objstore.core.rows import BodyKind, RowKey
 from objstore.errors import BadDigest, EntityTooLarge, IncompleteBody, InvalidRequest
 from objstore.objects.api import Body, Expected
 from objstore.objects.context import StoreContext
+from objstore.objects.encryption import Seal, Sealer, seal_whole
 from objstore.runtime.tasks import TaskOwner, Threads
 
 THREAD_FROM_BYTES = 64 * 1024  # below, a thread costs more than the hashing
@@ -38,6 +40,8 @@ class Received:
     payload: bytes | None = None
     staging: Staging | None = None
     digest: bytes = b""  # XXH3-128 of the payload
+    encryption: bytes = b""  # for the row: how it is sealed
+    stored: int = -1  # bytes of the payload or blob where it is sealed
 
     @property
     def blob(self) -> bytes:
@@ -46,9 +50,9 @@ class Received:
 
 
 async def receive(
-    context: StoreContext, key: RowKey, spread: int, body: Body, expected: Expected, *, also: tuple[str, ...] = ()
+    context: StoreContext, key: RowKey, spread: int, body: Body, expected: Expected, *, also: tuple[str, ...] = (), seal: Seal | None = None,
 ) -> Received:  # fmt: skip
-    """Take in a body for the row of `key`.
+    """Take in a body for the row of `key`, sealed where there is a `seal`; sizes and checksums are of what came.
 
     Checksums are those promised, those in `expected.wanted` and in `also`; the default one when there are none.  Raises
     IncompleteBody, BadDigest, EntityTooLarge, InvalidRequest and what the body raises; then nothing is left behind.
@@ -57,7 +61,7 @@ async def receive(
     if announced is not None and announced > context.settings.max_put_bytes:
         raise _too_large(announced, context)
     algorithms = _algorithms(expected, also)
-    limit = context.settings.inline_limit_bytes
+    limit = context.settings.inline_limit_bytes if seal is None else plain_limit(context.settings.inline_limit_bytes)
     pieces: list[Piece] = []
     size = 0
     iterator = aiter(body)
@@ -68,10 +72,11 @@ async def receive(
             if size > limit:
                 break
         else:
-            return await _take_inline(context, body, pieces, expected, algorithms)
+            received = await _take_inline(context, body, pieces, expected, algorithms)
+            return received if seal is None else await _sealed(context, received, seal)
         if announced is not None:
             raise IncompleteBody(f"more than the announced {announced} bytes came")
-    return await _take_streamed(context, key, spread, body, pieces, iterator, expected, algorithms or _DEFAULT)
+    return await _take_streamed(context, key, spread, body, pieces, iterator, expected, algorithms or _DEFAULT, seal)
 
 
 async def _take_inline(context: StoreContext, body: Body, pieces: list[Piece], expected: Expected, algorithms: tuple[str, ...]) -> Received:
@@ -92,35 +97,58 @@ async def _take_inline(context: StoreContext, body: Body, pieces: list[Piece], e
     )  # fmt: skip
 
 
+async def _sealed(context: StoreContext, received: Received, seal: Seal) -> Received:
+    """The same with its payload sealed; no bytes need no sealing."""
+    received.encryption = seal.description
+    if seal.opaque:
+        received.etag = context.rng.token(16).hex()
+    if received.payload is not None:
+        received.payload = await seal_whole(seal.key, received.payload, context.threads)
+        received.stored = len(received.payload)
+        received.digest = xxhash.xxh3_128_digest(received.payload)
+    return received
+
+
 async def _take_streamed(
     context: StoreContext, key: RowKey, spread: int, body: Body, first: list[Piece], rest: AsyncIterator[Piece],
-    expected: Expected, algorithms: tuple[str, ...],
+    expected: Expected, algorithms: tuple[str, ...], seal: Seal | None,
 ) -> Received:  # fmt: skip
-    staging = await context.cluster.stage(key, spread=spread, size=body.size)
+    announced = body.size if seal is None or body.size is None else sealed_size(body.size)
+    staging = await context.cluster.stage(key, spread=spread, size=announced)
+    sealer = None if seal is None else Sealer(seal.key, staging, context.threads)
+    write = staging.write if sealer is None else sealer.write
     digests = _Pipeline(context.threads, context.tasks, algorithms)
     size = 0
     try:
         for piece in first:
             size += len(piece)
             await digests.feed(piece)
-            await staging.write(piece)
+            await write(piece)
         async for piece in rest:
             size += len(piece)
             if size > context.settings.max_put_bytes:
                 raise _too_large(size, context)  # noqa: TRY301 the clean-up below is the point
             await digests.feed(piece)
-            await staging.write(piece)
+            await write(piece)
         if body.size is not None and size != body.size:
             raise IncompleteBody(f"{size} of {body.size} bytes came")  # noqa: TRY301 the clean-up below is the point
         trailers = await body.finish()
         md5, found = await digests.finish()
         _verify(md5, found, expected, trailers)
+        if sealer is not None:
+            await sealer.finish()
         await staging.finish()
     except BaseException:
         await staging.abort()
         await digests.drop()
         raise
-    return Received(size=size, etag=md5.hex(), checksums=found, body=BodyKind.BLOB, staging=staging)
+    received = Received(size=size, etag=md5.hex(), checksums=found, body=BodyKind.BLOB, staging=staging)
+    if seal is not None and sealer is not None:
+        received.stored = sealer.stored
+        received.encryption = seal.description
+        if seal.opaque:
+            received.etag = context.rng.token(16).hex()
+    return received
 
 
 class _Pipeline:

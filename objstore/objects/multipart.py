@@ -14,16 +14,16 @@ from objstore.errors import ConditionalConflict, InvalidArgument, InvalidRequest
 from objstore.objects.access import Action
 from objstore.objects.api import Attributes, Body, Expected, PartInfo, PartPage, Principal, UploadInfo, UploadPage
 from objstore.objects.buckets import Bucket, tombstone_row
-from objstore.objects.context import StoreContext
 from objstore.objects.intake import receive
 from objstore.objects.listing import common_prefix, start_after
 from objstore.objects.lock import locks_of_new
 from objstore.objects.parts import attempts_of, drop_rows, encode_record, upload_key, upload_record
+from objstore.objects.sealing import Sealing
 
 _ABORT_ATTEMPTS = 5  # rounds against completions that begin at the same moment
 
 
-class Uploads(StoreContext):
+class Uploads(Sealing):
     """Multipart uploads up to their completion."""
 
     async def create_upload(
@@ -47,32 +47,36 @@ class Uploads(StoreContext):
             kind=Kind.UPLOAD, operation=b"", origin=ZERO, base=ZERO, modified_us=0, owner=who.account, record=encode_record(record),
             content_type=attributes.content_type, headers=dict(attributes.headers), metadata=dict(attributes.metadata), tags=dict(attributes.tags),
             **locks,
+            encryption=await self.upload_encryption(home.info, attributes.encryption),
         )  # fmt: skip
         row = await self.commit(home, upload_key(home.id, name, upload_id), draft)
         return _upload_info(key, upload_id, row, record)
 
     async def upload_part(
-        self, who: Principal, bucket: str, key: str, upload_id: str, number: int, body: Body, *, expected: Expected
+        self, who: Principal, bucket: str, key: str, upload_id: str, number: int, body: Body, *, expected: Expected, customer_key: bytes = b"",
     ) -> PartInfo:  # fmt: skip
         """Write a part; uploading a number again replaces it, last finished wins."""
         home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
-        return await self.take_part(who, home, names.object_name(key), upload_id, number, body, expected=expected)
+        name = names.object_name(key)
+        return await self.take_part(who, home, name, upload_id, number, body, expected=expected, customer_key=customer_key)
 
     async def take_part(
-        self, who: Principal, bucket: Bucket, name: bytes, upload_id: str, number: int, body: Body, *, expected: Expected
+        self, who: Principal, bucket: Bucket, name: bytes, upload_id: str, number: int, body: Body, *, expected: Expected, customer_key: bytes = b"",
     ) -> PartInfo:  # fmt: skip
         """The same once bucket and caller are settled; copies of parts come in here too."""
         names.check_part_number(number)
-        _, record = await self.find_upload(bucket, name, upload_id)
+        upload, record = await self.find_upload(bucket, name, upload_id)
         asked = {*expected.checksums, *expected.wanted}
         if record.declared and asked - {record.checksum_algorithm}:
             raise InvalidRequest(f"the upload was begun with {record.checksum_algorithm}, the part comes with {', '.join(sorted(asked))}")
+        seal = await self.part_seal_for(upload, customer_key)
         register = RowKey(bucket.id, Space.PARTS, names.part_name(upload_id, number, self.rng.token(8)))
-        received = await receive(self, register, bucket.spread, body, expected, also=(record.checksum_algorithm,))
+        received = await receive(self, register, bucket.spread, body, expected, also=(record.checksum_algorithm,), seal=seal)
         draft = Row(
             kind=Kind.PART, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=received.size, etag=received.etag,
             body=received.body, digest=received.digest, blob=received.blob, checksums=received.checksums, checksum_type=checksums.FULL_OBJECT,
             owner=who.account, record=encode_record(PartRecord(record_version=RECORD_VERSION, key=name)),
+            encryption=received.encryption, stored=received.stored,
         )  # fmt: skip
         row = await self.commit(bucket, register, draft, payload=received.payload, staging=received.staging)
         try:
@@ -81,7 +85,9 @@ class Uploads(StoreContext):
             await self.cluster.write(register, tombstone_row(who.account), spread=bucket.spread)
             raise
         shown = {a: d for a, d in row.checksums.items() if a in asked} or row.checksums
-        return PartInfo(number=number, size=row.size, etag=row.etag, modified_us=modified_us(row), checksums=shown)
+        return PartInfo(
+            number=number, size=row.size, etag=row.etag, modified_us=modified_us(row), checksums=shown, encryption=upload.encryption
+        )
 
     async def find_upload(self, bucket: Bucket, name: bytes, upload_id: str) -> tuple[Row, UploadRecord]:
         """An upload in progress.  Raises NoSuchUpload."""
@@ -204,4 +210,5 @@ def _upload_info(key: str, upload_id: str, row: Row, record: UploadRecord) -> Up
     return UploadInfo(
         key=key, upload_id=upload_id, initiated_us=names.upload_time_us(upload_id), owner=row.owner,
         checksum_algorithm=record.checksum_algorithm if record.declared else "", checksum_type=record.checksum_type if record.declared else "",
+        encryption=row.encryption,
     )  # fmt: skip

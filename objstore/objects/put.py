@@ -9,13 +9,14 @@ from objstore.core.versions import new_version
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Body, Conditions, Expected, ObjectInfo, Principal
 from objstore.objects.buckets import Bucket
-from objstore.objects.context import StoreContext, object_key
+from objstore.objects.context import object_key
 from objstore.objects.info import null_of, object_info
 from objstore.objects.intake import Received, receive
 from objstore.objects.lock import locks_of_new
+from objstore.objects.sealing import Sealing
 
 
-class Puts(StoreContext):
+class Puts(Sealing):
     """Writing objects."""
 
     async def put(
@@ -37,11 +38,12 @@ class Puts(StoreContext):
         versioning = bucket.info.versioning
         if versioning or attributes.lock is not None:
             locks = locks_of_new(bucket, attributes.lock, self.clock.wall_us())
+        seal = await self.seal_for(bucket.info, attributes.encryption)
         key = object_key(bucket, name)
         if (body.size is None or body.size > self.settings.inline_limit_bytes) and conditions:
             # Refuse before the body is sent where that is possible; the write judges again, atomically.
             check_write(conditions, (await self.cluster.read(key, spread=bucket.spread)).row)
-        received = await receive(self, key, bucket.spread, body, expected)
+        received = await receive(self, key, bucket.spread, body, expected, seal=seal)
         draft = object_row(who, received, attributes)
         if versioning:
             draft = new_version(draft, versioning, **locks)
@@ -55,4 +57,5 @@ def object_row(who: Principal, received: Received, attributes: Attributes) -> Ro
         size=received.size, etag=received.etag, body=received.body, digest=received.digest, blob=received.blob,
         content_type=attributes.content_type, headers=dict(attributes.headers), metadata=dict(attributes.metadata),
         checksums=received.checksums, checksum_type=FULL_OBJECT, owner=who.account, tags=dict(attributes.tags),
+        encryption=received.encryption, stored=received.stored,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from objstore.objects.config import Configs
 from objstore.objects.context import DEFAULT_SETTINGS, ObjectSettings
 from objstore.objects.copy import Copies
 from objstore.objects.delete import Deletes
+from objstore.objects.encryption import KeyService
 from objstore.objects.lock import PART as LOCK_PART
 from objstore.objects.lock import Locks
 from objstore.objects.parts import sweep_bucket
@@ -27,8 +28,10 @@ from objstore.runtime.world import World
 class ObjectStore(Copies, Completions, Configs, Deletes, Locks, Tags, Versions, ObjectStoreApi):
     """Implements `ObjectStoreApi` on a cluster; one for each proxy process."""
 
-    def __init__(self, cluster: ClusterApi, world: World, settings: ObjectSettings = DEFAULT_SETTINGS) -> None:
-        super().__init__(cluster, world, settings)
+    def __init__(
+        self, cluster: ClusterApi, world: World, settings: ObjectSettings = DEFAULT_SETTINGS, keys: KeyService | None = None
+    ) -> None:
+        super().__init__(cluster, world, settings, keys)
 
     async def create_bucket(self, who: Principal, name: str, *, region: str = "", object_lock: bool = False) -> BucketInfo:
         """Raises InvalidBucketName, BucketAlreadyOwnedByYou, BucketAlreadyExists."""

@@ -17,7 +17,7 @@ import xxhash
 from sortedcontainers import SortedDict
 
 from objstore.cluster.api import Held, Judge, ScannedRow, ScanPage, Staging, VersionsJudge, Written
-from objstore.core.rows import NEW_VERSION, BodyKind, Kind, Row, RowKey, Space, decode_row, encode_row, is_live
+from objstore.core.rows import NEW_VERSION, BodyKind, Kind, Row, RowKey, Space, decode_row, encode_row, is_live, stored_size
 from objstore.core.timestamp import ZERO, Ballot, HybridClock, version_id
 from objstore.core.versions import VERSION_KINDS, newest_first, version_bytes
 from objstore.errors import NoSuchKey, NoSuchVersion, Refused
@@ -144,11 +144,11 @@ class Registers:
         if row.body == BodyKind.BLOB and row.blob not in self.blobs:
             self.blobs[row.blob] = self.staged.pop(row.blob)
         if row.body == BodyKind.BLOB:
-            assert len(self.blobs[row.blob]) == row.size
+            assert len(self.blobs[row.blob]) == stored_size(row)
         if row.body == BodyKind.INLINE:
             payload = kept[2]
             assert payload is not None
-            assert len(payload) == row.size
+            assert len(payload) == stored_size(row)
             assert xxhash.xxh3_128_digest(payload) == row.digest
         self.rows[where] = kept
         old = decode_row(before[1]) if before is not None else None
@@ -341,8 +341,8 @@ class MemoryCluster:
             raise NoSuchVersion("the bytes of this version are gone: it was overwritten")
         data = payload if row.body == BodyKind.INLINE else self.registers.blobs[row.blob]
         assert data is not None
-        end = row.size if length < 0 else offset + length
-        assert end <= row.size
+        end = stored_size(row) if length < 0 else offset + length
+        assert end <= stored_size(row)
         for begin in range(offset, end, 65536):
             await asyncio.sleep(0)
             yield memoryview(data)[begin : min(begin + 65536, end)]

@@ -30,6 +30,7 @@ from objstore.runtime.clock import SystemClock
 from objstore.runtime.rng import SystemRng
 from objstore.runtime.tasks import ThreadPool
 from tests.support.memory_cluster import MemoryCluster, memory_world
+from tests.support.store_rig import local_keys
 
 ALICE = User(account="alice", name="alice", access_key="AKALICE", secret_key="alice-secret")
 BOB = User(account="bob", name="bob", access_key="AKBOB", secret_key="bob-secret")
@@ -161,7 +162,7 @@ def s3_serving(
         clock = SystemClock()
         world = memory_world(clock)  # type: ignore[arg-type] # any Clock does
         chosen = store_settings or ObjectSettings(bucket_cache_s=0.02)
-        made["store"] = ObjectStore(MemoryCluster(clock=clock), world, chosen)  # type: ignore[arg-type] # any Clock does
+        made["store"] = ObjectStore(MemoryCluster(clock=clock), world, chosen, local_keys(world))  # type: ignore[arg-type] # any Clock does
         return S3App(made["store"], Credentials(users), clock, settings or S3Settings(), rng=SystemRng(), threads=threads, **options)
 
     with serving(build, tls=tls, limits=limits) as running:

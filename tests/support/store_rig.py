@@ -5,20 +5,28 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from objstore.core.rows import BucketId, Row, RowKey, Space, decode_row
+from objstore.identity.kms import CachedKeys, KmsSettings, LocalKeys
 from objstore.objects.api import Attributes, CompletedPart, Expected, ObjectInfo, Principal
 from objstore.objects.context import ObjectSettings
 from objstore.objects.store import ObjectStore
+from objstore.runtime.world import World
 from tests.sim.loop import run
 from tests.support.bodies import content, sent
 from tests.support.memory_cluster import LoopClock, MemoryCluster, Registers, memory_world
 
 ALICE = Principal(account="alice", user="alice")
 BOB = Principal(account="bob", user="bob")
+MASTER_KEYS = {name: {1: bytes([number]) * 32} for number, name in enumerate(("objstore-s3", "objstore-default", "testkey-1", "testkey-2"))}
 SETTINGS = ObjectSettings(min_part_bytes=1000, inline_limit_bytes=4096)
 
 
 def noise(size: int) -> bytes:
     return os.urandom(size)
+
+
+def local_keys(world: World) -> CachedKeys:
+    """A key service that holds MASTER_KEYS."""
+    return CachedKeys(LocalKeys(lambda: MASTER_KEYS, world.rng, world.clock), KmsSettings(), world.rng, world.clock)
 
 
 class Rig:
@@ -29,7 +37,8 @@ class Rig:
         self.registers = registers or Registers()
         self.cluster = MemoryCluster(self.registers, clock=self.clock, proxy_id=proxy_id)
         self.settings = settings
-        self.store = ObjectStore(self.cluster, memory_world(self.clock), settings)
+        world = memory_world(self.clock)
+        self.store = ObjectStore(self.cluster, world, settings, local_keys(world))
         self.bucket = "photos"
 
     def peer(self) -> "Rig":

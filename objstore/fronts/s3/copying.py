@@ -6,6 +6,7 @@ from objstore.errors import InvalidArgument
 from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response
 from objstore.fronts.s3.early import answer_in_time
+from objstore.fronts.s3.encryption import encryption_headers, part_key_of, source_key_of, wish_of, written_headers
 from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.objects import modified_and_etag, version_header
 from objstore.fronts.s3.params import attributes_of, conditions_of, parse_copy_source, parse_part_number, refuse_unbuilt
@@ -27,16 +28,17 @@ async def upload_part_copy(front: Front, request: S3Request) -> Response:
     """UploadPartCopy; a long one is answered early too."""
     number = parse_part_number(request.query.get("partNumber"))
     refuse_unbuilt(request.amz)
-    source = parse_copy_source(request.headers)
+    source = parse_copy_source(request.headers, source_key_of(front, request))
+    customer_key = part_key_of(front, request)
     await front.check_owner(request, SOURCE_OWNER, source.bucket)
     upload_id = request.query["uploadId"]
 
     async def copy() -> tuple[str, Headers]:
-        part = await front.store.copy_part(request.who, source, request.bucket, request.key, upload_id, number)
+        part = await front.store.copy_part(request.who, source, request.bucket, request.key, upload_id, number, customer_key=customer_key)
         versions: Headers = []
         if part.source_version_id:
             versions.append((b"x-amz-copy-source-version-id", part.source_version_id.encode()))
-        return modified_and_etag(part) + checksums.elements(part.checksums), versions
+        return modified_and_etag(part) + checksums.elements(part.checksums), versions + encryption_headers(part.encryption, customer_key)
 
     return await answer_in_time(front, request, "CopyPartResult", copy)
 
@@ -45,7 +47,8 @@ async def copy_object(front: Front, request: S3Request) -> Response:
     """CopyObject; a long one is answered early, see `early`."""
     headers = request.headers
     refuse_unbuilt(request.amz)
-    source = parse_copy_source(headers)
+    source = parse_copy_source(headers, source_key_of(front, request))
+    wish = wish_of(front, request)
     await front.check_owner(request, SOURCE_OWNER, source.bucket)
     written = attributes_of(headers, request.amz)
     attributes = written if _directive(headers, "x-amz-metadata-directive") else None
@@ -63,6 +66,7 @@ async def copy_object(front: Front, request: S3Request) -> Response:
             tags=tags,
             checksum=algorithm,
             lock=written.lock,
+            encryption=wish,
         )
         name, text = checksums.shown(info)
         checksum = (
@@ -72,6 +76,6 @@ async def copy_object(front: Front, request: S3Request) -> Response:
         if info.source_version_id:
             versions.append((b"x-amz-copy-source-version-id", info.source_version_id.encode()))
         await add_expiry(front, request, info, versions)
-        return modified_and_etag(info) + checksum, versions
+        return modified_and_etag(info) + checksum, versions + written_headers(info.encryption, wish.customer_key)
 
     return await answer_in_time(front, request, "CopyObjectResult", copy)

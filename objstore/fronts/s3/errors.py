@@ -96,6 +96,8 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
     ),
     errors.AccessDenied: Row(403, "AccessDenied", "Access Denied"),
     errors.NotImplementedHere: Row(501, "NotImplemented"),
+    errors.KeyNotFound: Row(400, "KMS.NotFoundException", hint="Name a key that the store's key service holds."),
+    errors.KeyServiceUnavailable: _UNAVAILABLE,
     errors.StaleEpoch: _UNAVAILABLE,
     errors.NewerEpoch: _UNAVAILABLE,
     errors.WrongIncarnation: _UNAVAILABLE,

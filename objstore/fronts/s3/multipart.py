@@ -8,6 +8,7 @@ from objstore.errors import InvalidArgument, MalformedXml
 from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response, empty_answer, xml_answer
 from objstore.fronts.s3.early import answer_in_time
+from objstore.fronts.s3.encryption import encryption_headers, part_key_of, wish_of, written_headers
 from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.listing import encoding_of, owner_element, prefixes_of
 from objstore.fronts.s3.objects import version_header
@@ -33,11 +34,12 @@ async def create_multipart_upload(front: Front, request: S3Request) -> Response:
     refuse_unbuilt(request.amz)
     algorithm = checksums.algorithm_named(headers.get("x-amz-checksum-algorithm"), "x-amz-checksum-algorithm")
     kind = headers.get("x-amz-checksum-type", "")
+    wish = wish_of(front, request)
     upload = await front.store.create_upload(
         request.who,
         request.bucket,
         request.key,
-        attributes=attributes_of(headers, request.amz),
+        attributes=attributes_of(headers, request.amz, wish),
         checksum_algorithm=algorithm,
         checksum_type=kind.upper(),
     )
@@ -45,6 +47,7 @@ async def create_multipart_upload(front: Front, request: S3Request) -> Response:
     if algorithm:
         answer.append((b"x-amz-checksum-algorithm", algorithm.upper().encode()))
         answer.append((b"x-amz-checksum-type", upload.checksum_type.encode()))
+    answer += written_headers(upload.encryption, wish.customer_key)
     content = f"{element('Bucket', request.bucket)}{element('Key', request.key)}{element('UploadId', upload.upload_id)}"
     return xml_answer("InitiateMultipartUploadResult", content, answer)
 
@@ -53,6 +56,7 @@ async def upload_part(front: Front, request: S3Request) -> Response:
     """UploadPart."""
     number = parse_part_number(request.query.get("partNumber"))
     refuse_unbuilt(request.amz)
+    customer_key = part_key_of(front, request)
     part = await front.store.upload_part(
         request.who,
         request.bucket,
@@ -61,8 +65,10 @@ async def upload_part(front: Front, request: S3Request) -> Response:
         number,
         front.body(request),
         expected=checksums.expected_of(request.headers, request.amz, default=""),
+        customer_key=customer_key,
     )
-    return Response(200, [(b"etag", b'"%s"' % part.etag.encode()), *checksums.part_headers(part.checksums)])
+    answer: Headers = [(b"etag", b'"%s"' % part.etag.encode()), *checksums.part_headers(part.checksums)]
+    return Response(200, answer + encryption_headers(part.encryption, customer_key))
 
 
 def _completed_parts(root: Element) -> list[CompletedPart]:
@@ -109,7 +115,7 @@ async def complete_multipart_upload(front: Front, request: S3Request) -> Respons
             expected=promised,
             object_size=None if text is None else int(text),
         )
-        headers_out = version_header(info)
+        headers_out = version_header(info) + encryption_headers(info.encryption)
         await add_expiry(front, request, info, headers_out)
         return _completed(request, info), headers_out
 

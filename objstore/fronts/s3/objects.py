@@ -7,6 +7,7 @@ from objstore.core.etag import parse_etags
 from objstore.errors import InvalidArgument, InvalidRequest, MalformedXml, ObjstoreError
 from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response, empty_answer, xml_answer
+from objstore.fronts.s3.encryption import encryption_headers, reading_key_of, wish_of, written_headers
 from objstore.fronts.s3.errors import failure_of
 from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.params import (
@@ -50,12 +51,13 @@ async def put_object(front: Front, request: S3Request) -> Response:
     """PutObject."""
     headers = request.headers
     refuse_unbuilt(request.amz)
+    wish = wish_of(front, request)
     info = await front.store.put(
         request.who,
         request.bucket,
         request.key,
         front.body(request),
-        attributes=attributes_of(headers, request.amz),
+        attributes=attributes_of(headers, request.amz, wish),
         expected=checksums.expected_of(headers, request.amz),
         conditions=conditions_of(headers),
     )
@@ -63,13 +65,15 @@ async def put_object(front: Front, request: S3Request) -> Response:
     if info.version_id:
         answer += version_header(info)
     await add_expiry(front, request, info, answer)
+    if info.encryption:
+        answer += written_headers(info.encryption, wish.customer_key)
     return Response(200, answer)
 
 
 # -- reading --------------------------------------------------------------------------------------------------
 
 
-def _facts(info: ObjectInfo, request: S3Request) -> Headers:
+def _facts(info: ObjectInfo, request: S3Request, customer_key: bytes) -> Headers:
     """Headers of GET and HEAD that do not depend on a range."""
     headers: Headers = [
         (b"etag", b'"%s"' % info.etag.encode()),
@@ -96,6 +100,8 @@ def _facts(info: ObjectInfo, request: S3Request) -> Headers:
         headers.append((b"x-amz-version-id", info.version_id.encode()))
     elif request.query.get("versionId"):
         headers.append((b"x-amz-version-id", b"null"))
+    if info.encryption:
+        headers += encryption_headers(info.encryption, customer_key)
     return headers
 
 
@@ -120,7 +126,7 @@ def _span(reading: Reading) -> tuple[bytes, bytes]:
     return (b"content-range", b"bytes %d-%d/%d" % (first, last, reading.info.size))
 
 
-async def _open(front: Front, request: S3Request) -> tuple[Reading, bool]:
+async def _open(front: Front, request: S3Request, customer_key: bytes) -> tuple[Reading, bool]:
     """The reading asked for, and whether it is a part of the object (206)."""
     headers, query = request.headers, request.query
     wanted = range_of(headers) if "range" in headers else None
@@ -130,11 +136,20 @@ async def _open(front: Front, request: S3Request) -> tuple[Reading, bool]:
         raise InvalidRequest("Cannot specify both Range header and partNumber query parameter")
     store, conditions = front.store, conditions_of(headers)
     reading = await store.get(
-        request.who, request.bucket, request.key, version_id=version, conditions=conditions, range_=wanted, part_number=part
+        request.who,
+        request.bucket,
+        request.key,
+        version_id=version,
+        conditions=conditions,
+        range_=wanted,
+        part_number=part,
+        customer_key=customer_key,
     )
     if wanted is not None and "if-range" in headers and not _range_holds(headers["if-range"], reading.info):
         await _close(reading)
-        reading = await store.get(request.who, request.bucket, request.key, version_id=version, conditions=conditions)
+        reading = await store.get(
+            request.who, request.bucket, request.key, version_id=version, conditions=conditions, customer_key=customer_key
+        )
         wanted = None
     return reading, wanted is not None or part is not None
 
@@ -152,9 +167,9 @@ async def _close(reading: Reading) -> None:
         await closing()
 
 
-def _reading_headers(request: S3Request, reading: Reading, *, partial: bool) -> Headers:
+def _reading_headers(request: S3Request, reading: Reading, customer_key: bytes, *, partial: bool) -> Headers:
     info = reading.info
-    headers = _facts(info, request)
+    headers = _facts(info, request, customer_key)
     if partial:
         if reading.length:
             headers.append(_span(reading))
@@ -167,9 +182,10 @@ def _reading_headers(request: S3Request, reading: Reading, *, partial: bool) -> 
 
 async def get_object(front: Front, request: S3Request) -> Response:
     """GetObject."""
-    reading, partial = await _open(front, request)
+    customer_key = reading_key_of(front, request)
+    reading, partial = await _open(front, request, customer_key)
     try:
-        headers = _reading_headers(request, reading, partial=partial)
+        headers = _reading_headers(request, reading, customer_key, partial=partial)
         await add_expiry(front, request, reading.info, headers)
         chunks = reading.chunks
         # The first piece comes before the head, so that a body that cannot be read is an error and not a broken answer.
@@ -191,13 +207,16 @@ async def _rest(reading: Reading) -> AsyncIterator[bytes | memoryview]:
 
 async def head_object(front: Front, request: S3Request) -> Response:
     """HeadObject."""
+    customer_key = reading_key_of(front, request)
     if "range" in request.headers or "partNumber" in request.query:
-        reading, partial = await _open(front, request)
+        reading, partial = await _open(front, request, customer_key)
         await _close(reading)
-        return Response(206 if partial else 200, _reading_headers(request, reading, partial=partial), length=reading.length)
+        return Response(206 if partial else 200, _reading_headers(request, reading, customer_key, partial=partial), length=reading.length)
     version = parse_version(request.query.get("versionId"))
-    info = await front.store.head(request.who, request.bucket, request.key, version_id=version, conditions=conditions_of(request.headers))
-    headers = _facts(info, request)
+    info = await front.store.head(
+        request.who, request.bucket, request.key, version_id=version, conditions=conditions_of(request.headers), customer_key=customer_key
+    )
+    headers = _facts(info, request, customer_key)
     if request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
         headers += checksums.response_headers(info)
     await add_expiry(front, request, info, headers)
@@ -213,9 +232,16 @@ async def get_object_attributes(front: Front, request: S3Request) -> Response:
     version = parse_version(request.query.get("versionId"))
     limit = parse_number(headers.get("x-amz-max-parts"), "x-amz-max-parts", default=MAX_PARTS_LISTED, most=MAX_PARTS_LISTED)
     after = parse_number(headers.get("x-amz-part-number-marker"), "x-amz-part-number-marker", default=0)
-    conditions = conditions_of(headers)
+    conditions, customer_key = conditions_of(headers), reading_key_of(front, request)
     found = await front.store.object_parts(
-        request.who, request.bucket, request.key, version_id=version, conditions=conditions, after=after, limit=limit
+        request.who,
+        request.bucket,
+        request.key,
+        version_id=version,
+        conditions=conditions,
+        after=after,
+        limit=limit,
+        customer_key=customer_key,
     )
     info = found.info
     out = []

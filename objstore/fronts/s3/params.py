@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
+from objstore.core.encryption import NO_WISH, Wish
 from objstore.core.etag import parse_etags
 from objstore.core.locks import MODES, ObjectLock
 from objstore.core.ranges import parse_range
@@ -141,7 +142,7 @@ def metadata_of(amz: Mapping[str, str]) -> dict[str, str]:
     return {name[len(META_PREFIX) :]: header_text(value) for name, value in amz.items() if name.startswith(META_PREFIX)}
 
 
-def attributes_of(headers: Mapping[str, str], amz: Mapping[str, str]) -> Attributes:
+def attributes_of(headers: Mapping[str, str], amz: Mapping[str, str], encryption: Wish = NO_WISH) -> Attributes:
     """What the writer says about an object besides its bytes; `amz` are the x-amz-* headers among `headers`."""
     stored: dict[str, str] = {}
     for name in STORED_HEADERS:
@@ -159,6 +160,7 @@ def attributes_of(headers: Mapping[str, str], amz: Mapping[str, str]) -> Attribu
         metadata=metadata_of(amz),
         tags=parse_tagging_header(tagging) if tagging else {},
         lock=lock_of(amz),
+        encryption=encryption,
     )
 
 
@@ -226,7 +228,7 @@ def parse_tagging_header(text: str) -> dict[str, str]:
         raise InvalidArgument("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters.") from None
 
 
-def parse_copy_source(headers: Mapping[str, str]) -> CopySource:
+def parse_copy_source(headers: Mapping[str, str], customer_key: bytes = b"") -> CopySource:
     """x-amz-copy-source with its conditions and range.  Raises InvalidArgument."""
     value = headers["x-amz-copy-source"]
     path, separator, version = value.rpartition("?versionId=")
@@ -240,19 +242,17 @@ def parse_copy_source(headers: Mapping[str, str]) -> CopySource:
         raise InvalidArgument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
     first, last = parse_copy_range(headers.get("x-amz-copy-source-range"))
     conditions = conditions_of(headers, "x-amz-copy-source-")
-    return CopySource(bucket, key, parse_version(version or None), conditions, first, last)
+    return CopySource(bucket, key, parse_version(version or None), conditions, first, last, customer_key)
 
 
 _NOT_BUILT = (
-    "x-amz-server-side-encryption",
-    "x-amz-copy-source-server-side-encryption",
     "x-amz-write-offset-bytes",
     "x-amz-rename-source",
 )
 
 
 def refuse_unbuilt(amz: Mapping[str, str]) -> None:
-    """Refuse what would otherwise be promised and not kept: encryption, locks, grants, other storage classes."""
+    """Refuse what would otherwise be promised and not kept: locks, grants, other storage classes."""
     for name in amz:
         if name.startswith(_NOT_BUILT):
             raise NotImplementedHere(f"A header you provided implies functionality that is not implemented: {name}")

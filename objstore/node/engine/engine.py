@@ -20,7 +20,7 @@ from objstore.node.engine.identity import format_device, read_identity
 from objstore.node.engine.keys import encode_key
 from objstore.node.engine.packs import pack_name
 from objstore.node.engine.read import ScanRange, partition_rows, scan
-from objstore.node.engine.records import RowHead, blob_of, head_of
+from objstore.node.engine.records import RowHead, blob_of, blob_size, head_of
 from objstore.node.engine.registers import NeedBody, Proposal, register_of
 from objstore.node.engine.repair import Repairer
 from objstore.node.engine.scrub import Scrubber
@@ -208,7 +208,7 @@ class Engine:
         entry = self._state.get(encode_key(key))
         register = register_of(entry, ZERO)
         if entry is not None and entry.body == BodyKind.BLOB:
-            return Location(register, blob_name(blob_of(entry)), 0, entry.size)
+            return Location(register, blob_name(blob_of(entry)), 0, blob_size(entry))
         if entry is not None and entry.length:
             return Location(register, pack_name(entry.pack), entry.offset, entry.length)
         return Location(register, "", 0, 0)
@@ -289,7 +289,8 @@ def _proposal(key: RowKey, partition: int, row: bytes, payload: bytes | memoryvi
         raise InvalidArgument(f"not an encoded row: {failure}") from failure
     if payload is None or head.body != BodyKind.INLINE:
         return Proposal(encode_key(key), key, partition, row, head, None)
-    if len(payload) != head.size or (head.digest and xxhash.xxh3_128_digest(payload) != head.digest):
+    # A digest fixes the length too, which is not `size` where the payload is sealed.
+    if xxhash.xxh3_128_digest(payload) != head.digest if head.digest else len(payload) != head.size:
         raise DamagedBody("the payload is not the one that its row names")
     return Proposal(encode_key(key), key, partition, row, head, payload)
 

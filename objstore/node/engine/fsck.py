@@ -22,7 +22,7 @@ from objstore.node.engine.keys import decode_key
 from objstore.node.engine.pack_format import FILE_HEADER_BYTES, RecordType, decode_meta, decode_state
 from objstore.node.engine.packs import Packs
 from objstore.node.engine.read import merged_entries
-from objstore.node.engine.records import LIVE_KINDS, Entry, blob_of, shadow_of
+from objstore.node.engine.records import LIVE_KINDS, Entry, blob_of, blob_size, shadow_of
 from objstore.node.engine.recover import apply_record, later_record
 from objstore.node.engine.state import State
 from objstore.node.engine.verify import Health, check_record, whole_blob_is_good
@@ -175,7 +175,7 @@ def _check_blob(disk: Disk, index_key: bytes, entry: Entry, report: Report) -> N
     blob = blob_of(entry)
     try:
         reader = BlobReader(disk.open(blob_name(blob)), blob)
-        good = reader.trailer.size == entry.size and whole_blob_is_good(reader)
+        good = reader.trailer.size == blob_size(entry) and whole_blob_is_good(reader)
     except (DamagedFile, OSError):
         good = False
     if not good:

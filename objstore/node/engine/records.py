@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import xxhash
 
-from objstore.core.rows import BodyKind, Kind
+from objstore.core.rows import BodyKind, Kind, decode_row, stored_size
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.errors import DamagedRow
 
@@ -120,6 +120,11 @@ def blob_of(entry: Entry | None) -> bytes:
     if entry is None or entry.flags >> 4 != BodyKind.BLOB:
         return b""
     return head_of(entry.row).blob
+
+
+def blob_size(entry: Entry) -> int:
+    """Bytes of the file that holds an entry's blob.  Decodes the whole row: not for hot paths.  Raises msgspec.DecodeError."""
+    return stored_size(decode_row(entry.row))
 
 
 def seal(table: Table, key: bytes, body: bytes) -> bytes:

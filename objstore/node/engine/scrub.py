@@ -26,7 +26,7 @@ from objstore.node.engine.device import Device
 from objstore.node.engine.identity import index_generation, load_identity, replace_identity, set_index_generation
 from objstore.node.engine.keys import decode_key, encode_key
 from objstore.node.engine.read import partition_rows
-from objstore.node.engine.records import Entry, blob_of, decode_entry, head_of, shadow_of
+from objstore.node.engine.records import Entry, blob_of, blob_size, decode_entry, head_of, shadow_of
 from objstore.node.engine.repair import Repairer
 from objstore.node.engine.verify import Health, check_blob, check_record
 from objstore.runtime.disk import Disk
@@ -196,7 +196,7 @@ class Scrubber:
             step = max(device.settings.read_bytes // reader.trailer.block_size_bytes, 1)
             for first in range(0, reader.trailer.blocks, step):
                 tally.read_bytes += await device.threads.io.run(check_blob, reader, first, step)
-            if reader.trailer.size == entry.size:
+            if reader.trailer.size == blob_size(entry):
                 return True
         except DamagedBody:
             pass

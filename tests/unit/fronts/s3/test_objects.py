@@ -257,9 +257,6 @@ def test_tags(server: Running, s3: Any, bucket: str) -> None:
 @pytest.mark.parametrize(
     ("header", "value", "status", "code"),
     [
-        ("x-amz-server-side-encryption", "AES256", 501, "NotImplemented"),
-        ("x-amz-server-side-encryption", "aws:kms", 501, "NotImplemented"),
-        ("x-amz-server-side-encryption-customer-algorithm", "AES256", 501, "NotImplemented"),
         ("x-amz-website-redirect-location", "x", 400, "InvalidRedirectLocation"),
         ("x-amz-write-offset-bytes", "1", 501, "NotImplemented"),
         ("x-amz-object-lock-mode", "GOVERNANCE", 400, "InvalidArgument"),
