@@ -13,7 +13,7 @@ from objstore.errors import ConditionalConflict, NoSuchVersion
 from objstore.objects.buckets import Bucket
 from objstore.objects.context import StoreContext, object_key
 
-_ATTEMPTS = 5  # rounds against concurrent writers of the same key
+ATTEMPTS = 5  # rounds against concurrent writers of the same key
 
 Change = Callable[[Row], Row]
 """The row of a version with other metadata; pure, may raise any Refused."""
@@ -30,8 +30,8 @@ class Alterations(StoreContext):
         register = object_key(bucket, names.object_name(key))
         if bucket.info.versioning and version_id:
             return await self._alter_version(bucket, register, key, version_id, change)
-        for _ in range(_ATTEMPTS):
-            head, payload = await self._head(bucket, register)
+        for _ in range(ATTEMPTS):
+            head, payload = await self.head_with_payload(bucket, register)
             row = pick_head(head, key, version_id)
 
             def judge(current: Row | None, row: Row = row) -> Row:
@@ -50,8 +50,8 @@ class Alterations(StoreContext):
 
     async def _alter_version(self, bucket: Bucket, register: RowKey, key: str, version_id: str, change: Change) -> Row:
         version = row_version(version_id)
-        for _ in range(_ATTEMPTS):
-            head, payload = await self._head(bucket, register)
+        for _ in range(ATTEMPTS):
+            head, payload = await self.head_with_payload(bucket, register)
             altered: Row | None = None
 
             def judge(current: Row | None, versions: Versions, head: Row | None = head) -> Row:
@@ -72,9 +72,9 @@ class Alterations(StoreContext):
             return altered
         raise ConditionalConflict(f"object {key!r} is being written without pause; try again")
 
-    async def _head(self, bucket: Bucket, register: RowKey) -> tuple[Row | None, bytes | None]:
+    async def head_with_payload(self, bucket: Bucket, register: RowKey) -> tuple[Row | None, bytes | None]:
         """The head of a key and its inline payload, which goes along when the head is written again."""
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             held = await self.cluster.read(register, spread=bucket.spread, inline=True)
             row = held.row
             if row is None or row.body != BodyKind.INLINE or row.kind != Kind.OBJECT:

@@ -8,10 +8,11 @@ from objstore.cluster.api import Versions
 from objstore.core import names
 from objstore.core.conditions import check_write
 from objstore.core.locks import check_removable
-from objstore.core.rows import Kind, Row, RowKey
+from objstore.core.rows import BodyKind, Kind, Row, RowKey
 from objstore.core.versions import (
     CURRENT,
     NULL,
+    VERSION_KINDS,
     check_version_id,
     delete_marker,
     is_head,
@@ -19,11 +20,12 @@ from objstore.core.versions import (
     row_version,
     without_version,
 )
-from objstore.errors import NoSuchKey, ObjstoreError
+from objstore.errors import ConditionalConflict, NoSuchKey, ObjstoreError
 from objstore.objects.access import Action
+from objstore.objects.alter import ATTEMPTS, Alterations
 from objstore.objects.api import NO_CONDITIONS, Conditions, DeleteOutcome, DeleteTarget, Principal
 from objstore.objects.buckets import Bucket, tombstone_row
-from objstore.objects.context import StoreContext, object_key
+from objstore.objects.context import object_key
 
 
 class _Doing(NamedTuple):
@@ -35,7 +37,7 @@ class _Doing(NamedTuple):
     target: DeleteTarget
 
 
-class Deletes(StoreContext):
+class Deletes(Alterations):
     """Deleting objects."""
 
     async def delete(
@@ -53,18 +55,22 @@ class Deletes(StoreContext):
         if any(target.bypass for target in targets):
             await self.open_bucket(who, bucket, Action.BYPASS_GOVERNANCE)
         outcomes = [DeleteOutcome(key=target.key, version_id=target.version_id) for target in targets]
-        waiting = iter(range(len(targets)))
+        by_key: dict[str, list[int]] = {}  # versions of one key one after the other: they would only get into each other's way
+        for index, target in enumerate(targets):
+            by_key.setdefault(target.key, []).append(index)
+        waiting = iter(by_key.values())
 
         async def worker() -> None:
-            for index in waiting:
-                target = targets[index]
-                try:
-                    outcomes[index] = await self._delete_one(who, home, target)
-                except ObjstoreError as failure:
-                    outcomes[index] = DeleteOutcome(key=target.key, version_id=target.version_id, error=failure)
+            for indexes in waiting:
+                for index in indexes:
+                    target = targets[index]
+                    try:
+                        outcomes[index] = await self._delete_one(who, home, target)
+                    except ObjstoreError as failure:
+                        outcomes[index] = DeleteOutcome(key=target.key, version_id=target.version_id, error=failure)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(self.settings.bulk_concurrency, len(targets))):
+            for _ in range(min(self.settings.bulk_concurrency, len(by_key))):
                 group.create_task(worker())
         return outcomes
 
@@ -120,9 +126,11 @@ class Deletes(StoreContext):
             return DeleteOutcome(key=target.key, version_id=target.version_id)
         removed: Row | None = None
         now_us = self.clock.wall_us()
+        head: Row | None = None
 
         def judge(current: Row | None, versions: Versions) -> Row | None:
             nonlocal removed
+            _check_payload(current, head, version)
             removed = versions.get(version)
             if conditions:
                 check_write(conditions, removed)
@@ -130,12 +138,40 @@ class Deletes(StoreContext):
                 check_removable(removed, now_us, bypass=target.bypass)
             return None if removed is None else without_version(current, versions, version, who.account)
 
-        try:
-            await self.cluster.conditional_versions(register, judge, spread=bucket.spread)
-        except NoSuchKey:
-            if conditions.demands_presence:
-                raise
+        for attempt in range(1, ATTEMPTS + 1):
+            head, payload = await self.head_with_payload(bucket, register)
+            kept = None if head is None or _is_version(head, version) else payload
+            try:
+                await self.cluster.conditional_versions(register, judge, spread=bucket.spread, payload=kept)
+                break
+            except NoSuchKey:
+                if conditions.demands_presence:
+                    raise
+                break
+            except ConditionalConflict:
+                if attempt == ATTEMPTS:
+                    raise
         marker = removed is not None and removed.kind == Kind.DELETE_MARKER
         return DeleteOutcome(
             key=target.key, version_id=target.version_id, delete_marker=marker, marker_version_id=target.version_id if marker else ""
         )
+
+
+def _is_version(row: Row, version: str) -> bool:
+    return row.kind in VERSION_KINDS and row.version == version
+
+
+def _check_payload(current: Row | None, head: Row | None, version: str) -> None:
+    """A head that stays is written again with the payload that was read of it: whether that is still its own.  Raises ConditionalConflict.
+
+    One that is removed makes room for a version whose bytes the replicas hold, and no payload may go along with it.
+    """
+    stays = current is not None and not _is_version(current, version)
+    expected = head is not None and not _is_version(head, version)
+    inline = any(row is not None and row.body == BodyKind.INLINE for row in (current, head))
+    if inline and (stays != expected or (stays and _bytes_of(current) != _bytes_of(head))):
+        raise ConditionalConflict("the object was written meanwhile")
+
+
+def _bytes_of(row: Row | None) -> tuple[int, int, bytes] | None:
+    return (row.body, row.size, row.digest) if row is not None else None

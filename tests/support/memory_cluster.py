@@ -116,7 +116,8 @@ class Registers:
         self._set((key.bucket, key.space, key.name, key.version), (ballot, encode_row(row), payload))
 
     def _payload_of(self, key: RowKey, row: Row) -> bytes | None:
-        held = self.version(RowKey(key.bucket, Space.VERSIONS, key.name, version_bytes(row.version)))
+        """Of a version that becomes the head again; a head that is written again brings its own."""
+        held = self.get(RowKey(key.bucket, Space.VERSIONS, key.name, version_bytes(row.version)))
         return held[2] if held is not None and decode_row(held[1]).digest == row.digest else None
 
     def _change_versions(self, key: RowKey, ballot: Ballot, row: Row) -> None:
