@@ -117,6 +117,14 @@ class InvalidRequest(Refused):
     """The request contradicts itself or asks for something meaningless."""
 
 
+class InvalidWriteOffset(Refused):
+    """Bytes can be appended at the end of an object only.  Fact: size_bytes."""
+
+
+class TooManyParts(Refused):
+    """An object that is appended to has too many pieces.  Fact: limit."""
+
+
 class InvalidRange(Refused):
     """The range cannot be satisfied.  Fact: size_bytes."""
 

@@ -80,6 +80,11 @@ def digest_of(algorithm: str, data: Data) -> bytes:
     return hasher.digest()
 
 
+def is_crc(algorithm: str) -> bool:
+    """Whether the checksum of a whole follows from those of its pieces."""
+    return algorithm in _CRCS
+
+
 def combine(algorithm: str, pieces: Iterable[tuple[bytes, int]]) -> bytes:
     """The CRC of the whole from (digest, size in bytes) of each piece in order.  Only for CRCs."""
     _, join, size = _CRCS[algorithm]

@@ -85,6 +85,19 @@ def new_upload_id(wall_us: int, token: bytes) -> str:
     return (wall_us.to_bytes(8, "big") + token).hex()
 
 
+_APPEND = "f"  # what the ids of appends begin with; those of uploads begin with a time of some thousand years less
+
+
+def new_append_id(wall_us: int, token: bytes) -> str:
+    """What the pieces of one append are named by, in place of an upload id."""
+    return _APPEND + new_upload_id(wall_us, token)[1:]
+
+
+def is_append_piece(name: bytes) -> bool:
+    """Whether a PARTS row was appended to an object, rather than uploaded as a part."""
+    return name.startswith(_APPEND.encode())
+
+
 def is_upload_id(text: str) -> bool:
     """Whether the text could be an upload id; anything else names no upload."""
     return _UPLOAD_ID.fullmatch(text) is not None

@@ -375,6 +375,12 @@ class ObjectStoreApi(Protocol):
     ) -> ObjectInfo:  # fmt: skip
         """Write an object; nothing is visible before the whole body came, matched and is durable on a quorum."""
 
+    async def append(
+        self, who: Principal, bucket: str, key: str, body: Body, *, offset: int, attributes: Attributes, expected: Expected,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> ObjectInfo:  # fmt: skip
+        """Write at the end of an object, which must be at `offset`.  Raises InvalidWriteOffset, TooManyParts."""
+
     async def head(
         self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS, customer_key: bytes = b"",
     ) -> ObjectInfo:  # fmt: skip

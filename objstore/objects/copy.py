@@ -48,7 +48,7 @@ class Copies(Gets, Puts, Uploads):
             taken = attributes or Attributes(row.content_type, _copied_headers(row.headers), row.metadata)
             described = Attributes(taken.content_type, taken.headers, taken.metadata, row.tags if tags is None else tags, lock, encryption)
             written = await self.put_body(
-                who, home, name, _Copied(opened), attributes=described, expected=_promised(row, checksum), conditions=conditions
+                who, home, name, Copied(opened), attributes=described, expected=_promised(row, checksum), conditions=conditions
             )
         finally:
             await opened.chunks.aclose()
@@ -64,7 +64,7 @@ class Copies(Gets, Puts, Uploads):
         await self.find_upload(home, name, upload_id)
         opened = await self._open_source(who, source)
         try:
-            part = await self.take_part(who, home, name, upload_id, number, _Copied(opened), expected=Expected(), customer_key=customer_key)
+            part = await self.take_part(who, home, name, upload_id, number, Copied(opened), expected=Expected(), customer_key=customer_key)
             return dataclasses.replace(part, source_version_id=opened.version_id) if opened.version_id else part
         finally:
             await opened.chunks.aclose()
@@ -89,7 +89,7 @@ class Copies(Gets, Puts, Uploads):
             raise InvalidRequest("The source of a copy request may not specifically refer to a delete marker by version id.") from refusal
 
 
-class _Copied:
+class Copied:
     """objects.api.Body over what is being read."""
 
     def __init__(self, opened: Opened) -> None:

@@ -135,7 +135,7 @@ class Gets(Sealing):
         if row.body != BodyKind.MANIFEST:
             chunks = self.cluster.read_body(register, row, spread=bucket.spread, offset=offset, length=length, sources=held.sources)
             return await _primed(chunks)
-        return await _primed(self._stream_parts(bucket, list(pieces_of(row.parts, offset, length)), data_key))
+        return await _primed(self.stream_pieces(bucket, list(pieces_of(row.parts, offset, length)), data_key))
 
     async def _open_sealed(self, bucket: Bucket, register: RowKey, held: Held, offset: int, length: int, data_key: bytes) -> Chunks:
         row, description = held.row, description_of(held.row) if held.row is not None else None
@@ -158,7 +158,8 @@ class Gets(Sealing):
         attempts = len(held.sources) + 1
         return await _primed(Opener(key, row.size, offset, length, read=read, attempts=attempts, threads=self.threads))
 
-    async def _stream_parts(self, bucket: Bucket, pieces: Sequence[Piece], data_key: bytes) -> AsyncIterator[Chunk]:
+    async def stream_pieces(self, bucket: Bucket, pieces: Sequence[Piece], data_key: bytes) -> AsyncIterator[Chunk]:
+        """The bytes of pieces of a manifest, one after the other."""
         held = await self._read_part(bucket, pieces[0].part)
         for index, (part, offset, length) in enumerate(pieces):
             # The next part's row is fetched while this part's bytes stream: no pause of a round trip between parts.

@@ -10,6 +10,7 @@ from objstore.core.versions import ENABLED
 from objstore.errors import BucketNotEmpty, ObjstoreError, Unavailable
 from objstore.objects.access import Action, authorize
 from objstore.objects.api import BucketInfo, BucketPage, ObjectStoreApi, Principal
+from objstore.objects.append import Appends
 from objstore.objects.buckets import Bucket
 from objstore.objects.complete import Completions
 from objstore.objects.config import Configs
@@ -25,7 +26,7 @@ from objstore.objects.versions import Versions
 from objstore.runtime.world import World
 
 
-class ObjectStore(Copies, Completions, Configs, Deletes, Locks, Tags, Versions, ObjectStoreApi):
+class ObjectStore(Appends, Copies, Completions, Configs, Deletes, Locks, Tags, Versions, ObjectStoreApi):
     """Implements `ObjectStoreApi` on a cluster; one for each proxy process."""
 
     def __init__(

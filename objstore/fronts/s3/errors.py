@@ -77,6 +77,18 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
         "Set another object ownership first, or use a bucket policy.",
     ),
     errors.InvalidRequest: Row(400, "InvalidRequest"),
+    errors.InvalidWriteOffset: Row(
+        400,
+        "InvalidWriteOffset",
+        "The write offset value that you specified does not match the current object size.",
+        "Ask for the object's size (HeadObject), then append there.",
+    ),
+    errors.TooManyParts: Row(
+        400,
+        "TooManyParts",
+        "You have attempted to add more parts than the maximum of 10000 that are allowed for this object.",
+        "Copy the object (CopyObject), which makes one piece of it.",
+    ),
     errors.InvalidRange: Row(416, "InvalidRange", "The requested range is not satisfiable"),
     errors.PreconditionFailed: Row(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold"),
     errors.NotModified: Row(304, "NotModified", "Not Modified"),

@@ -245,10 +245,7 @@ def parse_copy_source(headers: Mapping[str, str], customer_key: bytes = b"") -> 
     return CopySource(bucket, key, parse_version(version or None), conditions, first, last, customer_key)
 
 
-_NOT_BUILT = (
-    "x-amz-write-offset-bytes",
-    "x-amz-rename-source",
-)
+_NOT_BUILT = ("x-amz-rename-source",)
 
 
 def refuse_unbuilt(amz: Mapping[str, str]) -> None:

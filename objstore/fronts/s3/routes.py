@@ -10,6 +10,7 @@ from typing import Any
 
 from objstore.fronts.s3 import (
     absent,
+    appending,
     buckets,
     copying,
     cors,
@@ -89,6 +90,7 @@ _MODULES: tuple[Any, ...] = (
 for _module in _MODULES:
     BUCKET.update({key: Route(*found) for key, found in getattr(_module, "BUCKET_ROUTES", {}).items()})
     OBJECT.update({key: Route(*found) for key, found in getattr(_module, "OBJECT_ROUTES", {}).items()})
+APPEND = Route("PutObject", appending.append_object)
 COPY_OBJECT = Route("CopyObject", copying.copy_object)
 UPLOAD_PART_COPY = Route("UploadPartCopy", copying.upload_part_copy)
 
@@ -133,6 +135,8 @@ def _find_object(request: S3Request) -> Route:
     route = OBJECT.get((request.method, "")) if not request.query else None
     if route is None:
         route = _find_in(OBJECT, _OBJECT_SUBRESOURCES, request)
+    if request.method == "PUT" and appending.WRITE_OFFSET in request.headers and route.api == "PutObject":
+        return APPEND
     if request.method == "PUT" and "x-amz-copy-source" in request.headers:
         if route.api == "PutObject":
             return COPY_OBJECT

@@ -258,7 +258,6 @@ def test_tags(server: Running, s3: Any, bucket: str) -> None:
     ("header", "value", "status", "code"),
     [
         ("x-amz-website-redirect-location", "x", 400, "InvalidRedirectLocation"),
-        ("x-amz-write-offset-bytes", "1", 501, "NotImplemented"),
         ("x-amz-object-lock-mode", "GOVERNANCE", 400, "InvalidArgument"),
         ("x-amz-object-lock-legal-hold", "ON", 400, "InvalidRequest"),
         ("x-amz-object-lock-legal-hold", "MAYBE", 400, "InvalidArgument"),

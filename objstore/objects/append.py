@@ -1,0 +1,195 @@
+"""Appending to objects: bytes written at an object's end, atomically, by one more piece in its manifest.
+
+The piece is written first, under a name that nothing names yet; then the head, conditionally on being what the offset was checked
+against.  Of two appends at one offset one wins, the other is told so.  In a versioned bucket each append makes a version, which shares
+the pieces of the one before; reclaim.py keeps a piece for as long as any version names it.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import xxhash
+
+from objstore.core import checksums, names
+from objstore.core.append import appended, check_offset, next_number, running_algorithm, taken_along
+from objstore.core.conditions import check_write
+from objstore.core.etag import md5_etag
+from objstore.core.manifest import Piece
+from objstore.core.multipart import RECORD_VERSION, PartRecord
+from objstore.core.rows import BodyKind, Kind, PartRef, Row, RowKey, Space
+from objstore.core.timestamp import ZERO
+from objstore.core.versions import new_version
+from objstore.errors import (
+    ConditionalConflict,
+    EntityTooLarge,
+    InvalidWriteOffset,
+    NotImplementedHere,
+    OutcomeUnknown,
+    PreconditionFailed,
+    Refused,
+)
+from objstore.objects.access import Action
+from objstore.objects.api import NO_CONDITIONS, Attributes, Body, Conditions, Expected, ObjectInfo, Principal
+from objstore.objects.buckets import Bucket
+from objstore.objects.complete import COMPLETE_WITHIN_S
+from objstore.objects.context import object_key
+from objstore.objects.copy import Copied
+from objstore.objects.get import Gets
+from objstore.objects.info import null_of, object_info
+from objstore.objects.intake import Received, receive
+from objstore.objects.lock import locks_of_new
+from objstore.objects.parts import drop_rows, encode_record
+from objstore.objects.put import Puts
+
+_ABSENT = Conditions(if_none_match=("*",))
+
+
+class _Growing(NamedTuple):
+    """An object that is appended to."""
+
+    who: Principal
+    bucket: Bucket
+    name: bytes
+    append_id: str
+    row: Row  # as it was when the append began
+    algorithm: str  # in which its checksum is carried on
+
+
+class Appends(Gets, Puts):
+    """Writing behind what is there."""
+
+    async def append(
+        self, who: Principal, bucket: str, key: str, body: Body, *, offset: int, attributes: Attributes, expected: Expected,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> ObjectInfo:  # fmt: skip
+        """Write at the end of an object, which must be at `offset`; at 0 the object is made if it is not there.
+
+        What an existing object is besides its bytes stays; `attributes` are for one that is made.  Raises InvalidWriteOffset,
+        TooManyParts, ConditionalConflict (changed meanwhile in another way), NotImplementedHere (encrypted).
+        """
+        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
+        name = names.object_name(key)
+        row = (await self.cluster.read(object_key(home, name), spread=home.spread)).row
+        check_write(conditions, row)
+        check_offset(row, offset)
+        if row is None or row.kind != Kind.OBJECT:
+            written = await self._make(who, home, name, body, attributes, expected, conditions)
+            return object_info(key, written, null_of(home.info))
+        if row.encryption or await self.seal_for(home.info, attributes.encryption) is not None:
+            raise NotImplementedHere("Appending to encrypted objects is not implemented.")
+        append_id = names.new_append_id(self.clock.wall_us(), self.rng.token(8))
+        algorithm = running_algorithm(row)
+        growing = _Growing(who, home, name, append_id, row, algorithm)
+        written = await self._grow(growing, key, body, expected, conditions)
+        return object_info(key, written, null_of(home.info))
+
+    async def _make(
+        self, who: Principal, bucket: Bucket, name: bytes, body: Body, attributes: Attributes, expected: Expected, conditions: Conditions
+    ) -> Row:
+        """The first bytes of an object that is not there."""
+        try:
+            return await self.put_body(who, bucket, name, body, attributes=attributes, expected=expected, conditions=_ABSENT)
+        except PreconditionFailed:
+            if conditions.if_none_match is not None:
+                raise
+            raise InvalidWriteOffset("somebody else made the object meanwhile") from None
+
+    async def _grow(self, growing: _Growing, key: str, body: Body, expected: Expected, conditions: Conditions) -> Row:
+        bucket, row, algorithm = growing.bucket, growing.row, growing.algorithm
+        parts = list(row.parts)
+        written: list[RowKey] = []
+        try:
+            if row.body != BodyKind.MANIFEST and row.size:
+                parts = [await self._first_piece(growing, key, written)]
+            register = self._piece_key(growing, next_number(parts, 0))
+            received = await receive(self, register, bucket.spread, body, expected, also=(algorithm or checksums.DEFAULT,))
+            if received.size == 0:
+                return row
+            if row.size + received.size > self.settings.max_object_bytes:
+                raise EntityTooLarge("the object would be too large", size=row.size + received.size, limit=self.settings.max_object_bytes)
+            began = self.clock.monotonic()
+            digest, size = received.checksums.get(algorithm, b""), received.size
+            along = taken_along(parts, size, self.settings.inline_limit_bytes) if received.payload is not None else 0
+            number = next_number(parts, along)
+            if along:
+                received = await self._together(bucket, parts[-along:], received, algorithm)
+                parts = parts[:-along]
+            written.append(register)
+            parts.append(await self._write_piece(growing, register, number, received))
+            if self.clock.monotonic() - began > COMPLETE_WITHIN_S:
+                raise OutcomeUnknown("appending took too long; the object is as it was, try again")
+            draft = appended(row, parts, algorithm, digest, size)
+            return await self._write_head(growing, draft, conditions)
+        except Refused as refusal:
+            if not isinstance(refusal, ConditionalConflict):  # then it is not known whether a manifest names them
+                await drop_rows(self.cluster, written, bucket.spread)
+            raise
+
+    async def _write_head(self, growing: _Growing, draft: Row, conditions: Conditions) -> Row:
+        _, bucket, name, _, row, _ = growing
+        versioning = bucket.info.versioning
+        new = new_version(draft, versioning, **(locks_of_new(bucket, None, self.clock.wall_us()) if versioning else {}))
+
+        def judge(current: Row | None) -> Row:
+            check_write(conditions, current)
+            check_offset(current, row.size)
+            if current is None or (current.etag, current.body, current.blob, current.digest, current.parts) != (
+                row.etag, row.body, row.blob, row.digest, row.parts
+            ):  # fmt: skip
+                raise InvalidWriteOffset("the object was replaced meanwhile")
+            return new
+
+        written = await self.cluster.conditional(object_key(bucket, name), judge, spread=bucket.spread)
+        await self.directory.confirm(bucket)
+        return written.row
+
+    # -- pieces -----------------------------------------------------------------------------------------------
+
+    def _piece_key(self, growing: _Growing, number: int) -> RowKey:
+        return RowKey(growing.bucket.id, Space.PARTS, names.part_name(growing.append_id, number, self.rng.token(8)))
+
+    async def _write_piece(self, growing: _Growing, register: RowKey, number: int, received: Received) -> PartRef:
+        algorithm = growing.algorithm
+        draft = Row(
+            kind=Kind.PART, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=received.size, etag=received.etag,
+            body=received.body, digest=received.digest, blob=received.blob, checksums=received.checksums, checksum_type=checksums.FULL_OBJECT,
+            owner=growing.who.account, record=encode_record(PartRecord(record_version=RECORD_VERSION, key=growing.name)),
+        )  # fmt: skip
+        row = await self.commit(growing.bucket, register, draft, payload=received.payload, staging=received.staging)
+        return PartRef(
+            space=Space.PARTS, name=register.name, size=row.size, etag=row.etag, origin=row.origin, number=number,
+            checksum=row.checksums.get(algorithm, b""),
+        )  # fmt: skip
+
+    async def _first_piece(self, growing: _Growing, key: str, written: list[RowKey]) -> PartRef:
+        """An object in one piece becomes the first of several: its bytes are copied, this once."""
+        bucket, row = growing.bucket, growing.row
+
+        def judge(found: Row) -> tuple[int, int]:
+            if found.origin != row.origin:
+                raise ConditionalConflict("the object was written meanwhile")
+            return 0, found.size
+
+        opened = await self.open_version(bucket, key, "", judge)
+        register = self._piece_key(growing, 1)
+        written.append(register)
+        try:
+            promised = {growing.algorithm: row.checksums[growing.algorithm]} if growing.algorithm else {}
+            received = await receive(self, register, bucket.spread, Copied(opened), Expected(checksums=promised))
+        finally:
+            await opened.chunks.aclose()
+        return await self._write_piece(growing, register, 1, received)
+
+    async def _together(self, bucket: Bucket, pieces: Sequence[PartRef], received: Received, algorithm: str) -> Received:
+        """Small pieces and what comes behind them, as one."""
+        assert received.payload is not None
+        found = [await self.piece_bytes(bucket, piece) for piece in pieces]
+        payload = b"".join([*found, received.payload])
+        sums = {algorithm: checksums.digest_of(algorithm, payload)} if algorithm else {}
+        digest = xxhash.xxh3_128_digest(payload)
+        return Received(len(payload), md5_etag(payload), sums, BodyKind.INLINE, payload=payload, digest=digest)
+
+    async def piece_bytes(self, bucket: Bucket, piece: PartRef) -> bytes:
+        """All bytes of a piece that is small."""
+        chunks = self.stream_pieces(bucket, [Piece(piece, 0, piece.size)], b"")
+        return b"".join([bytes(chunk) async for chunk in chunks])
