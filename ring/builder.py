@@ -6,7 +6,7 @@ when every new primary is in sync.  Deterministic: the same input gives the same
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ring.assign import adjust, draw
@@ -75,6 +75,7 @@ def create(spec: RingSpec, devices: Iterable[Device]) -> Ring:
         else:
             members.append(device)
     ordered = check_devices(members)
+    _check_places(ordered, frozenset())
     plan = make_plan(ordered, spec.replica_count, spec.partition_count, spec.overload, {})
     table = draw(plan, spec.replica_count, spec.partition_count, seed=1)
     return Ring(epoch=1, spec=spec, devices=ordered, current=table, next_id=next_id)
@@ -98,6 +99,8 @@ def change(ring: Ring, changes: Sequence[Change], *, now_s: float) -> Ring:
     draft = _Draft(ring)
     for item in changes:
         draft.apply(item)
+    if any(isinstance(item, Add | Readdress) for item in changes):
+        _check_places(draft.devices.values(), draft.retired)
     table = draft.table
     if not changes or not all(isinstance(item, Replace | Readdress) for item in changes):
         table = _balanced(ring, draft, now_s)
@@ -121,7 +124,8 @@ def abandon(ring: Ring) -> Ring:
     """The next epoch with the previous assignment as current: a handover that cannot be carried out is given up.
 
     Safe at any time, since every operation of the handover had its quorum in the previous set too.  Devices that were
-    being removed stay (with their weight); devices that were added stay too, and hold nothing.
+    being removed stay (with their weight); devices that were added stay too, and hold nothing, unless they had taken the place of
+    one that stays.
     """
     _demand_handover(ring)
     table = ring.previous_table()
@@ -129,7 +133,10 @@ def abandon(ring: Ring) -> Ring:
     moved_s = ring.moved_table()
     for partition in ring.moving():
         moved_s[partition] = 0  # it moved and moved back: nothing of it needs rest
-    return Ring(epoch=ring.epoch + 1, spec=ring.spec, devices=ring.devices.values(), current=table, moved_s=moved_s, next_id=ring.next_id)
+    holding = set(table)
+    returning = {(d.address, d.path) for d in ring.devices.values() if d.id in ring.retired and d.id in holding}
+    devices = [d for d in ring.devices.values() if d.id in holding or d.id in ring.retired or (d.address, d.path) not in returning]
+    return Ring(epoch=ring.epoch + 1, spec=ring.spec, devices=devices, current=table, moved_s=moved_s, next_id=ring.next_id)
 
 
 def _demand_handover(ring: Ring) -> None:
@@ -171,7 +178,6 @@ class _Draft:
                 self.devices[device_id] = replace(self._member(device_id), weight=weight)
             case Readdress(device_id, address, path):
                 device = self._member(device_id)
-                self._check_place(address, device.path if path is None else path, device_id)
                 self.devices[device_id] = replace(device, address=address, path=device.path if path is None else path)
             case Replace(old_id, device):
                 self._replace(self._member(old_id), device)
@@ -212,7 +218,7 @@ class _Draft:
             )
         return device
 
-    def _admit(self, device: Device, *, replacing: bool = False) -> int:
+    def _admit(self, device: Device) -> int:
         if device.id != UNASSIGNED:
             raise RingError(
                 f"a new device cannot come with the id {device.id}",
@@ -226,24 +232,12 @@ class _Draft:
                     "it is made when a device is formatted and belongs to one device",
                     "format the device anew, or leave it in the ring as it is",
                 )
-        if not replacing:
-            self._check_place(device.address, device.path, UNASSIGNED)
         if self._next_id > MAX_DEVICE_ID:
             raise RingError("there are no device ids left", f"all {MAX_DEVICE_ID} have been used", "make a new ring")
         device_id = self._next_id
         self._next_id += 1
         self.devices[device_id] = replace(device, id=device_id)
         return device_id
-
-    def _check_place(self, address: str, path: str, but: int) -> None:
-        """One place is one device: of two entries only one could ever answer."""
-        for other in self.devices.values():
-            if (other.address, other.path) == (address, path) and other.id != but and other.id not in self.retired:
-                raise RingError(
-                    f"{address} {path} is the place of device {other.id}",
-                    "a disk that was swapped or wiped takes the place of the one before",
-                    f"replace device {other.id} by it, or remove that one first",
-                )
 
     def _replace(self, old: Device, device: Device) -> None:
         if device.tiers != old.tiers or device.weight != old.weight:
@@ -252,10 +246,24 @@ class _Draft:
                 f"it has node {old.node!r}, zone {old.zone!r}, region {old.region!r} and weight {old.weight:g}",
                 "replace it by its like and weigh that afterwards, or add the other device and remove this one",
             )
-        self._check_place(device.address, device.path, old.id)
-        new_id = self._admit(device, replacing=True)
+        new_id = self._admit(device)
         self.retired.add(old.id)
         self.table = array(ID_TYPE, [new_id if device_id == old.id else device_id for device_id in self.table])
+
+
+def _check_places(devices: Iterable[Device], retired: Collection[int]) -> None:
+    """One place is one device: of two entries only one could ever answer."""
+    taken: dict[tuple[str, str], int] = {}
+    for device in devices:
+        if device.id in retired:
+            continue
+        other = taken.setdefault((device.address, device.path), device.id)
+        if other != device.id:
+            raise RingError(
+                f"{device.address} {device.path} would be the place of devices {other} and {device.id}",
+                "a disk that was swapped or wiped takes the place of the one before",
+                f"replace device {other} by it, or remove that one too",
+            )
 
 
 def _listed(ids: Sequence[int], limit: int = 20) -> str:

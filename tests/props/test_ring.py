@@ -135,7 +135,7 @@ class Operator(RuleBasedStateMachine):
     @initialize(spec=specs, devices=clusters(), hours=st.sampled_from([0.0, 1.0]))
     def begin(self, spec: RingSpec, devices: list[Device], hours: float) -> None:
         while len(devices) < spec.replica_count:
-            devices = [*devices, self.fresh(devices[0], node=f"more{len(devices)}")]
+            devices = [*devices, self.fresh(devices[0], node=f"more{len(devices)}", path=f"/disks/more{len(devices)}")]
         self.ring = create(replace(spec, part_power=min(6, spec.part_power), min_part_hours=hours), devices)
         self.used = set(self.ring.devices)
 

@@ -56,7 +56,7 @@ def decoded_or_refused(data: bytes) -> Ring | None:
 @settings(max_examples=60, deadline=None)
 def test_any_ring_comes_back_as_it_was(spec: RingSpec, places: list[tuple[str, str, float, str, str]]) -> None:
     members = [
-        Device(-1, f"{i}{node}", address, "r", zone, weight, i.to_bytes(8, "big"), path)
+        Device(-1, f"{i}{node}", address, "r", zone, weight, i.to_bytes(8, "big"), f"{path}{i}")
         for i, (node, zone, weight, address, path) in enumerate(places)
     ]
     ring = create(spec, members)

@@ -102,8 +102,8 @@ def test_a_device_that_held_nothing_leaves_at_once(ring: Ring) -> None:
 def test_a_place_is_one_device(ring: Ring) -> None:
     taken = ring.devices[4]
     new = replace(a_device(9), address=taken.address, path=taken.path)
-    assert "is the place of device 4" in refused(ring, Add(new))
-    assert "is the place of device 4" in refused(ring, Readdress(3, taken.address, taken.path))
+    assert "the place of devices 4 and" in refused(ring, Add(new))
+    assert "the place of devices 3 and 4" in refused(ring, Readdress(3, taken.address, taken.path))
     assert change(ring, [Remove(4), Add(new)], now_s=NOW_S).retired == {4}
     change(ring, [Readdress(4, taken.address, taken.path)], now_s=NOW_S)
 
