@@ -100,6 +100,9 @@ async def daemon_metrics(world: Any, fleet: Any, daemons: Any) -> str:
     page.family("objstore_clock_skew_seconds", "gauge", "A node's clock minus this process's, rough by the time of one call.", skew)
     counts = [({"node": r.name, "event": event}, count) for r in reports.values() for event, count in sorted(r.counters.items())]
     page.family("objstore_node_events_total", "counter", "What storage nodes counted since they started.", counts)
+    if daemons.lifecycle is not None:
+        acts = [({"action": what}, count) for what, count in sorted(daemons.lifecycle.acted.items())]
+        page.family("objstore_lifecycle_actions_total", "counter", "Versions and uploads that lifecycle rules ended, by this host.", acts)
     return page.text()
 
 

@@ -165,12 +165,15 @@ async def _serve(config: Any, listening: socket.socket, world: Any, supervised: 
 
 async def run_daemon(settings: Any) -> None:
     """The background work of one host, and the socket on which it is asked."""
+    from msgspec import convert
+
     from objstore.cli import where
     from objstore.cli.metrics import daemon_metrics, serve_metrics
     from objstore.cli.requests import FindCopies
     from objstore.cli.settings import component, read_cluster_key
     from objstore.daemons import control
     from objstore.daemons.fleet import Fleet
+    from objstore.daemons.lifecycle import Lifecycle, LifecycleSettings
     from objstore.daemons.service import Daemons
     from objstore.objects.reclaim import PartReclaimer
     from objstore.objects.store import ObjectStore
@@ -194,6 +197,7 @@ async def run_daemon(settings: Any) -> None:
             save_ring=lambda ring: files.save(section.ring, ring),
             settings=component(settings, "daemons"),
             sweep_uploads=reclaimer.run,
+            lifecycle=Lifecycle(store, world, convert(settings.lifecycle, LifecycleSettings, from_attributes=True), holder=section.name),
         )
         stack.push_async_callback(daemons.aclose)
         handlers: control.Handlers = {**daemons.handlers(), FindCopies: lambda request: where.find(store.directory, fleet, request)}

@@ -155,3 +155,12 @@ def abort_at_us(config: LifecycleConfig, key: str, initiated_us: int, day_us: in
             if found is None or at < found[0]:
                 found = (at, rule.id)
     return found
+
+
+def common_prefix(prefixes: Sequence[str]) -> str:
+    """The longest prefix that all of them begin with."""
+    if not prefixes:
+        return ""
+    first, last = min(prefixes), max(prefixes)
+    length = next((place for place, char in enumerate(first) if last[place : place + 1] != char), len(first))
+    return first[:length]

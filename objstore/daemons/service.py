@@ -11,6 +11,7 @@ from objstore.daemons import control
 from objstore.daemons.auditor import Auditor
 from objstore.daemons.compactor import Compactor
 from objstore.daemons.fleet import Fleet
+from objstore.daemons.lifecycle import Lifecycle
 from objstore.daemons.rebalancer import Rebalancer, again
 from objstore.daemons.replicator import RepairCounts, Replicator, Settle
 from objstore.daemons.worker import Worker
@@ -51,6 +52,7 @@ class Daemons:
         save_ring: Callable[[Ring], None],
         settings: DaemonSettings,
         sweep_uploads: Callable[[], Awaitable[int]] | None = None,
+        lifecycle: Lifecycle | None = None,
     ) -> None:
         self.world = world
         self.fleet = fleet
@@ -64,6 +66,7 @@ class Daemons:
         self._moved_rows = False  # the last replication found something to do
         self._behind_since_s: float | None = None  # when rows out of their place were first seen, since all were in place
         self._owner = TaskOwner("daemons", limit=64)
+        self.lifecycle = lifecycle
         self.workers = {
             name: Worker(world, self._owner, name=name, interval_s=interval_s, step=step)
             for name, interval_s, step in (
@@ -74,6 +77,10 @@ class Daemons:
                 ("auditor", settings.audit_interval_s, self._background_auditor.run),
             )
         }
+
+        if lifecycle is not None:
+            poll_s = lifecycle.settings.poll_s
+            self.workers["lifecycle"] = Worker(world, self._owner, name="lifecycle", interval_s=poll_s, step=lifecycle.run)
 
     def start(self) -> None:
         """Let all workers run by themselves."""

@@ -10,6 +10,7 @@ from objstore.core.lifecycle import (
     Version,
     abort_at_us,
     applies,
+    common_prefix,
     decode,
     due,
     due_at_us,
@@ -95,3 +96,9 @@ def test_uploads_are_given_up_by_the_earliest_rule() -> None:
     assert abort_at_us(found, "x/1", NOON, SECOND) == (NOON + 3 * SECOND, "a")
     assert abort_at_us(found, "y", NOON, SECOND) == (NOON + 7 * SECOND, "b")
     assert abort_at_us(config(Rule("a", True, days=1)), "y", NOON, SECOND) is None
+
+
+def test_the_common_prefix_narrows_what_is_looked_at() -> None:
+    assert common_prefix([]) == common_prefix([""]) == common_prefix(["a", "b"]) == common_prefix(["a", ""]) == ""
+    assert common_prefix(["a/b", "a/c", "a/"]) == "a/"
+    assert common_prefix(["abc"]) == "abc"

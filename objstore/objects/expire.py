@@ -1,0 +1,158 @@
+"""What lifecycle rules do to a bucket: everything by a conditional write against the very row that a rule was judged by.
+
+So a newer write is never taken for the older one, and what is locked by the time of the write stays.
+"""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from objstore.cluster.api import Versions
+from objstore.core import names
+from objstore.core.rows import Kind, Row, RowKey, Space
+from objstore.core.versions import ENABLED, VERSION_KINDS, delete_marker, newest_first, without_version
+from objstore.errors import NoSuchBucket, NoSuchKey
+from objstore.objects.api import Principal
+from objstore.objects.buckets import Bucket, tombstone_row
+from objstore.objects.context import StoreContext, object_key
+from objstore.objects.multipart import Uploads
+from objstore.objects.parts import attempts_of, drop_rows, upload_record
+
+PAGE_KEYS = 500
+
+
+class KeyVersions(NamedTuple):
+    """A key with all that it has: the current version or delete marker first, then the others, newest first."""
+
+    name: bytes
+    rows: list[Row]
+
+
+class KeyPage(NamedTuple):
+    """Some keys in order; `next_start` is where to go on, None at the end; `rows` were looked at."""
+
+    keys: list[KeyVersions]
+    next_start: bytes | None
+    rows: int
+
+
+class PendingUpload(NamedTuple):
+    """A multipart upload in progress."""
+
+    name: bytes
+    upload_id: str
+    initiated_us: int
+
+
+def is_locked(row: Row, now_us: int) -> bool:
+    """Whether object lock keeps a version."""
+    return row.legal_hold or (bool(row.lock_mode) and row.retain_until_us > now_us)
+
+
+class Expirer:
+    """Looks through buckets and acts, for a daemon; asks nobody for permission."""
+
+    def __init__(self, store: Uploads) -> None:
+        self._store = store
+        self._cluster = store.cluster
+        self._clock = store.clock
+
+    async def find(self, account: str, name: str, bucket_id: bytes) -> Bucket | None:
+        """The bucket as it is now, None when it is gone or another has its name."""
+        try:
+            bucket = await self._store.directory.find(Principal(account=account), name)
+        except NoSuchBucket:
+            return None
+        return bucket if bucket.id == bucket_id else None
+
+    async def keys(self, bucket: Bucket, start: bytes, prefix: bytes) -> KeyPage:
+        """The next keys from `start` on."""
+        # Heads first: a version that is demoted meanwhile is then seen twice, not missed.
+        heads = await self._cluster.scan(bucket.id, Space.OBJECTS, prefix=prefix, start=start, limit=PAGE_KEYS, markers=True)
+        others: dict[bytes, list[Row]] = {}
+        looked = len(heads.rows)
+        at: bytes | None = start if bucket.info.versioning else None
+        end = heads.next_start
+        while at is not None and (end is None or at < end):
+            page = await self._cluster.scan(bucket.id, Space.VERSIONS, prefix=prefix, start=at, limit=PAGE_KEYS, versions=True)
+            looked += len(page.rows)
+            for item in page.rows:
+                if end is None or item.name < end:
+                    others.setdefault(item.name, []).append(item.row)
+            at = page.next_start
+        keys = []
+        for item in heads.rows:
+            head = item.row
+            rest = [row for row in others.get(item.name, ()) if row.version != head.version]
+            keys.append(KeyVersions(item.name, [head, *newest_first(rest)]))
+        return KeyPage(keys, end, looked)
+
+    async def uploads(self, bucket: Bucket, prefix: bytes) -> AsyncIterator[PendingUpload]:
+        """All uploads in progress."""
+        start: bytes | None = b""
+        while start is not None:
+            page = await self._cluster.scan(bucket.id, Space.UPLOADS, prefix=prefix, start=start, limit=PAGE_KEYS)
+            for item in page.rows:
+                if upload_record(item.row) is not None:
+                    name, upload_id = names.split_upload_name(item.name)
+                    yield PendingUpload(name, upload_id, names.upload_time_us(upload_id))
+            start = page.next_start
+
+    async def expire(self, bucket: Bucket, name: bytes, seen: Row) -> bool:
+        """Delete the current version as a client would who names none; False when it is another by now, or locked."""
+        key, versioning = object_key(bucket, name), bucket.info.versioning
+        draft = delete_marker(bucket.account, versioning) if versioning else tombstone_row(bucket.account)
+        done = False
+
+        def judge(current: Row | None) -> Row | None:
+            nonlocal done
+            done = False
+            if current is None or current.kind != Kind.OBJECT or current.origin != seen.origin:
+                return None
+            # Enabled: the version stays, behind the marker.  Else it goes, so a lock stands in the way.
+            if (versioning != ENABLED and not (versioning and current.version)) and is_locked(current, self._clock.wall_us()):
+                return None
+            done = True
+            return draft
+
+        try:
+            await self._cluster.conditional(key, judge, spread=bucket.spread)
+        except NoSuchKey:
+            return False
+        return done
+
+    async def remove(self, bucket: Bucket, name: bytes, seen: Row, *, lone_marker: bool = False) -> bool:
+        """Remove a noncurrent version for good, or the delete marker that is all that is left of a key.
+
+        False when it is another by now, became the current version, has others beside it, or is locked.
+        """
+        key = object_key(bucket, name)
+        done = False
+
+        def judge(current: Row | None, versions: Versions) -> Row | None:
+            nonlocal done
+            done = False
+            found = versions.get(seen.version)
+            if found is None or found.origin != seen.origin or is_locked(found, self._clock.wall_us()):
+                return None
+            is_current = current is not None and current.kind in VERSION_KINDS and current.version == seen.version
+            if is_current != lone_marker or (lone_marker and (found.kind != Kind.DELETE_MARKER or versions.newest() is not None)):
+                return None
+            draft = without_version(current, versions, seen.version, bucket.account)
+            done = True
+            return draft
+
+        try:
+            await self._cluster.conditional_versions(key, judge, spread=bucket.spread)
+        except NoSuchKey:
+            return False
+        return done
+
+    async def abort(self, bucket: Bucket, upload: PendingUpload) -> bool:
+        """Give up an upload and drop its parts; False when it ended or is being completed."""
+        store: StoreContext = self._store
+        _, record = await self._store.find_upload(bucket, upload.name, upload.upload_id)
+        if record.completing or not await self._store.close_upload(bucket, upload.name, upload.upload_id, record):
+            return False
+        keys = [RowKey(bucket.id, Space.PARTS, attempt.name) async for attempt in attempts_of(store.cluster, bucket.id, upload.upload_id)]
+        await drop_rows(store.cluster, keys, bucket.spread)
+        return True

@@ -1,0 +1,33 @@
+"""Lifecycle rules on real processes, with days of two seconds."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import running_cluster, wait_until
+
+
+@pytest.mark.parametrize("how", [(), ("--tls",)], ids=["http", "tls"])
+def test_rules_are_obeyed_also_by_a_daemon_that_was_killed(tmp_path: Path, how: tuple[str, ...]) -> None:
+    with running_cluster(tmp_path / "c", "--nodes", "3", "--proxies", "1", "--set", "lifecycle.seconds_per_day=2", *how) as cluster:
+        s3 = cluster.s3()
+        s3.create_bucket(Bucket="timed")
+        for key in ("go/1", "go/2", "stay/1"):
+            s3.put_object(Bucket="timed", Key=key, Body=b"data")
+        s3.create_multipart_upload(Bucket="timed", Key="go/up")
+        rule = {
+            "ID": "go", "Filter": {"Prefix": "go/"}, "Status": "Enabled", "Expiration": {"Days": 1},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+        }  # fmt: skip
+        s3.put_bucket_lifecycle_configuration(Bucket="timed", LifecycleConfiguration={"Rules": [rule]})
+        assert 'rule-id="go"' in s3.head_object(Bucket="timed", Key="go/1")["Expiration"]
+        daemon = next(name for name in cluster.pids() if name.startswith("daemon"))
+        cluster.ctl("stop", daemon, "--signal", "KILL")
+        cluster.ctl("start", daemon)
+
+        def keys() -> list[str]:
+            return [item["Key"] for item in s3.list_objects_v2(Bucket="timed")["Contents"]]
+
+        wait_until(lambda: keys() == ["stay/1"], 60, "all that is due to be gone")
+        wait_until(lambda: "Uploads" not in s3.list_multipart_uploads(Bucket="timed"), 20, "the upload to be given up")
+        assert s3.get_object(Bucket="timed", Key="stay/1")["Body"].read() == b"data"
