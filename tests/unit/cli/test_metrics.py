@@ -48,6 +48,8 @@ def test_a_daemon_shows_what_the_nodes_report_now() -> None:
             return {"a": NodeReport("node1", 3, 2_000_000, [device], {"accepts": 9}), "b": None}
 
     class Daemons:
+        lifecycle = SimpleNamespace(acted={"expire": 3})
+
         def behind_s(self) -> float:
             return 2.5
 
