@@ -108,8 +108,10 @@ def write_identities(place: Place, admin: Admin, extra: Path | None) -> None:
         except (OSError, tomllib.TOMLDecodeError) as failure:
             raise ConfigError(f"identities file {extra} cannot be used: {failure}") from failure
         for kind, rows in given.items():
-            if kind not in ("user", "swift_user", "kms_key") or not isinstance(rows, list):
-                raise ConfigError(f"identities file {extra}: [[{kind}]] is not known; it holds [[user]], [[swift_user]] and [[kms_key]]")
+            if kind not in ("user", "swift_user", "kms_key", "oidc_provider") or not isinstance(rows, list):
+                raise ConfigError(
+                    f"identities file {extra}: [[{kind}]] is not known; it holds [[user]], [[swift_user]], [[kms_key]] and [[oidc_provider]]"
+                )
             tables.setdefault(kind, []).extend(rows)
     write_file(place.identities_file, _array_tables(tables).encode(), mode=0o600)
 

@@ -8,11 +8,11 @@ from hashlib import sha256
 import msgspec
 
 from objstore.errors import InvalidArgument
-from objstore.identity.model import Identities, Keyholder, KmsKey, Owner, SwiftUser, User
+from objstore.identity.model import Identities, Keyholder, KmsKey, OidcProvider, Owner, SwiftUser, User
 from objstore.identity.tokens import Session
 from objstore.objects.api import Principal
 
-_TABLES: dict[str, type[msgspec.Struct]] = {"user": User, "swift_user": SwiftUser, "kms_key": KmsKey}
+_TABLES: dict[str, type[msgspec.Struct]] = {"user": User, "swift_user": SwiftUser, "kms_key": KmsKey, "oidc_provider": OidcProvider}
 
 
 def canonical_id_of(account: str) -> str:

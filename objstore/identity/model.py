@@ -45,12 +45,22 @@ class KmsKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
 
 
+class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An OpenID Connect issuer whose tokens may be exchanged for credentials; `jwks_file` holds its public keys."""
+
+    account: str
+    url: str
+    jwks_file: str
+    client_ids: tuple[str, ...] = ()
+
+
 class Identities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An identities file: `[[user]]`, `[[swift_user]]` and `[[kms_key]]` tables."""
+    """An identities file: `[[user]]`, `[[swift_user]]`, `[[kms_key]]` and `[[oidc_provider]]` tables."""
 
     user: tuple[User, ...] = ()
     swift_user: tuple[SwiftUser, ...] = ()
     kms_key: tuple[KmsKey, ...] = ()
+    oidc_provider: tuple[OidcProvider, ...] = ()
 
 
 @dataclass(frozen=True)

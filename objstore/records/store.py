@@ -6,6 +6,7 @@ searched by more than a name prefix, or is large, is not.
 """
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,6 +22,8 @@ from objstore.runtime.clock import Clock
 T = TypeVar("T", bound=msgspec.Struct)
 
 VALUE_LIMIT_BYTES = 256 * 1024  # records travel inside rows, and a scan of a thousand of them in one answer
+
+CHANGE_ATTEMPTS = 32  # each has a rival's success before it
 
 Version = bytes
 
@@ -65,6 +68,27 @@ class Records(Generic[T]):
             return draft
 
         return (await self._cluster.conditional(self._key(name), judge)).row.origin
+
+    async def change(self, name: str, edit: Callable[[T], T], default: T | None = None) -> T:
+        """Change a record whatever its version: `edit` is pure, may raise, and may run more than once; `default` stands in for none.
+
+        Returns what was written.  Raises PreconditionFailed when there is none and no default, ConditionalConflict when others kept
+        getting in between.
+        """
+        for _ in range(CHANGE_ATTEMPTS):
+            entry = await self.get(name)
+            current = default if entry is None else entry.value
+            if current is None:
+                raise PreconditionFailed(f"there is no record {name!r}", condition="version")
+            changed = edit(current)
+            if entry is not None and changed == current:
+                return changed
+            try:
+                await self.put_if(name, changed, None if entry is None else entry.version)
+            except (PreconditionFailed, ConditionalConflict):
+                continue
+            return changed
+        raise ConditionalConflict(f"record {name!r} was changed by others {CHANGE_ATTEMPTS} times in a row; try again")
 
     async def delete_if(self, name: str, expected: Version) -> None:
         """Remove the record if it is still at version `expected`.  Raises PreconditionFailed, ConditionalConflict."""

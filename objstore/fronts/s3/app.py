@@ -6,6 +6,7 @@ carries a request id, equal to the one in an error's document and in the log.
 
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from objstore.errors import NotModified, ObjstoreError
 from objstore.fronts.s3 import cors, routes
@@ -31,8 +32,18 @@ _INTERNAL = Failure(500, "InternalError", "We encountered an internal error. Ple
 _ID_STEP = 0x9E3779B97F4A7C15  # odd, so the ids of 2**64 requests all differ
 
 
+class Calls(Protocol):
+    """Another service on the same endpoint, at its root."""
+
+    def takes(self, request: S3Request) -> bool:
+        """Whether a request without a bucket is for it."""
+
+    async def answer(self, request: S3Request, authenticator: Authenticator) -> tuple[str, Response]:
+        """The name of the call, and its answer; refusals are answers too."""
+
+
 class S3App:
-    """The application.  `health` tells whether this proxy can serve; None: it always can."""
+    """The application.  `calls` is another service at the endpoint's root.  `health` tells whether this proxy can serve; None: it always can."""
 
     def __init__(
         self,
@@ -46,6 +57,7 @@ class S3App:
         threads: Threads | None = None,
         health: Callable[[], bool] | None = None,
         seconds_per_day: float = 86_400.0,
+        calls: Calls | None = None,
     ) -> None:
         self.counters = counters or Counters()
         self._clock = clock
@@ -54,6 +66,7 @@ class S3App:
         self._authenticator = Authenticator(credentials, settings, clock)
         self._front = Front(store, credentials, settings, clock, self._tasks, threads, self._authenticator, int(seconds_per_day * 1e6))
         self._health = health
+        self._calls = calls
         self._domains = settings.website_domains + settings.domains
         self._host_header = (b"x-amz-id-2", settings.host_id.encode())
         self._next_id = int.from_bytes(rng.token(8), "big")
@@ -109,6 +122,13 @@ class S3App:
             return routes.WEBSITE
         if request.method == "OPTIONS":
             return routes.PREFLIGHT
+        if self._calls is not None and not request.bucket and self._calls.takes(request):
+            action, response = await self._calls.answer(request, self._authenticator)
+
+            async def answered(_front: Front, _request: S3Request) -> Response:
+                return response
+
+            return routes.Route(action, answered)
         await self._authenticator.authenticate(request)
         return routes.find(request)
 

@@ -1,0 +1,1 @@
+"""IAM and STS: Amazon's query APIs on the same endpoint as S3."""

@@ -1,0 +1,144 @@
+"""Changing identities: each change is one compare-and-set of one record, then a line in the journal.
+
+A change is acknowledged once every proxy can learn of it.  What depends on a second record (a group that still has members) is looked at
+before, as fresh as can be; a change that slips in between leaves a reference to an id that is gone, which means nothing.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from objstore.errors import ConditionalConflict, PreconditionFailed
+from objstore.identity.directory import Directory, fixed_holder
+from objstore.identity.entities import (
+    USER,
+    Holder,
+    HolderKey,
+    IdentityRefused,
+    ManagedPolicy,
+    WebProvider,
+    exists_already,
+    key_of,
+    no_such,
+)
+from objstore.records.store import Records
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Changes:
+    """Writes identities."""
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+
+    def _records(self, shelf: str) -> Records[msgspec.Struct]:
+        return self.directory.shelves[shelf].records
+
+    async def _create(self, shelf: str, record: str, value: msgspec.Struct, taken: IdentityRefused) -> None:
+        try:
+            await self._records(shelf).put_if(record, value, None)
+        except PreconditionFailed:
+            raise taken from None
+        await self.directory.changed(shelf, record)
+
+    async def _change(self, shelf: str, record: str, edit: Callable[[T], T], missing: IdentityRefused, default: T | None = None) -> T:
+        try:
+            changed = await self._records(shelf).change(record, edit, default)  # type: ignore[arg-type] # a shelf holds one type
+        except PreconditionFailed:
+            raise missing from None
+        await self.directory.changed(shelf, record)
+        return changed  # type: ignore[return-value] # the same
+
+    async def _delete(self, shelf: str, record: str, check: Callable[[T], None], missing: IdentityRefused) -> None:
+        for _ in range(8):
+            entry = await self._records(shelf).get(record)
+            if entry is None:
+                raise missing
+            check(entry.value)  # type: ignore[arg-type] # the same
+            try:
+                await self._records(shelf).delete_if(record, entry.version)
+            except (PreconditionFailed, ConditionalConflict):
+                continue
+            await self.directory.changed(shelf, record)
+            return
+        raise ConditionalConflict("others kept changing what was to be deleted; try again")
+
+    # -- users, groups, roles ---------------------------------------------------------------------------------
+
+    async def create_holder(self, holder: Holder) -> None:
+        """Raises IdentityRefused when there is one of that name."""
+        key = key_of(holder)
+        if self.directory.fixed_user(key.record) is not None:
+            raise exists_already(holder.kind, holder.name)
+        await self._create("holder", key.record, holder, exists_already(holder.kind, holder.name))
+
+    async def change_holder(self, key: HolderKey, edit: Callable[[Holder], Holder]) -> Holder:
+        """Change one; a user of the identities file gets a record beside it.  Raises IdentityRefused."""
+        user = self.directory.fixed_user(key.record)
+        default = None if user is None else fixed_holder(user)
+        return await self._change("holder", key.record, edit, no_such(key.kind, key.name), default)
+
+    async def rename_holder(self, key: HolderKey, edit: Callable[[Holder], Holder]) -> None:
+        """Change one that may get another name by it: the new record is there before the old one goes."""
+        entry = await self._records("holder").get(key.record)
+        if entry is None:
+            raise no_such(key.kind, key.name)
+        assert isinstance(entry.value, Holder)
+        changed = edit(entry.value)
+        if key_of(changed).record == key.record:
+            await self.change_holder(key, edit)
+            return
+        await self.create_holder(changed)
+        await self._delete("holder", key.record, _anything, no_such(key.kind, key.name))
+
+    async def delete_holder(self, key: HolderKey, check: Callable[[Holder], None]) -> None:
+        """Delete one that `check` lets go.  Raises IdentityRefused."""
+        if key.kind == USER and self.directory.fixed_user(key.record) is not None:
+            raise IdentityRefused("UnmodifiableEntity", f"The user {key.name} belongs to the identities file; take it out there.", 400)
+        await self._delete("holder", key.record, check, no_such(key.kind, key.name))
+
+    # -- policies and providers -------------------------------------------------------------------------------
+
+    async def create_policy(self, policy: ManagedPolicy) -> None:
+        """Raises IdentityRefused when there is one of that name."""
+        await self._create("policy", _policy_record(policy), policy, exists_already("policy", policy.name))
+
+    async def change_policy(self, policy: ManagedPolicy, edit: Callable[[ManagedPolicy], ManagedPolicy]) -> ManagedPolicy:
+        """Change a managed policy.  Raises IdentityRefused."""
+        return await self._change("policy", _policy_record(policy), edit, no_such("policy", policy.name))
+
+    async def delete_policy(self, policy: ManagedPolicy, check: Callable[[ManagedPolicy], None]) -> None:
+        """Delete a managed policy that `check` lets go.  Raises IdentityRefused."""
+        await self._delete("policy", _policy_record(policy), check, no_such("policy", policy.name))
+
+    async def create_provider(self, provider: WebProvider) -> None:
+        """Raises IdentityRefused when there is one of that address."""
+        await self._create("provider", _provider_record(provider), provider, exists_already("provider", provider.url))
+
+    async def change_provider(self, provider: WebProvider, edit: Callable[[WebProvider], WebProvider]) -> WebProvider:
+        """Change a provider.  Raises IdentityRefused."""
+        self._check_own(provider)
+        return await self._change("provider", _provider_record(provider), edit, no_such("provider", provider.url))
+
+    async def delete_provider(self, provider: WebProvider) -> None:
+        """Delete a provider.  Raises IdentityRefused."""
+        self._check_own(provider)
+        await self._delete("provider", _provider_record(provider), _anything, no_such("provider", provider.url))
+
+    def _check_own(self, provider: WebProvider) -> None:
+        if provider.arn in self.directory.fixed_providers:
+            raise IdentityRefused("UnmodifiableEntity", "The provider belongs to the identities file; change it there.", 400)
+
+
+def _anything(_: msgspec.Struct) -> None:
+    return
+
+
+def _policy_record(policy: ManagedPolicy) -> str:
+    return f"{policy.account}/{policy.name.lower()}"
+
+
+def _provider_record(provider: WebProvider) -> str:
+    return f"{provider.account}/{provider.url}"
