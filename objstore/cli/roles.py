@@ -99,18 +99,22 @@ async def run_node(settings: Any) -> None:
 
 async def run_proxy(settings: Any) -> None:
     """A proxy: the cluster's face, the object model on it, S3 in front."""
+    from objstore.cli.identities import read_identities
     from objstore.cli.kms import key_service
     from objstore.cli.metrics import proxy_metrics, serve_metrics
-    from objstore.cli.settings import component
+    from objstore.cli.settings import component, read_cluster_key
     from objstore.fronts.http import uvicorn_config
+    from objstore.fronts.iam.app import QueryCalls
     from objstore.fronts.s3.app import S3App
-    from objstore.identity.logic import Credentials, parse_identities
+    from objstore.identity.directory import Directory
+    from objstore.identity.tokens import TokenSealer
     from objstore.objects.store import ObjectStore
 
     supervised = Supervised()
     section = settings.proxy
     world = system_world(settings.host.sockets)
-    users = [user for path in section.identities for user in parse_identities(Path(path).read_text()).user]
+    users, providers = read_identities(section.identities)
+    sealer = TokenSealer(read_cluster_key(section.cluster_key_file), world.rng)
     _check_exposure(section.host, section.certificate_file)
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(_listening(section.host, section.port))
@@ -121,9 +125,12 @@ async def run_proxy(settings: Any) -> None:
         await store.start()
         hashing = world.new_threads("http-hash", HASH_THREADS)
         stack.callback(hashing.close)
+        directory = Directory(users, cluster, world, sealer, providers)
+        stack.push_async_callback(directory.aclose)
+        await directory.start()
         app = S3App(
-            store, Credentials(users), world.clock, component(settings, "s3"), rng=world.rng, threads=hashing, health=cluster.serves,
-            seconds_per_day=settings.lifecycle.seconds_per_day,
+            store, directory, world.clock, component(settings, "s3"), rng=world.rng, threads=hashing, health=cluster.serves,
+            seconds_per_day=settings.lifecycle.seconds_per_day, calls=QueryCalls(directory, world.clock),
         )  # fmt: skip
         stack.push_async_callback(app.aclose)
         if section.metrics_port:

@@ -18,7 +18,8 @@ from objstore.core.glob import Glob, Lookup
 MAX_CONDITION_VALUES = 4000  # of one policy; far more than fit into 20 KB of anything useful
 
 _NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d{1,18})?")
-_KEY = re.compile(r"[A-Za-z0-9-]{1,64}:[^\x00-\x1f${}*?]{1,256}")
+# service:name, or of a web identity HOST[:PORT][/PATH]:name
+_KEY = re.compile(r"[A-Za-z0-9._~/-]{1,255}(?::\d{1,5}(?:/[A-Za-z0-9._~/-]{0,200})?)?:[^\x00-\x1f${}*?]{1,256}")
 _ARN_PARTS = 6
 
 Test = Callable[[str, Lookup], bool]  # whether one value of the request fits one value of the policy

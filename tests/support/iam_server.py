@@ -52,7 +52,7 @@ def build_proxy(
     world = memory_world(clock)  # type: ignore[arg-type] # any Clock does
     store = ObjectStore(cluster, world, ObjectSettings(bucket_cache_s=0.02))
     directory = Directory(users, cluster, world, TokenSealer(CLUSTER_KEY, SystemRng()), providers)
-    calls = QueryCalls(directory, clock, region="us-east-1")
+    calls = QueryCalls(directory, clock)
     return Proxy(S3App(store, directory, clock, settings, rng=SystemRng(), threads=threads, calls=calls), directory), store
 
 

@@ -30,6 +30,7 @@ ACTIONS: dict[str, Row] = {**users.ACTIONS, **policies.ACTIONS, **roles.ACTIONS}
 # Calls that change a user: what belongs to the identities file is not for everybody who may change users.
 _OF_USERS = frozenset((*(name for name in ACTIONS if "User" in name or "AccessKey" in name),))
 _READING = ("Get", "List")
+_EMPTY_RESULTS = frozenset(("UpdateRole",))  # whose answer has a result with nothing in it
 # S3's codes of failed signatures, as the query APIs call them.
 _CODES = {
     "InvalidAccessKeyId": ("InvalidClientTokenId", 403),
@@ -44,11 +45,10 @@ _CODES = {
 class QueryCalls:
     """Answers the calls."""
 
-    def __init__(self, directory: Directory, clock: Clock, *, region: str) -> None:
+    def __init__(self, directory: Directory, clock: Clock) -> None:
         self._directory = directory
         self._changes = Changes(directory)
         self._clock = clock
-        self._region = region
 
     def takes(self, request: S3Request) -> bool:
         """Whether a request is a call, and not one of S3."""
@@ -65,7 +65,7 @@ class QueryCalls:
             who = await authenticator.authenticate_call(request, body)
             await self._directory.catch_up()
             facts = {"aws:securetransport": "true" if request.scheme == "https" else "false"}
-            call = Call(action, parameters, who, self._directory, self._changes, self._clock.wall_us(), self._region, facts)
+            call = Call(action, parameters, who, self._directory, self._changes, self._clock.wall_us(), facts)
             result = await _carry_out(call)
         except IdentityRefused as refusal:
             failure = Failure(refusal.status, refusal.code, refusal.message)
@@ -78,7 +78,7 @@ class QueryCalls:
             failure = failure_of(error)
             failure.code, failure.status = _CODES.get(failure.code, (failure.code, failure.status))
         else:
-            wrapped = f"<{action}Result>{result}</{action}Result>" if result or namespace == STS_NAMESPACE else ""
+            wrapped = f"<{action}Result>{result}</{action}Result>" if result or action in _EMPTY_RESULTS else ""
             metadata = f"<ResponseMetadata>{element('RequestId', request.id)}</ResponseMetadata>"
             text = f'{DECLARATION}<{action}Response xmlns="{namespace}">{wrapped}{metadata}</{action}Response>'
             return action, Response(200, [TEXT_XML], text.encode())

@@ -70,7 +70,6 @@ class Call:
     directory: Directory
     changes: Changes
     now_us: int
-    region: str = "us-east-1"
     facts: Mapping[str, str] | None = None  # of the request, by lower-case condition key
 
     @property

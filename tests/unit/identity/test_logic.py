@@ -69,7 +69,7 @@ def test_an_account_is_shown_as_its_first_user_says_and_unknown_ones_have_an_id_
     [
         ("[[user]]\naccount='a'\nname='n'\nacess_key='k'\nsecret_key='s'", "did you mean 'access_key'"),
         ("[[users]]\naccount='a'", "did you mean 'user'"),
-        ("[[zzz]]\naccount='a'", "known are user, swift_user, kms_key"),
+        ("[[zzz]]\naccount='a'", "known are user, swift_user, kms_key, oidc_provider"),
         ("[user]\naccount='a'", "write [[user]]"),
         ("user = [1]", "write [[user]]"),
         ("[[user]]\naccount='a'", "missing required field"),

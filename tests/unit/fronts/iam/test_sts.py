@@ -1,0 +1,230 @@
+"""Temporary credentials: who gets them, for how long, and what they are worth."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from objstore.identity.entities import WebProvider
+from tests.support.iam_server import CLUSTER_KEY, iam_serving, service
+from tests.support.policies import identity_policy, trust_policy
+from tests.support.s3_server import ALICE, BOB, Running, make_certificate
+from tests.support.web_tokens import key_set, make_token
+
+Refused = Callable[..., tuple[str, int]]
+FULL = "arn:aws:iam::aws:policy/AmazonS3FullAccess"
+
+
+@pytest.fixture
+def sts(server: Running) -> Any:
+    return service(server, "sts", parameter_validation=False)
+
+
+def role_trusting(iam: Any, name: str, principal: Any, **more: Any) -> str:
+    arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust_policy(principal, **more))["Role"]["Arn"]
+    return arn
+
+
+def test_callers_are_told_who_they_are(server: Running, sts: Any, user: str, keys: dict[str, str], refused: Refused) -> None:
+    found = sts.get_caller_identity()
+    assert (found["Arn"], found["Account"]) == ("arn:aws:iam::alice:user/alice", "alice")
+    found = service(server, "sts", keys).get_caller_identity()
+    assert found["Arn"] == f"arn:aws:iam::alice:user/{user}"
+    assert found["UserId"].startswith("AIDA")
+    wrong = {**keys, "SecretAccessKey": "x" * 40}
+    assert refused(service(server, "sts", wrong).get_caller_identity) == ("SignatureDoesNotMatch", 403)
+    unknown = {**keys, "AccessKeyId": "AKIANOBODY"}
+    assert refused(service(server, "sts", unknown).get_caller_identity) == ("InvalidClientTokenId", 403)
+
+
+def test_a_role_is_assumed_by_whom_it_trusts(
+    iam: Any, server: Running, sts: Any, user: str, keys: dict[str, str], s3: Any, refused: Refused
+) -> None:
+    arn = role_trusting(iam, user, {"AWS": f"arn:aws:iam::alice:user/{user}"})
+    iam.attach_role_policy(RoleName=user, PolicyArn=FULL)
+    got = service(server, "sts", keys).assume_role(RoleArn=arn, RoleSessionName="work")
+    assert got["AssumedRoleUser"]["Arn"] == f"arn:aws:sts::alice:assumed-role/{user}/work"
+    credentials = got["Credentials"]
+    assert credentials["AccessKeyId"].startswith("ASIA")
+    assert 3590 <= credentials["Expiration"].timestamp() - time.time() <= 3601
+    assert service(server, "sts", credentials).get_caller_identity()["Arn"] == f"arn:aws:sts::alice:assumed-role/{user}/work"
+    own = service(server, "s3", credentials)
+    assert own.get_object(Bucket="alices", Key="k")["Body"].read() == b"data"
+    assert refused(sts.assume_role, RoleArn=arn, RoleSessionName="work") == ("AccessDenied", 403)
+    assert refused(service(server, "sts", BOB).assume_role, RoleArn=arn, RoleSessionName="work") == ("AccessDenied", 403)
+    assert refused(sts.assume_role, RoleArn="arn:aws:iam::alice:role/no-such-role", RoleSessionName="work") == ("AccessDenied", 403)
+    iam.detach_role_policy(RoleName=user, PolicyArn=FULL)
+    iam.delete_role(RoleName=user)
+    assert refused(own.get_object, Bucket="alices", Key="k") == ("InvalidToken", 400)
+    role_trusting(iam, user, "*")
+    iam.attach_role_policy(RoleName=user, PolicyArn=FULL)
+    assert refused(own.get_object, Bucket="alices", Key="k") == ("InvalidToken", 400)  # made again, it is another role
+
+
+def test_who_is_trusted_by_account_needs_a_policy_of_their_own(
+    iam: Any, server: Running, sts: Any, user: str, keys: dict[str, str], refused: Refused
+) -> None:
+    arn = role_trusting(iam, user, {"AWS": "arn:aws:iam::alice:root"})
+    own = service(server, "sts", keys)
+    assert refused(own.assume_role, RoleArn=arn, RoleSessionName="work") == ("AccessDenied", 403)
+    iam.put_user_policy(UserName=user, PolicyName="assume", PolicyDocument=identity_policy("sts:AssumeRole", resource=arn))
+    own.assume_role(RoleArn=arn, RoleSessionName="work")
+    sts.assume_role(RoleArn=arn, RoleSessionName="work")
+    iam.put_user_policy(UserName=user, PolicyName="never", PolicyDocument=identity_policy("sts:*", effect="Deny"))
+    assert refused(own.assume_role, RoleArn=arn, RoleSessionName="work") == ("AccessDenied", 403)
+
+
+def test_a_denial_of_the_callers_own_outweighs_trust(iam: Any, server: Running, user: str, keys: dict[str, str], refused: Refused) -> None:
+    arn = role_trusting(iam, user, {"AWS": f"arn:aws:iam::alice:user/{user}"})
+    own = service(server, "sts", keys)
+    own.assume_role(RoleArn=arn, RoleSessionName="work")
+    iam.put_user_policy(UserName=user, PolicyName="never", PolicyDocument=identity_policy("sts:AssumeRole", effect="Deny"))
+    assert refused(own.assume_role, RoleArn=arn, RoleSessionName="work") == ("AccessDenied", 403)
+
+
+def test_another_account_needs_trust_and_its_own_consent(iam: Any, server: Running, name: str, refused: Refused) -> None:
+    arn = role_trusting(iam, name, {"AWS": "arn:aws:iam::bob:root"})
+    got = service(server, "sts", BOB).assume_role(RoleArn=arn, RoleSessionName="guest")
+    assert service(server, "sts", got["Credentials"]).get_caller_identity()["Account"] == "alice"
+    bobs = service(server, "iam", BOB)
+    bobs.create_user(UserName=name)
+    keys = bobs.create_access_key(UserName=name)["AccessKey"]
+    assert refused(service(server, "sts", keys).assume_role, RoleArn=arn, RoleSessionName="guest") == ("AccessDenied", 403)
+
+
+def test_conditions_of_trust_hold(iam: Any, sts: Any, name: str, refused: Refused) -> None:
+    arn = role_trusting(iam, name, {"AWS": "arn:aws:iam::alice:root"}, Condition={"StringEquals": {"sts:ExternalId": "42"}})
+    assert refused(sts.assume_role, RoleArn=arn, RoleSessionName="work") == ("AccessDenied", 403)
+    assert refused(sts.assume_role, RoleArn=arn, RoleSessionName="work", ExternalId="43") == ("AccessDenied", 403)
+    sts.assume_role(RoleArn=arn, RoleSessionName="work", ExternalId="42")
+
+
+def test_durations_have_limits(iam: Any, server: Running, sts: Any, name: str, refused: Refused) -> None:
+    arn = role_trusting(iam, name, {"AWS": "arn:aws:iam::alice:root"})
+    for seconds in (899, 3601, 43_200):
+        assert refused(sts.assume_role, RoleArn=arn, RoleSessionName="work", DurationSeconds=seconds) == ("ValidationError", 400)
+    iam.update_role(RoleName=name, MaxSessionDuration=43_200)
+    credentials = sts.assume_role(RoleArn=arn, RoleSessionName="work", DurationSeconds=43_200)["Credentials"]
+    iam.attach_role_policy(RoleName=name, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    chained = service(server, "sts", credentials, parameter_validation=False)
+    assert refused(chained.assume_role, RoleArn=arn, RoleSessionName="again", DurationSeconds=3601) == ("ValidationError", 400)
+    chained.assume_role(RoleArn=arn, RoleSessionName="again")
+    for seconds in (899, 129_601):
+        assert refused(sts.get_session_token, DurationSeconds=seconds) == ("ValidationError", 400)
+    assert refused(chained.get_session_token) == ("AccessDenied", 403)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ({"RoleSessionName": "a b"}, "ValidationError"),
+        ({"RoleArn": "arn:aws:iam::alice:user/alice"}, "ValidationError"),
+        ({"Policy": "{"}, "MalformedPolicyDocument"),
+        ({"PolicyArns": [{"arn": "arn:aws:iam::aws:policy/NoSuchPolicy"}]}, "ValidationError"),
+    ],
+)
+def test_parameters_are_checked(iam: Any, sts: Any, name: str, parameters: dict[str, Any], code: str, refused: Refused) -> None:
+    arn = role_trusting(iam, name, {"AWS": "arn:aws:iam::alice:root"})
+    assert refused(sts.assume_role, **{"RoleArn": arn, "RoleSessionName": "work", **parameters}) == (code, 400)
+
+
+def test_session_tokens_of_a_user_are_the_user(server: Running, sts: Any, s3: Any, refused: Refused) -> None:
+    credentials = sts.get_session_token()["Credentials"]
+    own = service(server, "s3", credentials)
+    assert own.get_object(Bucket="alices", Key="k")["Body"].read() == b"data"
+    url = own.generate_presigned_url("get_object", Params={"Bucket": "alices", "Key": "k"})
+    import urllib.request
+
+    with urllib.request.urlopen(url) as answer:
+        assert answer.read() == b"data"
+    old = service(server, "s3", credentials, signature_version="s3")
+    assert old.get_object(Bucket="alices", Key="k")["Body"].read() == b"data"
+    with urllib.request.urlopen(old.generate_presigned_url("get_object", Params={"Bucket": "alices", "Key": "k"})) as answer:
+        assert answer.read() == b"data"
+    for change in ({"SessionToken": "x"}, {"SessionToken": credentials["SessionToken"][:-4] + "AAA="}):
+        assert refused(service(server, "s3", {**credentials, **change}).list_buckets) == ("InvalidToken", 400)
+    other = sts.get_session_token()["Credentials"]
+    assert refused(service(server, "s3", {**credentials, "SessionToken": other["SessionToken"]}).list_buckets) == ("InvalidToken", 400)
+    without = {name: value for name, value in credentials.items() if name != "SessionToken"}
+    assert refused(service(server, "s3", without).list_buckets) == ("InvalidAccessKeyId", 403)
+    assert (
+        refused(
+            service(server, "s3", {"AccessKeyId": ALICE.access_key, "SecretAccessKey": ALICE.secret_key, "SessionToken": "x"}).list_buckets
+        )[0]
+        == "InvalidToken"
+    )
+
+
+def test_an_expired_token_is_worth_nothing(server: Running, refused: Refused) -> None:
+    from objstore.identity.directory import fixed_id
+    from objstore.identity.tokens import Session, TokenSealer
+    from objstore.runtime.rng import SystemRng
+
+    now = int(time.time())
+    session = Session(1, "ASIAOLD", "s", "alice", "user/alice", fixed_id(ALICE), "alice", now - 1000, now - 1)
+    token = TokenSealer(CLUSTER_KEY, SystemRng()).seal(session)
+    credentials = {"AccessKeyId": "ASIAOLD", "SecretAccessKey": "s", "SessionToken": token}
+    assert refused(service(server, "s3", credentials).list_buckets) == ("ExpiredToken", 400)
+    assert refused(service(server, "sts", credentials).get_caller_identity)[0] == "ExpiredToken"
+
+
+# -- web identities -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["http", "https"])
+def web(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    provider = WebProvider(1, "alice", "issuer.example/realm", 0, ("app",), keys=key_set())
+    tls = make_certificate(tmp_path_factory.mktemp("tls")) if request.param == "https" else None
+    with iam_serving(providers=(provider,), tls=tls) as running:
+        iam = service(running, "iam")
+        principal = {"Federated": "arn:aws:iam::alice:oidc-provider/issuer.example/realm"}
+        condition = {"StringEquals": {"issuer.example/realm:aud": "app", "issuer.example/realm:sub": "me"}}
+        trust = trust_policy(principal, action="sts:AssumeRoleWithWebIdentity", Condition=condition)
+        iam.create_role(RoleName="web", AssumeRolePolicyDocument=trust)
+        iam.create_role(RoleName="people", AssumeRolePolicyDocument=trust_policy("*"))
+        yield running
+
+
+def claims(**change: Any) -> dict[str, Any]:
+    now = int(time.time())
+    return {"iss": "https://issuer.example/realm", "sub": "me", "aud": "app", "exp": now + 60, "iat": now, **change}
+
+
+def exchange(web: Running, token: str, role: str = "web", **more: Any) -> Any:
+    from botocore import UNSIGNED
+
+    client = service(web, "sts", signature_version=UNSIGNED, parameter_validation=False)
+    return client.assume_role_with_web_identity(
+        RoleArn=f"arn:aws:iam::alice:role/{role}", RoleSessionName="me", WebIdentityToken=token, **more
+    )
+
+
+def test_a_web_token_is_exchanged_for_credentials(web: Running) -> None:
+    for algorithm in ("RS256", "ES256"):
+        got = exchange(web, make_token(claims(), algorithm))
+        assert (got["SubjectFromWebIdentityToken"], got["Provider"], got["Audience"]) == ("me", "issuer.example/realm", "app")
+        assert service(web, "sts", got["Credentials"]).get_caller_identity()["Arn"] == "arn:aws:sts::alice:assumed-role/web/me"
+    limited = exchange(web, make_token(claims()), Policy=identity_policy("s3:GetObject"))
+    assert service(web, "sts", limited["Credentials"]).get_caller_identity()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"sub": "you"}, "AccessDenied"),
+        ({"aud": "other"}, "InvalidIdentityToken"),
+        ({"iss": "https://other"}, "InvalidIdentityToken"),
+        ({"exp": 1}, "ExpiredTokenException"),
+    ],
+)
+def test_other_web_tokens_are_refused(web: Running, change: dict[str, Any], code: str, refused: Refused) -> None:
+    assert refused(exchange, web=web, token=make_token(claims(**change)))[0] == code
+
+
+def test_a_web_identity_does_not_become_a_role_for_others(web: Running, refused: Refused) -> None:
+    assert refused(exchange, web=web, token=make_token(claims()), role="people") == ("AccessDenied", 403)
+    assert refused(exchange, web=web, token=make_token(claims()), role="none") == ("AccessDenied", 403)
+    assert refused(exchange, web=web, token="nonsense") == ("InvalidIdentityToken", 400)
+    assert json.loads(key_set())["keys"]

@@ -1,0 +1,203 @@
+"""What a proxy holds of identities, and how it keeps up."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from objstore.errors import QuorumLost
+from objstore.identity.changes import Changes
+from objstore.identity.directory import JOURNAL_NAMES, POLL_S, RELOAD_S, Directory, fixed_id
+from objstore.identity.entities import ROLE, USER, AccessKey, Holder, HolderKey, WebProvider
+from objstore.identity.model import User
+from objstore.identity.tokens import Session, TokenSealer
+from objstore.runtime.rng import SystemRng
+from tests.support.memory_cluster import LoopClock, MemoryCluster, memory_world, run
+from tests.support.policies import identity_policy
+
+ALICE = User("alice", "alice", "AKALICE", "secret", tenant="t", email="a@b")
+SEALER = TokenSealer(bytes(32), SystemRng())
+
+
+def directory_on(cluster: Any) -> Directory:
+    return Directory([ALICE], cluster, memory_world(LoopClock()), SEALER, [WebProvider(1, "alice", "issuer", 0, keys="{}")])
+
+
+def joe(**more: Any) -> Holder:
+    return Holder(
+        1, USER, "alice", "joe", "AIDAJOE", 0, keys=(AccessKey("AKJOE", "s", 0), AccessKey("AKOFF", "s", 0, active=False)), **more
+    )
+
+
+def test_a_change_is_there_at_once_and_at_other_proxies_within_a_second() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one, two = directory_on(cluster), directory_on(MemoryCluster(cluster.registers, proxy_id=2))
+        await two.start()
+        await asyncio.sleep(1)
+        await Changes(one).create_holder(joe())
+        assert one.lookup("AKJOE") is not None
+        assert two.lookup("AKJOE") is None
+        await asyncio.sleep(POLL_S + 0.1)
+        found = two.lookup("AKJOE")
+        assert found is not None
+        assert (found[0], found[1].account, found[1].user, found[1].tenant, found[1].policies) == ("s", "alice", "joe", "t", ())
+        assert found[1].canonical_id == two.owner_of("alice").canonical_id
+        assert two.lookup("AKOFF") is None
+        await Changes(two).delete_holder(HolderKey(USER, "alice", "joe"), lambda _: None)
+        assert two.lookup("AKJOE") is None
+        await one.refresh()
+        assert one.lookup("AKJOE") is None
+        await one.aclose()
+        await two.aclose()
+
+    run(test())
+
+
+def test_a_proxy_that_missed_many_changes_reads_everything() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one, two = directory_on(cluster), directory_on(MemoryCluster(cluster.registers, proxy_id=2))
+        await two.catch_up()
+        changes = Changes(one)
+        await changes.create_holder(joe())
+        for number in range(JOURNAL_NAMES + 5):
+            await changes.change_holder(
+                HolderKey(USER, "alice", "joe"), lambda user, n=number: msgspec.structs.replace(user, path=f"/{n}/")
+            )
+        await changes.create_holder(Holder(1, USER, "alice", "last", "AIDA2", 0))
+        await two.catch_up()
+        assert two.holders["user/alice/joe"].path == f"/{JOURNAL_NAMES + 4}/"
+        assert "user/alice/last" in two.holders
+        await one.aclose()
+        await two.aclose()
+
+    run(test())
+
+
+def test_what_was_written_without_a_line_in_the_journal_is_found_later() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one, two = directory_on(cluster), directory_on(MemoryCluster(cluster.registers, proxy_id=2))
+        await two.start()
+        await asyncio.sleep(1)
+        await one.shelves["holder"].records.put("user/alice/joe", joe())  # the writer died here
+        await asyncio.sleep(2)
+        assert two.lookup("AKJOE") is None
+        await asyncio.sleep(RELOAD_S + 1)
+        assert two.lookup("AKJOE") is not None
+        await one.aclose()
+        await two.aclose()
+
+    run(test())
+
+
+def test_what_is_known_stays_when_nothing_can_be_read() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one = directory_on(cluster)
+        await Changes(one).create_holder(joe())
+
+        async def lost(*_: Any, **__: Any) -> Any:
+            raise QuorumLost("no quorum")
+
+        cluster.read = lost  # type: ignore[method-assign] # the cluster goes away
+        await one.start()
+        await asyncio.sleep(5)
+        await one.refresh()
+        assert one.lookup("AKJOE") is not None
+        assert one.lookup("AKALICE") is not None
+        with pytest.raises(QuorumLost):
+            await one.catch_up()
+        await one.aclose()
+
+    run(test())
+
+
+def test_unknown_keys_do_not_make_a_proxy_look_without_end() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one = directory_on(cluster)
+        reads = 0
+        read = cluster.read
+
+        async def counted(*arguments: Any, **more: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return await read(*arguments, **more)
+
+        cluster.read = counted  # type: ignore[method-assign] # counted
+        await asyncio.gather(*(one.refresh() for _ in range(1000)))
+        await asyncio.gather(*(one.refresh() for _ in range(1000)))
+        assert reads <= 2
+        await one.aclose()
+
+    run(test())
+
+
+def test_users_of_the_file_have_everything_until_a_policy_is_put_on_them() -> None:
+    async def test() -> None:
+        one = directory_on(MemoryCluster())
+        found = one.lookup("AKALICE")
+        assert found is not None
+        assert (found[1].policies, found[1].plain, found[1].arn) == (None, True, "arn:aws:iam::alice:user/alice")
+        deny = identity_policy("s3:*", effect="Deny")
+        await Changes(one).change_holder(HolderKey(USER, "alice", "ALICE"), lambda user: msgspec.structs.replace(user, inline={"p": deny}))
+        found = one.lookup("AKALICE")
+        assert found is not None
+        assert found[1].policies is not None
+        assert len(found[1].policies) == 2
+        assert one.fixed_keys("user/alice/alice") == ["AKALICE"]
+        user = one.user("alice", "Alice")
+        assert user is not None
+        assert user.id == fixed_id(ALICE)
+        await one.aclose()
+
+    run(test())
+
+
+def test_sessions_end_with_their_role_and_with_nothing_else() -> None:
+    async def test() -> None:
+        one = directory_on(MemoryCluster())
+        role = Holder(1, ROLE, "alice", "r", "AROA1", 0, inline={"p": identity_policy("s3:*")}, tags={"Team": "x"})
+        await Changes(one).create_holder(role)
+        limit = (identity_policy("s3:GetObject"),)
+        token = SEALER.seal(Session(1, "ASIA1", "s", "alice", "role/r", "AROA1", "me", 0, 10, limit, {"aws:principaltag/a": "1"}))
+        for _ in range(2):
+            found = one.session(token)
+            assert found is not None
+            who = found[1]
+            assert (who.arn, who.account, len(who.policies or ()), len(who.session_policies or ())) == (
+                "arn:aws:sts::alice:assumed-role/r/me",
+                "alice",
+                1,
+                1,
+            )
+            assert who.facts["aws:principalarn"] == "arn:aws:iam::alice:role/r"
+            assert (who.facts["aws:principaltag/team"], who.facts["aws:principaltag/a"]) == ("x", "1")
+        assert one.session(token[:-8] + "AAAAAAA=") is None
+        other = SEALER.seal(Session(1, "ASIA1", "s", "alice", "role/r", "AROA2", "me", 0, 10))  # of a role that was deleted and made again
+        assert one.session(other) is None
+        await Changes(one).delete_holder(HolderKey(ROLE, "alice", "r"), lambda _: None)
+        assert one.session(token) is None
+        mine = SEALER.seal(Session(1, "ASIA1", "s", "alice", "user/alice", fixed_id(ALICE), "alice", 0, 10))
+        found = one.session(mine)
+        assert found is not None
+        assert found[1].arn == "arn:aws:iam::alice:user/alice"
+        assert one.session(SEALER.seal(Session(1, "A", "s", "alice", "user/nobody", "x", "n", 0, 10))) is None
+        await one.aclose()
+
+    run(test())
+
+
+def test_a_policy_that_cannot_be_read_gives_no_rights() -> None:
+    async def test() -> None:
+        one = directory_on(MemoryCluster())
+        await Changes(one).create_holder(joe(inline={"good": identity_policy("*"), "bad": "{"}))
+        found = one.lookup("AKJOE")
+        assert found is not None
+        assert found[1].policies == ()
+        await one.aclose()
+
+    run(test())
