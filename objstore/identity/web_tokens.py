@@ -12,7 +12,6 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from objstore.errors import InvalidArgument, Refused
 
@@ -157,8 +156,7 @@ def _signed_by(key: _Key, algorithm: str, signed: bytes, signature: bytes) -> bo
             if key.kty != "EC" or key.crv != curve_name or len(signature) != 2 * size:
                 return False
             public = ec.EllipticCurvePublicNumbers(_number(key.x), _number(key.y), curve()).public_key()
-            numbers = (int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big"))
-            public.verify(encode_dss_signature(*numbers), signed, ec.ECDSA(digest))
+            public.verify(_sequence(signature[:size], signature[size:]), signed, ec.ECDSA(digest))
             return True
         modulus, exponent = _number(key.n), _number(key.e)
         if key.kty != "RSA" or not MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS or exponent.bit_length() > 32:
@@ -168,6 +166,17 @@ def _signed_by(key: _Key, algorithm: str, signed: bytes, signature: bytes) -> bo
     except (InvalidSignature, ValueError, WebTokenRefused):
         return False
     return True
+
+
+def _sequence(*numbers: bytes) -> bytes:
+    """Unsigned numbers as the DER sequence of integers that the library takes; all of it is shorter than 256 bytes."""
+    items = b""
+    for number in numbers:
+        digits = number.lstrip(b"\0") or b"\0"
+        if digits[0] & 0x80:
+            digits = b"\0" + digits
+        items += bytes((2, len(digits))) + digits
+    return b"\x30" + (bytes((0x81, len(items))) if len(items) > 127 else bytes((len(items),))) + items
 
 
 def _number(text: str) -> int:
