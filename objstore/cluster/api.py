@@ -142,9 +142,12 @@ class ClusterApi(Protocol):
         """Open a blob on all primaries (and on handoffs as extra copies where a primary is unreachable)."""
 
     def read_body(
-        self, key: RowKey, row: Row, *, spread: int = 0, offset: int = 0, length: int = -1, sources: Sequence[int] = ()
+        self, key: RowKey, row: Row, *, spread: int = 0, offset: int = 0, length: int = -1, sources: Sequence[int] = (), turn: int = 0
     ) -> AsyncIterator[bytes | memoryview]:
-        """Verified bytes of an inline or blob row; goes on from another replica when one fails or is damaged midway."""
+        """Verified bytes of an inline or blob row; goes on from another replica when one fails or is damaged midway.
+
+        `turn` 1, 2... begins with another replica than before: for bytes that are wrong although their checksums are good.
+        """
 
     async def scan(
         self,

@@ -192,13 +192,13 @@ class Cluster:
         )  # fmt: skip
 
     def read_body(
-        self, key: RowKey, row: Row, *, spread: int = 0, offset: int = 0, length: int = -1, sources: Sequence[int] = ()
+        self, key: RowKey, row: Row, *, spread: int = 0, offset: int = 0, length: int = -1, sources: Sequence[int] = (), turn: int = 0
     ) -> AsyncIterator[bytes | memoryview]:
         """Verified bytes of an inline or blob row."""
         partition = self.partition(key, spread=spread)
         settle = partial(self.settle, key, partition)
         reader = BodyReader(self.members, self._world.clock, self.repair, timeout_s=self.settings.body_timeout_s, settle=settle)
-        return reader.stream(key, partition, row, offset=offset, length=length, sources=sources)
+        return reader.stream(key, partition, row, offset=offset, length=length, sources=sources, turn=turn)
 
     # -- listings -----------------------------------------------------------------------------------------------------
 

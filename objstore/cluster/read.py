@@ -60,7 +60,7 @@ class BodyReader:
         self._download: Download | None = None
 
     async def stream(
-        self, key: RowKey, partition: int, row: Row, *, offset: int, length: int, sources: Sequence[int]
+        self, key: RowKey, partition: int, row: Row, *, offset: int, length: int, sources: Sequence[int], turn: int = 0
     ) -> AsyncGenerator[bytes | memoryview, None]:
         """Yield bytes [offset, offset + length), going on elsewhere when a replica fails or turns out to be damaged midway.
 
@@ -73,7 +73,7 @@ class BodyReader:
             for attempt in range(BODY_ROUNDS):
                 if attempt:
                     await self._clock.sleep(PAUSE_S)
-                for device in self._candidates(partition, sources):
+                for device in self._candidates(partition, sources, turn):
                     if at >= end:
                         return
                     try:
@@ -97,11 +97,16 @@ class BodyReader:
         finally:
             await self._close()
 
-    def _candidates(self, partition: int, sources: Sequence[int]) -> list[int]:
-        """Known holders first, then the other primaries, then handoffs; those that are ill at the end of all."""
+    def _candidates(self, partition: int, sources: Sequence[int], turn: int) -> list[int]:
+        """Known holders first, then the other primaries, then handoffs; those that are ill at the end of all.
+
+        The first `turn` of the holders and primaries come behind the others of them.
+        """
         plan = self._members.plan(partition)
         known = self._members.ring.devices
-        order = [device for device in dict.fromkeys((*sources, *plan.quorum.members, *plan.handoffs)) if device in known]
+        holders = list(dict.fromkeys((*sources, *plan.quorum.members)))
+        begin = turn % max(len(holders), 1)
+        order = [device for device in dict.fromkeys((*holders[begin:], *holders[:begin], *plan.handoffs)) if device in known]
         return best_first(order, lambda device: self._members.rank(device) >= SUSPECT_RANK)
 
     async def _open(self, device: int, key: RowKey, row: Row, offset: int, length: int, wait_s: float) -> Download:

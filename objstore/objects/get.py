@@ -6,6 +6,7 @@ that came too late for its version, because the key was overwritten in between, 
 """
 
 import contextlib
+import logging
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from operator import attrgetter
@@ -27,7 +28,9 @@ from objstore.objects.encryption import Opener, description_of, open_whole
 from objstore.objects.info import null_of, object_info
 from objstore.objects.sealing import Sealing, check_key
 
+log = logging.getLogger(__name__)
 _RESTARTS = 4  # a key that is overwritten under a read that often is written without pause
+_REPLICAS_TRIED = 3  # before a sealed body that does not open is given up
 
 Chunk = bytes | memoryview
 
@@ -151,12 +154,11 @@ class Gets(Sealing):
 
         def read(at: int, wanted: int, attempt: int) -> AsyncIterator[Chunk]:
             # What does not open came with good checksums, so the replica itself is wrong: begin with another one.
-            turn = attempt % max(len(held.sources), 1)
-            sources = (*held.sources[turn:], *held.sources[:turn])
-            return self.cluster.read_body(register, row, spread=bucket.spread, offset=at, length=wanted, sources=sources)
+            if attempt:
+                log.error("sealed bytes of %r do not open: changed on a device's disk, or a row that is not theirs", register.name[:200])
+            return self.cluster.read_body(register, row, spread=bucket.spread, offset=at, length=wanted, sources=held.sources, turn=attempt)
 
-        attempts = len(held.sources) + 1
-        return await _primed(Opener(key, row.size, offset, length, read=read, attempts=attempts, threads=self.threads))
+        return await _primed(Opener(key, row.size, offset, length, read=read, attempts=_REPLICAS_TRIED, threads=self.threads))
 
     async def stream_pieces(self, bucket: Bucket, pieces: Sequence[Piece], data_key: bytes) -> AsyncIterator[Chunk]:
         """The bytes of pieces of a manifest, one after the other."""

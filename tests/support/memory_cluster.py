@@ -334,7 +334,7 @@ class MemoryCluster:
         return MemoryStaging(self.registers, self._rng.token(16))
 
     async def read_body(
-        self, key: RowKey, row: Row, *, spread: int = 0, offset: int = 0, length: int = -1, sources: Sequence[int] = ()
+        self, key: RowKey, row: Row, *, spread: int = 0, offset: int = 0, length: int = -1, sources: Sequence[int] = (), turn: int = 0
     ) -> AsyncIterator[bytes | memoryview]:
         await self._enter("read_body", key)
         _, current, payload = self._current(key)

@@ -83,6 +83,18 @@ def test_a_silent_replica_costs_two_seconds_and_no_more(how: str) -> None:
     run(main)
 
 
+def test_each_turn_begins_with_another_replica() -> None:
+    async def main(rig: Rig) -> None:
+        holding(rig)
+        for turn, node in enumerate(rig.members(key())):
+            assert await read(rig, turn=turn) == BODY
+            assert len(node.seen(m.ReadBody)) == 1
+        assert await read(rig, turn=3) == BODY
+        assert [len(node.seen(m.ReadBody)) for node in rig.members(key())] == [2, 1, 1]
+
+    run(main)
+
+
 def test_a_source_known_to_be_ill_is_asked_last() -> None:
     async def main(rig: Rig) -> None:
         holding(rig)
