@@ -205,7 +205,7 @@ class Device:
 
     async def _write_checkpoint(self, position: Position) -> int:
         state = self.state
-        if position == state.position and not state.changed and not len(state.active):
+        if position == state.position and not state.changed and not len(state.active) and not state.restated:
             return 0
         frozen = Frozen(state, position)
         try:

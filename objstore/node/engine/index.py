@@ -40,9 +40,22 @@ class Frozen:
             (_CENSUS, _census(state)),
         ]
         self.purge = {blob: blob in state.purge for kind, blob in state.changed if kind == "q" and isinstance(blob, bytes)}
+        self.strays = self._find_strays(state) if state.restated else []
+        self.restated = state.restated
         state.frozen = self.memtable
         state.active = Memtable()
         state.changed = {}
+        state.restated = False
+
+    def _find_strays(self, state: State) -> list[Change]:
+        """Deletions of what the tables hold besides: keys that rotted into others.  Raises DamagedFile."""
+        known = {key for key, _ in self.meta}
+        snapshot = state.kv.snapshot()
+        try:
+            strays: list[Change] = [("meta", key, None) for key, _ in snapshot.scan("meta", b"") if key not in known]
+            return strays + [("purge", blob, None) for blob, _ in snapshot.scan("purge", b"") if blob not in state.purge]
+        finally:
+            snapshot.close()
 
     def _meta_of(self, state: State) -> Iterator[tuple[bytes, Any]]:
         for kind, name in state.changed:
@@ -88,6 +101,7 @@ class Frozen:
         for key, value in self.meta:
             slice_.append(("meta", key, None if value is None else seal_value(Table.META, key, value)))
         yield slice_
+        yield self.strays
 
     def done(self, state: State) -> None:
         """The transaction is durable."""
@@ -105,6 +119,7 @@ class Frozen:
             state.active.references.setdefault(blob, {}).update(keys)
         state.active.orphans.update(newer.orphans)
         state.changed = {**self.changed, **state.changed}
+        state.restated |= self.restated
 
 
 def _census(state: State) -> list[int]:

@@ -73,6 +73,7 @@ class Scrubber:
             await self._device.threads.io.run(_check_identity, self._device, list(self._device.packs.sizes))
             # What follows looks at rows that are there.  The journal behind the checkpoint also holds promises, notes and rows
             # since overwritten, and opening reads them all: after a checkpoint it reads none of those.
+            self._device.state.restate()
             with contextlib.suppress(DeviceFull):
                 await self._device.checkpoint()
         await self._known_suspects(tally)

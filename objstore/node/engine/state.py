@@ -69,6 +69,7 @@ class State:
         self.purge: dict[bytes, None] = {}
         self.live: dict[int, int] = {}  # pack -> bytes alive
         self.changed: dict[tuple[str, int | bytes | str], None] = {}  # totals that the next checkpoint writes
+        self.restated = False  # the next checkpoint writes all of them
         self.suspects: dict[bytes, int | None] = {}  # index key -> partition if known: found damaged, not yet healed
         self.lost: dict[bytes, None] = {}  # suspects of which neither index nor journal knows anything: take what others hold
         self.noticed: Callable[[bytes], None] = lambda _: None  # told of each new suspect
@@ -236,6 +237,17 @@ class State:
         """A blob of the purge queue is gone, or was named again."""
         if self.purge.pop(blob, 0) is None:
             self.changed["q", blob] = None
+
+    def restate(self) -> None:
+        """Have the next checkpoint write every total anew and drop what belongs to none.
+
+        They are read when the device opens and never before, so that nobody would notice damage to them in between.
+        """
+        totals = (("p", self.partitions), ("b", self.buckets), ("f", self.floors), ("n", self.notes), ("k", self.live), ("q", self.purge))
+        for kind, names in totals:
+            for name in names:
+                self.changed[kind, name] = None
+        self.restated = True
 
     def forget_pack(self, pack: int) -> None:
         """A pack was deleted."""

@@ -294,3 +294,19 @@ def test_an_audit_writes_a_damaged_header_of_a_pack_again_also_when_its_first_re
     assert bytes(file.data[:32]) == header[:32]
     rig.crash()
     rig.open()
+
+
+@pytest.mark.parametrize("lose", [False, True])
+def test_an_audit_writes_damaged_totals_again(rig: SimRig, lose: bool) -> None:
+    audit(rig)
+    meta = table(rig, "meta")
+    for name in sorted(meta):
+        value = meta.pop(name)
+        if not lose:
+            meta[name[:-1] + b"~"] = value  # the key itself rotted
+    if not lose:
+        meta[b"totals"] = b"rot"
+    audit(rig)
+    rig.crash()
+    assert names(rig.engine) == [b"a", b"b", b"blob", b"c"]
+    assert list(volume(rig).kv_stores) == ["index-1"]
