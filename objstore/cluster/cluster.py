@@ -1,6 +1,6 @@
 """The cluster as the object model sees it: assembles membership, operations, bodies and listings of one proxy."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -152,25 +152,30 @@ class Cluster:
         self, key: RowKey, judge: api.Judge, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None
     ) -> api.Written:
         """Conditional write."""
+        rest = partial(conditional_write, judge=judge, repair=self.repair, payload=payload, sources=_holders(staging))
+        return await self._conditional(key, rest, spread=spread, payload=payload, staging=staging)
+
+    async def conditional_versions(
+        self, key: RowKey, judge: api.VersionsJudge, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None
+    ) -> api.Written:
+        """Conditional write by a judge that looks at noncurrent versions."""
+        rest = partial(conditional_write, judge=judge, versions=True, repair=self.repair, payload=payload, sources=_holders(staging))
+        return await self._conditional(key, rest, spread=spread, payload=payload, staging=staging)
+
+    async def _conditional(
+        self, key: RowKey, write: Callable[..., Awaitable[api.Written]], *, spread: int, payload: bytes | None, staging: api.Staging | None
+    ) -> api.Written:
         sources = _holders(staging)
-        partition = self.partition(key, spread=spread)
-        operation = self._operation(key, partition, payload=payload, sources=sources)
-        rest = partial(conditional_write, judge=judge, repair=self.repair, payload=payload, sources=sources)
+        operation = self._operation(key, self.partition(key, spread=spread), payload=payload, sources=sources)
         try:
-            return await rest(operation, issue=self._clock.rising(), token=self._world.rng.token(TOKEN_BYTES))
+            return await write(operation, issue=self._clock.rising(), token=self._world.rng.token(TOKEN_BYTES))
         except Unavailable as failure:
             if not self._heed_clocks(operation) or not isinstance(failure, QuorumLost):
                 self.failed_writes += 1
                 raise
         # Nothing was proposed and the clock is right now, so that to begin anew is safe and does better.
         operation = self._operation(key, self.partition(key, spread=spread), payload=payload, sources=sources)
-        return await rest(operation, issue=self._clock.rising(), token=self._world.rng.token(TOKEN_BYTES))
-
-    async def conditional_versions(
-        self, key: RowKey, judge: api.VersionsJudge, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None
-    ) -> api.Written:
-        """Conditional write by a judge that looks at noncurrent versions."""
-        raise NotImplementedError("being built")
+        return await write(operation, issue=self._clock.rising(), token=self._world.rng.token(TOKEN_BYTES))
 
     # -- bodies -------------------------------------------------------------------------------------------------------
 

@@ -7,10 +7,10 @@ from objstore.cluster.client import SUSPECT_RANK
 from objstore.cluster.membership import Membership
 from objstore.cluster.repair import Repair, Settle
 from objstore.cluster.rounds import Operation
-from objstore.core.agreement import IssueBallot, ReadDecision, Settlement, Verdict
+from objstore.core.agreement import IssueBallot, ReadDecision, Settlement, Verdict, VersionRead, VersionSettlement
 from objstore.core.placement import best_first
 from objstore.core.quorum import majority
-from objstore.core.rows import BodyKind, Row, RowKey, decode_row, stored_size
+from objstore.core.rows import BodyKind, Row, RowKey, Space, decode_row, stored_size
 from objstore.errors import Damaged, NewerEpoch, NodeUnreachable, NoSuchVersion, ObjstoreError, QuorumLost, StaleEpoch
 from objstore.runtime.clock import Clock
 from objstore.wire.channel import Download
@@ -23,7 +23,8 @@ PAUSE_S = 0.3  # between rounds, for nodes that restart
 
 async def read(operation: Operation, *, issue: IssueBallot, repair: Repair, settle: Settle) -> Held:
     """Read a register with agreement.  Raises QuorumLost: silence is never taken for absence."""
-    machine = ReadDecision(operation.plan.quorum, issue)
+    decision = VersionRead if operation.key.space == Space.VERSIONS else ReadDecision
+    machine = decision(operation.plan.quorum, issue)
     await operation.run(machine)
     for device in operation.damaged:
         repair.heal(device, operation.key, operation.partition, settle)
@@ -41,7 +42,8 @@ async def read(operation: Operation, *, issue: IssueBallot, repair: Repair, sett
 
 async def settle(operation: Operation, *, issue: IssueBallot) -> None:
     """Bring all primaries that answer to one row.  Raises QuorumLost."""
-    machine = Settlement(operation.plan.quorum, issue)
+    decision = VersionSettlement if operation.key.space == Space.VERSIONS else Settlement
+    machine = decision(operation.plan.quorum, issue)
     await operation.run(machine)
     if machine.verdict is not Verdict.DONE:
         raise QuorumLost(f"too few replicas answered: {operation.why()}")

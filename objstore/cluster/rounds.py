@@ -17,11 +17,13 @@ from objstore.cluster.membership import Membership
 from objstore.core.agreement import Answer, Round, Step, Verdict
 from objstore.core.placement import Plan, best_first, smallest_quorum
 from objstore.core.quorum import Quorum
-from objstore.core.rows import RowKey
+from objstore.core.rows import RowKey, decode_row
+from objstore.core.versions import version_key
 from objstore.errors import Damaged, DeadlineExceeded, DeviceFull, NewerEpoch, NodeUnreachable, ObjstoreError, StaleEpoch, Unavailable
 from objstore.runtime.rng import Rng
-from objstore.wire.messages import Accept, AcceptAnswer, Message, Prepare, Query, RegisterAnswer
+from objstore.wire.messages import Accept, AcceptAnswer, Message, Newest, NewestAnswer, Prepare, Query, RegisterAnswer
 
+NEWEST_AT_ONCE = 4  # noncurrent versions asked of each device when the head is removed; the first is nearly always the one
 RESTARTS = 6  # ring changes that one operation follows before it gives up
 ASK_AGAIN_S = 0.27  # a little more than client.RETRY_AFTER_S, so that each time is a dial
 BACKOFF_S = 0.004  # doubled with each attempt that a rival spoiled
@@ -43,6 +45,9 @@ class Machine(Protocol):
 
     def answered(self, device: int, verdict: str, highest: Any = ..., base: Any = ..., *, voting: bool = True) -> bool:
         """An answer to an accept."""
+
+    def listed(self, device: int, rows: Any, *, more: bool, voting: bool = True) -> bool:
+        """An answer to a request for the newest versions."""
 
     def failed(self, device: int) -> bool:
         """No answer, or no vote."""
@@ -146,7 +151,7 @@ class Operation:
         if self._members.ring.epoch != self.plan.epoch:
             self._restart()  # before the choice, which asks the ring in use
             return
-        for device in self._choose(round_) if round_.step is Step.QUERY else round_.to:
+        for device in self._choose(round_) if round_.step is Step.QUERY and round_.version is None else round_.to:
             self._send(round_, device, number)
             if number != self._number:
                 return  # all were known to be down, and the machine went on already
@@ -209,16 +214,20 @@ class Operation:
         timeout_ms = int(left_s * 1000) + 1
         message: Message
         payload: bytes | memoryview = b""
+        key = self.key if round_.version is None or step is Step.NEWEST else version_key(self.key, round_.version)
         if step is Step.QUERY:
             inline = self.inline and device == self.inline_from
-            message = Query(plan.epoch, device, incarnation, timeout_ms, self.partition, self.key, inline)
+            message = Query(plan.epoch, device, incarnation, timeout_ms, self.partition, key, inline)
+        elif step is Step.NEWEST:
+            below = bytes.fromhex(round_.version or "")
+            message = Newest(plan.epoch, device, incarnation, timeout_ms, self.partition, key, below, NEWEST_AT_ONCE)
         elif step is Step.PREPARE:
             message = Prepare(plan.epoch, device, incarnation, timeout_ms, self.partition, self.key, round_.ballot)
         else:
             comes_along = round_.own and self._payload is not None
             message = Accept(
-                plan.epoch, device, incarnation, timeout_ms, self.partition, self.key, round_.ballot, round_.row, comes_along,
-                self._sources if round_.own else round_.sources,
+                plan.epoch, device, incarnation, timeout_ms, self.partition, key, round_.ballot, round_.row, comes_along,
+                (*self._sources, *round_.sources) if round_.own else round_.sources,
             )  # fmt: skip
             if comes_along and self._payload is not None:
                 payload = self._payload
@@ -247,13 +256,16 @@ class Operation:
         if self.failures:
             self.failures.pop(device, None)
         if isinstance(answer, RegisterAnswer):
-            if machine.round.step is Step.QUERY:
+            if machine.round.step is Step.QUERY and machine.round.version is None:
                 self._members.client(device).took(self._loop.time() - self._sent_s)
             if answer.has_payload:
                 self.payloads[answer.register.row] = payload
             over = machine.registered(device, answer.register, granted=answer.granted, voting=answer.voting, floor=answer.floor)
             if self._later and not answer.voting and not over:
                 self._ask_the_others()
+        elif isinstance(answer, NewestAnswer):
+            rows = [decode_row(row.row) for row in answer.rows]
+            over = machine.listed(device, rows, more=len(rows) >= NEWEST_AT_ONCE, voting=answer.voting)
         elif isinstance(answer, AcceptAnswer):
             over = machine.answered(device, answer.verdict, answer.highest, answer.base, voting=answer.voting)
         else:

@@ -1,11 +1,12 @@
 """Plain and conditional writes: the machines of core/agreement.py carried out, outcomes as errors."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from objstore.cluster.api import Judge, Written
+from objstore.cluster.api import Judge, VersionsJudge, Written
 from objstore.cluster.repair import Copy, Repair
 from objstore.cluster.rounds import Operation
-from objstore.core.agreement import ConditionalWrite, IssueBallot, PlainWrite, Survey, Verdict
+from objstore.core.agreement import ConditionalWrite, FamilyWrite, IssueBallot, PlainWrite, Survey, Verdict
 from objstore.core.placement import Plan
 from objstore.core.rows import Row, decode_row
 from objstore.errors import ConditionalConflict, NoSuchKey, OutcomeUnknown, QuorumLost, Unavailable
@@ -56,10 +57,22 @@ class EarlyQuery:
 
 
 async def conditional_write(
-    operation: Operation, judge: Judge, *, token: bytes, issue: IssueBallot, repair: Repair, payload: bytes | None, sources: Sequence[int]
+    operation: Operation,
+    judge: Judge | VersionsJudge,
+    *,
+    versions: bool = False,
+    token: bytes,
+    issue: IssueBallot,
+    repair: Repair,
+    payload: bytes | None,
+    sources: Sequence[int],
 ) -> Written:
-    """Carry out a conditional write.  Raises what the judge raised, ConditionalConflict, QuorumLost, OutcomeUnknown."""
-    machine = ConditionalWrite(operation.plan.quorum, judge, token, issue)
+    """Carry out a conditional write; `versions`: by a judge of these.
+
+    Raises what the judge raised, ConditionalConflict, QuorumLost, OutcomeUnknown.
+    """
+    make: Any = FamilyWrite if versions else ConditionalWrite
+    machine: ConditionalWrite = make(operation.plan.quorum, judge, token, issue)
     await operation.run(machine)
     if machine.verdict is Verdict.REFUSED:
         assert machine.refusal is not None
@@ -69,7 +82,8 @@ async def conditional_write(
     if machine.mine is None:
         raise NoSuchKey("there is nothing under this key, and the write was to leave it so")
     if not machine.left_alone:
-        Copies(operation, repair, Copy(operation.key, operation.partition, machine.accepted, machine.row, payload, tuple(sources)))
+        holders = (*sources, *machine.round.sources)
+        Copies(operation, repair, Copy(operation.key, operation.partition, machine.accepted, machine.row, payload, holders))
     return Written(row=machine.mine, previous=machine.judged)
 
 

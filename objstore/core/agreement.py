@@ -11,199 +11,32 @@ last is why a machine outlives a change of the ring: `restart` goes on with what
 """
 
 from collections.abc import Callable
-from enum import Enum, IntEnum
-from typing import NamedTuple
 
 import msgspec
 
+from objstore.core.inquiry import Inquirer, Unread, Versions
+from objstore.core.machine import Answer, IssueBallot, Machine, Round, Step, Verdict
 from objstore.core.quorum import Quorum, Tally
-from objstore.core.rows import EMPTY, Kind, Register, Row, decode_row, encode_row
-from objstore.core.timestamp import ZERO, Ballot
+from objstore.core.rows import NEW_VERSION, Kind, Row, decode_row, encode_row
+from objstore.core.timestamp import ZERO, Ballot, version_id
+from objstore.core.versions import is_version, rank
 from objstore.errors import Refused
 
-ATTEMPTS = 8  # prepared attempts of one operation; each lost one means a rival got in between or a majority went silent
+__all__ = [
+    "ATTEMPTS", "Answer", "ConditionalWrite", "FamilyWrite", "IssueBallot", "JudgeFamily", "JudgeRow", "Machine", "PlainWrite", "ReadDecision", "Round", "Settlement",
+    "Step", "Survey", "Verdict", "VersionRead", "VersionSettlement",
+]  # fmt: skip
 
-IssueBallot = Callable[[Ballot], Ballot]
-"""A new ballot above the given one, unlike any other ballot."""
+ATTEMPTS = 8  # prepared attempts of one operation; each lost one means a rival got in between or a majority went silent
 
 JudgeRow = Callable[[Row | None], Row | None]
 """The row to propose given the current one, or None to leave it; raises Refused.  Must be pure."""
 
-
-class Step(IntEnum):
-    """What a round asks."""
-
-    QUERY = 1
-    PREPARE = 2
-    ACCEPT = 3
+JudgeFamily = Callable[[Row | None, Versions], Row | None]
+"""The same, with noncurrent versions on demand."""
 
 
-class Verdict(Enum):
-    """Where an operation stands."""
-
-    PENDING = "pending"
-    DONE = "done"  # it took effect (reads: the row is chosen)
-    REFUSED = "refused"  # the judge refused a state that a majority holds
-    LOST = "lost"  # too few answers; nothing was ever proposed
-    UNKNOWN = "unknown"  # proposed, and it cannot be told whether it took effect: too few answers
-    CONFLICT = "conflict"  # proposed, and another row lies above where it would be
-
-
-class Round:
-    """One question to many: the same message for every device in `to`."""
-
-    __slots__ = ("ballot", "own", "row", "sources", "step", "to")
-
-    def __init__(
-        self, step: Step, to: tuple[int, ...], ballot: Ballot = ZERO, row: bytes = b"", *, own: bool = False, sources: tuple[int, ...] = ()
-    ) -> None:
-        self.step = step
-        self.to = to
-        self.ballot = ballot
-        self.row = row  # ACCEPT: encoded
-        self.own = own  # ACCEPT: the client's own row, whose bytes the shell has
-        self.sources = sources  # ACCEPT of another row: devices that hold its bytes
-
-    def __repr__(self) -> str:
-        return f"Round({self.step.name}, {self.ballot.hex()}, to={self.to}, own={self.own})"
-
-
-class Answer(NamedTuple):
-    """What one device answered to QUERY or PREPARE."""
-
-    device: int
-    register: Register
-    voting: bool
-
-
-class _Machine:
-    """What all three share: the round in hand, its tally, and the registers that answered it."""
-
-    __slots__ = ("_attempts", "_floor", "_quorum", "_seen", "_tally", "_top", "accepted", "answers", "first", "round", "row", "verdict")
-
-    def __init__(self, quorum: Quorum) -> None:
-        self._quorum = quorum
-        self._attempts = 0
-        self._seen = ZERO  # the highest ballot that stands in the way anywhere, our own included
-        self._floor = ZERO  # the highest ballot up to which an answering device has forgotten tombstones
-        self.verdict = Verdict.PENDING
-        self.accepted = ZERO  # DONE: the ballot at which `row` was chosen
-        self.row = b""  # DONE: the chosen row (encoded), empty for nothing
-        self.first = ZERO  # writes: the ballot of our first proposal; ZERO while nothing was proposed
-        self.answers: list[Answer] = []  # to the last query or prepare
-        self._top = EMPTY  # the highest of them
-        self._begin(Round(Step.QUERY, quorum.members))
-
-    # -- feeding ------------------------------------------------------------------------------------------
-
-    def registered(self, device: int, register: Register, *, granted: bool = True, voting: bool = True, floor: Ballot = ZERO) -> bool:
-        """An answer to QUERY or PREPARE.  True: the round is over, look at `verdict` and `round`.
-
-        `floor`: tombstones up to this ballot may be gone from the device, whatever their key.
-        """
-        self._seen = max(self._seen, register.promised, register.accepted, floor)
-        tally = self._tally
-        if not granted:
-            tally.no(device)
-            return tally.lost and self._end_lost()
-        if voting or self._quorum.seats(device, voting=False):
-            self.answers.append(Answer(device, register, voting))
-            self._floor = max(self._floor, floor)
-            # Not from a device without a vote: it may hold what it got long ago as a handoff, deleted and forgotten since
-            # by all others.  Whatever was chosen is held by a quorum of the previous set too.
-            if voting and register.accepted > self._top.accepted:
-                self._top = register
-        tally.yes(device, voting=voting)
-        if tally.reached:
-            return self._end_registers()
-        return tally.lost and self._end_lost()
-
-    def answered(self, device: int, verdict: str, highest: Ballot = ZERO, base: Ballot = ZERO, *, voting: bool = True) -> bool:
-        """An answer to ACCEPT.  True as above."""
-        self._seen = max(self._seen, highest)
-        tally = self._tally
-        if self._confirms(verdict, base):
-            tally.yes(device, voting=voting)
-            if tally.reached:
-                return self._end_accepted()
-        else:
-            tally.no(device)
-        return tally.lost and self._end_lost()
-
-    def failed(self, device: int) -> bool:
-        """No answer, or one that is no vote (wrong incarnation, damaged, full, unreachable).  True as above."""
-        self._tally.no(device)
-        return self._tally.lost and self._end_lost()
-
-    def expire(self) -> bool:
-        """The round ran out of time: who has not answered has failed.  True as above."""
-        for device in self.round.to:
-            self._tally.no(device)
-        return self._tally.lost and self._end_lost()
-
-    # -- rounds -------------------------------------------------------------------------------------------
-
-    def _begin(self, round_: Round) -> bool:
-        self.round = round_
-        self._tally = Tally(self._quorum)
-        self._seen = max(self._seen, round_.ballot)
-        if round_.step is not Step.ACCEPT:
-            self.answers = []
-            self._top = EMPTY
-        return True
-
-    def _prepare(self, issue: IssueBallot) -> bool:
-        return self._begin(Round(Step.PREPARE, self._quorum.members, issue(self._seen)))
-
-    def _accept(self, ballot: Ballot, row: bytes, *, own: bool) -> bool:
-        assert row
-        sources = self.holders(self._top.accepted) if row is self._top.row else ()
-        return self._begin(Round(Step.ACCEPT, self._quorum.members, ballot, row, own=own, sources=sources))
-
-    def holders(self, accepted: Ballot) -> tuple[int, ...]:
-        """Devices that answered the last query or prepare with this accepted ballot, in the order they answered."""
-        return tuple(answer.device for answer in self.answers if answer.register.accepted == accepted)
-
-    def _agreed(self, accepted: Ballot) -> bool:
-        """Whether a quorum (of both sets, in a change) answered that it holds the row of this ballot: it is chosen.
-
-        Where no device with a vote holds anything there is nothing that a quorum would have to hold.
-        """
-        if self._top.accepted == ZERO:
-            return accepted == ZERO
-        return self._tally_of(accepted).reached
-
-    def _tally_of(self, accepted: Ballot) -> Tally:
-        tally = Tally(self._quorum)
-        for device, register, voting in self.answers:
-            if register.accepted == accepted:
-                tally.yes(device, voting=voting)
-        return tally
-
-    def _forgotten(self) -> bool:
-        """Whether our proposal may have been deleted again, and the tombstone reclaimed, so that no trace of it is left."""
-        return self.first != ZERO and self._floor >= self.first
-
-    def _finish(self, verdict: Verdict, accepted: Ballot = ZERO, row: bytes = b"") -> bool:
-        self.verdict = verdict
-        self.accepted = accepted
-        self.row = row
-        return True
-
-    def _confirms(self, verdict: str, base: Ballot) -> bool:
-        return verdict == "yes"
-
-    def _end_registers(self) -> bool:
-        raise NotImplementedError
-
-    def _end_accepted(self) -> bool:
-        raise NotImplementedError
-
-    def _end_lost(self) -> bool:
-        raise NotImplementedError
-
-
-class PlainWrite(_Machine):
+class PlainWrite(Inquirer):
     """PUT, DELETE of a key, delete marker: multi-writer ABD, with a prepared attempt when a promise stands in the way."""
 
     __slots__ = ("_draft", "_issue", "_mine", "_operation", "previous")
@@ -235,9 +68,9 @@ class PlainWrite(_Machine):
         return self._prepare(self._issue)
 
     def _propose(self, ballot: Ballot) -> bool:
-        self._mine = msgspec.structs.replace(self._draft, operation=self._operation, origin=ballot, base=ballot)
         if self.first == ZERO:
             self.first = ballot
+        self._mine = _proposal(self._draft, self._operation, ballot, base=ballot, first=self.first)
         return self._accept(ballot, encode_row(self._mine), own=True)
 
     def _end_registers(self) -> bool:
@@ -245,13 +78,37 @@ class PlainWrite(_Machine):
         if self.round.step is Step.QUERY:
             self.previous = top.row
             return self._propose(self._issue(self._seen))
-        if top.row:
-            row = decode_row(top.row)
-            if self._took_effect(row):
-                return self._accept(self.round.ballot, top.row, own=row.operation == self._operation)
+        row = decode_row(top.row) if top.row else None
+        if is_version(self._mine) and (_in_family(self._mine) or (row is not None and _in_family(row))):
+            return self._end_prepared(row)
+        if row is not None and self._took_effect(row):
+            return self._accept(self._granted, top.row, own=row.operation == self._operation)
         if self._forgotten():
             return self._finish(Verdict.UNKNOWN)
-        return self._propose(self.round.ballot)
+        return self._propose(self._granted)
+
+    def _end_prepared(self, row: Row | None) -> bool:
+        """Go on above `row` where there are versions: ours must be on a quorum, be it as one that was overwritten."""
+        mine = self._mine
+        if row is not None:
+            if row.operation == self._operation:
+                return self._accept(self._granted, self._top.row, own=True)
+            if is_version(row) and row.version == mine.version and (mine.version or self._took_effect(row)):
+                return self._accept(self._granted, self._top.row, own=False)
+        if self._forgotten():
+            return self._finish(Verdict.UNKNOWN)
+        overwritten = row is not None and self._took_effect(row)
+        if row is not None and is_version(row) and row.version == mine.version:
+            return self._propose(self._granted)
+        if mine.version not in self._read:
+            return self._ask_version(mine.version, self._end_registers)
+        found = self._read[mine.version]
+        if found is not None and found.origin >= self.first:  # ours, or one that came after it under the same id
+            if overwritten or not is_version(found):
+                return self._accept(self._granted, self._top.row, own=False) if row is not None else self._finish(Verdict.UNKNOWN)
+        elif overwritten:
+            return self._begin(Round(Step.ACCEPT, self._quorum.members, self._granted, encode_row(mine), own=True, version=mine.version))
+        return self._propose(self._granted)
 
     def _took_effect(self, top: Row) -> bool:
         # Compared with the ballot of our *first* proposal: one of several may have been carried on by another proposer.
@@ -260,18 +117,24 @@ class PlainWrite(_Machine):
     def _confirms(self, verdict: str, base: Ballot) -> bool:
         # Superseded by a plain write whose base lies above ours: it came after ours.  A row that was judged against what
         # stood before ours has a lower base, and then ours did not take effect there.
-        return verdict == "yes" or (verdict == "superseded" and self._own_at_own_ballot() and base > self.round.ballot)
+        if verdict != "superseded":
+            return verdict == "yes"
+        if self.round.version is not None:
+            return self.round.own  # what is held under the same version id has come after ours
+        return self._own_at_own_ballot() and base > self.round.ballot
 
     def _own_at_own_ballot(self) -> bool:
         return self.round.own and self._mine.base == self.round.ballot
 
     def _end_accepted(self) -> bool:
+        if self.round.version is not None:
+            return self._accept(self._granted, self._top.row, own=False) if self.round.own else self._resume()
         if self.round.own:
             self._mine = decode_row(self.round.row) if not self._own_at_own_ballot() else self._mine
         return self._finish(Verdict.DONE, self.round.ballot, self.round.row)
 
     def _end_lost(self) -> bool:
-        if self.round.step is Step.QUERY:
+        if self.first == ZERO:
             return self._finish(Verdict.LOST)
         self._attempts += 1
         if self._attempts > ATTEMPTS:
@@ -279,7 +142,7 @@ class PlainWrite(_Machine):
         return self._prepare(self._issue)
 
 
-class Survey(_Machine):
+class Survey(Machine):
     """The query of a plain write, sent before the row to be written is known."""
 
     __slots__ = ()
@@ -309,10 +172,14 @@ class Survey(_Machine):
         return self._finish(Verdict.LOST)
 
 
-class ConditionalWrite(_Machine):
-    """CASPaxos: prepare, judge the highest row, accept what the judge wrote."""
+class ConditionalWrite(Inquirer):
+    """CASPaxos: prepare, judge the highest row, accept what the judge wrote.
 
-    __slots__ = ("_deciding", "_issue", "_judge", "_last", "_mine", "_operation", "judged", "left_alone", "refusal")
+    Where there are versions, a row is made sure of on a quorum before another is put above it that was judged by it: it becomes a
+    version then, which whoever reads later must find.
+    """
+
+    __slots__ = ("_chosen_at", "_deciding", "_issue", "_judge", "_last", "_mine", "_operation", "judged", "left_alone", "refusal")
 
     def __init__(self, quorum: Quorum, judge: JudgeRow, operation: bytes, issue: IssueBallot) -> None:
         super().__init__(quorum)
@@ -320,7 +187,8 @@ class ConditionalWrite(_Machine):
         self._operation = operation
         self._issue = issue
         self._mine: Row | None = None
-        self._deciding = Verdict.DONE  # what the accept in hand leads to
+        self._deciding = Verdict.DONE  # what the accept in hand leads to; PENDING: to another look
+        self._chosen_at = ZERO  # the ballot at which we know the top row to be chosen
         self._last = ZERO  # the ballot of our last proposal
         self.judged: Row | None = None  # what the judge saw last
         self.left_alone = False  # DONE because the judge wanted no change
@@ -350,22 +218,55 @@ class ConditionalWrite(_Machine):
             return self._finish(Verdict.CONFLICT)
         self.judged = row
         try:
-            draft = self._judge(row)
+            draft = self._ask_judge(row)
+        except Unread as wanted:
+            if not self._is_chosen():
+                return self._choose_top()
+            if wanted.version is None:
+                return self._ask_newest(self._end_registers)
+            return self._ask_version(wanted.version, self._end_registers)
         except Refused as refusal:
             self.refusal = refusal
-            return self._settle(Verdict.REFUSED, own=False)
+            return self._end_unchanged(Verdict.REFUSED)
+        self.left_alone = draft is None
         if draft is None:
-            self.left_alone = True
-            return self._settle(Verdict.DONE, own=False)
-        self.left_alone = False
-        ballot = self.round.ballot
-        base = ZERO if row is None else row.base  # its own ballot would hide a plain write that it was judged without
-        self._mine = msgspec.structs.replace(draft, operation=self._operation, origin=ballot, base=base)
+            return self._end_unchanged(Verdict.DONE)
+        if (_in_family(draft) or (row is not None and _in_family(row))) and not self._is_chosen():
+            return self._choose_top()
+        return self._propose(draft, row)
+
+    def _ask_judge(self, row: Row | None) -> Row | None:
+        return self._judge(row)
+
+    def _propose(self, draft: Row, row: Row | None) -> bool:
+        ballot = self._granted
         self._last = ballot
         if self.first == ZERO:
             self.first = ballot
+        base = ZERO if row is None else row.base  # its own ballot would hide a plain write that it was judged without
+        if row is not None and _removes(draft, row):
+            # A plain write that the removed head had overwritten, and that was not among the versions yet, comes after it now.
+            base = draft.base
+        self._mine = _proposal(draft, self._operation, ballot, base=base, first=self.first)
         self._deciding = Verdict.DONE
-        return self._accept(ballot, encode_row(self._mine), own=True)
+        return self._accept(ballot, encode_row(self._mine), own=True, sources=self._sources.get(self._mine.version, ()))
+
+    def _end_unchanged(self, verdict: Verdict) -> bool:
+        if self._mine is not None and _in_family(self._mine):
+            # Proposed once, and perhaps kept somewhere as a version: nobody can say that it will not be found.
+            return self._finish(Verdict.CONFLICT)
+        return self._settle(verdict, own=False)
+
+    def _is_chosen(self) -> bool:
+        top = self._top.accepted
+        return self._agreed(top) or (top == self._chosen_at and top != ZERO)
+
+    def _choose_top(self) -> bool:
+        self._attempts += 1
+        if self._attempts > ATTEMPTS:
+            return self._finish(Verdict.LOST if self.first == ZERO else Verdict.UNKNOWN)
+        self._deciding = Verdict.PENDING
+        return self._accept(self._granted, self._top.row, own=False)
 
     def _settle(self, verdict: Verdict, *, own: bool) -> bool:
         """End with the top row, after making sure that a quorum holds it above every proposal of ours.
@@ -379,9 +280,14 @@ class ConditionalWrite(_Machine):
         if not top.row:
             return self._finish(Verdict.CONFLICT)  # there is no row to put above our proposal
         self._deciding = verdict
-        return self._accept(self.round.ballot, top.row, own=own)
+        return self._accept(self._granted, top.row, own=own)
 
     def _end_accepted(self) -> bool:
+        if self.round.version is not None:
+            return self._resume()
+        if self._deciding is Verdict.PENDING:
+            self._chosen_at = self.round.ballot
+            return self._prepare(self._issue)
         return self._finish(self._deciding, self.round.ballot, self.round.row)
 
     def _end_lost(self) -> bool:
@@ -391,7 +297,20 @@ class ConditionalWrite(_Machine):
         return self._finish(Verdict.LOST if self.first == ZERO else Verdict.UNKNOWN)
 
 
-class ReadDecision(_Machine):
+class FamilyWrite(ConditionalWrite):
+    """A conditional write by a judge that looks at noncurrent versions."""
+
+    __slots__ = ("_family_judge",)
+
+    def __init__(self, quorum: Quorum, judge: JudgeFamily, operation: bytes, issue: IssueBallot) -> None:
+        self._family_judge = judge
+        super().__init__(quorum, _no_judge, operation, issue)
+
+    def _ask_judge(self, row: Row | None) -> Row | None:
+        return self._family_judge(row, self._versions())
+
+
+class ReadDecision(Machine):
     """A read: agreement, or a write-back of the higher row at its own ballot, or one identity round."""
 
     __slots__ = ("_issue",)
@@ -458,3 +377,104 @@ class Settlement(ReadDecision):
             self._attempts += 1  # one that promised more refused: at this ballot it would be left out again
             return self._prepare(self._issue)
         return self._accept(self.round.ballot, self._top.row, own=False)
+
+
+class VersionRead(Machine):
+    """A read of a noncurrent version: the row of highest rank, stored on a quorum at a fresh ballot where it is not there yet."""
+
+    __slots__ = ("_best", "_issue")
+
+    def __init__(self, quorum: Quorum, issue: IssueBallot) -> None:
+        self._best: Row | None = None
+        super().__init__(quorum)
+        self._issue = issue
+
+    def restart(self, quorum: Quorum) -> bool:
+        """The ring changed: go on in the new one."""
+        self._quorum = quorum
+        return self._query()
+
+    def holders(self, accepted: Ballot) -> tuple[int, ...]:
+        """Devices that answered with the row that was read, whatever they accepted it at."""
+        return tuple(answer.device for answer in self.answers if self._is_best(answer.register.row))
+
+    def _query(self) -> bool:
+        return self._begin(Round(Step.QUERY, self._quorum.members))
+
+    def _is_best(self, row: bytes) -> bool:
+        return self._best is not None and bool(row) and rank(decode_row(row)) == rank(self._best)
+
+    def _end_registers(self) -> bool:
+        self._best = None
+        for answer in self.answers:
+            if answer.voting and answer.register.row:
+                row = decode_row(answer.register.row)
+                if self._best is None or rank(row) > rank(self._best):
+                    self._best = row
+                    self._top = answer.register
+        if self._best is None:
+            return self._finish(Verdict.DONE)
+        return self._end_found()
+
+    def _end_found(self) -> bool:
+        holders = self.holders(ZERO)
+        tally = Tally(self._quorum)
+        for answer in self.answers:
+            if answer.device in holders:
+                tally.yes(answer.device, voting=answer.voting)
+        if tally.reached:
+            return self._finish(Verdict.DONE, self._top.accepted, self._top.row)
+        missing = tuple(device for device in self._quorum.members if device not in holders)
+        self._begin(Round(Step.ACCEPT, missing, self._issue(self._seen), self._top.row, sources=holders))
+        self._tally = tally
+        return True
+
+    def _end_accepted(self) -> bool:
+        return self._finish(Verdict.DONE, self.round.ballot, self.round.row)
+
+    def _end_lost(self) -> bool:
+        if self.round.step is Step.QUERY:
+            return self._finish(Verdict.LOST)
+        self._attempts += 1
+        if self._attempts > ATTEMPTS:
+            return self._finish(Verdict.LOST)
+        return self._query()
+
+
+class VersionSettlement(VersionRead):
+    """Stores the row of a version anew on every replica that is reached, at one fresh ballot."""
+
+    __slots__ = ()
+
+    def _end_found(self) -> bool:
+        return self._begin(Round(Step.ACCEPT, self._quorum.members, self._issue(self._seen), self._top.row, sources=self.holders(ZERO)))
+
+
+def _in_family(row: Row) -> bool:
+    """Whether the row says that there are, or were, versions of its key."""
+    return bool(row.version or row.effects)
+
+
+def _removes(draft: Row, current: Row) -> bool:
+    """Whether the draft takes the current version away."""
+    if not is_version(current) or not draft.effects:
+        return False
+    return any(row.kind == Kind.TOMBSTONE and row.version == current.version for row in map(decode_row, draft.effects))
+
+
+def _proposal(draft: Row, operation: bytes, ballot: Ballot, *, base: Ballot, first: Ballot) -> Row:
+    """A draft as it is proposed at a ballot; `first` is the ballot of the operation's first proposal."""
+    if not draft.version and not draft.effects:
+        return msgspec.structs.replace(draft, operation=operation, origin=ballot, base=base)
+    return msgspec.structs.replace(
+        draft,
+        operation=operation,
+        origin=ballot,
+        base=base,
+        version=version_id(first) if draft.version == NEW_VERSION else draft.version,
+        effects=tuple(encode_row(msgspec.structs.replace(decode_row(e), operation=operation, origin=ballot)) for e in draft.effects),
+    )
+
+
+def _no_judge(_: Row | None) -> Row | None:
+    raise AssertionError

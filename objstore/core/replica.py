@@ -3,12 +3,17 @@
 Pure: given what is held and what is asked, what to answer and what to hold then.  The engine makes the new register
 durable before it sends the answer.  Both functions return the very same register object when nothing changes, so that
 the caller sees by identity whether there is something to flush.
+
+Noncurrent versions (docs/adr/0006-versions.md) are rows that a replica makes of the heads that it stores; `stored_with` and
+`stored_below` say which.  Under a version key the row of higher rank wins (core/versions.py), and nothing is promised there.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
-from objstore.core.rows import Register
-from objstore.core.timestamp import Ballot
+from objstore.core.rows import Kind, Register, Row, decode_row
+from objstore.core.timestamp import ZERO, Ballot
+from objstore.core.versions import is_version, rank
 
 Verdict = Literal["yes", "superseded", "no"]
 
@@ -33,3 +38,83 @@ def decide_accept(register: Register, ballot: Ballot, row_bytes: bytes) -> tuple
     if ballot == accepted:
         return "yes", register
     return "superseded", register
+
+
+class Kept(NamedTuple):
+    """A row under a version key as a replica holds it, or is to hold it."""
+
+    accepted: Ballot
+    row: Row
+    encoded: bytes
+    of_head: bool = False  # its bytes are those of the head that is being replaced; else those held for the version
+
+
+Held = Callable[[str], Kept | None]
+"""What a replica has stored under a version key (by `Row.version`)."""
+
+
+def stored_with(old: Kept | None, ballot: Ballot, new: Row, held: Held, floor: Ballot) -> dict[str, Kept] | None:
+    """Versions to store in the batch of a head: `new`, accepted at `ballot`, over `old`.  None: bytes are lacking, answer "no".
+
+    First the head that is replaced, unless the new one is of the same version; then the effects of the new one.  `floor`: tombstones
+    up to there may be gone from here, so that one at or below it need not be stored, and what it removed is not brought back.
+    """
+    found: dict[str, Kept] = {}
+    if old is not None and is_version(old.row) and old.row.version != new.version:
+        before = held(old.row.version)
+        if before is None or rank(before.row) < rank(old.row):
+            accepted = old.accepted if before is None else max(old.accepted, before.accepted)
+            found[old.row.version] = Kept(accepted, old.row, old.encoded, of_head=True)
+    for encoded in new.effects:
+        row = decode_row(encoded)
+        version = row.version
+        if version == new.version and is_version(new):
+            continue  # the head stands above it
+        before = found.get(version) or held(version)
+        if before is not None and rank(before.row) >= rank(row):
+            continue
+        if row.kind == Kind.TOMBSTONE:
+            if before is None and row.origin <= floor:
+                continue
+            found[version] = Kept(max(ballot, before.accepted if before is not None else ZERO), row, encoded)
+        elif before is None or before.row.kind != row.kind:
+            return None
+        else:
+            found[version] = Kept(max(ballot, before.accepted), row, encoded, before.of_head)
+    return found
+
+
+def is_stored_below(register: Register, old: Row, ballot: Ballot, new: Row) -> bool:
+    """Whether a superseded row is stored as a noncurrent version: a plain write, which counts as done before the head `old`.
+
+    Not while a promise is open: whoever holds it may have read the versions of this replica already.
+    """
+    return (
+        is_version(new)
+        and new.version != old.version
+        and new.base == ballot
+        and old.base > ballot
+        and register.promised <= register.accepted
+    )
+
+
+def decide_version(stored: Kept | None, head: Register, above: Row | None, ballot: Ballot, new: Row, floor: Ballot) -> tuple[Verdict, bool]:
+    """An accept under a version key: (verdict, whether to store the row at `ballot`).
+
+    `stored` is what the key holds, `head` the register of the object's head, `above` its row when that is the version in question.
+    A ballot that is to be stored while a promise of the head is open must not be below it, and the promise is then raised to it: who
+    was promised may have read the versions already, and must read them again.
+    """
+    order = rank(new)
+    if (above is not None and rank(above) > order) or (stored is not None and rank(stored.row) > order):
+        return "superseded", False
+    if stored is not None and rank(stored.row) == order and stored.accepted >= ballot:
+        return "yes", False
+    if (stored is None and ballot <= floor) or is_promised_above(head, ballot):
+        return "no", False
+    return "yes", True
+
+
+def is_promised_above(head: Register, ballot: Ballot) -> bool:
+    """Whether a proposer of the head was promised more than `ballot` and has not been heard of since."""
+    return head.promised > head.accepted and ballot < head.promised

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from objstore.core.rows import NEW_VERSION, Kind, Row, encode_row, is_live
+from objstore.core.rows import NEW_VERSION, Kind, Row, RowKey, Space, encode_row, is_live
 from objstore.core.timestamp import ZERO, Ballot, parse_version_id, wall_us_of
 from objstore.errors import InvalidArgument, NoSuchKey, NoSuchVersion, VersionIsMarker
 
@@ -75,7 +75,31 @@ def modified_us(row: Row) -> int:
     return row.modified_us or wall_us_of(row.origin)
 
 
-# -- order ----------------------------------------------------------------------------------------------------
+# -- keys and order ----------------------------------------------------------------------------------------------------
+
+
+def version_key(head: RowKey, version: str) -> RowKey:
+    """Under which key a noncurrent version lies: `head` is that of the object, `version` as in a row ("" for the null version)."""
+    return RowKey(head.bucket, Space.VERSIONS, head.name, version_bytes(version))
+
+
+def head_key(version: RowKey) -> RowKey:
+    """The key of the object whose noncurrent version this is."""
+    return RowKey(version.bucket, Space.OBJECTS, version.name)
+
+
+def is_version(row: Row | None) -> bool:
+    """Whether a row is a version that a client sees, rather than nothing or a tombstone."""
+    return row is not None and row.kind in VERSION_KINDS
+
+
+def rank(row: Row) -> tuple[Ballot, bool]:
+    """Order of rows under one version key: the higher wins wherever two meet.
+
+    By origin.  A null version that overwrites the noncurrent null version carries its tombstone, with one origin for both: what is
+    there stands above what says that something older is gone.
+    """
+    return row.origin, row.kind != Kind.TOMBSTONE
 
 
 def age_key(row: Row) -> tuple[int, str]:

@@ -75,7 +75,9 @@ class Bodies:
         device = self._state.admit(message)
         self.reading += 1
         try:
-            stream = await device.open().read_body(message.key, origin=message.origin, offset=message.offset, length=message.length)
+            stream = await device.open().read_body(
+                message.key, origin=message.origin, offset=message.offset, length=message.length, content=message.content
+            )
             async with _closing(stream.chunks) as chunks:
                 call.answer(BodyBegin(stream.size, stream.length))
                 sent = 0

@@ -5,7 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
-from objstore.core.rows import INLINE_LIMIT_BYTES, BodyKind, Row, RowKey, stored_size
+from objstore.core.rows import INLINE_LIMIT_BYTES, BodyKind, Row, RowKey, Space, stored_size
 from objstore.errors import DamagedBody, NewerEpoch, NodeUnreachable, ObjstoreError, Refused, Unavailable
 from objstore.node.engine.api import EngineApi
 from objstore.node.state import LocalDevice, NodeState
@@ -129,7 +129,9 @@ class Puller:
 
     async def _open(self, source: Device, key: RowKey, row: Row, timeout_s: float) -> Download:
         channel = await self._peers.channel(source.address)
-        request = ReadBody(self._state.epoch, source.id, source.incarnation, int(timeout_s * 1000), key, row.origin)
+        # A version that becomes the head again, or whose row was changed: the source has its bytes under another row.
+        content = (row.blob or row.digest) if row.version or row.effects or key.space == Space.VERSIONS else b""
+        request = ReadBody(self._state.epoch, source.id, source.incarnation, int(timeout_s * 1000), key, row.origin, content=content)
         try:
             return await channel.open_download(request, timeout_s=timeout_s)
         except NewerEpoch:

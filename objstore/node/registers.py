@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from objstore.core.rows import BodyKind, decode_row
+from objstore.core.timestamp import BALLOT_BYTES
 from objstore.errors import DeviceOffline, InvalidArgument, Unavailable
 from objstore.node.checks import check_ballots, check_items, check_key
 from objstore.node.drive import Drive
@@ -26,6 +27,8 @@ from objstore.wire.messages import (
     Dropped,
     Merge,
     Merged,
+    Newest,
+    NewestAnswer,
     Prepare,
     Query,
     Reclaim,
@@ -36,6 +39,7 @@ from objstore.wire.messages import (
 from objstore.wire.server import Call
 
 T = TypeVar("T")
+MAX_NEWEST = 64  # rows of versions in one answer
 
 
 class Registers:
@@ -50,6 +54,7 @@ class Registers:
             Prepare: self._prepare,
             Accept: self._accept,
             Merge: self._merge,
+            Newest: self._newest,
             Reclaim: self._reclaim,
             DropPartition: self._drop,
         }
@@ -185,6 +190,17 @@ class Registers:
                 return await self._change(message, once, payload), pulled
             except BodyMissing as failure:
                 raise Unavailable("the body was fetched and is gone again") from failure
+
+    # -- versions -----------------------------------------------------------------------------------------------------
+
+    def _newest(self, call: Call, device: LocalDevice, message: Newest) -> None:
+        self._state.check_primary(device, message.partition)
+        check_key(message.key)
+        if message.below and len(message.below) != BALLOT_BYTES:
+            raise InvalidArgument("a version id has the wrong length")
+        limit = min(max(message.limit, 1), MAX_NEWEST)
+        rows = device.open().newest(message.key, partition=message.partition, below=message.below, limit=limit)
+        call.answer(NewestAnswer(rows, device.votes(message.partition)))
 
     # -- other changes --------------------------------------------------------------------------------------------
 

@@ -95,6 +95,25 @@ class ReclaimAnswer(Message, frozen=True, array_like=True):
     dropped: bool
 
 
+class Newest(Request, frozen=True, array_like=True):
+    """The null version and the newest noncurrent versions of the object whose head `key` is, tombstones left out.
+
+    Below the version `below`, or all when that is empty; at most `limit` besides the null version.
+    """
+
+    partition: int
+    key: RowKey
+    below: bytes = b""
+    limit: int = 4
+
+
+class NewestAnswer(Message, frozen=True, array_like=True):
+    """Answer to Newest: the null version first if there is one, then newest first; `rows` below the limit: there are no more."""
+
+    rows: list["ScanRow"]
+    voting: bool = True
+
+
 # -- bodies ---------------------------------------------------------------------------------------------------
 
 
@@ -126,6 +145,7 @@ class ReadBody(Request, frozen=True, array_like=True):
     origin: Ballot
     offset: int = 0
     length: int = -1
+    content: bytes = b""  # blob id or payload digest: these bytes, of whatever version or state of the object names them
 
 
 class BodyBegin(Message, frozen=True, array_like=True):
@@ -384,7 +404,7 @@ class Failure(Message, frozen=True, array_like=True):
 
 # codes on the wire: never reuse one
 TYPES: dict[int, type[Message]] = {
-    1: Query, 2: Prepare, 3: Accept, 4: RegisterAnswer, 5: AcceptAnswer, 6: Reclaim, 7: ReclaimAnswer,
+    1: Query, 2: Prepare, 3: Accept, 4: RegisterAnswer, 5: AcceptAnswer, 6: Reclaim, 7: ReclaimAnswer, 8: Newest, 9: NewestAnswer,
     10: StageBody, 11: Staged, 12: ReadBody, 13: BodyBegin,
     20: Scan, 21: ScanAnswer, 22: Digests, 23: DigestsAnswer, 24: PartitionRows, 25: PartitionRowsAnswer,
     26: Merge, 27: Merged, 28: DropPartition, 29: Dropped,

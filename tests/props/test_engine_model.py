@@ -11,13 +11,15 @@ import functools
 from typing import Any
 
 import hypothesis.strategies as st
+import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from objstore.core.digests import contribution, digest_bytes
-from objstore.core.replica import decide_accept, decide_prepare
-from objstore.core.rows import Kind, Register, RowKey
+from objstore.core.replica import Kept, decide_accept, decide_prepare, is_stored_below, stored_with
+from objstore.core.rows import Kind, Register, Row, RowKey, decode_row, encode_row
 from objstore.core.timestamp import ZERO
+from objstore.core.versions import is_version, rank, version_key
 from objstore.node.engine.keys import encode_key
 from objstore.node.engine.records import head_of
 from objstore.wire.messages import PartitionRow
@@ -35,6 +37,11 @@ maintenance = st.sampled_from(["checkpoint", "compact", "compact", "purge", "swe
 
 def partition_of(where: RowKey) -> int:
     return sum(where.name) % PARTITIONS
+
+
+def engine_rows(engine: Any, partition: int) -> dict[RowKey, Register]:
+    items, _ = engine.partition_rows(partition, cursor=b"", limit=10_000, rows=True)
+    return {item.key: item.register for item in items}
 
 
 def payload_of(where: RowKey, number: int, size: int) -> bytes:
@@ -61,12 +68,53 @@ class EngineAgainstDict(RuleBasedStateMachine):
     def model(self, where: RowKey) -> Register:
         return self.held.get(where) or Register(self.floors.get(partition_of(where), ZERO))
 
-    def accept_in_model(self, where: RowKey, number: int, encoded: bytes) -> str:
+    def accept_in_model(self, where: RowKey, number: int, encoded: bytes, payload: bytes = b"") -> str:
         register = self.model(where)
-        verdict, new = decide_accept(register, ballot(number), encoded)
-        if new is not register:
+        at, new_row = ballot(number), decode_row(encoded)
+        old = decode_row(register.row) if register.row else None
+        verdict, new = decide_accept(register, at, encoded)
+        if any(r is not None and (r.version or r.effects) for r in (old, new_row)):
+            verdict = self.versions_in_model(where, verdict, register, at, new_row, encoded, payload)
+        if verdict == "yes" and new is not register:
             self.held[where] = new
         return verdict
+
+    def versions_in_model(
+        self, where: RowKey, verdict: str, register: Register, at: bytes, new: Row, encoded: bytes, payload: bytes
+    ) -> str:
+        old = decode_row(register.row) if register.row else None
+        floor = self.floors.get(partition_of(where), ZERO)
+        if verdict == "superseded" and is_version(new) and old is not None:
+            if is_stored_below(register, old, at, new):
+                before = self.kept(version_key(where, new.version))
+                if before is None and at <= floor:
+                    return "no"
+                if before is None or rank(before.row) < rank(new):
+                    self.keep(version_key(where, new.version), Kept(at, new, encoded), payload)
+            elif register.promised > register.accepted and new.version != old.version:
+                return "no"
+        elif verdict == "yes" and at != register.accepted:
+            if where in self.held and at <= floor:
+                return "no"
+            head = Kept(register.accepted, old, register.row) if old is not None else None
+            stored = stored_with(head, at, new, lambda version: self.kept(version_key(where, version)), floor)
+            if stored is None:
+                return "no"
+            for version, kept in stored.items():
+                source = where if kept.of_head else version_key(where, version)
+                held = self.held.get(source)
+                origin = decode_row(held.row).origin if held is not None and held.row else ZERO
+                self.keep(version_key(where, version), kept, self.bytes.get((source, origin), b""))
+        return verdict
+
+    def kept(self, where: RowKey) -> Kept | None:
+        held = self.held.get(where)
+        return Kept(held.accepted, decode_row(held.row), held.row) if held is not None else None
+
+    def keep(self, where: RowKey, kept: Kept, payload: bytes) -> None:
+        self.held[where] = Register(ZERO, kept.accepted, kept.encoded)
+        if kept.row.kind == Kind.OBJECT:
+            self.bytes[where, kept.row.origin] = payload
 
     # -- operations --------------------------------------------------------------------------------------------------
 
@@ -78,7 +126,7 @@ class EngineAgainstDict(RuleBasedStateMachine):
         register = self.model(where)
         if register.accepted == ballot(number):
             return  # one ballot is one proposal
-        expected = self.accept_in_model(where, number, encoded)
+        expected = self.accept_in_model(where, number, encoded, payload)
         if expected == "yes":
             self.bytes[where, ballot(number)] = payload
         answer = self.rig.run(
@@ -103,7 +151,7 @@ class EngineAgainstDict(RuleBasedStateMachine):
             answer = await self.rig.engine.accept(where, partition=partition_of(where), ballot=ballot(number), row=encoded)
             return answer.verdict
 
-        expected = self.accept_in_model(where, number, row(ballot(number), blob=blob, size=len(data)))
+        expected = self.accept_in_model(where, number, row(ballot(number), blob=blob, size=len(data)), data)
         if expected == "yes":
             self.bytes[where, ballot(number)] = data
         assert self.rig.run(write) == expected
@@ -119,21 +167,49 @@ class EngineAgainstDict(RuleBasedStateMachine):
         )
         assert answer.verdict == expected
 
-    @rule(name=names, number=numbers)
-    def keep_as_version(self, name: str, number: int) -> None:
-        """What a versioned bucket does before it overwrites a head: the row becomes a version, its bytes are here already."""
-        head = self.model(key(name))
-        if not head.row or head_of(head.row).kind != Kind.OBJECT:
-            return
-        origin = head_of(head.row).origin
-        where = key(name, origin)
+    @rule(name=names, number=numbers, size=sizes, removes=st.one_of(st.none(), numbers), changes=st.one_of(st.none(), numbers))
+    def put_version(self, name: str, number: int, size: int, removes: int | None, changes: int | None) -> None:
+        """A PUT in a versioned bucket; now and then it removes one version, or changes the tags of one."""
+        where = key(name)
         if self.model(where).accepted == ballot(number):
             return
-        verdict = self.accept_in_model(where, number, head.row)
-        if verdict == "yes":
-            self.bytes[where, origin] = self.bytes[key(name), origin]
-        answer = self.rig.run(lambda: self.rig.engine.accept(where, partition=partition_of(where), ballot=ballot(number), row=head.row))
-        assert answer.verdict == verdict
+        payload = payload_of(where, number, size)
+        effects = []
+        if removes is not None and removes != number:
+            effects.append(row(ballot(number), kind=Kind.TOMBSTONE, version=ballot(removes).hex()))
+        old = self.held.get(key(name, ballot(changes), space=3)) if changes not in (None, number, removes) else None
+        if old is not None and decode_row(old.row).kind == Kind.OBJECT:
+            effects.append(encode_row(msgspec.structs.replace(decode_row(old.row), origin=ballot(number), tags={"n": str(number)})))
+        encoded = row(ballot(number), payload, version=ballot(number).hex(), effects=tuple(effects))
+        expected = self.accept_in_model(where, number, encoded, payload)
+        if expected == "yes":
+            self.bytes[where, ballot(number)] = payload
+        answer = self.rig.run(
+            lambda: self.rig.engine.accept(where, partition=partition_of(where), ballot=ballot(number), row=encoded, payload=payload)
+        )
+        assert answer.verdict == expected
+
+    @rule(name=names, number=numbers)
+    def bring_back(self, name: str, number: int) -> None:
+        """The head is removed, the newest version becomes the head again: its bytes are here already."""
+        where = key(name)
+        versions = [w for w, held in self.held.items() if w.name == where.name and w.space == 3 and head_of(held.row).kind == Kind.OBJECT]
+        head = self.model(where)
+        if not versions or not head.row or head.accepted == ballot(number) or head_of(head.row).kind != Kind.OBJECT:
+            return
+        newest = max(versions, key=lambda w: w.version)
+        if decode_row(self.held[newest].row).version == decode_row(head.row).version:
+            return
+        removed = row(ballot(number), kind=Kind.TOMBSTONE, version=decode_row(head.row).version)
+        again = msgspec.structs.replace(decode_row(self.held[newest].row), origin=ballot(number), effects=(removed,))
+        payload = self.bytes[newest, decode_row(self.held[newest].row).origin]
+        expected = self.accept_in_model(where, number, encode_row(again))
+        if expected == "yes":
+            self.bytes[where, ballot(number)] = payload
+        answer = self.rig.run(
+            lambda: self.rig.engine.accept(where, partition=partition_of(where), ballot=ballot(number), row=encode_row(again))
+        )
+        assert answer.verdict == expected
 
     @rule(name=names, number=numbers)
     def propose_again(self, name: str, number: int) -> None:
@@ -184,7 +260,12 @@ class EngineAgainstDict(RuleBasedStateMachine):
         payload = payload_of(where, number, 100)
         encoded = row(ballot(number), payload)
         incoming = Register(ballot(promised), ballot(number), encoded)
-        _, new = decide_accept(register, ballot(number), encoded)
+        verdict, new = decide_accept(register, ballot(number), encoded)
+        if new is not register:
+            old = decode_row(register.row) if register.row else None
+            if old is not None and (old.version or old.effects):
+                verdict = self.versions_in_model(where, verdict, register, ballot(number), decode_row(encoded), encoded, payload)
+                new = new if verdict == "yes" else register
         if new is not register:
             self.bytes[where, ballot(number)] = payload
         merged = Register(max(new.promised, ballot(promised)), new.accepted, new.row)
@@ -263,8 +344,17 @@ class EngineAgainstDict(RuleBasedStateMachine):
             number = int.from_bytes(found.accepted[:8], "big") // 4096
             assert base <= number < base + count
             payload = payload_of(where, number, 100)
-            self.held[where] = Register(before.promised, ballot(number), row(ballot(number), payload))
+            assert self.accept_in_model(where, number, row(ballot(number), payload), payload) == "yes"
             self.bytes[where, ballot(number)] = payload
+        elif before.row and decode_row(before.row).version:
+            # The version that the head was to become lies before the next head in the journal, which may have been torn off.
+            demoted = version_key(where, decode_row(before.row).version)
+            if engine_rows(self.rig.engine, partition).get(demoted) == Register(ZERO, before.accepted, before.row):
+                self.keep(
+                    demoted,
+                    Kept(before.accepted, decode_row(before.row), before.row),
+                    self.bytes.get((where, decode_row(before.row).origin), b""),
+                )
         assert not answered or found.accepted >= ballot(max(answered))
 
     # -- what must always hold ------------------------------------------------------------------------------------------
@@ -277,7 +367,8 @@ class EngineAgainstDict(RuleBasedStateMachine):
             where = key(name)
             assert engine.query(where, partition=partition_of(where)) == self.model(where)
         for where, held in self.held.items():
-            assert engine.query(where, partition=partition_of(where)) == held
+            if where.space == 0:
+                assert engine.query(where, partition=partition_of(where)) == held
         for partition in range(PARTITIONS):
             assert engine.floor(partition) == self.floors.get(partition, ZERO)
         assert {name: engine.note(name) for name in ("epoch", "sync")} == {n: self.notes.get(n) for n in ("epoch", "sync")}
@@ -287,31 +378,35 @@ class EngineAgainstDict(RuleBasedStateMachine):
     def sums_are_the_same(self) -> None:
         engine = self.rig.engine
         sums = {p: [0, 0] for p in range(PARTITIONS)}
-        objects = size = 0
+        objects = size = versions = versions_size = 0
         for where, held in self.held.items():
             total = sums[partition_of(where)]
             total[0] ^= contribution(encode_key(where), held.accepted)
             total[1] += held.accepted != ZERO
             head = head_of(held.row)
-            if head.kind == Kind.OBJECT and not where.version:
+            if head.kind == Kind.OBJECT and where.space == 0:
                 objects += 1
                 size += head.size
+            elif head.kind == Kind.OBJECT:
+                versions += 1
+                versions_size += head.size
         assert engine.digests(range(PARTITIONS)) == [(digest_bytes(t[0]), t[1]) for t in sums.values()]
         assert engine.bucket_counters(BUCKET) == (objects, size)
+        assert engine.version_counters(BUCKET) == (versions, versions_size)
         assert engine.stats().rows == len(self.held)
 
     @precondition(lambda self: hasattr(self, "rig"))
     @invariant()
     def walks_are_complete_and_in_order(self) -> None:
         engine = self.rig.engine
-        for versions in (False, True):
+        for space in (0, 3):
             expected = sorted(
                 (where.name, bytes(255 - b for b in where.version), where.version, held.accepted)
                 for where, held in self.held.items()
-                if (versions or not where.version) and head_of(held.row).kind == Kind.OBJECT
+                if where.space == space and head_of(held.row).kind == Kind.OBJECT
             )
             page = engine.scan(
-                BUCKET, 0, prefix=b"", start=b"", limit=1000, delimiter=b"", partitions=b"\x01" * PARTITIONS, versions=versions
+                BUCKET, space, prefix=b"", start=b"", limit=1000, delimiter=b"", partitions=b"\x01" * PARTITIONS, versions=space == 3
             )
             assert page.scanned_to is None
             assert [(r.name, r.version, r.accepted) for r in page.rows] == [(e[0], e[2], e[3]) for e in expected]

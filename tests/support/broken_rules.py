@@ -63,11 +63,11 @@ class RefusesUnsettled(ConditionalWrite):
 class OwnBallotAsBase(ConditionalWrite):
     """A row judged against nothing takes its own ballot as base, as a plain write does."""
 
-    def _accept(self, ballot: Ballot, row: bytes, *, own: bool) -> bool:
+    def _accept(self, ballot: Ballot, row: bytes, *, own: bool, sources: tuple[int, ...] = ()) -> bool:
         if own and self._mine is not None and self._mine.base == ZERO:
             self._mine = msgspec.structs.replace(self._mine, base=self._mine.origin)
             row = encode_row(self._mine)
-        return super()._accept(ballot, row, own=own)
+        return super()._accept(ballot, row, own=own, sources=sources)
 
 
 class ReadsPreviousSetOnly(ReadDecision):

@@ -97,7 +97,10 @@ class EngineApi(Protocol):
     incarnation: bytes  # 8 random bytes made when the device was formatted
 
     def query(self, key: RowKey, *, partition: int) -> Register:
-        """The flushed register.  An absent one counts as promised up to the partition's reclaim floor."""
+        """The flushed register.  An absent one counts as promised up to the partition's reclaim floor.
+
+        Of a version key: the head, while that is the version; an open promise of the head is one of the version too.
+        """
 
     async def query_inline(self, key: RowKey, *, partition: int) -> tuple[Register, bytes | None]:
         """The register and its inline payload, verified.  Raises DamagedBody."""
@@ -135,10 +138,11 @@ class EngineApi(Protocol):
     async def stage(self, blob: bytes, *, size: int) -> StageWriter:
         """Receive a blob.  Raises DeviceFull, DeviceOffline."""
 
-    async def read_body(self, key: RowKey, *, origin: Ballot, offset: int, length: int) -> BodyStream:
-        """Stream verified bytes.  Raises NoSuchVersion when the register's row has another origin, DamagedBody.
+    async def read_body(self, key: RowKey, *, origin: Ballot, offset: int, length: int, content: bytes = b"") -> BodyStream:
+        """Stream verified bytes.  Raises NoSuchVersion when no row of the object has this origin, DamagedBody.
 
-        A stream that has begun stays readable after the row is overwritten.
+        A version's bytes are found under its own key and under the head's, whichever is asked for.  `content` (blob id or digest)
+        asks for these bytes, of whatever row.  A stream that has begun stays readable after the row is overwritten.
         """
 
     def scan(
@@ -173,8 +177,17 @@ class EngineApi(Protocol):
     async def maintain(self, what: str) -> tuple[dict[str, int], bool]:
         """One bounded piece of "checkpoint", "compact", "purge" or "sweep_staged"; (counts, more waiting)."""
 
+    def newest(self, key: RowKey, *, partition: int, below: bytes, limit: int) -> list[ScanRow]:
+        """The null version and the newest `limit` others of an object's noncurrent versions, below a version id (empty: of all)."""
+
     def bucket_counters(self, bucket: bytes) -> tuple[int, int]:
         """(live objects, their bytes) that this device holds of the bucket's OBJECTS space."""
+
+    def version_counters(self, bucket: bytes) -> tuple[int, int]:
+        """(noncurrent versions with delete markers, their bytes) that this device holds of a bucket.
+
+        A version that was brought back as the head may be counted as both until it is replaced.
+        """
 
     def stats(self) -> EngineStats:
         """Counts."""

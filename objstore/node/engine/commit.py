@@ -102,11 +102,25 @@ class Batch:
         self._put(index_key, key, old, entry)
         return entry
 
+    def set_moved(
+        self, index_key: bytes, key: RowKey, old: Entry | None, donor: Entry, *, promised: Ballot, accepted: Ballot, row: bytes, head: RowHead
+    ) -> Entry:  # fmt: skip
+        """Store a register whose payload is that of `donor`, an entry of the same bytes; they are not written again."""
+        entry = Entry(
+            donor.partition, flags_of(head), promised, accepted, head.size, donor.pack, donor.offset, donor.length, donor.checksum,
+            self.pack if old is None else old.born, long_name(index_key, key.name), row, self.pack, self.offset + RECORD_HEADER_BYTES,
+        )  # fmt: skip
+        meta = encode_meta((key, entry))
+        self.buffers.append(encode_record(RecordType.MOVED, meta, self.sequence, self._seed + self.offset) + meta)
+        self.offset += RECORD_HEADER_BYTES + len(meta)
+        self._put(index_key, key, old, entry)
+        return entry
+
     def set_promise(self, index_key: bytes, key: RowKey, old: Entry, ballot: Ballot) -> Entry:
         """Raise the promise of a register that exists."""
         entry = Entry(
             old.partition, old.flags, ballot, old.accepted, old.size, old.pack, old.offset, old.length, old.checksum,
-            old.born, old.long_name, old.row,
+            old.born, old.long_name, old.row, old.record_pack, old.record_offset,
         )  # fmt: skip
         self._append(RecordType.PROMISE, Promise(old.partition, key, ballot))
         self._put(index_key, key, old, entry)

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 
 import msgspec
 
-from objstore.core.rows import RowKey
+from objstore.core.rows import RowKey, Space
 from objstore.core.timestamp import ZERO
+from objstore.core.versions import head_key, version_key
 from objstore.errors import DamagedBody, DamagedRow
 from objstore.node.engine.commit import Batch
 from objstore.node.engine.device import Device
 from objstore.node.engine.keys import encode_key
-from objstore.node.engine.pack_format import FILE_HEADER_BYTES, Drop, Floor, Note, Promise, RecordType, decode_meta, decode_state
+from objstore.node.engine.pack_format import FILE_HEADER_BYTES, REGISTERS, Drop, Floor, Note, Promise, decode_meta, decode_state
 from objstore.node.engine.packs import Record
 from objstore.node.engine.records import Entry, head_of
 
@@ -104,8 +105,8 @@ class Compactor:
                 if isinstance(record, int):
                     # What lay behind the bad head is not known; the pack stays.
                     clean = False
-                elif record.head.type == RecordType.STATE:
-                    clean &= await self._collect(pack, record, living)
+                elif record.head.type in REGISTERS:
+                    clean &= await self._collect(record, living)
                 else:
                     other = decode_meta(record.head.type, record.meta)
                     others.append(other)
@@ -115,19 +116,21 @@ class Compactor:
             moved += written
             clean &= carried
 
-    async def _collect(self, pack: int, record: Record, living: list[Living]) -> bool:
-        """Read a register that still lives in this record; False when it cannot be read."""
+    async def _collect(self, record: Record, living: list[Living]) -> bool:
+        """Read the registers that still live in this record, or off its payload; False when one cannot be read."""
         key, entry = decode_state(record.meta)
-        index_key = encode_key(key)
-        try:
-            current = self._device.state.get(index_key, entry.partition)
-            if current is None or current.pack != pack or current.offset != record.payload_offset:
-                return True
-            payload = await self._device.read_payload(index_key, current)
-        except (DamagedBody, DamagedRow):
-            return False
-        if payload is not None:
-            living.append(Living(index_key, key, current, payload, current.born))
+        for key_ in _may_live_off(key, entry):
+            index_key = encode_key(key_)
+            try:
+                current = self._device.state.get(index_key, entry.partition)
+                # Whose record this is, and whose payload; it gets one record again that holds both.
+                if current is None or (entry.pack, entry.offset) != (current.pack, current.offset):
+                    continue
+                payload = await self._device.read_payload(index_key, current)
+            except (DamagedBody, DamagedRow):
+                return False
+            if payload is not None:
+                living.append(Living(index_key, key_, current, payload, current.born))
         return True
 
     async def _outlive(self, pack: int, drop: Drop, living: list[Living]) -> bool:
@@ -183,7 +186,7 @@ class Compactor:
             case Promise():
                 index_key = encode_key(record.key)
                 current = batch.get(index_key, record.partition)
-                if current is not None and current.promised == record.ballot and current.pack < pack:
+                if current is not None and current.promised == record.ballot and current.place[0] < pack:
                     batch.set_promise(index_key, record.key, current, record.ballot)
             case Drop():
                 current = batch.get(encode_key(record.key), record.partition)
@@ -202,6 +205,17 @@ class Compactor:
                 if value == record.value and (record.value is not None or min(self._device.packs.sizes) < pack):
                     batch.set_note(record.name, record.value)
         return True
+
+
+def _may_live_off(key: RowKey, entry: Entry) -> tuple[RowKey, ...]:
+    """Registers that may point at the payload of a record: its own, and where its row has gone when it became a version, or head."""
+    if key.space == Space.OBJECTS:
+        if not entry.length:
+            return (key,)
+        return key, version_key(key, head_of(entry.row).version)
+    if key.space == Space.VERSIONS:
+        return key, head_key(key)
+    return (key,)
 
 
 def _some_records(records: Iterator[Record | int]) -> list[Record | int]:

@@ -10,8 +10,9 @@ import msgspec
 import xxhash
 
 from objstore.core.digests import digest_bytes
-from objstore.core.rows import BodyKind, Register, RowKey
-from objstore.core.timestamp import ZERO, Ballot
+from objstore.core.rows import BodyKind, Register, RowKey, Space, decode_row
+from objstore.core.timestamp import ZERO, Ballot, parse_version_id
+from objstore.core.versions import head_key, version_key
 from objstore.errors import DamagedBody, DamagedRow, InvalidArgument, NoSuchVersion
 from objstore.node.engine.api import AuditStep, BodyMissing, BodyStream, EnginePage, EngineStats, Location
 from objstore.node.engine.blobs import BlobWriter, blob_name
@@ -19,15 +20,16 @@ from objstore.node.engine.device import Device
 from objstore.node.engine.identity import format_device, read_identity
 from objstore.node.engine.keys import encode_key
 from objstore.node.engine.packs import pack_name
-from objstore.node.engine.read import ScanRange, partition_rows, scan
-from objstore.node.engine.records import RowHead, blob_of, blob_size, head_of
+from objstore.node.engine.read import ScanRange, newest, partition_rows, scan
+from objstore.node.engine.records import Entry, RowHead, blob_of, blob_size, head_of
 from objstore.node.engine.registers import NeedBody, Proposal, register_of
 from objstore.node.engine.repair import Repairer
 from objstore.node.engine.scrub import Scrubber
 from objstore.node.engine.settings import EngineSettings
 from objstore.node.engine.upkeep import Upkeep
+from objstore.node.engine.versions import VersionRegisters, seen
 from objstore.runtime.world import World
-from objstore.wire.messages import AcceptAnswer, PartitionRow
+from objstore.wire.messages import AcceptAnswer, PartitionRow, ScanRow
 
 __all__ = ["Engine", "EngineSettings", "format_device", "read_identity"]
 
@@ -40,6 +42,7 @@ class Engine:
         self._device = device
         self._state = device.state
         self._registers = device.registers
+        self._versions = VersionRegisters(device.state, device.blobs.present, device.registers)
         self._committer = device.committer
         self._upkeep = Upkeep(device)
         self._scrubber = Scrubber(device, Repairer(device))
@@ -58,6 +61,8 @@ class Engine:
     def query(self, key: RowKey, *, partition: int) -> Register:
         """The flushed register.  Raises DamagedRow, DeviceOffline."""
         self._committer.check()
+        if key.space == Space.VERSIONS:
+            return seen(self._state.get, key, partition, self._state.floors.get(partition, ZERO))[0]
         entry = self._state.get(encode_key(key), partition)
         if entry is None:
             return Register(self._state.floors.get(partition, ZERO))
@@ -68,8 +73,12 @@ class Engine:
         index_key = encode_key(key)
         while True:
             self._committer.check()
-            entry = self._state.get(index_key, partition)
-            register = register_of(entry, self._state.floors.get(partition, ZERO))
+            floor = self._state.floors.get(partition, ZERO)
+            if key.space == Space.VERSIONS:
+                register, entry, index_key = seen(self._state.get, key, partition, floor)
+            else:
+                entry = self._state.get(index_key, partition)
+                register = register_of(entry, floor)
             if entry is None or entry.body != BodyKind.INLINE:
                 return register, None
             payload = await self._device.read_payload(index_key, entry)
@@ -77,7 +86,9 @@ class Engine:
                 return register, payload
 
     async def prepare(self, key: RowKey, *, partition: int, ballot: Ballot) -> tuple[bool, Register]:
-        """Promise, flushed.  Raises DamagedRow, DeviceOffline."""
+        """Promise, flushed.  Raises DamagedRow, DeviceOffline, InvalidArgument."""
+        if key.space == Space.VERSIONS:
+            raise InvalidArgument("nothing is promised under the key of a noncurrent version")
         answer: tuple[bool, Register] = await self._committer.submit(self._registers.prepare, encode_key(key), key, partition, ballot)
         return answer
 
@@ -86,10 +97,11 @@ class Engine:
     ) -> AcceptAnswer:
         """Apply an accept.  Raises BodyMissing, DeviceFull, DeviceOffline, DamagedBody, DamagedRow, InvalidArgument."""
         proposal = _proposal(key, partition, row, payload)
-        answer: AcceptAnswer | NeedBody = await self._committer.submit(self._registers.accept, proposal, ballot)
+        rules = self._versions if key.space == Space.VERSIONS else self._registers
+        answer: AcceptAnswer | NeedBody = await self._committer.submit(rules.accept, proposal, ballot)
         if isinstance(answer, NeedBody):
             proposal = await self._with_body(proposal)
-            answer = await self._committer.submit(self._registers.accept, proposal, ballot)
+            answer = await self._committer.submit(rules.accept, proposal, ballot)
             if isinstance(answer, NeedBody):
                 raise BodyMissing
         return answer
@@ -102,10 +114,11 @@ class Engine:
         Raises BodyMissing, DeviceFull, DeviceOffline, DamagedBody, DamagedRow, InvalidArgument.
         """
         proposal = _proposal(key, partition, register.row, payload)
-        changed: bool | NeedBody = await self._committer.submit(self._registers.merge, proposal, register, floor)
+        rules = self._versions if key.space == Space.VERSIONS else self._registers
+        changed: bool | NeedBody = await self._committer.submit(rules.merge, proposal, register, floor)
         if isinstance(changed, NeedBody):
             proposal = await self._with_body(proposal)
-            changed = await self._committer.submit(self._registers.merge, proposal, register, floor)
+            changed = await self._committer.submit(rules.merge, proposal, register, floor)
             if isinstance(changed, NeedBody):
                 raise BodyMissing
         return changed
@@ -136,12 +149,12 @@ class Engine:
                 raise BodyMissing
             return proposal
         key = proposal.key
-        # A noncurrent version is made of the head it was, and the head may be made of a version again.
-        for other in (key, RowKey(key.bucket, key.space, key.name), RowKey(key.bucket, key.space, key.name, head.origin)):
+        # A noncurrent version is made of the head that it was, and the head may be made of a version again.
+        for other in _keys_of(key, Ballot(bytes.fromhex(head.version))):
             index_key = encode_key(other)
             try:
                 entry = self._state.get(index_key, proposal.partition)
-                if entry is not None and entry.body == BodyKind.INLINE and head_of(entry.row).origin == head.origin:
+                if entry is not None and entry.body == BodyKind.INLINE and _same_bytes(head_of(entry.row), head):
                     payload = await self._device.read_payload(index_key, entry)
                     if payload is not None:
                         return msgspec.structs.replace(proposal, payload=payload)
@@ -156,18 +169,17 @@ class Engine:
         self._committer.check()
         return await self._device.blobs.stage(blob, size)
 
-    async def read_body(self, key: RowKey, *, origin: Ballot, offset: int, length: int) -> BodyStream:
+    async def read_body(self, key: RowKey, *, origin: Ballot, offset: int, length: int, content: bytes = b"") -> BodyStream:
         """Stream verified bytes; `length` -1 means to the end, and what lies beyond the end is left out.
+
+        Those of the row of `key` that has this origin, also where that is the head of one replica and a noncurrent version of another.
+        `content`: blob id or digest of the bytes, when any row of the object that names them will do.
 
         Raises NoSuchVersion, DamagedRow, DamagedBody (also while streaming), DeviceOffline.
         """
-        index_key = encode_key(key)
         while True:
             self._committer.check()
-            entry = self._state.get(index_key)
-            head = head_of(entry.row) if entry is not None else None
-            if entry is None or head is None or head.origin != origin or head.body not in (BodyKind.INLINE, BodyKind.BLOB):
-                raise NoSuchVersion("the register holds another row, or one without bytes of its own")
+            index_key, entry, head = self._find_body(key, origin, content)
             if head.body == BodyKind.BLOB:
                 break
             data = await self._device.read_payload(index_key, entry)
@@ -189,6 +201,22 @@ class Engine:
         stop = size if length < 0 else min(begin + length, size)
         chunks = self._device.blobs.chunks(reader, begin, stop - begin)
         return BodyStream(size, stop - begin, self._watched(index_key, head.blob, chunks))
+
+    def _find_body(self, key: RowKey, origin: Ballot, content: bytes) -> tuple[bytes, Entry, RowHead]:
+        """(index key, entry, row) of what `read_body` reads.  Raises NoSuchVersion, DamagedRow."""
+        for other in _keys_of(key, origin):
+            index_key = encode_key(other)
+            entry = self._state.get(index_key)
+            if entry is None or entry.body not in (BodyKind.INLINE, BodyKind.BLOB):
+                continue
+            head = head_of(entry.row)
+            if content:
+                if content == (head.blob if entry.body == BodyKind.BLOB else head.digest):
+                    return index_key, entry, head
+            elif head.origin == origin or (key.version and head.version == key.version.hex()):
+                # The bytes of a version are the same whatever was changed about it since; those of the null version are not.
+                return index_key, entry, head
+        raise NoSuchVersion("the register holds another row, or one without bytes of its own")
 
     async def _watched(self, index_key: bytes, blob: bytes, chunks: AsyncIterator[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
         try:
@@ -238,9 +266,18 @@ class Engine:
         self._committer.check()
         return partition_rows(self._state, partition, cursor=cursor, limit=limit, rows=rows)
 
+    def newest(self, key: RowKey, *, partition: int, below: bytes, limit: int) -> list[ScanRow]:
+        """The null version and the newest others of an object, below a version id; see EngineApi.  Raises DamagedRow, DeviceOffline."""
+        self._committer.check()
+        return newest(self._state, key, partition, below=below, limit=limit)
+
     def bucket_counters(self, bucket: bytes) -> tuple[int, int]:
         """(live objects, their bytes)."""
         return self._state.buckets.get(bucket, (0, 0))
+
+    def version_counters(self, bucket: bytes) -> tuple[int, int]:
+        """(noncurrent versions, their bytes)."""
+        return self._state.versions.get(bucket, (0, 0))
 
     # -- notes, upkeep, status -----------------------------------------------------------------------------------------
 
@@ -285,6 +322,8 @@ def _proposal(key: RowKey, partition: int, row: bytes, payload: bytes | memoryvi
     """Decode as much of a row as the engine needs, and hold the payload against it.  Raises InvalidArgument, DamagedBody."""
     try:
         head: RowHead = head_of(row)
+        if row and (head.version or head.effects or key.space == Space.VERSIONS):
+            _check_family(key, head)
     except (msgspec.DecodeError, msgspec.ValidationError) as failure:
         raise InvalidArgument(f"not an encoded row: {failure}") from failure
     if payload is None or head.body != BodyKind.INLINE:
@@ -298,3 +337,30 @@ def _proposal(key: RowKey, partition: int, row: bytes, payload: bytes | memoryvi
 async def _one_piece(piece: memoryview) -> AsyncIterator[bytes | memoryview]:
     if len(piece):
         yield piece
+
+
+def _check_family(key: RowKey, head: RowHead) -> None:
+    """Version ids are what keys are made of.  Raises InvalidArgument, msgspec.DecodeError."""
+    effects = [decode_row(encoded) for encoded in head.effects]
+    versions = [head.version, *(row.version for row in effects)]
+    if any(version and parse_version_id(version) is None for version in versions):
+        raise InvalidArgument("a version id is 24 hexadecimal digits")
+    if len(set(versions[1:])) != len(effects):
+        raise InvalidArgument("two effects on one version")
+    if key.space == Space.VERSIONS and head.version != key.version.hex():
+        raise InvalidArgument("a row under the key of another version")
+
+
+def _same_bytes(held: RowHead, wanted: RowHead) -> bool:
+    if held.version and held.version == wanted.version:
+        return held.digest == wanted.digest
+    return held.origin == wanted.origin
+
+
+def _keys_of(key: RowKey, version: Ballot) -> tuple[RowKey, ...]:
+    """Where a row may lie that is, or was, under this key: a head becomes a version when it is replaced."""
+    if key.space == Space.VERSIONS:
+        return key, head_key(key)
+    if key.space == Space.OBJECTS and version:
+        return key, version_key(key, version.hex())
+    return (key,)

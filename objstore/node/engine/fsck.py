@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from objstore.core.digests import contribution
-from objstore.core.rows import BodyKind
+from objstore.core.rows import BodyKind, Space
 from objstore.core.timestamp import ZERO
+from objstore.core.versions import VERSION_KINDS
 from objstore.errors import Damaged, DamagedFile, DamagedRow
 from objstore.node.engine.blobs import DIRECTORY as BLOBS
 from objstore.node.engine.blobs import BlobReader, blob_name
@@ -19,7 +20,7 @@ from objstore.node.engine.commit import is_counted
 from objstore.node.engine.identity import index_directory, index_generation, load_identity
 from objstore.node.engine.index import load
 from objstore.node.engine.keys import decode_key
-from objstore.node.engine.pack_format import FILE_HEADER_BYTES, RecordType, decode_meta, decode_state
+from objstore.node.engine.pack_format import FILE_HEADER_BYTES, REGISTERS, decode_meta, decode_state
 from objstore.node.engine.packs import Packs
 from objstore.node.engine.read import merged_entries
 from objstore.node.engine.records import LIVE_KINDS, Entry, blob_of, blob_size, shadow_of
@@ -101,7 +102,7 @@ def _check_packs(packs: Packs, report: Report) -> None:
                 offset = record.end
                 sequence = record.head.sequence
                 try:
-                    decode_state(record.meta) if record.head.type == RecordType.STATE else decode_meta(record.head.type, record.meta)
+                    decode_state(record.meta) if record.head.type in REGISTERS else decode_meta(record.head.type, record.meta)
                 except (msgspec.DecodeError, KeyError):
                     report.found(f"pack {pack}: undecodable record at {record.offset}")
 
@@ -129,6 +130,7 @@ def _apply_tail(state: State, packs: Packs, report: Report) -> None:
 class _Sums:
     partitions: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     buckets: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    versions: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     named: dict[bytes, None] = field(default_factory=dict)
 
 
@@ -166,6 +168,9 @@ def _add(sums: _Sums, index_key: bytes, entry: Entry) -> None:
     if is_counted(key) and entry.kind in LIVE_KINDS:
         objects, size = sums.buckets.get(key.bucket, (0, 0))
         sums.buckets[key.bucket] = (objects + 1, size + entry.size)
+    if key.space == Space.VERSIONS and entry.kind in VERSION_KINDS:
+        versions, size = sums.versions.get(key.bucket, (0, 0))
+        sums.versions[key.bucket] = (versions + 1, size + entry.size)
     blob = blob_of(entry)
     if blob:
         sums.named[blob] = None
@@ -183,7 +188,12 @@ def _check_blob(disk: Disk, index_key: bytes, entry: Entry, report: Report) -> N
 
 
 def _check_totals(state: State, sums: _Sums, report: Report) -> None:
-    for name, kept, counted in (("partition", state.partitions, sums.partitions), ("bucket", state.buckets, sums.buckets)):
+    everything = (
+        ("partition", state.partitions, sums.partitions),
+        ("bucket", state.buckets, sums.buckets),
+        ("bucket of noncurrent versions", state.versions, sums.versions),
+    )
+    for name, kept, counted in everything:
         if kept != counted:
             report.found(f"the sums kept by {name} differ from the rows")
     if state.totals.registers != report.registers:

@@ -21,7 +21,7 @@ SLICE = 64  # entries encoded between two turns of the event loop: a fraction of
 _POSITION = b"position"
 _TOTALS = b"totals"
 _CENSUS = b"census"  # how many of each kind of total there are: LMDB can lose keys without a word
-_PARTITION, _BUCKET, _FLOOR, _NOTE, _PACK = b"p", b"b", b"f", b"n", b"k"
+_PARTITION, _BUCKET, _FLOOR, _NOTE, _PACK, _VERSIONS = b"p", b"b", b"f", b"n", b"k", b"v"
 
 
 class Frozen:
@@ -65,6 +65,8 @@ class Frozen:
                     yield _PARTITION + name.to_bytes(4, "big"), (total[0].to_bytes(16, "big"), *total[1:]) if total else None
                 case "b", bytes():
                     yield _BUCKET + name, state.buckets.get(name)
+                case "v", bytes():
+                    yield _VERSIONS + name, state.versions.get(name)
                 case "f", int():
                     yield _FLOOR + name.to_bytes(4, "big"), state.floors[name]
                 case "n", str():
@@ -123,7 +125,8 @@ class Frozen:
 
 
 def _census(state: State) -> list[int]:
-    return [len(x) for x in (state.partitions, state.buckets, state.floors, state.notes, state.live, state.purge)]
+    sums = (state.partitions, state.buckets, state.floors, state.notes, state.live, state.purge, state.versions)
+    return [len(x) for x in sums]
 
 
 def load(kv: Kv) -> State:
@@ -145,7 +148,8 @@ def load(kv: Kv) -> State:
         raise DamagedFile("the index is damaged; rebuild it from the packs") from failure
     finally:
         snapshot.close()
-    if census != _census(state) or (state.position.pack == 0 and any(census)):
+    # One from before versions were counted is shorter, and there were none.
+    if census + [0] * (len(_census(state)) - len(census)) != _census(state) or (state.position.pack == 0 and any(census)):
         raise DamagedFile("the index has lost some of its totals; rebuild it from the packs")
     return state
 
@@ -161,6 +165,8 @@ def _load_meta(state: State, key: bytes, body: bytes) -> None:
         state.partitions[int.from_bytes(name, "big")] = (int.from_bytes(digest, "big"), rows, registers)
     elif kind == _BUCKET:
         state.buckets[name] = msgspec.msgpack.decode(body, type=tuple[int, int])
+    elif kind == _VERSIONS:
+        state.versions[name] = msgspec.msgpack.decode(body, type=tuple[int, int])
     elif kind == _FLOOR:
         state.floors[int.from_bytes(name, "big")] = Ballot(msgspec.msgpack.decode(body, type=bytes))
     elif kind == _NOTE:

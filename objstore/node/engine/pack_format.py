@@ -63,6 +63,7 @@ class RecordType(IntEnum):
     DROP = 3  # a register is gone: Drop
     NOTE = 4  # a value kept for the node: Note
     FLOOR = 5  # a partition's reclaim floor: Floor
+    MOVED = 6  # as STATE, but the payload lies where the entry says, in the record of another register: [RowKey, Entry]
 
 
 class Promise(msgspec.Struct, frozen=True, array_like=True):
@@ -96,6 +97,8 @@ class Floor(msgspec.Struct, frozen=True, array_like=True):
     partition: int
     ballot: Ballot
 
+
+REGISTERS = (RecordType.STATE, RecordType.MOVED)  # records of a register in full
 
 _STATE_DECODER = msgspec.msgpack.Decoder(tuple[RowKey, Entry])
 _DECODERS: dict[int, msgspec.msgpack.Decoder[Promise | Drop | Note | Floor]] = {
@@ -186,7 +189,7 @@ def encode_meta(value: object) -> bytes:
 
 
 def decode_state(meta: bytes) -> tuple[RowKey, Entry]:
-    """Meta of a STATE record."""
+    """Meta of a STATE or MOVED record."""
     return _STATE_DECODER.decode(meta)
 
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from objstore.core.rows import Kind, Register
+from objstore.core.rows import Kind, Register, RowKey, Space
+from objstore.core.versions import VERSION_KINDS
 from objstore.errors import DamagedFile, DamagedRow
 from objstore.node.engine.api import EnginePage
 from objstore.node.engine.keys import (
     NAME_AT,
     decode_key,
+    encode_key,
     end_of_prefix,
     group_of,
     lower_bound,
@@ -143,6 +145,29 @@ def _in_order(group: list[tuple[bytes, bytes, bytes, Entry]]) -> Iterator[tuple[
     # Index keys of one name differ only in their version, so they order head first, then newest first.
     for name, _, version, entry in sorted(group, key=lambda item: item[:2]):
         yield name, version, entry
+
+
+def newest(state: State, head: RowKey, partition: int, *, below: bytes, limit: int) -> list[ScanRow]:
+    """The noncurrent versions of one object, tombstones left out: the null version, then the newest others below a version id.
+
+    At most `limit` besides the null version; `below` empty: from the newest on.  Raises DamagedRow.
+    """
+    null = encode_key(RowKey(head.bucket, Space.VERSIONS, head.name))
+    first = encode_key(RowKey(head.bucket, Space.VERSIONS, head.name, below)) + b"\x00" if below else null + b"\x00"
+    found: list[ScanRow] = []
+    snapshot = state.kv.snapshot()
+    try:
+        for start, end in ((null, null + b"\x00"), (first, null + b"\x02")):
+            for index_key, entry in merged_entries(state, snapshot, start, end):
+                if entry.kind not in VERSION_KINDS or entry.partition != partition:
+                    continue
+                version = decode_key(index_key, entry.long_name).version
+                found.append(ScanRow(head.name, version, partition, entry.accepted, entry.row))
+                if len(found) > limit:
+                    return found
+    finally:
+        snapshot.close()
+    return found
 
 
 def merged_entries(state: State, snapshot: Snapshot, first: bytes, end: bytes) -> Iterator[tuple[bytes, Entry]]:

@@ -47,7 +47,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One register as this device holds it.  The key is the index key; `long_name` completes a cut one."""
 
     partition: int
-    flags: int  # row kind in the lower four bits (0: nothing accepted), body kind above
+    flags: int  # row kind in the lower four bits (0: nothing accepted), body kind in the next four, then IN_FAMILY
     promised: Ballot
     accepted: Ballot
     size: int  # of the object, from the row: counters change without decoding the old row
@@ -58,6 +58,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     born: int  # pack in which this life of the key began: a drop record matters while packs from here on exist
     long_name: bytes
     row: bytes
+    record_pack: int = 0  # a register that lives off another record's payload (MOVED): where its own record lies; 0: at the payload
+    record_offset: int = 0  # of the (empty) payload of that record
 
     @property
     def kind(self) -> int:
@@ -67,11 +69,19 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def body(self) -> int:
         """BodyKind of the row."""
-        return self.flags >> 4
+        return self.flags >> 4 & 15
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """(pack, offset of the payload) of the register's own record."""
+        return (self.record_pack, self.record_offset) if self.record_pack else (self.pack, self.offset)
 
 
 class Shadow(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The second copy of what matters of a register, ordered by partition; it lies on other pages than the entry."""
+    """The second copy of what matters of a register, ordered by partition; it lies on other pages than the entry.
+
+    `pack` and `offset` name the register's own record.
+    """
 
     promised: Ballot
     accepted: Ballot
@@ -93,6 +103,17 @@ class RowHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
     body: int = 0
     digest: bytes = b""
     blob: bytes = b""
+    content_type: msgspec.Raw = msgspec.Raw()  # raw: skipped, not decoded
+    headers: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = msgspec.Raw()
+    checksums: msgspec.Raw = msgspec.Raw()
+    checksum_type: msgspec.Raw = msgspec.Raw()
+    parts: msgspec.Raw = msgspec.Raw()
+    owner: msgspec.Raw = msgspec.Raw()
+    record: msgspec.Raw = msgspec.Raw()
+    version: str = ""
+    tags: msgspec.Raw = msgspec.Raw()
+    effects: tuple[bytes, ...] = ()
 
 
 ENCODER = msgspec.msgpack.Encoder()
@@ -102,12 +123,14 @@ _SHADOW_DECODER = msgspec.msgpack.Decoder(Shadow)
 _HEAD_DECODER = msgspec.msgpack.Decoder(RowHead)
 _EMPTY_HEAD = RowHead(0, b"", ZERO, ZERO, 0)
 # Plain numbers: looking a number up among members of an enumeration costs a call each time.
+IN_FAMILY = 1 << 8  # in Entry.flags: the row has a version id or effects, so that replacing it concerns noncurrent versions
 LIVE_KINDS = frozenset(int(kind) for kind in (Kind.OBJECT, Kind.UPLOAD, Kind.PART, Kind.RECORD))
 
 
 def flags_of(head: RowHead) -> int:
     """Entry.flags for a row."""
-    return head.kind | head.body << 4
+    flags = head.kind | head.body << 4
+    return flags | IN_FAMILY if head.version or head.effects else flags
 
 
 def head_of(row: bytes) -> RowHead:
@@ -117,7 +140,7 @@ def head_of(row: bytes) -> RowHead:
 
 def blob_of(entry: Entry | None) -> bytes:
     """The blob that an entry's row names, or nothing."""
-    if entry is None or entry.flags >> 4 != BodyKind.BLOB:
+    if entry is None or entry.flags >> 4 & 15 != BodyKind.BLOB:
         return b""
     return head_of(entry.row).blob
 
@@ -169,7 +192,7 @@ def shadow_key(partition: int, index_key: bytes) -> bytes:
 
 def shadow_of(entry: Entry) -> Shadow:
     """The value in `partitions` for an entry."""
-    return Shadow(entry.promised, entry.accepted, entry.pack, entry.offset, entry.long_name)
+    return Shadow(entry.promised, entry.accepted, *entry.place, entry.long_name)
 
 
 def reference_key(blob: bytes, index_key: bytes) -> bytes:

@@ -17,11 +17,11 @@ from objstore.node.engine.commit import is_counted
 from objstore.node.engine.keys import encode_key
 from objstore.node.engine.pack_format import (
     FILE_HEADER_BYTES,
+    REGISTERS,
     Drop,
     Floor,
     Note,
     Promise,
-    RecordType,
     decode_meta,
     decode_state,
 )
@@ -120,9 +120,9 @@ def later_record(packs: Packs, pack: int, start: int, end: int, sequence: int) -
 def apply_record(state: State, pack: int, record: Record) -> None:
     """Make one record state."""
     kind = record.head.type
-    if kind == RecordType.STATE:
+    if kind in REGISTERS:
         key, entry = decode_state(record.meta)
-        assert (entry.pack, entry.offset) == (pack, record.payload_offset)
+        assert entry.place == (pack, record.payload_offset)
         index_key = encode_key(key)
         state.put(index_key, state.get(index_key), entry, counted=is_counted(key))
         return

@@ -14,7 +14,7 @@ import msgspec
 from objstore.errors import DamagedRow, TooBusy
 from objstore.node.engine.device import Device
 from objstore.node.engine.keys import decode_key, encode_key
-from objstore.node.engine.pack_format import FILE_HEADER_BYTES, Drop, Promise, RecordType, decode_meta, decode_state
+from objstore.node.engine.pack_format import FILE_HEADER_BYTES, REGISTERS, Drop, Promise, decode_meta, decode_state
 from objstore.node.engine.packs import Packs
 from objstore.node.engine.records import Entry, shadow_of
 from objstore.node.engine.verify import read_state
@@ -138,7 +138,7 @@ def search(packs: Packs, sizes: list[tuple[int, int]], index_key: bytes) -> Sear
 
 
 def _apply(index_key: bytes, entry: Entry | None, kind: int, meta: bytes) -> Entry | None:
-    if kind == RecordType.STATE:
+    if kind in REGISTERS:
         key, found = decode_state(meta)
         return found if encode_key(key) == index_key else entry
     match decode_meta(kind, meta):

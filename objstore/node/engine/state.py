@@ -11,8 +11,9 @@ from collections.abc import Callable
 import msgspec
 
 from objstore.core.digests import contribution
-from objstore.core.rows import BodyKind
+from objstore.core.rows import BodyKind, Space
 from objstore.core.timestamp import ZERO, Ballot
+from objstore.core.versions import VERSION_KINDS
 from objstore.errors import DamagedFile, DamagedRow
 from objstore.node.engine.memtable import Memtable
 from objstore.node.engine.pack_format import RECORD_HEADER_BYTES
@@ -49,8 +50,13 @@ class Totals(msgspec.Struct, array_like=True):
 
 
 def weight(entry: Entry) -> int:
-    """Bytes of a pack that an entry keeps alive."""
-    return RECORD_HEADER_BYTES + _META_BYTES + entry.length + len(entry.row)
+    """Bytes of the pack of its payload that an entry keeps alive."""
+    return entry.length if entry.record_pack else RECORD_HEADER_BYTES + _META_BYTES + entry.length + len(entry.row)
+
+
+def record_weight(entry: Entry) -> int:
+    """The same of the pack of its record, where that is a record of its own."""
+    return RECORD_HEADER_BYTES + _META_BYTES + len(entry.row)
 
 
 class State:
@@ -64,6 +70,7 @@ class State:
         self.totals = Totals()
         self.partitions: dict[int, tuple[int, int, int]] = {}  # digest, rows accepted, registers
         self.buckets: dict[bytes, tuple[int, int]] = {}  # live objects, their bytes
+        self.versions: dict[bytes, tuple[int, int]] = {}  # the same of noncurrent versions, delete markers included
         self.floors: dict[int, Ballot] = {}
         self.notes: dict[str, bytes] = {}
         self.purge: dict[bytes, None] = {}
@@ -160,7 +167,7 @@ class State:
         if new is not None:
             self._add(index_key, new, counted=counted)
             self.totals.highest = max(self.totals.highest, new.promised, new.accepted)
-        if BodyKind.BLOB in (old.flags >> 4 if old is not None else 0, new.flags >> 4 if new is not None else 0):
+        if BodyKind.BLOB in (old.flags >> 4 & 15 if old is not None else 0, new.flags >> 4 & 15 if new is not None else 0):
             self._refer(index_key, blob_of(old), blob_of(new))
 
     def _add(self, index_key: bytes, entry: Entry, *, counted: bool) -> None:
@@ -175,13 +182,22 @@ class State:
         totals.inline_bytes += entry.length
         self.live[entry.pack] = self.live.get(entry.pack, 0) + weight(entry)
         changed["k", entry.pack] = None
-        if entry.flags >> 4 == BodyKind.BLOB:
+        if entry.record_pack:
+            self.live[entry.record_pack] = self.live.get(entry.record_pack, 0) + record_weight(entry)
+            changed["k", entry.record_pack] = None
+        if entry.flags >> 4 & 15 == BodyKind.BLOB:
             totals.blob_bytes += entry.size
-        if counted and entry.flags & 15 in LIVE_KINDS:
+        if counted:
+            if entry.flags & 15 in LIVE_KINDS:
+                bucket = index_key[:8]
+                objects, size = self.buckets.get(bucket, (0, 0))
+                self.buckets[bucket] = (objects + 1, size + entry.size)
+                changed["b", bucket] = None
+        elif index_key[8] == Space.VERSIONS and entry.flags & 15 in VERSION_KINDS:
             bucket = index_key[:8]
-            objects, size = self.buckets.get(bucket, (0, 0))
-            self.buckets[bucket] = (objects + 1, size + entry.size)
-            changed["b", bucket] = None
+            versions, size = self.versions.get(bucket, (0, 0))
+            self.versions[bucket] = (versions + 1, size + entry.size)
+            changed["v", bucket] = None
 
     def _remove(self, index_key: bytes, entry: Entry, *, counted: bool) -> None:
         partition = entry.partition
@@ -198,16 +214,20 @@ class State:
         totals.inline_bytes -= entry.length
         self.live[entry.pack] = self.live.get(entry.pack, 0) - weight(entry)
         changed["k", entry.pack] = None
-        if entry.flags >> 4 == BodyKind.BLOB:
+        if entry.record_pack:
+            self.live[entry.record_pack] = self.live.get(entry.record_pack, 0) - record_weight(entry)
+            changed["k", entry.record_pack] = None
+        if entry.flags >> 4 & 15 == BodyKind.BLOB:
             totals.blob_bytes -= entry.size
-        if counted and entry.flags & 15 in LIVE_KINDS:
+        if counted:
+            if entry.flags & 15 in LIVE_KINDS:
+                bucket = index_key[:8]
+                _take_one(self.buckets, bucket, entry.size)
+                changed["b", bucket] = None
+        elif index_key[8] == Space.VERSIONS and entry.flags & 15 in VERSION_KINDS:
             bucket = index_key[:8]
-            objects, size = self.buckets.get(bucket, (0, 0))
-            if objects > 1:
-                self.buckets[bucket] = (objects - 1, size - entry.size)
-            else:
-                self.buckets.pop(bucket, None)
-            changed["b", bucket] = None
+            _take_one(self.versions, bucket, entry.size)
+            changed["v", bucket] = None
 
     def _refer(self, index_key: bytes, old: bytes, new: bytes) -> None:
         if old == new:
@@ -253,3 +273,11 @@ class State:
         """A pack was deleted."""
         self.live.pop(pack, None)
         self.changed["k", pack] = None
+
+
+def _take_one(sums: dict[bytes, tuple[int, int]], bucket: bytes, size_bytes: int) -> None:
+    count, size = sums.get(bucket, (0, 0))
+    if count > 1:
+        sums[bucket] = (count - 1, size - size_bytes)
+    else:
+        sums.pop(bucket, None)

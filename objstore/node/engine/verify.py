@@ -10,7 +10,7 @@ from objstore.node.engine.faults import is_shortage
 from objstore.node.engine.keys import encode_key
 from objstore.node.engine.pack_format import (
     RECORD_HEADER_BYTES,
-    RecordType,
+    REGISTERS,
     checksum_of,
     decode_record_head,
     decode_state,
@@ -28,7 +28,7 @@ class Health(Enum):
 
 
 def check_record(packs: Packs, index_key: bytes, entry: Entry) -> Health:
-    """Verify the record that an entry points to: payload, and that a rebuild would find this register there.
+    """Verify what an entry points to: the payload, and that a rebuild would find this register in its own record.
 
     Raises TooBusy.
     """
@@ -41,7 +41,7 @@ def check_record(packs: Packs, index_key: bytes, entry: Entry) -> Health:
     payload = memoryview(data)[RECORD_HEADER_BYTES:]
     if len(payload) != entry.length or checksum_of(payload) != entry.checksum:
         return Health.PAYLOAD
-    found = read_state(packs, entry.pack, entry.offset, index_key)
+    found = read_state(packs, *entry.place, index_key)
     return Health.GOOD if found is not None and found.row == entry.row and found.accepted == entry.accepted else Health.RECORD
 
 
@@ -52,7 +52,7 @@ def read_state(packs: Packs, pack: int, payload_offset: int, index_key: bytes) -
         file = packs.file(pack)
         raw = file.pread(RECORD_HEADER_BYTES, offset)
         head = decode_record_head(raw)
-        if head is None or head.type != RecordType.STATE:
+        if head is None or head.type not in REGISTERS:
             return None
         meta = file.pread(head.meta_length, payload_offset + head.payload_length)
         if not packs.is_valid(pack, offset, raw, meta):

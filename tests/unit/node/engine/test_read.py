@@ -212,7 +212,7 @@ def test_a_damaged_row_fails_the_page_that_it_is_in_and_no_other(rig: SimRig) ->
     checkpoint(rig)
     rows = rig.host.storage.volume(DIRECTORY)[0].kv_stores["index-1"].tables["rows"]
     index_key = next(k for k in rows if b"b" in k[9:])
-    rows[index_key] = rows[index_key][:-1] + b"\x00"
+    rows[index_key] = rows[index_key][:-1] + b"\x01"
     with pytest.raises(DamagedRow):
         page(rig)
     assert [r.name for r in page(rig, start=b"c").rows] == [b"c"]

@@ -1,9 +1,11 @@
+import msgspec
 import pytest
 
 from objstore.core.rows import BodyKind, Kind, Row, encode_row
 from objstore.core.timestamp import ZERO, ballot_at
 from objstore.errors import DamagedRow
 from objstore.node.engine.records import (
+    IN_FAMILY,
     TABLES,
     Entry,
     Shadow,
@@ -22,8 +24,12 @@ from tests.support.engine_rig import ballot, row
 
 KEY = b"bucket-1\x00name\x00\x00"
 ENTRY = Entry(5, 17, ZERO, ballot_at(1, 1), 4096, 3, 12345, 4096, 1 << 63, 2, b"", b"row")
+MOVED = msgspec.structs.replace(ENTRY, record_pack=9, record_offset=777)
 GOLDEN = bytes.fromhex(
     "14bf738e6d2ea6d6019c0511c40c000000000000000000000000c40c000000000000000100000001cd100003cd3039cd1000cf800000000000000002c400c403726f77"
+)
+GOLDEN_MOVED = bytes.fromhex(
+    "869693a264be2a9f019e0511c40c000000000000000000000000c40c000000000000000100000001cd100003cd3039cd1000cf800000000000000002c400c403726f7709cd0309"
 )
 
 
@@ -36,9 +42,22 @@ def test_an_entry_comes_back_as_it_was() -> None:
 
 
 def test_golden_entry() -> None:
-    """A stored entry of format version 1: it must be readable for ever."""
+    """Stored entries of format version 1, before and since they name the place of their record: readable for ever."""
     assert decode_entry(KEY, GOLDEN) == ENTRY
-    assert seal_value(Table.ROWS, KEY, ENTRY) == GOLDEN
+    assert decode_entry(KEY, GOLDEN_MOVED) == MOVED
+    assert seal_value(Table.ROWS, KEY, MOVED) == GOLDEN_MOVED
+
+
+def test_an_entry_that_lives_off_another_payload_has_its_own_record() -> None:
+    assert ENTRY.place == (3, 12345)
+    assert MOVED.place == (9, 777)
+    assert (shadow_of(MOVED).pack, shadow_of(MOVED).offset) == (9, 777)
+
+
+def test_a_row_with_a_version_id_or_effects_is_of_a_family() -> None:
+    assert not flags_of(head_of(row(ballot(1), b"x"))) & IN_FAMILY
+    assert flags_of(head_of(row(ballot(1), b"x", version="ab" * 12))) & IN_FAMILY
+    assert flags_of(head_of(row(ballot(1), b"x", effects=(b"a row",)))) & IN_FAMILY
 
 
 def test_any_flipped_bit_is_damage() -> None:

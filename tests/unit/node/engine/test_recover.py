@@ -42,6 +42,8 @@ def test_a_tail_torn_at_any_byte_of_the_last_record_is_cut_and_the_rest_is_there
     whole = bytes(pack(rig).data)
     for end in range(before, len(whole)):
         for torn in (whole[:end], whole[:end] + b"\x00" * (len(whole) - end)):
+            if torn == whole:
+                continue  # it ends with zeros itself
             change(rig, 1, torn)
             rig.open()
             assert rig.engine.query(key("second"), partition=0) == EMPTY

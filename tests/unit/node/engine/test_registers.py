@@ -61,14 +61,13 @@ def test_a_row_proposed_again_keeps_the_bytes_that_are_here(rig: SimRig) -> None
 
 
 def test_a_head_that_becomes_a_version_and_a_version_that_becomes_the_head_keep_their_bytes(rig: SimRig) -> None:
-    rig.run(lambda: put(rig.engine, "k", 1, b"first"))
-    version = key("k", ballot(1))
-    rig.run(lambda: rig.engine.accept(version, partition=0, ballot=ballot(2), row=row(ballot(1), b"first")))
-    rig.run(lambda: put(rig.engine, "k", 2, b"second"))
+    first = ballot(1).hex()
+    rig.run(lambda: put(rig.engine, "k", 1, b"first", version=first))
+    rig.run(lambda: put(rig.engine, "k", 2, b"second", version=ballot(2).hex()))
     rig.run(lambda: rig.engine.maintain("checkpoint"))
-    assert rig.run(lambda: read(rig.engine, version, 1)) == b"first"
-    rig.run(lambda: rig.engine.accept(K, partition=0, ballot=ballot(3), row=row(ballot(1), b"first")))
-    assert rig.run(lambda: read(rig.engine, "k", 1)) == b"first"
+    assert rig.run(lambda: read(rig.engine, key("k", ballot(1), space=3), 1)) == b"first"
+    rig.run(lambda: rig.engine.accept(K, partition=0, ballot=ballot(3), row=row(ballot(3), b"first", version=first)))
+    assert rig.run(lambda: read(rig.engine, "k", 3)) == b"first"
 
 
 def test_bytes_of_another_write_of_the_key_are_not_taken(rig: SimRig) -> None:

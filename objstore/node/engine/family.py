@@ -1,0 +1,78 @@
+"""The noncurrent versions of one object on one device: looked up for the rules in core/replica.py, and stored as these say.
+
+A version is stored before the head that causes it, in the same batch: a flush that is cut short may leave a version that nobody
+was told of, never a head without what it had to leave behind.  Bytes that are here already are not written again: the version's
+record names the place where they lie (pack_format.RecordType.MOVED).
+"""
+
+from objstore.core.replica import Kept
+from objstore.core.rows import BodyKind, Kind, RowKey, decode_row
+from objstore.core.timestamp import ZERO
+from objstore.core.versions import VERSION_KINDS, version_key
+from objstore.node.engine.commit import Batch
+from objstore.node.engine.keys import encode_key
+from objstore.node.engine.records import Entry, RowHead, head_of
+from objstore.node.engine.state import State
+
+
+def kept_of(entry: Entry | None) -> Kept | None:
+    """An entry as the rules see it; None for nothing accepted."""
+    if entry is None or not entry.row:
+        return None
+    return Kept(entry.accepted, decode_row(entry.row), entry.row)
+
+
+def has_bytes_of(entry: Entry | None, head: RowHead) -> bool:
+    """Whether an entry is of the same version and names the very bytes that its row needs.
+
+    Of the same version, since compaction looks for who lives off a payload by version only.
+    """
+    if entry is None or entry.flags >> 4 & 15 != head.body or entry.kind not in VERSION_KINDS:
+        return False
+    mine = head_of(entry.row)
+    if mine.version != head.version:
+        return False
+    if head.body == BodyKind.BLOB:
+        return mine.blob == head.blob
+    return bool(head.digest) and mine.digest == head.digest
+
+
+class Family:
+    """The versions of one object, as one operation of a batch sees them.  Methods raise DamagedRow."""
+
+    def __init__(self, state: State, batch: Batch, head: RowKey, partition: int) -> None:
+        self._state = state
+        self._batch = batch
+        self._head = head
+        self._partition = partition
+
+    def entry(self, version: str) -> Entry | None:
+        """What is stored under a version key."""
+        return self._batch.get(encode_key(version_key(self._head, version)), self._partition)
+
+    def held(self, version: str) -> Kept | None:
+        """The same for the rules."""
+        return kept_of(self.entry(version))
+
+    def keep(self, versions: dict[str, Kept], head: Entry | None) -> None:
+        """Store versions; `head` is the entry of the head that is replaced."""
+        for version, kept in versions.items():
+            stored = self.entry(version)
+            self.store(version, stored, kept, donor=head if kept.of_head else stored)
+
+    def store(self, version: str, stored: Entry | None, kept: Kept, *, donor: Entry | None, payload: bytes | memoryview = b"") -> None:
+        """Store one version, with a payload or with the bytes of `donor`."""
+        key = version_key(self._head, version)
+        index_key = encode_key(key)
+        row = head_of(kept.encoded)
+        if row.body == BodyKind.INLINE and not payload and donor is not None and donor.length:
+            self._batch.set_moved(index_key, key, stored, donor, promised=ZERO, accepted=kept.accepted, row=kept.encoded, head=row)
+        else:
+            self._batch.set_state(
+                index_key, key, stored, partition=self._partition, promised=ZERO, accepted=kept.accepted,
+                row=kept.encoded, head=row, payload=payload,
+            )  # fmt: skip
+        if row.kind == Kind.TOMBSTONE or payload:
+            self._state.healed(index_key)
+        elif kept.of_head and encode_key(self._head) in self._state.suspects:
+            self._state.suspect(index_key, self._partition)  # its bytes may be damaged: that is not forgotten with the head
