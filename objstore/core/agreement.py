@@ -75,7 +75,7 @@ class PlainWrite(Inquirer):
 
     def _end_registers(self) -> bool:
         top = self._top
-        if self.round.step is Step.QUERY:
+        if self.round.step is Step.QUERY and self.round.version is None:
             self.previous = top.row
             return self._propose(self._issue(self._seen))
         row = decode_row(top.row) if top.row else None

@@ -22,6 +22,12 @@ ROWS = [
     row(10, blob=b"zz", size=5),
     row(11, blob=b"c" * 16, size=-4),
     row(12, b"xx", size=9),
+    row(13, b"x", version=ballot(3).hex()),
+    row(14, b"x", version="zz"),
+    row(15, kind=Kind.TOMBSTONE, version=ballot(3).hex()),
+    row(16, effects=(row(16, kind=Kind.TOMBSTONE, version=ballot(3).hex()), b"junk")),
+    row(17, b"x", version=ballot(17).hex(), effects=(row(17, kind=Kind.TOMBSTONE, version=ballot(3).hex()),)),
+    row(18, b"x", version=ballot(18).hex(), effects=(row(18, b"x", version=ballot(3).hex()), row(18, kind=Kind.TOMBSTONE))),
     b"",
     b"junk",
 ]
@@ -34,6 +40,8 @@ KEYS = [
     RowKey(b"bucket01", 7, b"y" * 2000),
     RowKey(b"bucket01", 0, b"a", b"v"),
     RowKey(b"bucket01", 0, b"a", ballot(3)),
+    RowKey(b"bucket01", 3, b"a", ballot(3)),
+    RowKey(b"bucket01", 3, b"a"),
 ]
 BALLOTS: list[Any] = [ballot(1), ballot(5), ZERO, b"", b"\xff" * 12, b"z" * 13]
 NUMBERS = [0, 1, 100, -1, -2, 1 << 50, 1 << 62]
@@ -49,6 +57,8 @@ VALUES: dict[str, Any] = {
     "bucket": lambda rng: rng.choice([b"bucket01", b"", b"x" * 100]),
     "what": lambda rng: rng.choice(["checkpoint", "compact", "purge", "sweep_staged", "x"]),
     "blob": lambda rng: rng.choice([b"b" * 16, b"", b"/" * 16]),
+    "content": lambda rng: rng.choice([b"", b"b" * 16, b"x"]),
+    "below": lambda rng: rng.choice([b"", ballot(4), b"x"]),
     **dict.fromkeys(["ballot", "origin", "floor"], lambda rng: rng.choice(BALLOTS)),
     **dict.fromkeys(["has_payload", "handoff", "inline", "rows", "versions"], lambda rng: rng.random() < 0.5),
     **dict.fromkeys(["prefix", "start", "delimiter", "cursor"], lambda rng: rng.choice(TEXTS)),

@@ -114,7 +114,9 @@ def ballot(number: int = 1, *, ahead_us: int = 0) -> Ballot:
     return ballot_at((EPOCH_US + ahead_us << 12) + number, 1)
 
 
-def row(number: int = 1, payload: bytes = b"", *, kind: Kind = Kind.OBJECT, blob: bytes = b"", size: int | None = None) -> bytes:
+def row(
+    number: int = 1, payload: bytes = b"", *, kind: Kind = Kind.OBJECT, blob: bytes = b"", size: int | None = None, **more: Any
+) -> bytes:
     """An encoded row; with a blob id its bytes are a blob, with a payload they are inline."""
     body = BodyKind.BLOB if blob else BodyKind.INLINE if payload else BodyKind.NONE
     return encode_row(
@@ -128,5 +130,6 @@ def row(number: int = 1, payload: bytes = b"", *, kind: Kind = Kind.OBJECT, blob
             body=body,
             digest=xxhash.xxh3_128_digest(payload) if body == BodyKind.INLINE else b"",
             blob=blob,
+            **more,
         )
     )

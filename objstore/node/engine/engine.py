@@ -97,6 +97,8 @@ class Engine:
     ) -> AcceptAnswer:
         """Apply an accept.  Raises BodyMissing, DeviceFull, DeviceOffline, DamagedBody, DamagedRow, InvalidArgument."""
         proposal = _proposal(key, partition, row, payload)
+        if key.space == Space.VERSIONS and not row:
+            raise InvalidArgument("nothing cannot be stored as a version")
         rules = self._versions if key.space == Space.VERSIONS else self._registers
         answer: AcceptAnswer | NeedBody = await self._committer.submit(rules.accept, proposal, ballot)
         if isinstance(answer, NeedBody):

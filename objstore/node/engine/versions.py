@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from objstore.core.replica import Kept, decide_version, is_promised_above
 from objstore.core.rows import EMPTY, BodyKind, Register, Row, RowKey, decode_row
-from objstore.core.timestamp import Ballot
+from objstore.core.timestamp import ZERO, Ballot
 from objstore.core.versions import VERSION_KINDS, head_key, rank
 from objstore.errors import DamagedRow
 from objstore.node.engine.commit import Batch
@@ -34,7 +34,7 @@ def seen(get: Get, key: RowKey, partition: int, floor: Ballot) -> tuple[Register
     if head is not None and _is_above(head, stored, key):
         entry, at = head, head_index
     register = register_of(entry, floor)
-    promised = register.promised if entry is None else register.accepted
+    promised = register.promised if entry is None else ZERO
     if head is not None and head.promised > head.accepted:
         promised = max(promised, head.promised)
     return Register(promised, register.accepted, register.row), entry, at
