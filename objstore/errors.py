@@ -109,6 +109,10 @@ class MalformedPolicy(Refused):
     """A policy cannot be understood, or may not say what it says; the message is AWS's where there is one."""
 
 
+class AclAgainstOwnership(Refused):
+    """An access control list and an ownership setting that turns such lists off do not go together."""
+
+
 class AclNotSupported(Refused):
     """The bucket's ownership setting turns access control lists off."""
 

@@ -122,6 +122,11 @@ def acl_of(grants: Iterable[Grant]) -> Acl:
     return Acl(RECORD_VERSION, made)
 
 
+def of_bucket(acl: Acl) -> Acl:
+    """The list as one of a bucket, whose owner is the bucket's owner."""
+    return Acl(acl.record_version, tuple(grant for grant in acl.grants if grant.kind != BUCKET_OWNER))
+
+
 def encode_acl(acl: Acl) -> bytes:
     """A list as it is kept; the owner's alone takes no room."""
     return b"" if acl == PRIVATE else _encoder.encode(acl)

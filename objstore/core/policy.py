@@ -47,7 +47,7 @@ _S3_KEYS = frozenset(
         "s3:x-amz-website-redirect-location",
     )
 )  # fmt: skip
-_S3_KEY_FAMILIES = (EXISTING_TAG, "s3:requestobjecttag/", "s3:buckettag/")
+_S3_KEY_FAMILIES = (EXISTING_TAG, "s3:requestobjecttag/")
 
 
 class Effect(Enum):

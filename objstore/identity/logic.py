@@ -36,6 +36,8 @@ class Credentials:
     def __init__(self, users: Iterable[User] = ()) -> None:
         self._keyholders: dict[str, Keyholder] = {}
         self._owners: dict[str, Owner] = {}
+        self._names: dict[str, str] = {}  # canonical id -> display name
+        self._emails: dict[str, str] = {}  # address, lower case -> canonical id
         for user in users:
             self.add(user)
 
@@ -60,6 +62,8 @@ class Credentials:
             ),
         )
         self._owners.setdefault(user.account, Owner(user.canonical_id, user.display_name))
+        self._names.setdefault(user.canonical_id, user.display_name)
+        self._emails.setdefault(user.email.lower(), user.canonical_id)
 
     def lookup(self, access_key: str) -> tuple[str, Principal] | None:
         """Secret and principal behind an access key."""
@@ -76,6 +80,14 @@ class Credentials:
     def owner_of(self, account: str) -> Owner:
         """How an account is shown; one that holds no keys here has an id all the same."""
         return self._owners.get(account) or Owner(canonical_id_of(account), account)
+
+    def display_name_of(self, canonical_id: str) -> str | None:
+        """How whoever has this canonical id is shown; None when nobody has it."""
+        return self._names.get(canonical_id)
+
+    def id_of_email(self, email: str) -> str | None:
+        """The canonical id behind an e-mail address."""
+        return self._emails.get(email.lower())
 
 
 def parse_identities(text: str) -> Identities:

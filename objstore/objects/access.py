@@ -1,119 +1,321 @@
-"""Authorisation: who may do what, by one table.
+"""Authorisation: who may do what, decided here and nowhere else.
 
-A bucket's account and admins may do everything; nobody else may do anything yet.  Grants (ACLs, policies, public access)
-join in here and nowhere else: `authorize` is called once at the head of each operation on a bucket.
+`decide` takes a caller, an action, a bucket and, where it matters, the row of the object, and says yes or no and why.  An
+explicit deny in any policy wins.  Within the bucket's account a caller needs an allow of its own policies (a caller without any
+stands for the account itself) or of the bucket's policy; from another account both; an anonymous caller the bucket's policy, or a
+list.  Where lists are on (object ownership), they say what the account itself may, too.
+
+Almost every request comes from the bucket's own account, with nothing set on the bucket: `StoreContext.open_bucket` sees that
+by two attributes and does not come here.
 """
 
-from enum import Enum
-from typing import assert_never
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
-from objstore.errors import AccessDenied
-from objstore.objects.api import Principal
+from objstore.core import acl as lists
+from objstore.core.acl import Acl, Ownership, Permission, PublicAccessBlock, Seeker
+from objstore.core.policy import NOTHING, S3_ARN, Ask, Caller, Effect, Finding, Kind, Naming, Policy, label, parse_policy
+from objstore.core.rows import Row
+from objstore.errors import AccessDenied, AclNotSupported, MalformedPolicy
+from objstore.objects.actions import ACP, ALSO, ALWAYS_THE_OWNERS, BY_BUCKET_LIST, BY_OBJECT_LIST, ON_ROW, WITHOUT_BUCKET, Action
+from objstore.objects.api import BucketInfo, Principal
+from objstore.objects.asked import Asked, arns_of
 
+__all__ = [
+    "MISSING", "OWNERS_ALONE", "Action", "Decision", "Found", "Gate", "Question", "authorize", "block_of", "check_list", "check_policy", "decide", "denied",
+    "gate_of", "may_know", "needs_row", "owner_of_new", "ownership_of", "policy_of", "resource_of",
+]  # fmt: skip
 
-class Action(Enum):
-    """What is being done, by S3's name for it; several operations may need the same."""
-
-    CREATE_BUCKET = "s3:CreateBucket"
-    LIST_BUCKETS = "s3:ListAllMyBuckets"
-    READ_BUCKET = "s3:ListBucket"
-    LIST_OBJECTS = "s3:ListBucket"  # an alias of the one above, as on Amazon
-    LIST_VERSIONS = "s3:ListBucketVersions"
-    LIST_UPLOADS = "s3:ListBucketMultipartUploads"
-    DELETE_BUCKET = "s3:DeleteBucket"
-    READ_LOCATION = "s3:GetBucketLocation"
-    READ_VERSIONING = "s3:GetBucketVersioning"
-    WRITE_VERSIONING = "s3:PutBucketVersioning"
-    READ_BUCKET_ACL = "s3:GetBucketAcl"
-    WRITE_BUCKET_ACL = "s3:PutBucketAcl"
-    READ_CORS = "s3:GetBucketCORS"
-    WRITE_CORS = "s3:PutBucketCORS"
-    READ_ENCRYPTION = "s3:GetEncryptionConfiguration"
-    WRITE_ENCRYPTION = "s3:PutEncryptionConfiguration"
-    READ_LIFECYCLE = "s3:GetLifecycleConfiguration"
-    WRITE_LIFECYCLE = "s3:PutLifecycleConfiguration"
-    READ_LOGGING = "s3:GetBucketLogging"
-    WRITE_LOGGING = "s3:PutBucketLogging"
-    READ_NOTIFICATION = "s3:GetBucketNotification"
-    WRITE_NOTIFICATION = "s3:PutBucketNotification"
-    READ_BUCKET_LOCK = "s3:GetBucketObjectLockConfiguration"
-    WRITE_BUCKET_LOCK = "s3:PutBucketObjectLockConfiguration"
-    READ_OWNERSHIP = "s3:GetBucketOwnershipControls"
-    WRITE_OWNERSHIP = "s3:PutBucketOwnershipControls"
-    READ_POLICY = "s3:GetBucketPolicy"
-    WRITE_POLICY = "s3:PutBucketPolicy"
-    DELETE_POLICY = "s3:DeleteBucketPolicy"
-    READ_POLICY_STATUS = "s3:GetBucketPolicyStatus"
-    READ_PUBLIC_ACCESS = "s3:GetBucketPublicAccessBlock"
-    WRITE_PUBLIC_ACCESS = "s3:PutBucketPublicAccessBlock"
-    READ_REQUEST_PAYMENT = "s3:GetBucketRequestPayment"
-    WRITE_REQUEST_PAYMENT = "s3:PutBucketRequestPayment"
-    READ_BUCKET_TAGS = "s3:GetBucketTagging"
-    WRITE_BUCKET_TAGS = "s3:PutBucketTagging"
-    READ_WEBSITE = "s3:GetBucketWebsite"
-    WRITE_WEBSITE = "s3:PutBucketWebsite"
-    DELETE_WEBSITE = "s3:DeleteBucketWebsite"
-    READ_REPLICATION = "s3:GetReplicationConfiguration"
-    WRITE_REPLICATION = "s3:PutReplicationConfiguration"
-    READ_ACCELERATE = "s3:GetAccelerateConfiguration"
-    WRITE_ACCELERATE = "s3:PutAccelerateConfiguration"
-    READ_QUOTA = "s3:GetBucketQuota"  # this store's own
-    WRITE_QUOTA = "s3:PutBucketQuota"
-
-    READ_OBJECT = "s3:GetObject"
-    READ_VERSION = "s3:GetObjectVersion"
-    READ_ATTRIBUTES = "s3:GetObjectAttributes"
-    READ_VERSION_ATTRIBUTES = "s3:GetObjectVersionAttributes"
-    WRITE_OBJECT = "s3:PutObject"
-    DELETE_OBJECT = "s3:DeleteObject"
-    DELETE_VERSION = "s3:DeleteObjectVersion"
-    READ_TAGS = "s3:GetObjectTagging"
-    READ_VERSION_TAGS = "s3:GetObjectVersionTagging"
-    TAG_OBJECT = "s3:PutObjectTagging"
-    TAG_VERSION = "s3:PutObjectVersionTagging"
-    DELETE_TAGS = "s3:DeleteObjectTagging"
-    DELETE_VERSION_TAGS = "s3:DeleteObjectVersionTagging"
-    READ_ACL = "s3:GetObjectAcl"
-    READ_VERSION_ACL = "s3:GetObjectVersionAcl"
-    WRITE_ACL = "s3:PutObjectAcl"
-    WRITE_VERSION_ACL = "s3:PutObjectVersionAcl"
-    READ_RETENTION = "s3:GetObjectRetention"
-    WRITE_RETENTION = "s3:PutObjectRetention"
-    READ_LEGAL_HOLD = "s3:GetObjectLegalHold"
-    WRITE_LEGAL_HOLD = "s3:PutObjectLegalHold"
-    BYPASS_GOVERNANCE = "s3:BypassGovernanceRetention"
-    ABORT_UPLOAD = "s3:AbortMultipartUpload"
-    LIST_PARTS = "s3:ListMultipartUploadParts"
-    RESTORE_OBJECT = "s3:RestoreObject"
-
-    READ_CONFIG = "objstore:GetBucketConfiguration"
-    WRITE_CONFIG = "objstore:PutBucketConfiguration"
+MISSING: Literal["missing"] = "missing"
+Found = Row | Literal["missing"] | None
+"""The object that is asked for: its row, that there is none, or that nobody has looked."""
 
 
-class Need(Enum):
-    """What an action needs of its caller."""
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What stands before a bucket: its policy, its list, whose its objects are, what overrules the two."""
 
-    AN_ACCOUNT = "an account"
-    OWNER = "the bucket's account"
+    policy: Policy | None
+    acl: Acl
+    ownership: Ownership
+    block: PublicAccessBlock
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether access control lists count here."""
+        return self.ownership is not Ownership.ENFORCED
 
 
-TABLE: dict[Action, Need] = {
-    **dict.fromkeys(Action, Need.OWNER),
-    Action.CREATE_BUCKET: Need.AN_ACCOUNT,
-    Action.LIST_BUCKETS: Need.AN_ACCOUNT,
-}
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer, and why: for whom it is about, never for strangers."""
+
+    allowed: bool
+    reason: str
+    forbidden: bool = False  # some policy denies it, or does not reach so far: no other may allow it
 
 
-def authorize(who: Principal, action: Action, owner: str = "") -> None:
-    """Let `who` go on with `action` on a bucket of account `owner` ("" where there is no bucket yet), or raise AccessDenied."""
-    if not who.anonymous and who.account:
-        need = TABLE[action]
-        if need is Need.OWNER:
-            allowed = who.account == owner or who.admin
-        elif need is Need.AN_ACCOUNT:
-            allowed = True
-        else:
-            assert_never(need)
-        if allowed:
-            return
-    raise AccessDenied(f"{who.user or who.account or 'an anonymous caller'} may not {action.value}")
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What `decide` is asked.  `key` is empty for the bucket itself."""
+
+    action: Action
+    key: str = ""
+    version_id: str = ""
+    found: Found = None
+    tags: Mapping[str, str] | None = None  # that are about to be written
+    given: Mapping[str, Sequence[str]] | None = None  # values of condition keys that the operation knows
+    prefix: str | None = None
+
+
+_DENIES_ALL = b'{"Statement": {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::*"}}'
+
+
+@lru_cache(2048)
+def policy_of(data: bytes, bucket: str) -> Policy:
+    """The policy kept with a bucket."""
+    try:
+        return parse_policy(data, Kind.BUCKET, bucket=bucket)
+    except MalformedPolicy:
+        # Kept by a version that understood it.  Whatever it says, nobody but the account, to mend it, goes by it.
+        return parse_policy(_DENIES_ALL, Kind.BUCKET, bucket=bucket)
+
+
+_acl_of = lru_cache(2048)(lists.decode_acl)
+_block_of = lru_cache(64)(lists.decode_block)
+
+
+def ownership_of(config: Mapping[str, bytes]) -> Ownership:
+    """A bucket's object ownership; of one that does not say, as on Amazon, the writer's."""
+    data = config.get("ownershipControls")
+    return Ownership.WRITER if data is None else Ownership(data.decode())
+
+
+def block_of(config: Mapping[str, bytes]) -> PublicAccessBlock:
+    """A bucket's public access block."""
+    data = config.get("publicAccessBlock")
+    return lists.NO_BLOCK if data is None else _block_of(data)
+
+
+def gate_of(name: str, config: Mapping[str, bytes]) -> Gate | None:
+    """What stands before a bucket; None when its account alone may do everything."""
+    policy = config.get("policy")
+    ownership = ownership_of(config)
+    if policy is None and ownership is Ownership.ENFORCED:
+        return None
+    return Gate(None if policy is None else policy_of(policy, name), _acl_of(config.get("acl", b"")), ownership, block_of(config))
+
+
+def needs_row(who: Principal, gate: Gate | None, action: Action) -> bool:
+    """Whether the answer depends on the object that is there."""
+    if action not in ON_ROW:
+        return False
+    if gate is not None and ((gate.has_lists and action in BY_OBJECT_LIST) or (gate.policy is not None and gate.policy.reads_tags)):
+        return True
+    if who.plain or who.anonymous:
+        return False
+    own = (*(who.policies or ()), *(who.session_policies or ()), *(() if who.boundary is None else (who.boundary,)))
+    return any(policy.reads_tags for policy in own)
+
+
+def resource_of(bucket: str, key: str) -> str:
+    """The ARN of a bucket, or of an object."""
+    return f"{S3_ARN}{bucket}/{key}" if key else S3_ARN + bucket
+
+
+def authorize(who: Principal, action: Action, bucket: str = "*", given: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Let `who` go on with what needs no bucket (making one, listing the own ones).  Raises AccessDenied."""
+    assert action in WITHOUT_BUCKET
+    if who.anonymous or not who.account:
+        raise AccessDenied("an anonymous caller has no buckets", hint="Sign the request.")
+    if who.plain:
+        return
+    ask = Ask(_caller(who), action.value, resource_of(bucket, ""), Asked(who, None, given=given))
+    refusal = _own_refusal(who, ask) or (None if _own_allows(who, ask) else _NO_OWN_ALLOW)
+    if refusal is not None:
+        raise denied(who, action, ask.resource, refusal, own=True)
+
+
+def decide(who: Principal, bucket: BucketInfo, gate: Gate | None, question: Question) -> Decision:
+    """Whether the caller may.  Pure but for the parsing of documents, which is kept."""
+    if who.plain and who.admin:
+        return Decision(allowed=True, reason="an administrator may do everything")
+    decision = _decide_one(who, bucket, gate, question)
+    also = ALSO.get(question.action)
+    if decision.allowed and also is not None:
+        return _decide_one(who, bucket, gate, _replaced(question, also))
+    return decision
+
+
+def _replaced(question: Question, action: Action) -> Question:
+    return Question(action, question.key, question.version_id, question.found, question.tags, question.given, question.prefix)
+
+
+def _decide_one(who: Principal, bucket: BucketInfo, gate: Gate | None, question: Question) -> Decision:
+    action = question.action
+    row = question.found if isinstance(question.found, Row) else None
+    lookup = Asked(who, bucket, version_id=question.version_id, row=row, tags=question.tags, given=question.given, prefix=question.prefix)
+    ask = Ask(_caller(who), action.value, resource_of(bucket.name, question.key), lookup)
+    own = _is_own(who, bucket)
+    finding = NOTHING
+    if gate is not None and gate.policy is not None:
+        finding = gate.policy.evaluate(ask)
+        if finding.effect is Effect.DENY and not (own and _is_account(who) and action in ALWAYS_THE_OWNERS):
+            return Decision(allowed=False, reason=f"the bucket policy denies it: {_shown(finding)}", forbidden=True)
+        if finding.effect is Effect.ALLOW and not _counts(finding, bucket, gate, row, own=own, restricted=gate.block.restrict):
+            finding = NOTHING
+    refusal = _own_refusal(who, ask)
+    if refusal is not None:
+        return Decision(allowed=False, reason=refusal, forbidden=True)
+    allowed_here = finding.effect is Effect.ALLOW
+    if own:
+        if allowed_here and finding.naming is not Naming.ACCOUNT:
+            return Decision(allowed=True, reason=f"the bucket policy allows it: {_shown(finding)}")
+        return _within_the_account(who, bucket, gate, question, ask)
+    if not who.anonymous and not _own_allows(who, ask):
+        return Decision(allowed=False, reason=_NO_OWN_ALLOW)
+    if allowed_here:
+        return Decision(allowed=True, reason=f"the bucket policy allows it: {_shown(finding)}")
+    if gate is not None and gate.has_lists and _listed(who, bucket, gate, question):
+        return Decision(allowed=True, reason="an access control list allows it")
+    return Decision(allowed=False, reason="neither the bucket policy nor an access control list allows it")
+
+
+_NO_OWN_ALLOW = "no identity-based policy allows it"
+
+
+def _within_the_account(who: Principal, bucket: BucketInfo, gate: Gate | None, question: Question, ask: Ask) -> Decision:
+    """A caller of the bucket's own account, when the bucket's policy says nothing."""
+    if not _own_allows(who, ask):
+        return Decision(allowed=False, reason=_NO_OWN_ALLOW)
+    if gate is None or not gate.has_lists:
+        return Decision(allowed=True, reason="the bucket is the caller's")
+    # Lists can take from the account itself: what it does not own, and what it has taken from itself.
+    if question.action in BY_OBJECT_LIST or question.action in BY_BUCKET_LIST:
+        if _listed(who, bucket, gate, question):
+            return Decision(allowed=True, reason="the bucket is the caller's, and the access control list allows it")
+        return Decision(allowed=False, reason="no access control list allows it")
+    return Decision(allowed=True, reason="the bucket is the caller's")
+
+
+def _listed(who: Principal, bucket: BucketInfo, gate: Gate, question: Question) -> bool:
+    action, ignore = question.action, gate.block.ignore_acls
+    is_bucket_owner = _is_own(who, bucket)
+    permission = BY_BUCKET_LIST.get(action)
+    canonical_id = "" if who.anonymous else who.canonical_id or who.account
+    if permission is not None:
+        if is_bucket_owner and permission in ACP:
+            return True
+        return lists.grants(gate.acl, permission, Seeker(canonical_id, is_bucket_owner, is_bucket_owner), ignore_public=ignore)
+    permission = BY_OBJECT_LIST.get(action)
+    if permission is None:
+        return False
+    if not isinstance(question.found, Row):
+        # Not there: whoever may list is told so, see `may_know`; nobody has looked: not by lists.
+        return question.found == MISSING and is_bucket_owner
+    row = question.found
+    is_owner = bool(who.account) and not who.anonymous and row.owner == who.account
+    if is_owner and permission in ACP:
+        return True
+    return lists.grants(_acl_of(row.acl), permission, Seeker(canonical_id, is_owner, is_bucket_owner), ignore_public=ignore)
+
+
+def may_know(who: Principal, bucket: BucketInfo, gate: Gate | None, key: str) -> bool:
+    """Whether the caller may learn that there is no object of that name: whoever may list the bucket."""
+    return decide(who, bucket, gate, Question(Action.READ_BUCKET, prefix=key)).allowed
+
+
+def _counts(finding: Finding, bucket: BucketInfo, gate: Gate, row: Row | None, *, own: bool, restricted: bool) -> bool:
+    """Whether the allow of a bucket's policy counts."""
+    assert gate.policy is not None
+    if restricted and gate.policy.is_public and not own:
+        return False
+    # The policy speaks for the bucket's owner, so of others' objects it can only forbid.
+    return row is None or not gate.has_lists or row.owner == bucket.account
+
+
+def owner_of_new(who: Principal, account: str, gate: Gate | None, acl: Acl | None) -> tuple[str, bytes]:
+    """Whose a new object in a bucket of `account` is, and the list that is kept with it.  Raises AclNotSupported, AccessDenied."""
+    if gate is None or not gate.has_lists:
+        if acl is not None and acl not in OWNERS_ALONE:
+            raise AclNotSupported
+        return account, b""
+    wanted = acl or lists.PRIVATE
+    check_list(wanted, gate.block)
+    if who.anonymous or not who.account:
+        return account, lists.encode_acl(wanted)
+    if gate.ownership is Ownership.PREFERRED and lists.grants(wanted, Permission.FULL_CONTROL, Seeker("", is_bucket_owner=True)):
+        return account, lists.encode_acl(wanted)
+    return who.account, lists.encode_acl(wanted)
+
+
+# Lists that say no more than what holds where lists are off.
+OWNERS_ALONE = (lists.PRIVATE, lists.canned_acl(lists.BUCKET_OWNER_FULL_CONTROL))
+
+
+def check_list(acl: Acl, block: PublicAccessBlock) -> None:
+    """Refuse a list that lets everybody in where that is blocked.  Raises AccessDenied."""
+    if block.block_acls and lists.is_public(acl):
+        raise AccessDenied("the bucket's public access block refuses public access control lists", hint=_HINT_BLOCKED)
+
+
+def check_policy(policy: Policy, block: PublicAccessBlock) -> None:
+    """Refuse a policy that lets everybody in where that is blocked.  Raises AccessDenied."""
+    if block.block_policy and policy.is_public:
+        raise AccessDenied("the bucket's public access block refuses public policies", hint=_HINT_BLOCKED)
+
+
+_HINT_BLOCKED = "The bucket's public access block refuses what would let everybody in; change that first."
+
+
+def _is_own(who: Principal, bucket: BucketInfo) -> bool:
+    return bool(who.account) and not who.anonymous and who.account == bucket.account
+
+
+def _is_account(who: Principal) -> bool:
+    """Whether the caller stands for the account itself, as its root does on AWS."""
+    return who.policies is None and who.session_policies is None and who.boundary is None
+
+
+def _caller(who: Principal) -> Caller:
+    if who.anonymous or not who.account:
+        return Caller()
+    return Caller(who.account, arns_of(who), who.canonical_id)
+
+
+def _own_refusal(who: Principal, ask: Ask) -> str | None:
+    """What the caller's own policies say against it, or do not say where they would have to."""
+    for policy in who.policies or ():
+        finding = policy.evaluate(ask)
+        if finding.effect is Effect.DENY:
+            return f"an identity-based policy denies it: {_shown(finding)}"
+    if who.boundary is not None and who.boundary.evaluate(ask).effect is not Effect.ALLOW:
+        return "the permissions boundary does not allow it"
+    if who.session_policies is not None:
+        effects = [policy.evaluate(ask).effect for policy in who.session_policies]
+        if Effect.DENY in effects or Effect.ALLOW not in effects:
+            return "the session policy does not allow it"
+    return None
+
+
+def _own_allows(who: Principal, ask: Ask) -> bool:
+    return who.policies is None or any(policy.evaluate(ask).effect is Effect.ALLOW for policy in who.policies)
+
+
+def _shown(finding: Finding) -> str:
+    assert finding.statement is not None
+    return label(finding.statement, finding.number)
+
+
+def denied(who: Principal, action: Action, resource: str, reason: str, *, own: bool) -> AccessDenied:
+    """The refusal.  Its hint tells those of the bucket's account why, others what to do."""
+    if who.anonymous:
+        hint = "Sign the request: nobody is allowed this here without a signature."
+    elif own:
+        name = (arns_of(who) or ("",))[0]
+        hint = f"User: {name} is not authorized to perform: {action.value} on resource: {resource} because {reason}."
+    else:
+        hint = f"Ask the bucket's owner to allow your account {action.value}, by its policy."
+    return AccessDenied(f"{who.user or who.account or 'an anonymous caller'} may not {action.value} {resource}: {reason}", hint=hint)

@@ -10,9 +10,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from objstore.core.acl import Acl
 from objstore.core.encryption import NO_WISH, Wish
 from objstore.core.locks import LockConfig, ObjectLock
 from objstore.core.rows import BucketId
+from objstore.objects.actions import Action
 
 
 class RequestFacts:
@@ -144,6 +146,7 @@ class Attributes:
     tags: Mapping[str, str] = field(default_factory=dict)
     lock: ObjectLock | None = None
     encryption: Wish = NO_WISH
+    acl: Acl | None = None  # None: the owner's alone
 
 
 @dataclass(frozen=True)
@@ -334,6 +337,9 @@ class UploadPage:
     next_upload_id: str = ""
 
 
+NO_CONFIG: Mapping[str, bytes] = {}
+
+
 class ObjectStoreApi(Protocol):
     """Every operation on buckets and objects.
 
@@ -341,11 +347,16 @@ class ObjectStoreApi(Protocol):
     NoSuchUpload; too few replicas raise QuorumLost or OutcomeUnknown.
     """
 
-    async def create_bucket(self, who: Principal, name: str, *, region: str = "", object_lock: bool = False) -> BucketInfo:
-        """Raises InvalidBucketName, BucketAlreadyOwnedByYou, BucketAlreadyExists."""
+    async def create_bucket(
+        self, who: Principal, name: str, *, region: str = "", object_lock: bool = False, config: Mapping[str, bytes] = NO_CONFIG
+    ) -> BucketInfo:
+        """Make a bucket, with a configuration from its first moment on.  Raises InvalidBucketName, BucketAlreadyOwnedByYou, BucketAlreadyExists."""
 
-    async def bucket(self, who: Principal, name: str) -> BucketInfo:
-        """Resolve a name, first in the caller's account, then in the directory of claimed names."""
+    async def bucket(self, who: Principal, name: str, action: Action = Action.READ_BUCKET) -> BucketInfo:
+        """Resolve a name, first in the caller's account, then in the directory of claimed names, for a caller who may do this there."""
+
+    async def check_access(self, who: Principal, bucket: str, action: Action, key: str, *, version_id: str = "") -> None:
+        """See that the caller may do this to an object, before his document is read.  Raises AccessDenied, NoSuchBucket."""
 
     async def find_bucket(self, who: Principal, name: str) -> BucketInfo:
         """The same without asking what the caller may do: for fronts that need a configuration before they know who calls (a
@@ -366,6 +377,15 @@ class ObjectStoreApi(Protocol):
     async def set_config(self, who: Principal, bucket: str, part: str, value: bytes | None) -> BucketInfo:
         """Set a sub-resource of a bucket, or take it away (None), atomically."""
 
+    async def set_policy(self, who: Principal, bucket: str, data: bytes, *, may_lock_out: bool = False) -> BucketInfo:
+        """Set the bucket's policy.  Raises MalformedPolicy, AccessDenied when it is public and that is blocked, or locks its setter out."""
+
+    async def get_acl(self, who: Principal, bucket: str, key: str, *, version_id: str = "") -> tuple[ObjectInfo, Acl]:
+        """A version and its access control list."""
+
+    async def set_acl(self, who: Principal, bucket: str, key: str, acl: Acl, *, version_id: str = "") -> ObjectInfo:
+        """Replace a version's access control list.  Raises AclNotSupported, AccessDenied."""
+
     async def set_versioning(self, who: Principal, bucket: str, status: str) -> BucketInfo:
         """ "Enabled" or "Suspended".  When it returns, every proxy writes accordingly."""
 
@@ -383,8 +403,9 @@ class ObjectStoreApi(Protocol):
 
     async def head(
         self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS, customer_key: bytes = b"",
+        action: Action = Action.READ_OBJECT,
     ) -> ObjectInfo:  # fmt: skip
-        """Raises NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified; InvalidRequest, AccessDenied for a wrong `customer_key`."""
+        """For a caller who may do this to it.  Raises NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified; InvalidRequest, AccessDenied for a wrong `customer_key`."""
 
     async def get(
         self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS,
@@ -406,12 +427,12 @@ class ObjectStoreApi(Protocol):
     async def delete_many(self, who: Principal, bucket: str, targets: Sequence[DeleteTarget]) -> list[DeleteOutcome]:
         """Some at a time; errors come back in the outcomes."""
 
-    async def copy(
+    async def copy(  # noqa: PLR0913 as much as S3 lets a copy say
         self, who: Principal, source: CopySource, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS,
         attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "", lock: ObjectLock | None = None,
-        encryption: Wish = NO_WISH,
+        encryption: Wish = NO_WISH, acl: Acl | None = None,
     ) -> ObjectInfo:  # fmt: skip
-        """Copy; `attributes` None keeps the source's, `tags` None too; `checksum` names an algorithm to compute.
+        """Copy; `attributes` None keeps the source's, `tags` None too, `acl` None is the owner's alone; `checksum` names an algorithm to compute.
 
         The copy is encrypted as `encryption` and its bucket say, never as the source was; `attributes.encryption` is not looked at.
 

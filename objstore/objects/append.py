@@ -28,7 +28,6 @@ from objstore.errors import (
     PreconditionFailed,
     Refused,
 )
-from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Body, Conditions, Expected, ObjectInfo, Principal
 from objstore.objects.buckets import Bucket
 from objstore.objects.complete import COMPLETE_WITHIN_S
@@ -67,7 +66,7 @@ class Appends(Gets, Puts):
         What an existing object is besides its bytes stays; `attributes` are for one that is made.  Raises InvalidWriteOffset,
         TooManyParts, ConditionalConflict (changed meanwhile in another way), NotImplementedHere (encrypted).
         """
-        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
+        home = await self.open_for_writing(who, bucket, key, attributes)
         name = names.object_name(key)
         row = (await self.cluster.read(object_key(home, name), spread=home.spread)).row
         check_write(conditions, row)

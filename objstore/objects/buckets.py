@@ -32,6 +32,7 @@ from objstore.errors import (
     OutcomeUnknown,
     Unavailable,
 )
+from objstore.objects.access import Gate, gate_of
 from objstore.objects.api import BucketInfo, BucketPage, Principal
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
@@ -95,6 +96,7 @@ class Bucket:
     spread: int
     account: str
     fresh_until: float
+    gate: Gate | None = None  # None: its account may do everything, nobody else anything
 
 
 def record_row(encoded: bytes, *, owner: str = "") -> Row:
@@ -410,7 +412,8 @@ def _info(record: BucketRecord) -> BucketInfo:
 
 
 def _resolved(record: BucketRecord, fresh_until: float) -> Bucket:
-    return Bucket(info=_info(record), id=record.id, spread=record.spread, account=record.account, fresh_until=fresh_until)
+    gate = gate_of(record.name, record.config)
+    return Bucket(info=_info(record), id=record.id, spread=record.spread, account=record.account, fresh_until=fresh_until, gate=gate)
 
 
 def _create_judge(record: BucketRecord) -> Judge:

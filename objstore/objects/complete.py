@@ -33,7 +33,7 @@ from objstore.errors import (
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, CompletedPart, Conditions, Expected, ObjectInfo, Principal
 from objstore.objects.buckets import Bucket
-from objstore.objects.context import object_key
+from objstore.objects.context import CREATES, object_key
 from objstore.objects.info import null_of, object_info
 from objstore.objects.lock import locks_of_new
 from objstore.objects.multipart import Uploads
@@ -52,7 +52,7 @@ class Completions(Uploads):
         expected: Expected, object_size: int | None = None,
     ) -> ObjectInfo:  # fmt: skip
         """Make the parts an object.  Idempotent: a repeat gives the same answer."""
-        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
+        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT, key, given=CREATES)
         name = names.object_name(key)
         try:
             row, record = await self.find_upload(home, name, upload_id)
@@ -88,7 +88,7 @@ class Completions(Uploads):
         return Row(
             kind=Kind.OBJECT, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=size, etag=completed_etag(chosen),
             body=BodyKind.MANIFEST, content_type=upload.content_type, headers=upload.headers, metadata=upload.metadata, tags=upload.tags,
-            checksums={record.checksum_algorithm: checksum}, checksum_type=record.checksum_type, parts=tuple(chosen), owner=upload.owner,
+            checksums={record.checksum_algorithm: checksum}, checksum_type=record.checksum_type, parts=tuple(chosen), owner=upload.owner, acl=upload.acl,
             encryption=upload.encryption,
         )  # fmt: skip
 

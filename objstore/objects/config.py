@@ -5,16 +5,18 @@ request on its hot path, a daemon) need not.  `Parsed` keeps what was decoded by
 directory's cache hands out again and again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
 
-from objstore.errors import InvalidArgument, NoSuchConfig
-from objstore.objects.access import Action
+from objstore.core.acl import Ownership, PublicAccessBlock, decode_acl, encode_block
+from objstore.core.policy import Kind, parse_policy
+from objstore.errors import AccessDenied, AclAgainstOwnership, AclNotSupported, InvalidArgument, NoSuchConfig
+from objstore.objects.access import Action, Question, block_of, check_list, check_policy, decide, gate_of, ownership_of, policy_of
 from objstore.objects.api import BucketInfo, Principal
 from objstore.objects.buckets import BucketRecord
-from objstore.objects.context import StoreContext
+from objstore.objects.context import ObjectSettings, StoreContext
 
 # Every part there is, and what its caller must be allowed to see and to change.
 PARTS: dict[str, tuple[Action, Action]] = {
@@ -85,9 +87,58 @@ class Configs(StoreContext):
             config = {name: data for name, data in record.config.items() if name != part}
             if value is not None:
                 config[part] = value
+                _check_change(part, config, bucket)
             return msgspec.structs.replace(record, config=config)
 
         return await self.directory.change(home, edit)
+
+    async def set_policy(self, who: Principal, bucket: str, data: bytes, *, may_lock_out: bool = False) -> BucketInfo:
+        """Set the bucket's policy.  Raises MalformedPolicy, AccessDenied when it is public and that is blocked.
+
+        Unless the caller confirms that it may, a policy may not take from its setter the right to set the next one.
+        """
+        home = await self.open_bucket(who, bucket, Action.WRITE_POLICY)
+        policy = parse_policy(data, Kind.BUCKET, bucket=bucket)
+        check_policy(policy, block_of(home.info.config))
+        gate = gate_of(bucket, {**home.info.config, "policy": data})
+        if not may_lock_out and not decide(who, home.info, gate, Question(Action.WRITE_POLICY)).allowed:
+            raise AccessDenied(
+                "the policy would keep its setter from changing it",
+                hint="The policy would deny you s3:PutBucketPolicy; confirm it by x-amz-confirm-remove-self-bucket-access: true.",
+            )
+        return await self.set_config(who, bucket, "policy", data)
+
+
+def first_config(asked: Mapping[str, bytes], settings: ObjectSettings) -> dict[str, bytes]:
+    """What a new bucket begins with.  Raises AclAgainstOwnership, AccessDenied, InvalidArgument."""
+    config = dict(asked)
+    if settings.new_bucket_ownership:
+        config.setdefault("ownershipControls", settings.new_bucket_ownership.encode())
+    if settings.new_bucket_block_public:
+        config.setdefault("publicAccessBlock", encode_block(PublicAccessBlock(True, True, True, True)))  # noqa: FBT003 all of it
+    for part in config:
+        _actions(part)
+    _check_lists(config)
+    if "acl" in config:
+        check_list(decode_acl(config["acl"]), block_of(config))
+    return config
+
+
+def _check_lists(config: Mapping[str, bytes]) -> None:
+    if config.get("acl") and ownership_of(config) is Ownership.ENFORCED:
+        raise AclAgainstOwnership
+
+
+def _check_change(part: str, config: Mapping[str, bytes], name: str) -> None:
+    """Refuse what would contradict the rest of the configuration.  Raises AclNotSupported, AclAgainstOwnership, AccessDenied."""
+    if part == "acl":
+        if ownership_of(config) is Ownership.ENFORCED:
+            raise AclNotSupported
+        check_list(decode_acl(config["acl"]), block_of(config))
+    elif part == "ownershipControls":
+        _check_lists(config)
+    elif part == "policy":
+        check_policy(policy_of(config["policy"], name), block_of(config))
 
 
 def _actions(part: str) -> tuple[Action, Action]:

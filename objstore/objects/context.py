@@ -1,16 +1,20 @@
 """What every operation of the object model shares: the cluster, the world, the directory of buckets, settings."""
 
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from objstore.cluster.api import ClusterApi, Staging
 from objstore.core import names
+from objstore.core.acl import Ownership
 from objstore.core.conditions import check_write
 from objstore.core.multipart import MIN_PART_BYTES
-from objstore.core.rows import INLINE_LIMIT_BYTES, Row, RowKey, Space
+from objstore.core.rows import INLINE_LIMIT_BYTES, Kind, Row, RowKey, Space
 from objstore.core.versions import CURRENT, check_version_id, pick_head, row_version, version_bytes
-from objstore.errors import ConditionalConflict, Refused
-from objstore.objects.access import Action, authorize
-from objstore.objects.api import NO_CONDITIONS, Conditions, Principal
+from objstore.errors import AccessDenied, ConditionalConflict, Refused
+from objstore.objects.access import MISSING, Decision, Question, decide, denied, may_know, needs_row, resource_of
+from objstore.objects.actions import OF_VERSION, ON_OBJECT, Action
+from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, Principal
 from objstore.objects.buckets import Bucket, BucketDirectory
 from objstore.objects.encryption import KeyService, NoKeyService
 from objstore.runtime.tasks import TaskOwner
@@ -30,9 +34,16 @@ class ObjectSettings:
     digest_threads: int = 2
     part_grace_s: float = 900.0  # parts of a replaced object stay this long, for readers that are at it
     bucket_spread: int = 0
+    # What a new bucket begins with unless its maker says else, as on Amazon: lists are off, and nothing can be made public before
+    # the block is taken away.  "" and False: as on Amazon before 2023.
+    new_bucket_ownership: str = Ownership.ENFORCED.value
+    new_bucket_block_public: bool = True
 
 
 DEFAULT_SETTINGS = ObjectSettings()
+# For conditions of policies: whether the operation makes an object, rather than a part of one.
+CREATES = {"s3:objectcreationoperation": ("true",)}
+PREPARES = {"s3:objectcreationoperation": ("false",)}
 
 
 class StoreContext:
@@ -57,11 +68,92 @@ class StoreContext:
         await self.directory.aclose()
         self.threads.close()
 
-    async def open_bucket(self, who: Principal, name: str, action: Action) -> Bucket:
-        """Resolve a bucket and see that the caller may do this there.  Raises NoSuchBucket, AccessDenied."""
+    async def open_bucket(
+        self, who: Principal, name: str, action: Action, key: str = "", version_id: str = "", *,
+        row_follows: bool = False, tags: Mapping[str, str] | None = None, given: Mapping[str, Sequence[str]] | None = None,
+    ) -> Bucket:  # fmt: skip
+        """Resolve a bucket and see that the caller may do this there, or to an object in it.  Raises NoSuchBucket, AccessDenied.
+
+        Where that depends on the object it is read; with `row_follows` the caller promises to do so himself, and to call
+        `check_row` or `check_missing`.  `tags` and `given` are what the operation knows of itself, see asked.py.
+        """
         bucket = await self.directory.find(who, name)
-        authorize(who, action, bucket.account)
+        if bucket.gate is not None or not who.plain or who.account != bucket.account:
+            await self._admit(who, bucket, Question(action, key, version_id, tags=tags, given=given), row_follows=row_follows)
         return bucket
+
+    async def admit(self, who: Principal, bucket: Bucket, action: Action, key: str = "", version_id: str = "") -> None:
+        """The same for a bucket that is open already.  Raises AccessDenied."""
+        if bucket.gate is not None or not who.plain or who.account != bucket.account:
+            await self._admit(who, bucket, Question(action, key, version_id))
+
+    async def open_for_writing(
+        self, who: Principal, name: str, key: str, attributes: Attributes, given: Mapping[str, Sequence[str]] = CREATES
+    ) -> Bucket:
+        """Open a bucket for an object with these attributes; what else the attributes need must not be forbidden.
+
+        The caller's own policies must allow tags, lists and locks besides; a bucket's policy may forbid them.
+        """
+        bucket = await self.open_bucket(who, name, Action.WRITE_OBJECT, key, tags=attributes.tags, given=given)
+        if bucket.gate is not None or not who.plain or who.account != bucket.account:
+            for action in self._also_written(who, attributes):
+                question = Question(action, key, tags=attributes.tags, given=given)
+                decision = decide(who, bucket.info, bucket.gate, question)
+                if not decision.allowed and (decision.forbidden or who.policies is not None):
+                    raise self._refusal(who, bucket, question, decision)
+        return bucket
+
+    def _also_written(self, who: Principal, attributes: Attributes) -> Iterator[Action]:
+        if attributes.tags:
+            yield Action.TAG_OBJECT
+        if attributes.acl is not None:
+            yield Action.WRITE_ACL
+        if who.request.header("x-amz-object-lock-mode") is not None:
+            yield Action.WRITE_RETENTION
+        if who.request.header("x-amz-object-lock-legal-hold") is not None:
+            yield Action.WRITE_LEGAL_HOLD
+
+    def check_row(self, who: Principal, bucket: Bucket, action: Action, key: str, version_id: str, row: Row) -> None:
+        """Called with the row that will be served, where `row_follows` was promised.  Raises AccessDenied."""
+        gate = bucket.gate
+        if gate is None and who.plain:
+            return
+        action = _of_version(action, version_id)
+        if needs_row(who, gate, action):
+            self._require(who, bucket, Question(action, key, version_id, row))
+
+    def check_missing(self, who: Principal, bucket: Bucket, action: Action, key: str, version_id: str) -> None:
+        """Called when there is no such object: only who may list the bucket is told so.  Raises AccessDenied."""
+        if bucket.gate is None and who.plain and who.account == bucket.account:
+            return
+        question = Question(_of_version(action, version_id), key, version_id, MISSING)
+        decision = decide(who, bucket.info, bucket.gate, question)
+        lists_may_allow = bucket.gate is not None and bucket.gate.has_lists and not decision.forbidden
+        if not (decision.allowed or lists_may_allow) or not may_know(who, bucket.info, bucket.gate, key):
+            raise self._refusal(who, bucket, question, decision)
+
+    async def _admit(self, who: Principal, bucket: Bucket, question: Question, *, row_follows: bool = False) -> None:
+        action = _of_version(question.action, question.version_id)
+        question = dataclasses.replace(question, action=action)
+        if action in ON_OBJECT and not question.key:
+            raise AccessDenied(f"{action.value} was asked for without an object's name")
+        if needs_row(who, bucket.gate, action):
+            if row_follows:
+                return
+            register = self.version_key(bucket, names.object_name(question.key), question.version_id)
+            row = (await self.cluster.read(register, spread=bucket.spread)).row
+            there = row is not None and row.kind == Kind.OBJECT
+            question = dataclasses.replace(question, found=row if there else MISSING)
+        self._require(who, bucket, question)
+
+    def _require(self, who: Principal, bucket: Bucket, question: Question) -> None:
+        decision = decide(who, bucket.info, bucket.gate, question)
+        if not decision.allowed:
+            raise self._refusal(who, bucket, question, decision)
+
+    def _refusal(self, who: Principal, bucket: Bucket, question: Question, decision: Decision) -> AccessDenied:
+        own = who.account == bucket.account and not who.anonymous
+        return denied(who, question.action, resource_of(bucket.info.name, question.key), decision.reason, own=own)
 
     async def commit(
         self, bucket: Bucket, key: RowKey, draft: Row, *, conditions: Conditions = NO_CONDITIONS, payload: bytes | None = None, staging: Staging | None = None
@@ -92,12 +184,29 @@ class StoreContext:
         held = await self.cluster.read(self.version_key(bucket, names.object_name(key), version_id), spread=bucket.spread)
         return pick_head(held.row, key, version_id)
 
+    async def find_admitted(self, who: Principal, bucket: Bucket, action: Action, key: str, version_id: str) -> Row:
+        """A version as it is now, of a bucket that was opened for this with `row_follows`.
+
+        Raises AccessDenied rather than NoSuchKey to who may not list the bucket.
+        """
+        try:
+            row = await self.find_version(bucket, key, version_id)
+        except Refused:
+            self.check_missing(who, bucket, action, key, version_id)
+            raise
+        self.check_row(who, bucket, action, key, version_id, row)
+        return row
+
     def version_key(self, bucket: Bucket, name: bytes, version_id: str) -> RowKey:
         """The register that tells of the version named: the head, or the version's own, which answers for a head too.  Raises InvalidArgument."""
         if version_id == CURRENT or not bucket.info.versioning:
             return RowKey(bucket.id, Space.OBJECTS, name)
         check_version_id(version_id)
         return RowKey(bucket.id, Space.VERSIONS, name, version_bytes(row_version(version_id)))
+
+
+def _of_version(action: Action, version_id: str) -> Action:
+    return OF_VERSION.get(action, action) if version_id else action
 
 
 def object_key(bucket: Bucket, name: bytes) -> RowKey:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 import msgspec
 
 from objstore.core import checksums, names
+from objstore.core.acl import Acl
 from objstore.core.conditions import check_copy_source
 from objstore.core.encryption import NO_WISH, Wish, is_opaque
 from objstore.core.etag import is_md5_etag
@@ -19,6 +20,7 @@ from objstore.core.versions import modified_us
 from objstore.errors import InvalidRange, InvalidRequest, VersionIsMarker
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, CopySource, Expected, ObjectInfo, PartInfo, Principal
+from objstore.objects.context import PREPARES
 from objstore.objects.encryption import description_of
 from objstore.objects.get import Gets, Opened
 from objstore.objects.info import null_of, object_info
@@ -31,14 +33,14 @@ NOT_COPIED = "x-amz-website-redirect-location"
 class Copies(Gets, Puts, Uploads):
     """Copying objects and parts."""
 
-    async def copy(
+    async def copy(  # noqa: PLR0913 as much as S3 lets a copy say
         self, who: Principal, source: CopySource, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS,
         attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "", lock: ObjectLock | None = None,
-        encryption: Wish = NO_WISH,
+        encryption: Wish = NO_WISH, acl: Acl | None = None,
     ) -> ObjectInfo:  # fmt: skip
         """Copy one version.  Raises InvalidRequest for a copy onto itself that changes nothing, or a source too large for one copy."""
         name = names.object_name(key)
-        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
+        home = await self.open_for_writing(who, bucket, key, Attributes(tags=tags or {}, acl=acl, lock=lock))
         changes = attributes is not None or tags is not None or checksum or source.version_id or encryption is not NO_WISH
         opened = await self._open_source(who, source)
         try:
@@ -46,7 +48,9 @@ class Copies(Gets, Puts, Uploads):
                 raise InvalidRequest("the copy would put the object onto itself and change nothing about it")
             row = opened.row
             taken = attributes or Attributes(row.content_type, _copied_headers(row.headers), row.metadata)
-            described = Attributes(taken.content_type, taken.headers, taken.metadata, row.tags if tags is None else tags, lock, encryption)
+            described = Attributes(
+                taken.content_type, taken.headers, taken.metadata, row.tags if tags is None else tags, lock, encryption, acl
+            )
             written = await self.put_body(
                 who, home, name, Copied(opened), attributes=described, expected=_promised(row, checksum), conditions=conditions
             )
@@ -59,7 +63,7 @@ class Copies(Gets, Puts, Uploads):
         self, who: Principal, source: CopySource, bucket: str, key: str, upload_id: str, number: int, *, customer_key: bytes = b""
     ) -> PartInfo:
         """Write a part from (a range of) an object.  Raises InvalidRange when out of bounds."""
-        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
+        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT, key, given=PREPARES)
         name = names.object_name(key)
         await self.find_upload(home, name, upload_id)
         opened = await self._open_source(who, source)
@@ -70,7 +74,7 @@ class Copies(Gets, Puts, Uploads):
             await opened.chunks.aclose()
 
     async def _open_source(self, who: Principal, source: CopySource) -> Opened:
-        origin = await self.open_bucket(who, source.bucket, Action.READ_OBJECT)
+        origin = await self.open_bucket(who, source.bucket, Action.READ_OBJECT, source.key, source.version_id, row_follows=True)
 
         def judge(row: Row) -> tuple[int, int]:
             if source.conditions:
@@ -84,7 +88,7 @@ class Copies(Gets, Puts, Uploads):
             return first, last - first + 1
 
         try:
-            return await self.open_version(origin, source.key, source.version_id, judge, source.customer_key)
+            return await self.open_version(origin, source.key, source.version_id, judge, source.customer_key, reader=who)
         except VersionIsMarker as refusal:
             raise InvalidRequest("The source of a copy request may not specifically refer to a delete marker by version id.") from refusal
 

@@ -20,7 +20,7 @@ from objstore.core.versions import (
     row_version,
     without_version,
 )
-from objstore.errors import ConditionalConflict, NoSuchKey, ObjstoreError
+from objstore.errors import AccessDenied, ConditionalConflict, NoSuchKey, ObjstoreError
 from objstore.objects.access import Action
 from objstore.objects.alter import ATTEMPTS, Alterations
 from objstore.objects.api import NO_CONDITIONS, Conditions, DeleteOutcome, DeleteTarget, Principal
@@ -44,16 +44,14 @@ class Deletes(Alterations):
         self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS, bypass: bool = False
     ) -> DeleteOutcome:  # fmt: skip
         """Idempotent: a missing key is fine, unless something must match.  Raises AccessDenied for a locked version."""
-        home = await self.open_bucket(who, bucket, Action.DELETE_OBJECT)
+        home = await self.open_bucket(who, bucket, Action.DELETE_OBJECT, key, version_id)
         if bypass:
-            await self.open_bucket(who, bucket, Action.BYPASS_GOVERNANCE)
+            await self.admit(who, home, Action.BYPASS_GOVERNANCE, key, version_id)
         return await self._delete_one(who, home, DeleteTarget(key, version_id, conditions, bypass))
 
     async def delete_many(self, who: Principal, bucket: str, targets: Sequence[DeleteTarget]) -> list[DeleteOutcome]:
         """Some at a time; errors come back in the outcomes, which are in the order asked."""
-        home = await self.open_bucket(who, bucket, Action.DELETE_OBJECT)
-        if any(target.bypass for target in targets):
-            await self.open_bucket(who, bucket, Action.BYPASS_GOVERNANCE)
+        home = await self.directory.find(who, bucket)
         outcomes = [DeleteOutcome(key=target.key, version_id=target.version_id) for target in targets]
         by_key: dict[str, list[int]] = {}  # versions of one key one after the other: they would only get into each other's way
         for index, target in enumerate(targets):
@@ -65,6 +63,9 @@ class Deletes(Alterations):
                 for index in indexes:
                     target = targets[index]
                     try:
+                        await self.admit(who, home, Action.DELETE_OBJECT, target.key, target.version_id)
+                        if target.bypass:
+                            await self.admit(who, home, Action.BYPASS_GOVERNANCE, target.key, target.version_id)
                         outcomes[index] = await self._delete_one(who, home, target)
                     except ObjstoreError as failure:
                         outcomes[index] = DeleteOutcome(key=target.key, version_id=target.version_id, error=failure)
@@ -72,6 +73,8 @@ class Deletes(Alterations):
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self.settings.bulk_concurrency, len(by_key))):
                 group.create_task(worker())
+        if who.anonymous and outcomes and all(isinstance(outcome.error, AccessDenied) for outcome in outcomes):
+            raise AccessDenied("an anonymous caller may delete none of these", hint="Sign the request.")
         return outcomes
 
     async def _delete_one(self, who: Principal, bucket: Bucket, target: DeleteTarget) -> DeleteOutcome:

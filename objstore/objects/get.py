@@ -20,7 +20,7 @@ from objstore.core.manifest import Piece, pieces_of, span_of_part
 from objstore.core.ranges import resolve_range
 from objstore.core.rows import BodyKind, PartRef, Row, RowKey
 from objstore.core.versions import modified_us, pick_head
-from objstore.errors import Damaged, DamagedBody, NoSuchVersion, Unavailable
+from objstore.errors import Damaged, DamagedBody, NoSuchVersion, Refused, Unavailable
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, ByteRange, Conditions, ObjectInfo, ObjectParts, PartInfo, Principal, Reading
 from objstore.objects.buckets import Bucket
@@ -61,25 +61,22 @@ class Gets(Sealing):
 
     async def head(
         self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS, customer_key: bytes = b"",
+        action: Action = Action.READ_OBJECT,
     ) -> ObjectInfo:  # fmt: skip
         """Raises NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified."""
-        home = await self.open_bucket(who, bucket, Action.READ_OBJECT)
-        return object_info(key, await self._version(home, key, version_id, conditions, customer_key), null_of(home.info))
-
-    async def _version(self, bucket: Bucket, key: str, version_id: str, conditions: Conditions, customer_key: bytes) -> Row:
-        row = await self.find_version(bucket, key, version_id)
-        check_key(row, customer_key)
-        if conditions:
-            check_read(conditions, row.etag, modified_us(row))
-        return row
+        home = await self.open_bucket(who, bucket, action, key, version_id, row_follows=True)
+        row = await self.find_admitted(who, home, action, key, version_id)
+        _check(row, conditions, customer_key)
+        return object_info(key, row, null_of(home.info))
 
     async def object_parts(
         self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS, after: int = 0, limit: int = 1000,
         customer_key: bytes = b"",
     ) -> ObjectParts:  # fmt: skip
         """As `head`, with the parts numbered above `after`; their checksums are in the object's algorithm."""
-        home = await self.open_bucket(who, bucket, Action.READ_ATTRIBUTES)
-        row = await self._version(home, key, version_id, conditions, customer_key)
+        home = await self.open_bucket(who, bucket, Action.READ_ATTRIBUTES, key, version_id, row_follows=True)
+        row = await self.find_admitted(who, home, Action.READ_ATTRIBUTES, key, version_id)
+        _check(row, conditions, customer_key)
         first = bisect_right(row.parts, after, key=attrgetter("number"))
         page = row.parts[first : first + limit]
         algorithm = next(iter(row.checksums), "")
@@ -94,7 +91,7 @@ class Gets(Sealing):
         range_: ByteRange | None = None, part_number: int | None = None, customer_key: bytes = b"",
     ) -> Reading:  # fmt: skip
         """Read one version, whole; the reader must exhaust or aclose `chunks`.  Raises InvalidRange, InvalidPart too."""
-        home = await self.open_bucket(who, bucket, Action.READ_OBJECT)
+        home = await self.open_bucket(who, bucket, Action.READ_OBJECT, key, version_id, row_follows=True)
 
         def judge(row: Row) -> tuple[int, int]:
             if conditions:
@@ -103,17 +100,28 @@ class Gets(Sealing):
                 return span_of_part(row, part_number)
             return (0, row.size) if range_ is None else resolve_range(range_.first, range_.last, row.size)
 
-        opened = await self.open_version(home, key, version_id, judge, customer_key)
+        opened = await self.open_version(home, key, version_id, judge, customer_key, reader=who)
         return Reading(object_info(key, opened.row, null_of(home.info)), opened.offset, opened.length, opened.chunks)
 
     async def open_version(
-        self, bucket: Bucket, key: str, version_id: str, judge: Callable[[Row], tuple[int, int]], customer_key: bytes = b""
-    ) -> Opened:
-        """Find a version, let `judge` refuse it or say which (offset, length) is wanted, and begin to read it."""
+        self, bucket: Bucket, key: str, version_id: str, judge: Callable[[Row], tuple[int, int]], customer_key: bytes = b"", *,
+        reader: Principal | None = None,
+    ) -> Opened:  # fmt: skip
+        """Find a version, let `judge` refuse it or say which (offset, length) is wanted, and begin to read it.
+
+        For a `reader`, for whom the bucket was opened to read it, what depends on the row is decided here, on every row that is tried.
+        """
         register = self.version_key(bucket, names.object_name(key), version_id)
         held = await self.cluster.read(register, spread=bucket.spread, inline=True)
         for _ in range(_RESTARTS):
-            row = pick_head(held.row, key, version_id)
+            try:
+                row = pick_head(held.row, key, version_id)
+            except Refused:
+                if reader is not None:
+                    self.check_missing(reader, bucket, Action.READ_OBJECT, key, version_id)
+                raise
+            if reader is not None:
+                self.check_row(reader, bucket, Action.READ_OBJECT, key, version_id, row)
             check_key(row, customer_key)
             offset, length = judge(row)
             try:
@@ -182,6 +190,12 @@ class Gets(Sealing):
 
     async def _read_part(self, bucket: Bucket, part: PartRef) -> Held:
         return await self.cluster.read(RowKey(bucket.id, part.space, part.name), spread=bucket.spread, inline=True)
+
+
+def _check(row: Row, conditions: Conditions, customer_key: bytes) -> None:
+    check_key(row, customer_key)
+    if conditions:
+        check_read(conditions, row.etag, modified_us(row))
 
 
 class _Whole:

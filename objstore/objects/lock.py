@@ -52,9 +52,10 @@ class Locks(Alterations):
         self, who: Principal, bucket: str, key: str, mode: str, until_us: int, *, version_id: str = "", bypass: bool = False
     ) -> ObjectInfo:  # fmt: skip
         """Set a version's retention; without a mode take it away.  Raises AccessDenied, InvalidArgument, InvalidRequest."""
-        home = await self.open_bucket(who, bucket, Action.WRITE_RETENTION)
+        given = {"s3:object-lock-mode": (mode,), "s3:object-lock-retain-until-date": (str(until_us // 1_000_000),)} if mode else None
+        home = await self.open_bucket(who, bucket, Action.WRITE_RETENTION, key, version_id, given=given)
         if bypass:
-            await self.open_bucket(who, bucket, Action.BYPASS_GOVERNANCE)
+            await self.admit(who, home, Action.BYPASS_GOVERNANCE, key, version_id)
         _demand_lock(home)
         now_us = self.clock.wall_us()
 
@@ -66,7 +67,9 @@ class Locks(Alterations):
 
     async def set_legal_hold(self, who: Principal, bucket: str, key: str, *, on: bool, version_id: str = "") -> ObjectInfo:
         """Put a version under legal hold, or end that.  Raises InvalidRequest where the bucket has no object lock."""
-        home = await self.open_bucket(who, bucket, Action.WRITE_LEGAL_HOLD)
+        home = await self.open_bucket(
+            who, bucket, Action.WRITE_LEGAL_HOLD, key, version_id, given={"s3:object-lock-legal-hold": ("ON" if on else "OFF",)}
+        )
         _demand_lock(home)
 
         def change(row: Row) -> Row:
@@ -75,9 +78,9 @@ class Locks(Alterations):
         return object_info(key, await self.alter(home, key, version_id, change), null_of(home.info))
 
     async def _locked(self, who: Principal, bucket: str, key: str, version_id: str, action: Action) -> ObjectInfo:
-        home = await self.open_bucket(who, bucket, action)
+        home = await self.open_bucket(who, bucket, action, key, version_id, row_follows=True)
         _demand_lock(home)
-        return object_info(key, await self.find_version(home, key, version_id), null_of(home.info))
+        return object_info(key, await self.find_admitted(who, home, action, key, version_id), null_of(home.info))
 
 
 def _demand_lock(bucket: Bucket) -> LockConfig:

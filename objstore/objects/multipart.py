@@ -11,9 +11,11 @@ from objstore.core.rows import Kind, Row, RowKey, Space
 from objstore.core.timestamp import ZERO
 from objstore.core.versions import modified_us
 from objstore.errors import ConditionalConflict, InvalidArgument, InvalidRequest, NoSuchUpload
-from objstore.objects.access import Action
+from objstore.objects.access import owner_of_new
+from objstore.objects.actions import Action
 from objstore.objects.api import Attributes, Body, Expected, PartInfo, PartPage, Principal, UploadInfo, UploadPage
 from objstore.objects.buckets import Bucket, tombstone_row
+from objstore.objects.context import PREPARES
 from objstore.objects.intake import receive
 from objstore.objects.listing import common_prefix, start_after
 from objstore.objects.lock import locks_of_new
@@ -30,7 +32,8 @@ class Uploads(Sealing):
         self, who: Principal, bucket: str, key: str, *, attributes: Attributes, checksum_algorithm: str = "", checksum_type: str = "",
     ) -> UploadInfo:  # fmt: skip
         """Begin an upload.  Raises InvalidRequest for a checksum algorithm and type that do not go together."""
-        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
+        home = await self.open_for_writing(who, bucket, key, attributes, PREPARES)
+        owner, acl = owner_of_new(who, home.account, home.gate, attributes.acl)
         name = names.object_name(key)
         names.check_metadata(attributes.metadata)
         if checksum_type and not checksum_algorithm:
@@ -44,7 +47,7 @@ class Uploads(Sealing):
         locks = locks_of_new(home, asked, self.clock.wall_us()) if asked is not None else {}  # else the default, once it is completed
         upload_id = names.new_upload_id(self.clock.wall_us(), self.rng.token(8))
         draft = Row(
-            kind=Kind.UPLOAD, operation=b"", origin=ZERO, base=ZERO, modified_us=0, owner=who.account, record=encode_record(record),
+            kind=Kind.UPLOAD, operation=b"", origin=ZERO, base=ZERO, modified_us=0, owner=owner, acl=acl, record=encode_record(record),
             content_type=attributes.content_type, headers=dict(attributes.headers), metadata=dict(attributes.metadata), tags=dict(attributes.tags),
             **locks,
             encryption=await self.upload_encryption(home.info, attributes.encryption),
@@ -56,7 +59,7 @@ class Uploads(Sealing):
         self, who: Principal, bucket: str, key: str, upload_id: str, number: int, body: Body, *, expected: Expected, customer_key: bytes = b"",
     ) -> PartInfo:  # fmt: skip
         """Write a part; uploading a number again replaces it, last finished wins."""
-        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
+        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT, key, given=PREPARES)
         name = names.object_name(key)
         return await self.take_part(who, home, name, upload_id, number, body, expected=expected, customer_key=customer_key)
 
@@ -104,7 +107,7 @@ class Uploads(Sealing):
         The parts go at once only when no completion has begun: a completion that began may yet make them an object, so
         then they are left to reclaim.py, which looks whether one did.
         """
-        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
+        home = await self.open_bucket(who, bucket, Action.ABORT_UPLOAD, key)
         name = names.object_name(key)
         for _ in range(_ABORT_ATTEMPTS):
             _, record = await self.find_upload(home, name, upload_id)
@@ -134,7 +137,7 @@ class Uploads(Sealing):
 
     async def list_parts(self, who: Principal, bucket: str, key: str, upload_id: str, *, after: int = 0, limit: int = 1000) -> PartPage:
         """Parts in order of number; of several attempts at one the latest."""
-        home = await self.open_bucket(who, bucket, Action.LIST_UPLOADS)
+        home = await self.open_bucket(who, bucket, Action.LIST_PARTS, key)
         row, record = await self.find_upload(home, names.object_name(key), upload_id)
         upload = _upload_info(key, upload_id, row, record)
         if limit <= 0:

@@ -6,7 +6,7 @@ from objstore.core.conditions import check_write
 from objstore.core.rows import Kind, Row
 from objstore.core.timestamp import ZERO
 from objstore.core.versions import new_version
-from objstore.objects.access import Action
+from objstore.objects.access import owner_of_new
 from objstore.objects.api import NO_CONDITIONS, Attributes, Body, Conditions, Expected, ObjectInfo, Principal
 from objstore.objects.buckets import Bucket
 from objstore.objects.context import object_key
@@ -24,7 +24,7 @@ class Puts(Sealing):
         attributes: Attributes, expected: Expected, conditions: Conditions = NO_CONDITIONS,
     ) -> ObjectInfo:  # fmt: skip
         """Write an object; nothing is visible before the whole body came, matched and is durable on a quorum."""
-        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT)
+        home = await self.open_for_writing(who, bucket, key, attributes)
         row = await self.put_body(who, home, names.object_name(key), body, attributes=attributes, expected=expected, conditions=conditions)
         return object_info(key, row, null_of(home.info))
 
@@ -39,23 +39,24 @@ class Puts(Sealing):
         if versioning or attributes.lock is not None:
             locks = locks_of_new(bucket, attributes.lock, self.clock.wall_us())
         seal = await self.seal_for(bucket.info, attributes.encryption)
+        owner, acl = owner_of_new(who, bucket.account, bucket.gate, attributes.acl)
         key = object_key(bucket, name)
         if (body.size is None or body.size > self.settings.inline_limit_bytes) and conditions:
             # Refuse before the body is sent where that is possible; the write judges again, atomically.
             check_write(conditions, (await self.cluster.read(key, spread=bucket.spread)).row)
         received = await receive(self, key, bucket.spread, body, expected, seal=seal)
-        draft = object_row(who, received, attributes)
+        draft = object_row(owner, received, attributes, acl)
         if versioning:
             draft = new_version(draft, versioning, **locks)
         return await self.commit(bucket, key, draft, conditions=conditions, payload=received.payload, staging=received.staging)
 
 
-def object_row(who: Principal, received: Received, attributes: Attributes) -> Row:
+def object_row(owner: str, received: Received, attributes: Attributes, acl: bytes = b"") -> Row:
     """A draft of the head of an object; the cluster fills in what names the write, `modified_us` is its clock's."""
     return Row(
         kind=Kind.OBJECT, operation=b"", origin=ZERO, base=ZERO, modified_us=0,
         size=received.size, etag=received.etag, body=received.body, digest=received.digest, blob=received.blob,
         content_type=attributes.content_type, headers=dict(attributes.headers), metadata=dict(attributes.metadata),
-        checksums=received.checksums, checksum_type=FULL_OBJECT, owner=who.account, tags=dict(attributes.tags),
+        checksums=received.checksums, checksum_type=FULL_OBJECT, owner=owner, tags=dict(attributes.tags), acl=acl,
         encryption=received.encryption, stored=received.stored,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 
 from objstore.cluster.api import ClusterApi
 from objstore.core.locks import LockConfig, encode_config
@@ -9,11 +10,12 @@ from objstore.core.rows import Space
 from objstore.core.versions import ENABLED
 from objstore.errors import BucketNotEmpty, ObjstoreError, Unavailable
 from objstore.objects.access import Action, authorize
-from objstore.objects.api import BucketInfo, BucketPage, ObjectStoreApi, Principal
+from objstore.objects.acls import Acls
+from objstore.objects.api import NO_CONFIG, BucketInfo, BucketPage, ObjectStoreApi, Principal
 from objstore.objects.append import Appends
 from objstore.objects.buckets import Bucket
 from objstore.objects.complete import Completions
-from objstore.objects.config import Configs
+from objstore.objects.config import Configs, first_config
 from objstore.objects.context import DEFAULT_SETTINGS, ObjectSettings
 from objstore.objects.copy import Copies
 from objstore.objects.delete import Deletes
@@ -26,7 +28,7 @@ from objstore.objects.versions import Versions
 from objstore.runtime.world import World
 
 
-class ObjectStore(Appends, Copies, Completions, Configs, Deletes, Locks, Tags, Versions, ObjectStoreApi):
+class ObjectStore(Acls, Appends, Copies, Completions, Configs, Deletes, Locks, Tags, Versions, ObjectStoreApi):
     """Implements `ObjectStoreApi` on a cluster; one for each proxy process."""
 
     def __init__(
@@ -34,17 +36,25 @@ class ObjectStore(Appends, Copies, Completions, Configs, Deletes, Locks, Tags, V
     ) -> None:
         super().__init__(cluster, world, settings, keys)
 
-    async def create_bucket(self, who: Principal, name: str, *, region: str = "", object_lock: bool = False) -> BucketInfo:
-        """Raises InvalidBucketName, BucketAlreadyOwnedByYou, BucketAlreadyExists."""
-        authorize(who, Action.CREATE_BUCKET)
-        locked = {LOCK_PART: encode_config(LockConfig())} if object_lock else {}
+    async def create_bucket(
+        self, who: Principal, name: str, *, region: str = "", object_lock: bool = False, config: Mapping[str, bytes] = NO_CONFIG
+    ) -> BucketInfo:  # fmt: skip
+        """Raises InvalidBucketName, BucketAlreadyOwnedByYou, BucketAlreadyExists, AccessDenied, AclAgainstOwnership."""
+        authorize(who, Action.CREATE_BUCKET, name, {"s3:locationconstraint": (region,)} if region else None)
+        first = first_config(config, self.settings)
+        if object_lock:
+            first[LOCK_PART] = encode_config(LockConfig())
         return await self.directory.create(
-            who, name, region=region, spread=self.settings.bucket_spread, versioning=ENABLED if object_lock else "", config=locked
+            who, name, region=region, spread=self.settings.bucket_spread, versioning=ENABLED if object_lock else "", config=first
         )
 
-    async def bucket(self, who: Principal, name: str) -> BucketInfo:
+    async def bucket(self, who: Principal, name: str, action: Action = Action.READ_BUCKET) -> BucketInfo:
         """Resolve a name, first in the caller's account, then in the directory of claimed names."""
-        return (await self.open_bucket(who, name, Action.READ_BUCKET)).info
+        return (await self.open_bucket(who, name, action)).info
+
+    async def check_access(self, who: Principal, bucket: str, action: Action, key: str, *, version_id: str = "") -> None:
+        """Raises AccessDenied, NoSuchBucket."""
+        await self.open_bucket(who, bucket, action, key, version_id)
 
     async def find_bucket(self, who: Principal, name: str) -> BucketInfo:
         """The same without asking what the caller may do."""

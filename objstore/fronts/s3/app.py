@@ -14,6 +14,7 @@ from objstore.fronts.s3.auth import Authenticator
 from objstore.fronts.s3.context import XML_TYPE, Front, Headers, Response
 from objstore.fronts.s3.counters import Counters
 from objstore.fronts.s3.errors import Failure, error_document, failure_of
+from objstore.fronts.s3.facts import S3Facts
 from objstore.fronts.s3.request import Receive, S3Request, Scope, Send, bucket_of_host
 from objstore.fronts.s3.settings import S3Settings
 from objstore.fronts.s3.times import http_time, iso_time
@@ -90,6 +91,7 @@ class S3App:
                 return
             route = await self._route(request)
             api = route.api
+            request.who = request.who.of_request(S3Facts(scope, request.headers, request.query, self._clock))
             if EXPECTED_OWNER in request.amz and request.bucket and api != "CreateBucket":
                 await self._front.check_owner(request, EXPECTED_OWNER, request.bucket)
             response = await route.handler(self._front, request)

@@ -2,14 +2,15 @@
 
 import re
 
-from objstore.errors import BucketAlreadyOwnedByYou, InvalidArgument, MalformedXml, NotImplementedHere
+from objstore.errors import BucketAlreadyOwnedByYou, InvalidArgument, NotImplementedHere
 from objstore.fronts.s3.context import Front, Response, empty_answer, xml_answer
 from objstore.fronts.s3.errors import S3Refused
-from objstore.fronts.s3.objects import acl_document
-from objstore.fronts.s3.params import parse_number, parse_version, refuse_unbuilt
+from objstore.fronts.s3.ownership import config_of_creation
+from objstore.fronts.s3.params import parse_number, refuse_unbuilt
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.times import iso_time
 from objstore.fronts.s3.xml import element, parse
+from objstore.objects.actions import Action
 from objstore.objects.api import BucketInfo
 
 DEFAULT_REGION = "us-east-1"
@@ -41,12 +42,13 @@ async def create_bucket(front: Front, request: S3Request) -> Response:
     """CreateBucket; creating one's own again is a success in us-east-1 and a conflict elsewhere, as on Amazon."""
     headers = request.headers
     locked = headers.get("x-amz-bucket-object-lock-enabled", "false").lower() == "true"
-    if headers.get("x-amz-object-ownership", "BucketOwnerEnforced") != "BucketOwnerEnforced":
-        raise NotImplementedHere("The only object ownership is BucketOwnerEnforced.")
     refuse_unbuilt(request.amz)
     region = await _asked_region(front, request)
+    config = config_of_creation(front, request)
     try:
-        await front.store.create_bucket(request.who, request.bucket, region=region or front.settings.region, object_lock=locked)
+        await front.store.create_bucket(
+            request.who, request.bucket, region=region or front.settings.region, object_lock=locked, config=config
+        )
     except BucketAlreadyOwnedByYou:
         if (region or front.settings.region) != DEFAULT_REGION:
             raise
@@ -90,65 +92,15 @@ async def delete_bucket(front: Front, request: S3Request) -> Response:
 
 async def get_bucket_location(front: Front, request: S3Request) -> Response:
     """GetBucketLocation; empty for us-east-1, as on Amazon."""
-    info = await front.store.bucket(request.who, request.bucket)
+    info = await front.store.bucket(request.who, request.bucket, Action.READ_LOCATION)
     region = info.region or front.settings.region
     return xml_answer("LocationConstraint", "" if region == DEFAULT_REGION else region)
-
-
-# -- access control lists -------------------------------------------------------------------------------------
-
-
-async def get_bucket_acl(front: Front, request: S3Request) -> Response:
-    """GetBucketAcl."""
-    info = await front.store.bucket(request.who, request.bucket)
-    owner = front.credentials.owner_of(info.account)
-    return xml_answer("AccessControlPolicy", acl_document(owner.canonical_id, owner.display_name))
-
-
-async def get_object_acl(front: Front, request: S3Request) -> Response:
-    """GetObjectAcl."""
-    version = parse_version(request.query.get("versionId"))
-    info = await front.store.head(request.who, request.bucket, request.key, version_id=version)
-    owner = front.credentials.owner_of(info.owner)
-    return xml_answer("AccessControlPolicy", acl_document(owner.canonical_id, owner.display_name))
-
-
-async def put_acl(front: Front, request: S3Request) -> Response:
-    """PutBucketAcl and PutObjectAcl: what grants the owner alone is true already, anything else is refused."""
-    if request.key:
-        info = await front.store.head(request.who, request.bucket, request.key, version_id=parse_version(request.query.get("versionId")))
-        account = info.owner
-    else:
-        account = (await front.store.bucket(request.who, request.bucket)).account
-    refuse_unbuilt(request.amz)
-    data = await front.document(request)
-    if data.strip():
-        if "x-amz-acl" in request.headers:
-            raise S3Refused(400, "UnexpectedContent", "This request does not support content")
-        owner = front.credentials.owner_of(account).canonical_id
-        policy = parse(data, "AccessControlPolicy")
-        grants = policy.find("AccessControlList")
-        if grants is None:
-            raise MalformedXml
-        for grant in grants.all("Grant"):
-            grantee = grant.find("Grantee")
-            if grantee is None or grantee.value("ID") != owner or grant.value("Permission") != "FULL_CONTROL":
-                raise S3Refused(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
-    elif "x-amz-acl" not in request.headers:
-        raise S3Refused(
-            400, "MissingSecurityHeader", "Your request was missing a required header", elements={"MissingHeaderName": "x-amz-acl"}
-        )
-    return empty_answer(200)
 
 
 # -- configuration that is not there --------------------------------------------------------------------------
 
 # Sub-resource -> the code and message of a GET while it is not set.
 UNSET: dict[str, tuple[str, str]] = {
-    "policy": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
-    "policyStatus": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
-    "publicAccessBlock": ("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found"),
-    "ownershipControls": ("OwnershipControlsNotFoundError", "The bucket ownership controls were not found"),
     "replication": ("ReplicationConfigurationNotFoundError", "The replication configuration was not found"),
 }
 # Sub-resource -> root element of the empty document that Amazon answers while it is not set.
@@ -157,25 +109,34 @@ EMPTY: dict[str, str] = {
     "logging": "BucketLoggingStatus",
     "notification": "NotificationConfiguration",
 }
+# What their callers must be allowed: to look, and to change.
+ACTIONS: dict[str, tuple[Action, Action]] = {
+    "accelerate": (Action.READ_ACCELERATE, Action.WRITE_ACCELERATE),
+    "logging": (Action.READ_LOGGING, Action.WRITE_LOGGING),
+    "notification": (Action.READ_NOTIFICATION, Action.WRITE_NOTIFICATION),
+    "replication": (Action.READ_REPLICATION, Action.WRITE_REPLICATION),
+}
 
 
 async def get_unset(front: Front, request: S3Request) -> Response:
     """GET of a configuration that is not set: its own code."""
-    await front.store.bucket(request.who, request.bucket)
     name = next(name for name in UNSET if name in request.query)
+    await front.store.bucket(request.who, request.bucket, ACTIONS[name][0])
     code, message = UNSET[name]
     raise S3Refused(404, code, message, elements={"BucketName": request.bucket})
 
 
 async def get_empty(front: Front, request: S3Request) -> Response:
     """GET of a configuration whose unset form is an empty document."""
-    await front.store.bucket(request.who, request.bucket)
-    return xml_answer(next(root for name, root in EMPTY.items() if name in request.query), "")
+    name = next(name for name in EMPTY if name in request.query)
+    await front.store.bucket(request.who, request.bucket, ACTIONS[name][0])
+    return xml_answer(EMPTY[name], "")
 
 
 async def delete_unset(front: Front, request: S3Request) -> Response:
     """DELETE of a configuration that is not set: done already."""
-    await front.store.bucket(request.who, request.bucket)
+    name = next(name for name in UNSET if name in request.query)
+    await front.store.bucket(request.who, request.bucket, ACTIONS[name][1])
     return empty_answer(204)
 
 

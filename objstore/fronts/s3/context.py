@@ -72,9 +72,11 @@ class Front:
         expected = request.amz.get(header)
         if expected is None:
             return
-        info = await self.store.bucket(request.who, bucket)
+        info = await self.store.find_bucket(request.who, bucket)
         if expected not in (info.account, self.credentials.owner_of(info.account).canonical_id):
-            raise AccessDenied("the bucket belongs to another account than expected")
+            raise AccessDenied(
+                "the bucket belongs to another account than expected", hint=f"The bucket is not owned by what {header} says."
+            )
 
 
 def xml_answer(root: str, content: str, headers: Headers | None = None) -> Response:

@@ -7,6 +7,7 @@ from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response
 from objstore.fronts.s3.early import answer_in_time
 from objstore.fronts.s3.encryption import encryption_headers, part_key_of, source_key_of, wish_of, written_headers
+from objstore.fronts.s3.grants import acl_of_headers
 from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.objects import modified_and_etag, version_header
 from objstore.fronts.s3.params import attributes_of, conditions_of, parse_copy_source, parse_part_number, refuse_unbuilt
@@ -67,6 +68,7 @@ async def copy_object(front: Front, request: S3Request) -> Response:
             checksum=algorithm,
             lock=written.lock,
             encryption=wish,
+            acl=acl_of_headers(front.credentials, request.amz),
         )
         name, text = checksums.shown(info)
         checksum = (

@@ -70,6 +70,12 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
     ),
     errors.InvalidArgument: Row(400, "InvalidArgument"),
     errors.MalformedPolicy: Row(400, "MalformedPolicy", hint="`objstore policy explain` shows what a policy decides, before it is set."),
+    errors.AclAgainstOwnership: Row(
+        400,
+        "InvalidBucketAclWithObjectOwnership",
+        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+        "Make the ACL private, or choose another object ownership.",
+    ),
     errors.AclNotSupported: Row(
         400,
         "AccessControlListNotSupported",
@@ -235,6 +241,8 @@ def _add_facts(failure: Failure, error: errors.ObjstoreError, bucket: str, key: 
         elements["ResourceType"] = "DeleteMarker"
         failure.headers += [*_marker_headers(str(facts["marker"])), (b"allow", b"DELETE")]
         failure.headers.append((b"last-modified", http_time(int(str(facts["modified_us"])))))
+    elif isinstance(error, errors.AccessDenied):
+        failure.hint = str(facts.get("hint", row_of(error).hint))
     elif isinstance(error, _ABOUT_BUCKETS):
         elements["BucketName"] = bucket
 

@@ -11,6 +11,7 @@ from objstore.fronts.s3.params import parse_number, parse_version
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.times import iso_time
 from objstore.fronts.s3.xml import element, encoded_names, escape, flag, name_encoder
+from objstore.objects.actions import Action
 from objstore.objects.api import ListPage, ListQuery, ObjectInfo
 
 MAX_KEYS = 1000
@@ -154,7 +155,7 @@ async def list_object_versions(front: Front, request: S3Request) -> Response:
     if version_marker and not key_marker:
         raise InvalidArgument("A version-id marker cannot be specified without a key marker.")
     if limit == 0:
-        await front.store.bucket(request.who, request.bucket)
+        await front.store.bucket(request.who, request.bucket, Action.LIST_VERSIONS)
         page = _EMPTY_PAGE
     else:
         asked = ListQuery(query.get("prefix", ""), query.get("delimiter", ""), key_marker, limit)

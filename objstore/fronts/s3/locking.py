@@ -10,6 +10,7 @@ from objstore.fronts.s3.params import bypass_of, parse_version
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.times import iso_time, parse_date
 from objstore.fronts.s3.xml import Element, element, parse
+from objstore.objects.actions import Action
 from objstore.objects.lock import PART
 
 LIMIT_BYTES = 16 * 1024
@@ -50,15 +51,16 @@ async def get_object_lock_configuration(front: Front, request: S3Request) -> Res
     return xml_answer("ObjectLockConfiguration", f"<ObjectLockEnabled>Enabled</ObjectLockEnabled>{rule}")
 
 
-async def _document(front: Front, request: S3Request, root: str) -> Element:
-    await front.store.bucket(request.who, request.bucket)
+async def _document(front: Front, request: S3Request, root: str, action: Action) -> Element:
+    version = parse_version(request.query.get("versionId"))
+    await front.store.check_access(request.who, request.bucket, action, request.key, version_id=version)
     return parse(await front.document(request, LIMIT_BYTES), root)
 
 
 async def put_object_retention(front: Front, request: S3Request) -> Response:
     """PutObjectRetention; an empty document takes the retention away, where that is allowed."""
     version = parse_version(request.query.get("versionId"))
-    root = await _document(front, request, "Retention")
+    root = await _document(front, request, "Retention", Action.WRITE_RETENTION)
     only(root, "Mode", "RetainUntilDate")
     mode, date = (text(root, "Mode") or "").strip(), (text(root, "RetainUntilDate") or "").strip()
     until_us = parse_date(date) if date else None
@@ -82,7 +84,7 @@ async def get_object_retention(front: Front, request: S3Request) -> Response:
 async def put_object_legal_hold(front: Front, request: S3Request) -> Response:
     """PutObjectLegalHold."""
     version = parse_version(request.query.get("versionId"))
-    root = await _document(front, request, "LegalHold")
+    root = await _document(front, request, "LegalHold", Action.WRITE_LEGAL_HOLD)
     only(root, "Status")
     status = needed(root, "Status").strip()
     if status not in ("ON", "OFF"):

@@ -9,6 +9,7 @@ from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response, empty_answer, xml_answer
 from objstore.fronts.s3.early import answer_in_time
 from objstore.fronts.s3.encryption import encryption_headers, part_key_of, wish_of, written_headers
+from objstore.fronts.s3.grants import acl_of_headers
 from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.listing import encoding_of, owner_element, prefixes_of
 from objstore.fronts.s3.objects import version_header
@@ -39,7 +40,7 @@ async def create_multipart_upload(front: Front, request: S3Request) -> Response:
         request.who,
         request.bucket,
         request.key,
-        attributes=attributes_of(headers, request.amz, wish),
+        attributes=attributes_of(headers, request.amz, wish, acl_of_headers(front.credentials, request.amz)),
         checksum_algorithm=algorithm,
         checksum_type=kind.upper(),
     )

@@ -9,6 +9,7 @@ from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response, empty_answer, xml_answer
 from objstore.fronts.s3.encryption import encryption_headers, reading_key_of, wish_of, written_headers
 from objstore.fronts.s3.errors import failure_of
+from objstore.fronts.s3.grants import acl_of_headers
 from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.params import (
     attributes_of,
@@ -26,6 +27,7 @@ from objstore.fronts.s3.params import (
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.times import http_time, iso_time, parse_date, parse_http_date
 from objstore.fronts.s3.xml import Element, element, escape, flag, parse
+from objstore.objects.actions import Action
 from objstore.objects.api import Conditions, DeleteOutcome, DeleteTarget, ObjectInfo, ObjectParts, PartInfo, Reading
 
 MAX_DELETES = 1000
@@ -57,7 +59,7 @@ async def put_object(front: Front, request: S3Request) -> Response:
         request.bucket,
         request.key,
         front.body(request),
-        attributes=attributes_of(headers, request.amz, wish),
+        attributes=attributes_of(headers, request.amz, wish, acl_of_headers(front.credentials, request.amz)),
         expected=checksums.expected_of(headers, request.amz),
         conditions=conditions_of(headers),
     )
@@ -354,7 +356,7 @@ def _deleted(outcome: DeleteOutcome, *, quiet: bool) -> str:
 async def get_object_tagging(front: Front, request: S3Request) -> Response:
     """GetObjectTagging."""
     version = parse_version(request.query.get("versionId"))
-    info = await front.store.head(request.who, request.bucket, request.key, version_id=version)
+    info = await front.store.head(request.who, request.bucket, request.key, version_id=version, action=Action.READ_TAGS)
     tags = "".join([f"<Tag>{element('Key', name)}{element('Value', value)}</Tag>" for name, value in info.tags.items()])
     return xml_answer("Tagging", f"<TagSet>{tags}</TagSet>", version_header(info))
 
@@ -383,13 +385,6 @@ async def delete_object_tagging(front: Front, request: S3Request) -> Response:
 
 
 # -- what an object has without having been given it ----------------------------------------------------------
-
-
-def acl_document(canonical_id: str, display_name: str) -> str:
-    """The access control list of everything here: the owner may do all, nobody else anything."""
-    who = f"{element('ID', canonical_id)}{element('DisplayName', display_name)}"
-    grantee = f'<Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser">{who}</Grantee>'
-    return f"<Owner>{who}</Owner><AccessControlList><Grant>{grantee}<Permission>FULL_CONTROL</Permission></Grant></AccessControlList>"
 
 
 def modified_and_etag(info: ObjectInfo | PartInfo) -> str:

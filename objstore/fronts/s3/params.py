@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
+from objstore.core.acl import Acl
 from objstore.core.encryption import NO_WISH, Wish
 from objstore.core.etag import parse_etags
 from objstore.core.locks import MODES, ObjectLock
@@ -142,7 +143,7 @@ def metadata_of(amz: Mapping[str, str]) -> dict[str, str]:
     return {name[len(META_PREFIX) :]: header_text(value) for name, value in amz.items() if name.startswith(META_PREFIX)}
 
 
-def attributes_of(headers: Mapping[str, str], amz: Mapping[str, str], encryption: Wish = NO_WISH) -> Attributes:
+def attributes_of(headers: Mapping[str, str], amz: Mapping[str, str], encryption: Wish = NO_WISH, acl: Acl | None = None) -> Attributes:
     """What the writer says about an object besides its bytes; `amz` are the x-amz-* headers among `headers`."""
     stored: dict[str, str] = {}
     for name in STORED_HEADERS:
@@ -161,6 +162,7 @@ def attributes_of(headers: Mapping[str, str], amz: Mapping[str, str], encryption
         tags=parse_tagging_header(tagging) if tagging else {},
         lock=lock_of(amz),
         encryption=encryption,
+        acl=acl,
     )
 
 
@@ -249,15 +251,9 @@ _NOT_BUILT = ("x-amz-rename-source",)
 
 
 def refuse_unbuilt(amz: Mapping[str, str]) -> None:
-    """Refuse what would otherwise be promised and not kept: locks, grants, other storage classes."""
+    """Refuse what would otherwise be promised and not kept: other storage classes."""
     for name in amz:
         if name.startswith(_NOT_BUILT):
             raise NotImplementedHere(f"A header you provided implies functionality that is not implemented: {name}")
-        if name.startswith("x-amz-grant-"):
-            raise S3Refused(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
-    if amz.get("x-amz-acl", "private") not in ("private", "bucket-owner-full-control"):
-        raise S3Refused(
-            400, "AccessControlListNotSupported", "The bucket does not allow ACLs", hint="Only the owner has access; send no ACL."
-        )
     if amz.get("x-amz-storage-class", "STANDARD") != "STANDARD":
         raise S3Refused(400, "InvalidStorageClass", "The storage class you specified is not valid", hint="The only class is STANDARD.")

@@ -12,6 +12,7 @@ from objstore.fronts.s3 import objects
 from objstore.fronts.s3.body import RequestBody
 from objstore.fronts.s3.context import XML_TYPE, Front, Headers, Response
 from objstore.fronts.s3.errors import S3Refused
+from objstore.fronts.s3.facts import S3Facts
 from objstore.fronts.s3.forms import MAX_AFTER_FILE_BYTES, MAX_BEFORE_FILE_BYTES, Form, boundary_of
 from objstore.fronts.s3.params import STORED_HEADERS, check_tags
 from objstore.fronts.s3.request import NOBODY, S3Request
@@ -31,7 +32,7 @@ async def post_object(front: Front, request: S3Request) -> Response:
     boundary = boundary_of(request.headers.get("content-type", ""))
     if boundary is None:
         raise PreconditionFailed(condition="Bucket POST must be of the enclosure-type multipart/form-data")
-    if request.who is not NOBODY:
+    if not request.who.anonymous:
         raise InvalidRequest("A form is signed by its policy field, not by its headers or its query.")
     assert front.authenticator is not None
     limit_bytes = front.settings.max_put_bytes + MAX_BEFORE_FILE_BYTES + MAX_AFTER_FILE_BYTES
@@ -86,7 +87,8 @@ def _as_put(request: S3Request, form: Form, who: Principal) -> S3Request:
     request.headers = headers
     request.amz = {name: value for name, value in headers.items() if name.startswith("x-amz-")}
     request.key = form.fields["key"]
-    request.who = who
+    facts = request.who.request
+    request.who = who.of_request(facts.of_form(headers) if isinstance(facts, S3Facts) else facts)
     request.form = form
     return request
 

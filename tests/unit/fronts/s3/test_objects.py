@@ -262,7 +262,7 @@ def test_tags(server: Running, s3: Any, bucket: str) -> None:
         ("x-amz-object-lock-legal-hold", "ON", 400, "InvalidRequest"),
         ("x-amz-object-lock-legal-hold", "MAYBE", 400, "InvalidArgument"),
         ("x-amz-acl", "public-read", 400, "AccessControlListNotSupported"),
-        ("x-amz-grant-read", "id=x", 400, "AccessControlListNotSupported"),
+        ("x-amz-grant-read", 'uri="http://acs.amazonaws.com/groups/global/AllUsers"', 400, "AccessControlListNotSupported"),
         ("x-amz-storage-class", "GLACIER", 400, "InvalidStorageClass"),
         ("x-amz-checksum-crc16", "AAAA", 400, "InvalidRequest"),
         ("x-amz-checksum-crc32", "AAAA", 400, "InvalidRequest"),

@@ -1,0 +1,119 @@
+"""Bucket policies through boto3."""
+
+import json
+from typing import Any
+
+import pytest
+
+from objstore.core.policy import MAX_POLICY_BYTES
+from tests.support.s3_raw import call, send
+from tests.support.s3_server import BOB, EVE, Running
+from tests.unit.fronts.s3.test_buckets import code_of
+
+
+def policy(bucket: str, action: Any, **more: Any) -> str:
+    resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    return json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": action, "Resource": resources, **more}]}
+    )
+
+
+@pytest.fixture
+def open_bucket(s3: Any, bucket: str) -> str:
+    s3.delete_public_access_block(Bucket=bucket)
+    return bucket
+
+
+def test_a_policy_is_set_shown_and_taken_away(server: Running, s3: Any, open_bucket: str) -> None:
+    assert code_of(s3.get_bucket_policy, Bucket=open_bucket) == (404, "NoSuchBucketPolicy")
+    text = policy(open_bucket, "s3:GetObject")
+    s3.put_bucket_policy(Bucket=open_bucket, Policy=text)
+    assert s3.get_bucket_policy(Bucket=open_bucket)["Policy"] == text
+    assert s3.get_bucket_policy_status(Bucket=open_bucket)["PolicyStatus"] == {"IsPublic": True}
+    s3.put_object(Bucket=open_bucket, Key="k", Body=b"data")
+    assert send(server, "GET", f"/{open_bucket}/k").body == b"data"
+    assert call(server, "GET", f"/{open_bucket}/k", user=BOB).body == b"data"
+    assert send(server, "PUT", f"/{open_bucket}/k", b"x").status == 403
+    assert call(server, "GET", f"/{open_bucket}/k", user=EVE).code == "NoSuchBucket"  # of another tenant
+    s3.delete_bucket_policy(Bucket=open_bucket)
+    s3.delete_bucket_policy(Bucket=open_bucket)
+    assert send(server, "GET", f"/{open_bucket}/k").status == 403
+    assert s3.get_bucket_policy_status(Bucket=open_bucket)["PolicyStatus"] == {"IsPublic": False}
+
+
+def test_bad_policies_are_refused_with_amazons_code(server: Running, s3: Any, open_bucket: str) -> None:
+    for text in ("{}", "[]", "x", policy("other", "s3:GetObject"), policy(open_bucket, "s3:GetObject", Effect="Maybe")):
+        assert code_of(s3.put_bucket_policy, Bucket=open_bucket, Policy=text) == (400, "MalformedPolicy")
+    assert call(server, "PUT", f"/{open_bucket}?policy", b" " * MAX_POLICY_BYTES + b"{}").code == "MalformedPolicy"
+    assert call(server, "PUT", f"/{open_bucket}?policy").code == "MissingRequestBodyError"
+    assert code_of(s3.get_bucket_policy, Bucket=open_bucket) == (404, "NoSuchBucketPolicy")
+
+
+def test_public_policies_are_refused_while_they_are_blocked(server: Running, s3: Any, bucket: str) -> None:
+    refused = call(server, "PUT", f"/{bucket}?policy", policy(bucket, "s3:GetObject").encode())
+    assert (refused.status, refused.code) == (403, "AccessDenied")
+    assert "public access block" in refused.value("Hint")
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy(bucket, "s3:GetObject", Principal={"AWS": "bob"}))
+    s3.put_object(Bucket=bucket, Key="k", Body=b"")
+    assert call(server, "GET", f"/{bucket}/k", user=BOB).status == 200
+
+
+def test_conditions_see_headers_parameters_and_address(server: Running, s3: Any, open_bucket: str) -> None:
+    s3.put_object(Bucket=open_bucket, Key="a/k", Body=b"x")
+    listing = {"StringEquals": {"s3:prefix": "a/"}, "NumericLessThanEquals": {"s3:max-keys": "5"}}
+    s3.put_bucket_policy(Bucket=open_bucket, Policy=policy(open_bucket, "s3:ListBucket", Condition=listing))
+    assert send(server, "GET", f"/{open_bucket}?prefix=a/&max-keys=5").status == 200
+    assert send(server, "GET", f"/{open_bucket}?prefix=a/&max-keys=6").status == 403
+    assert send(server, "GET", f"/{open_bucket}").status == 403
+    for condition, allowed in (
+        ({"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}, True),
+        ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, False),
+        ({"Bool": {"aws:SecureTransport": "true"}}, False),
+        ({"StringLike": {"aws:Referer": "http://good/*"}}, True),
+        ({"StringLike": {"aws:UserAgent": "else*"}}, False),
+    ):
+        s3.put_bucket_policy(Bucket=open_bucket, Policy=policy(open_bucket, "s3:GetObject", Condition=condition))
+        answer = send(server, "GET", f"/{open_bucket}/a/k", headers={"Referer": "http://good/x", "X-Forwarded-For": "10.0.0.1"})
+        assert (answer.status == 200) is allowed, condition
+
+
+def test_writes_are_judged_by_their_headers(server: Running, s3: Any, open_bucket: str) -> None:
+    for condition, headers in (
+        ({"StringEquals": {"s3:RequestObjectTag/level": "public"}}, {"x-amz-tagging": "level=public"}),
+        ({"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}}, {"x-amz-acl": "bucket-owner-full-control"}),
+        ({"StringEquals": {"s3:if-none-match": "*"}}, {"If-None-Match": "*"}),
+    ):
+        s3.put_bucket_policy(Bucket=open_bucket, Policy=policy(open_bucket, "s3:PutObject", Condition=condition))
+        key = f"/{open_bucket}/{next(iter(headers)).lower()}"
+        assert call(server, "PUT", key, b"x", user=BOB).code == "AccessDenied"
+        assert call(server, "PUT", key, b"x", headers, user=BOB).status == 200
+
+
+def test_copies_are_judged_by_their_source(server: Running, s3: Any, open_bucket: str) -> None:
+    for key in ("public/a", "private/a"):
+        s3.put_object(Bucket=open_bucket, Key=key, Body=b"x")
+    condition = {"StringLike": {"s3:x-amz-copy-source": f"{open_bucket}/public/*"}}
+    statements = [
+        json.loads(policy(open_bucket, action, **more))["Statement"][0]
+        for action, more in (("s3:GetObject", {}), ("s3:PutObject", {"Condition": condition}))
+    ]
+    s3.put_bucket_policy(Bucket=open_bucket, Policy=json.dumps({"Statement": statements}))
+    bob = server.client(BOB)
+    bob.copy_object(Bucket=open_bucket, Key="new", CopySource=f"{open_bucket}/public/a")
+    assert code_of(bob.copy_object, Bucket=open_bucket, Key="new", CopySource=f"{open_bucket}/private/a") == (403, "AccessDenied")
+    assert code_of(bob.put_object, Bucket=open_bucket, Key="new", Body=b"") == (403, "AccessDenied")
+
+
+def test_the_owner_is_told_which_statement_denies(server: Running, s3: Any, open_bucket: str) -> None:
+    s3.put_bucket_policy(Bucket=open_bucket, Policy=policy(open_bucket, "s3:PutObject", Effect="Deny", Sid="frozen"))
+    refused = call(server, "PUT", f"/{open_bucket}/k", b"x")
+    assert (refused.status, refused.code) == (403, "AccessDenied")
+    assert "Deny &quot;frozen&quot; (statement 1)" in refused.value("Hint")
+    assert "frozen" not in call(server, "PUT", f"/{open_bucket}/k", b"x", user=BOB).value("Hint")
+
+
+def test_the_status_knows_lists_too(server: Running, s3: Any, open_bucket: str) -> None:
+    s3.put_bucket_ownership_controls(Bucket=open_bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]})
+    s3.put_bucket_acl(Bucket=open_bucket, ACL="public-read")
+    assert s3.get_bucket_policy_status(Bucket=open_bucket)["PolicyStatus"] == {"IsPublic": True}
+    assert call(server, "GET", f"/{open_bucket}?policyStatus", user=BOB).code == "AccessDenied"
