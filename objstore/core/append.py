@@ -72,5 +72,5 @@ def appended(row: Row, parts: Sequence[PartRef], algorithm: str, digest: bytes, 
     return msgspec.structs.replace(
         kept(row), modified_us=0, size=row.size + size, etag=completed_etag(parts), body=BodyKind.MANIFEST, parts=tuple(parts),
         blob=b"", digest=b"", checksums=carried, checksum_type=checksums.FULL_OBJECT if carried else "",
-        version="", lock_mode="", retain_until_us=0, legal_hold=False,
+        stored=-1, version="", lock_mode="", retain_until_us=0, legal_hold=False,
     )  # fmt: skip

@@ -33,12 +33,14 @@ from objstore.objects.buckets import Bucket
 from objstore.objects.complete import COMPLETE_WITHIN_S
 from objstore.objects.context import object_key
 from objstore.objects.copy import Copied
+from objstore.objects.encryption import Seal, description_of, part_seal
 from objstore.objects.get import Gets
 from objstore.objects.info import null_of, object_info
 from objstore.objects.intake import Received, receive
 from objstore.objects.lock import locks_of_new
 from objstore.objects.parts import drop_rows, encode_record
 from objstore.objects.put import Puts
+from objstore.objects.sealing import check_key
 
 _ABSENT = Conditions(if_none_match=("*",))
 
@@ -52,6 +54,8 @@ class _Growing(NamedTuple):
     append_id: str
     row: Row  # as it was when the append began
     algorithm: str  # in which its checksum is carried on
+    customer_key: bytes  # of an object that is encrypted under one
+    data_key: bytes  # of an encrypted object, else empty
 
 
 class Appends(Gets, Puts):
@@ -64,7 +68,8 @@ class Appends(Gets, Puts):
         """Write at the end of an object, which must be at `offset`; at 0 the object is made if it is not there.
 
         What an existing object is besides its bytes stays; `attributes` are for one that is made.  Raises InvalidWriteOffset,
-        TooManyParts, ConditionalConflict (changed meanwhile in another way), NotImplementedHere (encrypted).
+        TooManyParts, ConditionalConflict (changed meanwhile in another way), NotImplementedHere; InvalidRequest and
+        AccessDenied for a customer's key that is not the object's.
         """
         home = await self.open_for_writing(who, bucket, key, attributes)
         name = names.object_name(key)
@@ -74,11 +79,15 @@ class Appends(Gets, Puts):
         if row is None or row.kind != Kind.OBJECT:
             written = await self._make(who, home, name, body, attributes, expected, conditions)
             return object_info(key, written, null_of(home.info))
-        if row.encryption or await self.seal_for(home.info, attributes.encryption) is not None:
-            raise NotImplementedHere("Appending to encrypted objects is not implemented.")
+        customer_key = attributes.encryption.customer_key
+        check_key(row, customer_key)
+        if not row.encryption and await self.seal_for(home.info, attributes.encryption) is not None:
+            raise NotImplementedHere(
+                "Encrypted bytes behind an object that is not encrypted are not implemented; copy it onto itself first."
+            )
         append_id = names.new_append_id(self.clock.wall_us(), self.rng.token(8))
         algorithm = running_algorithm(row)
-        growing = _Growing(who, home, name, append_id, row, algorithm)
+        growing = _Growing(who, home, name, append_id, row, algorithm, customer_key, await self.data_key_of(row, customer_key))
         written = await self._grow(growing, key, body, expected, conditions)
         return object_info(key, written, null_of(home.info))
 
@@ -101,14 +110,17 @@ class Appends(Gets, Puts):
             if row.body != BodyKind.MANIFEST and row.size:
                 parts = [await self._first_piece(growing, key, written)]
             register = self._piece_key(growing, next_number(parts, 0))
-            received = await receive(self, register, bucket.spread, body, expected, also=(algorithm or checksums.DEFAULT,))
+            received = await receive(
+                self, register, bucket.spread, body, expected, also=(algorithm or checksums.DEFAULT,), seal=self._seal(growing)
+            )
             if received.size == 0:
                 return row
             if row.size + received.size > self.settings.max_object_bytes:
                 raise EntityTooLarge("the object would be too large", size=row.size + received.size, limit=self.settings.max_object_bytes)
             began = self.clock.monotonic()
             digest, size = received.checksums.get(algorithm, b""), received.size
-            along = taken_along(parts, size, self.settings.inline_limit_bytes) if received.payload is not None else 0
+            gathers = received.payload is not None and not row.encryption  # a payload that is sealed cannot be joined
+            along = taken_along(parts, size, self.settings.inline_limit_bytes) if gathers else 0
             number = next_number(parts, along)
             if along:
                 received = await self._together(bucket, parts[-along:], received, algorithm)
@@ -125,7 +137,7 @@ class Appends(Gets, Puts):
             raise
 
     async def _write_head(self, growing: _Growing, draft: Row, conditions: Conditions) -> Row:
-        _, bucket, name, _, row, _ = growing
+        bucket, name, row = growing.bucket, growing.name, growing.row
         versioning = bucket.info.versioning
         new = new_version(draft, versioning, **(locks_of_new(bucket, None, self.clock.wall_us()) if versioning else {}))
 
@@ -147,12 +159,17 @@ class Appends(Gets, Puts):
     def _piece_key(self, growing: _Growing, number: int) -> RowKey:
         return RowKey(growing.bucket.id, Space.PARTS, names.part_name(growing.append_id, number, self.rng.token(8)))
 
+    def _seal(self, growing: _Growing) -> Seal | None:
+        description = description_of(growing.row)
+        return None if description is None else part_seal(description, growing.data_key, self.rng)
+
     async def _write_piece(self, growing: _Growing, register: RowKey, number: int, received: Received) -> PartRef:
         algorithm = growing.algorithm
         draft = Row(
             kind=Kind.PART, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=received.size, etag=received.etag,
             body=received.body, digest=received.digest, blob=received.blob, checksums=received.checksums, checksum_type=checksums.FULL_OBJECT,
             owner=growing.who.account, record=encode_record(PartRecord(record_version=RECORD_VERSION, key=growing.name)),
+            encryption=received.encryption, stored=received.stored,
         )  # fmt: skip
         row = await self.commit(growing.bucket, register, draft, payload=received.payload, staging=received.staging)
         return PartRef(
@@ -169,12 +186,12 @@ class Appends(Gets, Puts):
                 raise ConditionalConflict("the object was written meanwhile")
             return 0, found.size
 
-        opened = await self.open_version(bucket, key, "", judge)
+        opened = await self.open_version(bucket, key, "", judge, growing.customer_key)
         register = self._piece_key(growing, 1)
         written.append(register)
         try:
             promised = {growing.algorithm: row.checksums[growing.algorithm]} if growing.algorithm else {}
-            received = await receive(self, register, bucket.spread, Copied(opened), Expected(checksums=promised))
+            received = await receive(self, register, bucket.spread, Copied(opened), Expected(checksums=promised), seal=self._seal(growing))
         finally:
             await opened.chunks.aclose()
         return await self._write_piece(growing, register, 1, received)

@@ -3,7 +3,7 @@
 from objstore.errors import InvalidArgument, InvalidRequest
 from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response
-from objstore.fronts.s3.encryption import wish_of
+from objstore.fronts.s3.encryption import wish_of, written_headers
 from objstore.fronts.s3.grants import acl_of_headers
 from objstore.fronts.s3.objects import version_header
 from objstore.fronts.s3.params import attributes_of, conditions_of, refuse_unbuilt
@@ -18,7 +18,8 @@ async def append_object(front: Front, request: S3Request) -> Response:
     refuse_unbuilt(request.amz)
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
         raise InvalidArgument("The value specified in the x-amz-write-offset-bytes header is not valid.")
-    attributes = attributes_of(headers, request.amz, wish_of(front, request), acl_of_headers(front.credentials, request.amz))
+    wish = wish_of(front, request)
+    attributes = attributes_of(headers, request.amz, wish, acl_of_headers(front.credentials, request.amz))
     if attributes.lock is not None:
         raise InvalidRequest("An append cannot set an object lock; set it once the object is complete.")
     info = await front.store.append(
@@ -32,4 +33,5 @@ async def append_object(front: Front, request: S3Request) -> Response:
         conditions=conditions_of(headers),
     )
     answer: Headers = [(b"etag", b'"%s"' % info.etag.encode()), *checksums.response_headers(info)]
+    answer += written_headers(info.encryption, wish.customer_key)
     return Response(200, [*answer, (b"x-amz-object-size", b"%d" % info.size), *version_header(info)])

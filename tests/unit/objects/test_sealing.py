@@ -259,3 +259,31 @@ def test_a_sealed_body_does_not_open_under_the_row_of_another() -> None:
         assert encode_row(swapped) != other
 
     with_rig(test)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WISHES if kind != "none"])
+def test_what_is_appended_is_sealed_as_the_object_is(kind: str) -> None:
+    async def test(rig: Rig) -> None:
+        wish = WISHES[kind]
+        attributes = Attributes(encryption=Wish(customer_key=wish.customer_key) if wish.customer_key else NO_WISH)
+
+        async def append(offset: int, data: bytes) -> None:
+            await rig.store.append(ALICE, "photos", "log", sent(data), offset=offset, attributes=attributes, expected=Expected())
+
+        pieces = [MARK + noise(500), MARK + noise(70_000), MARK, MARK + noise(20)]
+        await rig.put("log", pieces[0], attributes=Attributes(encryption=wish))
+        for number in (1, 2, 3):
+            await append(len(b"".join(pieces[:number])), pieces[number])
+        whole = b"".join(pieces)
+        assert await rig.get("log", customer_key=wish.customer_key) == whole
+        assert await rig.get("log", range_=ByteRange(530, 71_000), customer_key=wish.customer_key) == whole[530:71_001]
+        assert MARK not in stored_bytes(rig)
+        info = await rig.store.head(ALICE, "photos", "log", customer_key=wish.customer_key)
+        assert decode_description(info.encryption).wrapped
+        if wish.customer_key:
+            for bad, refusal in ((b"", InvalidRequest), (OTHER_KEY, AccessDenied)):
+                attributes = Attributes(encryption=Wish(customer_key=bad) if bad else NO_WISH)
+                with pytest.raises(refusal):
+                    await append(len(whole), b"x")
+
+    with_rig(test)
