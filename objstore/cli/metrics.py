@@ -50,7 +50,7 @@ class Page:
         return "\n".join(self._lines) + "\n"
 
 
-def proxy_metrics(counters: Any, cluster: Any) -> str:
+def proxy_metrics(counters: Any, cluster: Any, notifier: Any = None) -> str:
     """What one proxy counted since it started (`counters`: a Snapshot of the S3 front)."""
     from objstore.fronts.s3.counters import LATENCY_BOUNDS_S
 
@@ -64,6 +64,11 @@ def proxy_metrics(counters: Any, cluster: Any) -> str:
     page.family("objstore_quorum_writes_failed_total", "counter", "Writes that found no quorum in time.", [({}, cluster.failed_writes)])
     page.family("objstore_proxy_serves", "gauge", "1 while a quorum of every partition can be reached.", [({}, int(cluster.serves()))])
     page.family("objstore_ring_version", "gauge", "Epoch of the ring in use.", [({}, cluster.ring.epoch)])
+    if notifier is not None:
+        waiting = [({"target": name}, count) for name, count in sorted(notifier.pending().items())]
+        page.family("objstore_events_pending", "gauge", "Events that wait for their target.", waiting)
+        attempts = [({"target": name, "outcome": what}, count) for (name, what), count in sorted(notifier.counts.items())]
+        page.family("objstore_events_total", "counter", "Attempts to deliver events, by outcome.", attempts)
     return page.text()
 
 

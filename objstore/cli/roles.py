@@ -128,19 +128,44 @@ async def run_proxy(settings: Any) -> None:
         directory = Directory(users, cluster, world, sealer, providers)
         stack.push_async_callback(directory.aclose)
         await directory.start()
+        notifier = await _notifier(stack, world, settings)
         app = S3App(
             store, directory, world.clock, component(settings, "s3"), rng=world.rng, threads=hashing, health=cluster.serves,
-            seconds_per_day=settings.lifecycle.seconds_per_day, calls=QueryCalls(directory, world.clock),
+            seconds_per_day=settings.lifecycle.seconds_per_day, calls=QueryCalls(directory, world.clock), notifier=notifier,
         )  # fmt: skip
         stack.push_async_callback(app.aclose)
         if section.metrics_port:
-            metrics = await serve_metrics(section.metrics_port, lambda: proxy_metrics(app.counters.snapshot(), cluster))
+            metrics = await serve_metrics(section.metrics_port, lambda: proxy_metrics(app.counters.snapshot(), cluster, notifier))
             stack.push_async_callback(metrics)
         config = uvicorn_config(
             app, host=section.host, port=section.port, certificate_file=section.certificate_file or None, key_file=section.key_file or None
         )
         config.timeout_graceful_shutdown = int(GRACEFUL_S)
         await _serve(config, listening, world, supervised)
+
+
+async def _notifier(stack: contextlib.AsyncExitStack, world: Any, settings: Any) -> Any:
+    """Queue and senders of events; None where the configuration names no targets."""
+    from objstore.cli.settings import component
+    from objstore.fronts.s3.notifier import Notifier
+    from objstore.runtime.outgoing import SocketOutgoing
+
+    chosen = component(settings, "notifications")
+    if not chosen.targets:
+        return None
+    if not settings.proxy.data_directory:
+        raise ConfigError("notifications.targets needs proxy.data_directory, where events wait for their delivery")
+    directory = Path(settings.proxy.data_directory) / "events"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    threads = world.new_threads("events", 1)
+    stack.callback(threads.close)
+    try:
+        notifier = Notifier(world.open_disk(str(directory)), threads, world.clock, SocketOutgoing(), chosen)
+    except ValueError as failure:
+        raise ConfigError(f"notifications.targets: {failure}") from failure
+    await notifier.start()
+    stack.push_async_callback(notifier.aclose)
+    return notifier
 
 
 async def _serve(config: Any, listening: socket.socket, world: Any, supervised: Supervised) -> None:

@@ -83,6 +83,7 @@ def _proxy(place: Place, layout: Layout, name: str) -> dict[str, Any]:
         "cluster_key_file": str(place.cluster_key_file),
         "identities": [str(place.identities_file)],
         "kms_file": str(place.kms_file),
+        "data_directory": str(place.directory(name)),
     }
     if layout.tls:
         table |= {"certificate_file": str(place.tls / "server.pem"), "key_file": str(place.tls / "server.key")}

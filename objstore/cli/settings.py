@@ -39,6 +39,7 @@ class ProxySection(msgspec.Struct, frozen=True):
     kms_file: str = ""  # master keys for server-side encryption, where [kms] kind is "local"; "" is none
     certificate_file: str = ""
     key_file: str = ""
+    data_directory: str = ""  # what a proxy keeps between its runs: events on their way; "" is nowhere
 
 
 class DaemonSection(msgspec.Struct, frozen=True):
@@ -78,6 +79,7 @@ COMPONENTS = {
     "objects": "objstore.objects.context:ObjectSettings",
     "s3": "objstore.fronts.s3.settings:S3Settings",
     "kms": "objstore.identity.kms:KmsSettings",
+    "notifications": "objstore.fronts.s3.notifier:NotificationSettings",
     "engine": "objstore.node.engine.settings:EngineSettings",
     "daemons": "objstore.daemons.service:DaemonSettings",
 }
@@ -95,10 +97,21 @@ EVERYWHERE: dict[str, list[tuple[str, Any, Any]]] = {
 }
 _MOVED = {("daemons", "reclaim_age_s")}  # set by cluster.reclaim_age_s
 
-SHARED_SECTIONS = ("cluster", "objects", "s3", "kms", "engine", "daemons", "lifecycle", "host", "log")  # what cluster.toml may hold
+SHARED_SECTIONS = (
+    "cluster",
+    "objects",
+    "s3",
+    "kms",
+    "engine",
+    "daemons",
+    "lifecycle",
+    "notifications",
+    "host",
+    "log",
+)  # what cluster.toml may hold
 ROLE_SECTIONS = {
     "node": ("node", "engine", "host", "log"),
-    "proxy": ("proxy", "cluster", "objects", "s3", "kms", "lifecycle", "host", "log"),
+    "proxy": ("proxy", "cluster", "objects", "s3", "kms", "lifecycle", "notifications", "host", "log"),
     "daemon": ("daemon", "daemons", "cluster", "objects", "lifecycle", "host", "log"),
 }
 

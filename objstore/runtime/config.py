@@ -96,7 +96,12 @@ def render_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
     for name, table in tables.items():
         lines += ["", f"[{name}]"] if lines else [f"[{name}]"]
         nested = {k: v for k, v in table.items() if isinstance(v, list | tuple) and v and isinstance(v[0], Mapping)}
-        lines += [f"{k} = {_toml_value(v)}" for k, v in table.items() if k not in nested and v is not None]
+        tables_in = {k: v for k, v in table.items() if isinstance(v, Mapping)}
+        lines += [f"{k} = {_toml_value(v)}" for k, v in table.items() if k not in nested and k not in tables_in and v is not None]
+        for key, named in tables_in.items():  # a table of tables: [section.key.name]
+            for inner, row in named.items():
+                lines += ["", f"[{name}.{key}.{_toml_value(inner)}]"]
+                lines += [f"{k} = {_toml_value(v)}" for k, v in msgspec.to_builtins(row).items() if v is not None]
         for key, rows in nested.items():
             for row in rows:
                 lines += ["", f"[[{name}.{key}]]"]

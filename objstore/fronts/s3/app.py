@@ -15,6 +15,7 @@ from objstore.fronts.s3.context import XML_TYPE, Front, Headers, Response
 from objstore.fronts.s3.counters import Counters
 from objstore.fronts.s3.errors import Failure, error_document, failure_of
 from objstore.fronts.s3.facts import S3Facts
+from objstore.fronts.s3.notifier import Notifier
 from objstore.fronts.s3.request import Receive, S3Request, Scope, Send, bucket_of_host
 from objstore.fronts.s3.settings import S3Settings
 from objstore.fronts.s3.times import http_time, iso_time
@@ -46,7 +47,7 @@ class Calls(Protocol):
 class S3App:
     """The application.  `calls` is another service at the endpoint's root.  `health` tells whether this proxy can serve; None: it always can."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 what a front is put together from, by name
         self,
         store: ObjectStoreApi,
         credentials: Credentials,
@@ -57,6 +58,7 @@ class S3App:
         counters: Counters | None = None,
         threads: Threads | None = None,
         health: Callable[[], bool] | None = None,
+        notifier: Notifier | None = None,
         seconds_per_day: float = 86_400.0,
         calls: Calls | None = None,
     ) -> None:
@@ -65,7 +67,9 @@ class S3App:
         self._settings = settings
         self._tasks = TaskOwner("s3", limit=1000)
         self._authenticator = Authenticator(credentials, settings, clock)
-        self._front = Front(store, credentials, settings, clock, self._tasks, threads, self._authenticator, int(seconds_per_day * 1e6))
+        self._front = Front(
+            store, credentials, settings, clock, self._tasks, threads, self._authenticator, notifier, int(seconds_per_day * 1e6)
+        )
         self._health = health
         self._calls = calls
         self._domains = settings.website_domains + settings.domains

@@ -107,7 +107,6 @@ UNSET: dict[str, tuple[str, str]] = {
 EMPTY: dict[str, str] = {
     "accelerate": "AccelerateConfiguration",
     "logging": "BucketLoggingStatus",
-    "notification": "NotificationConfiguration",
 }
 # What their callers must be allowed: to look, and to change.
 ACTIONS: dict[str, tuple[Action, Action]] = {

@@ -8,6 +8,7 @@ from objstore.errors import AccessDenied
 from objstore.fronts.s3.auth import Authenticator
 from objstore.fronts.s3.body import RequestBody, read_document
 from objstore.fronts.s3.checksums import expected_of, parse_md5
+from objstore.fronts.s3.notifier import Notifier
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.settings import S3Settings
 from objstore.fronts.s3.xml import MAX_DOCUMENT_BYTES, document
@@ -42,6 +43,7 @@ class Front:
     tasks: TaskOwner
     threads: Threads | None = None
     authenticator: Authenticator | None = None
+    notifier: Notifier | None = None
     day_us: int = DAY_US  # of lifecycle rules; another in tests
 
     def body(self, request: S3Request) -> Body:

@@ -9,6 +9,7 @@ from objstore.fronts.s3.early import answer_in_time
 from objstore.fronts.s3.encryption import encryption_headers, part_key_of, source_key_of, wish_of, written_headers
 from objstore.fronts.s3.grants import acl_of_headers
 from objstore.fronts.s3.lifecycle import add_expiry
+from objstore.fronts.s3.notification import CREATED_COPY, tell_written
 from objstore.fronts.s3.objects import modified_and_etag, version_header
 from objstore.fronts.s3.params import attributes_of, conditions_of, parse_copy_source, parse_part_number, refuse_unbuilt
 from objstore.fronts.s3.request import S3Request
@@ -78,6 +79,7 @@ async def copy_object(front: Front, request: S3Request) -> Response:
         if info.source_version_id:
             versions.append((b"x-amz-copy-source-version-id", info.source_version_id.encode()))
         await add_expiry(front, request, info, versions)
+        await tell_written(front, request, CREATED_COPY, info)
         return modified_and_etag(info) + checksum, versions + written_headers(info.encryption, wish.customer_key)
 
     return await answer_in_time(front, request, "CopyObjectResult", copy)

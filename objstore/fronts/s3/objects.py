@@ -11,6 +11,7 @@ from objstore.fronts.s3.encryption import encryption_headers, reading_key_of, wi
 from objstore.fronts.s3.errors import failure_of
 from objstore.fronts.s3.grants import acl_of_headers
 from objstore.fronts.s3.lifecycle import add_expiry
+from objstore.fronts.s3.notification import CREATED_POST, CREATED_PUT, TAGS_DELETED, TAGS_PUT, tell_deleted, tell_written
 from objstore.fronts.s3.params import (
     attributes_of,
     bypass_of,
@@ -67,6 +68,7 @@ async def put_object(front: Front, request: S3Request) -> Response:
     if info.version_id:
         answer += version_header(info)
     await add_expiry(front, request, info, answer)
+    await tell_written(front, request, CREATED_PUT if request.form is None else CREATED_POST, info)
     if info.encryption:
         answer += written_headers(info.encryption, wish.customer_key)
     return Response(200, answer)
@@ -297,6 +299,7 @@ async def delete_object(front: Front, request: S3Request) -> Response:
     outcome = await front.store.delete(
         request.who, request.bucket, request.key, version_id=version, conditions=conditions, bypass=bypass_of(request.amz)
     )
+    await tell_deleted(front, request, outcome)
     return empty_answer(204, _delete_headers(outcome))
 
 
@@ -313,6 +316,8 @@ async def delete_objects(front: Front, request: S3Request) -> Response:
         raise MalformedXml
     bypass = bypass_of(request.amz)
     outcomes = await front.store.delete_many(request.who, request.bucket, [_target(item, bypass=bypass) for item in items])
+    for outcome in outcomes:
+        await tell_deleted(front, request, outcome)
     return xml_answer("DeleteResult", "".join([_deleted(outcome, quiet=quiet) for outcome in outcomes]))
 
 
@@ -374,6 +379,7 @@ async def put_object_tagging(front: Front, request: S3Request) -> Response:
             raise MalformedXml
         pairs.append((name.text, value.text))
     info = await front.store.set_tags(request.who, request.bucket, request.key, check_tags(pairs), version_id=version)
+    await tell_written(front, request, TAGS_PUT, info)
     return empty_answer(200, version_header(info))
 
 
@@ -381,6 +387,7 @@ async def delete_object_tagging(front: Front, request: S3Request) -> Response:
     """DeleteObjectTagging."""
     version = parse_version(request.query.get("versionId"))
     info = await front.store.set_tags(request.who, request.bucket, request.key, {}, version_id=version)
+    await tell_written(front, request, TAGS_DELETED, info)
     return empty_answer(204, version_header(info))
 
 

@@ -1,0 +1,105 @@
+"""Delivery on virtual time: retries, order, giving up, a restart in between."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from objstore.fronts.s3.notifier import NotificationSettings, Notifier, Target
+from objstore.runtime.disk import RealDisk
+from objstore.runtime.outgoing import Message
+from tests.sim.loop import run
+from tests.support.memory_cluster import InlineThreads, LoopClock
+
+SETTINGS = NotificationSettings(targets={"hook": Target("http://127.0.0.1/x", "secret")}, give_up_after_s=1000)
+
+
+class Servers:
+    """Takes messages, or does not."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.attempts = 0
+        self.up = True
+
+    async def send(self, message: Message, *, timeout_s: float) -> None:
+        assert (message.url, message.token, timeout_s) == ("http://127.0.0.1/x", "secret", 10.0)
+        self.attempts += 1
+        if not self.up:
+            raise OSError("refused")
+        self.taken.append(message.body)
+
+
+def notifier(path: Path, servers: Servers, settings: NotificationSettings = SETTINGS) -> Notifier:
+    return Notifier(RealDisk(str(path)), InlineThreads(), LoopClock(), servers, settings)
+
+
+def test_events_arrive_in_order_and_are_tried_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        servers = Servers()
+        first = notifier(tmp_path, servers)
+        await first.start()
+        servers.up = False
+        for number in range(5):
+            await first.record("hook", b"%d" % number)
+        await first.record("unknown", b"nobody")
+        await asyncio.sleep(30)
+        assert 4 <= servers.attempts <= 8  # the pauses grow
+        assert first.pending() == {"hook": 5}
+        servers.up = True
+        await asyncio.sleep(60)
+        assert servers.taken == [b"0", b"1", b"2", b"3", b"4"]
+        assert first.counts["hook", "sent"] == 5
+        assert first.pending() == {"hook": 0}
+        await first.aclose()
+        again = notifier(tmp_path, servers)
+        await again.start()
+        await asyncio.sleep(5)
+        assert len(servers.taken) == 5
+        await again.aclose()
+
+    run(test(), limit_s=1e5)
+
+
+def test_a_restart_goes_on_with_what_waits(tmp_path: Path) -> None:
+    async def test() -> None:
+        servers = Servers()
+        servers.up = False
+        first = notifier(tmp_path, servers)
+        await first.start()
+        await first.record("hook", b"event")
+        await first._tasks.aclose()  # killed: nothing is closed in order
+        servers.up = True
+        second = notifier(tmp_path, servers)
+        await second.start()
+        await asyncio.sleep(1)
+        assert servers.taken == [b"event"]
+        await second.aclose()
+
+    run(test(), limit_s=1e5)
+
+
+def test_events_too_old_or_for_nobody_are_dropped(tmp_path: Path) -> None:
+    async def test() -> None:
+        servers = Servers()
+        servers.up = False
+        first = notifier(tmp_path, servers)
+        await first.start()
+        await first.record("hook", b"old")
+        await asyncio.sleep(1100)
+        assert first.pending() == {"hook": 0}
+        assert first.counts["hook", "given_up"] == 1
+        await first.record("hook", b"waits")
+        await first.aclose()
+        second = notifier(tmp_path, servers, NotificationSettings())
+        await second.start()
+        assert second.pending() == {}
+        await second.aclose()
+
+    run(test(), limit_s=1e5)
+
+
+def test_an_address_that_is_none_is_refused_at_the_start(tmp_path: Path) -> None:
+    for url in ("ftp://x/y", "http://", "nats://host:4222", "nowhere", "http://a b/"):
+        with pytest.raises(ValueError, match=r"no subject|not an address"):
+            notifier(tmp_path, Servers(), NotificationSettings(targets={"x": Target(url)}))
