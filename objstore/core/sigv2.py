@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from objstore.core.sigv4 import Problem, Received, SignatureRefused, canonical_paths, split_query
+from objstore.core.sigv4 import Problem, Received, SignatureRefused, canonical_paths
 
 SCHEME = "AWS"
 SIGNATURE_BYTES = 20
@@ -94,13 +94,17 @@ def canonical_amz_headers(headers: Mapping[str, str]) -> str:
 def canonical_resources(request: Received, virtual_bucket: str = "") -> list[str]:
     """What may have been signed as the resource, the likeliest first.  A bucket named by the host stands before the path."""
     prefix = f"/{virtual_bucket}" if virtual_bucket else ""
-    signed = [(name, value) for name, value in split_query(request.query) if _plain(name) in SIGNED_PARAMETERS]
+    signed = [item.partition("=") for item in request.query.split("&") if _plain(item.partition("=")[0]) in SIGNED_PARAMETERS]
     queries = [""]
     if signed:
         signed.sort()
-        decoded = "&".join([f"{name}={_plain(value)}" if value else name for name, value in signed])
-        forms = [decoded, "&".join([f"{name}={_plain(value.replace('+', ' '))}" if value else name for name, value in signed])]
-        forms.append("&".join([f"{name}={value}" if value else name for name, value in signed]))
+        spaced = [(name, equals, value.replace("+", " ")) for name, equals, value in signed]
+        forms = [
+            "&".join([f"{name}={_plain(value)}" if value else name for name, _, value in signed]),
+            "&".join([f"{name}{equals}{_plain(value)}" for name, equals, value in signed]),
+            "&".join([f"{name}={_plain(value)}" if value else name for name, _, value in spaced]),
+            "&".join([f"{name}={value}" if value else name for name, _, value in signed]),
+        ]
         queries = [f"?{form}" for form in dict.fromkeys(forms)]
     paths = canonical_paths(request.path)
     if not virtual_bucket and request.path.count("/") == 1 and request.path != "/":

@@ -64,12 +64,14 @@ def test_the_aws_command_line(server: Running, files: Path, tmp_path: Path) -> N
     aws("s3", "rb", "--force", "s3://aws-cli")
 
 
-def test_s3cmd(server: Running, files: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["v4", "v2"])
+def test_s3cmd(server: Running, files: Path, tmp_path: Path, version: str) -> None:
     host = f"127.0.0.1:{server.port}"
     configuration = tmp_path / "s3cfg"
     configuration.write_text(
         f"[default]\naccess_key = {ALICE.access_key}\nsecret_key = {ALICE.secret_key}\nhost_base = {host}\nhost_bucket = {host}\n"
         f"use_https = {server.scheme == 'https'}\nca_certs_file = {server.ca or ''}\nbucket_location = US\nmultipart_chunk_size_mb = 5\n"
+        f"signature_v2 = {version == 'v2'}\n"
     )
 
     def s3cmd(*arguments: str) -> str:

@@ -18,7 +18,7 @@ from objstore.fronts.s3.xml import DECLARATION, element
 from objstore.identity.changes import Changes
 from objstore.identity.directory import Directory
 from objstore.identity.entities import USER, IdentityRefused
-from objstore.objects.api import Expected
+from objstore.objects.api import Expected, RequestFacts
 from objstore.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class QueryCalls:
         """Whether a request is a call, and not one of S3."""
         return not request.bucket and (request.method == "POST" or (request.method == "GET" and "Action" in request.query))
 
-    async def answer(self, request: S3Request, authenticator: Authenticator) -> tuple[str, Response]:
+    async def answer(self, request: S3Request, authenticator: Authenticator, facts: RequestFacts) -> tuple[str, Response]:
         """The name of the call, and its answer; refusals are answers too."""
         action, namespace = "Unknown", IAM_NAMESPACE
         try:
@@ -64,8 +64,8 @@ class QueryCalls:
             namespace = STS_NAMESPACE if action in sts.ACTIONS else IAM_NAMESPACE
             who = await authenticator.authenticate_call(request, body)
             await self._directory.catch_up()
-            facts = {"aws:securetransport": "true" if request.scheme == "https" else "false"}
-            call = Call(action, parameters, who, self._directory, self._changes, self._clock.wall_us(), facts)
+            known = {"aws:securetransport": "true" if facts.secure else "false", "aws:sourceip": facts.source_ip}
+            call = Call(action, parameters, who, self._directory, self._changes, self._clock.wall_us(), known)
             result = await _carry_out(call)
         except IdentityRefused as refusal:
             failure = Failure(refusal.status, refusal.code, refusal.message)

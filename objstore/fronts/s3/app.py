@@ -20,7 +20,7 @@ from objstore.fronts.s3.request import Receive, S3Request, Scope, Send, bucket_o
 from objstore.fronts.s3.settings import S3Settings
 from objstore.fronts.s3.times import http_time, iso_time
 from objstore.identity.logic import Credentials
-from objstore.objects.api import ObjectStoreApi
+from objstore.objects.api import ObjectStoreApi, RequestFacts
 from objstore.runtime.clock import Clock
 from objstore.runtime.rng import Rng
 from objstore.runtime.tasks import TaskOwner, Threads
@@ -40,7 +40,7 @@ class Calls(Protocol):
     def takes(self, request: S3Request) -> bool:
         """Whether a request without a bucket is for it."""
 
-    async def answer(self, request: S3Request, authenticator: Authenticator) -> tuple[str, Response]:
+    async def answer(self, request: S3Request, authenticator: Authenticator, facts: RequestFacts) -> tuple[str, Response]:
         """The name of the call, and its answer; refusals are answers too."""
 
 
@@ -93,7 +93,7 @@ class S3App:
             if request.bucket == "-" and request.received.path == HEALTH_PATH:
                 await self._answer_health(request, send)
                 return
-            route = await self._route(request)
+            route = await self._route(request, scope)
             api = route.api
             request.who = request.who.of_request(S3Facts(scope, request.headers, request.query, self._clock))
             if EXPECTED_OWNER in request.amz and request.bucket and api != "CreateBucket":
@@ -121,7 +121,7 @@ class S3App:
             self.counters.bytes_in += request.bytes_in
             self.counters.record(api, code, self._clock.monotonic() - started)
 
-    async def _route(self, request: S3Request) -> routes.Route:
+    async def _route(self, request: S3Request, scope: Scope) -> routes.Route:
         """Who answers: a website or a preflight, which nobody signs, or what a caller who is known may ask for."""
         websites = self._settings.website_domains
         if websites and bucket_of_host(request.headers.get("host", ""), websites):
@@ -129,7 +129,9 @@ class S3App:
         if request.method == "OPTIONS":
             return routes.PREFLIGHT
         if self._calls is not None and not request.bucket and self._calls.takes(request):
-            action, response = await self._calls.answer(request, self._authenticator)
+            action, response = await self._calls.answer(
+                request, self._authenticator, S3Facts(scope, request.headers, request.query, self._clock)
+            )
 
             async def answered(_front: Front, _request: S3Request) -> Response:
                 return response

@@ -188,3 +188,16 @@ def test_forms_work_over_tls(tls_server: Running) -> None:
     with urllib.request.urlopen(request, context=create_default_context(cafile=tls_server.ca)) as answer:
         assert answer.status == 204
     assert client.get_object(Bucket="tls-form", Key="k")["Body"].read() == b"z" * 400_000
+
+
+def test_anonymous_forms_are_for_buckets_that_everybody_may_write(server: Running, s3: Any, bucket: str) -> None:
+    fields = {"key": "k", "Content-Type": "text/plain"}
+    assert of(post(server, bucket, fields)) == (403, "AccessDenied")
+    s3.delete_public_access_block(Bucket=bucket)
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    answer = post(server, bucket, {**fields, "success_action_status": "201"})
+    assert (answer.status, answer.value("Key")) == (201, "k")
+    assert of(post(server, bucket, {**fields, "policy": "e30="})) == (400, "InvalidArgument")
+    assert of(post(server, bucket, {**fields, "bucket": "other"})) == (400, "InvalidArgument")
+    assert s3.get_object(Bucket=bucket, Key="k")["ContentType"] == "text/plain"
