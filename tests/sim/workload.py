@@ -17,6 +17,7 @@ from objstore.errors import (
     ConditionalConflict,
     Damaged,
     NoSuchKey,
+    NoSuchVersion,
     NotModified,
     PreconditionFailed,
     Unavailable,
@@ -194,7 +195,8 @@ class Client:
                 label = self._history.label(etag)
         except NoSuchKey:
             etag, label = "", NOTHING
-        except _NOT_KNOWN as failure:
+        except (*_NOT_KNOWN, NoSuchVersion) as failure:
+            # The latter: the node that sent the body hung in the middle of it, and elsewhere it was overwritten meanwhile.
             self._failed("get", key, failure)
             return None
         except WrongBytes as wrong:
