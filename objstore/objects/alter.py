@@ -13,7 +13,9 @@ from objstore.errors import ConditionalConflict, NoSuchVersion
 from objstore.objects.buckets import Bucket
 from objstore.objects.context import StoreContext, object_key
 
-ATTEMPTS = 5  # rounds against concurrent writers of the same key
+ATTEMPTS = 12  # rounds against concurrent writers of the same key
+_PAUSE_S = 0.002  # before the second of them at most; doubled with each
+_PAUSE_MOST_S = 0.25
 
 Change = Callable[[Row], Row]
 """The row of a version with other metadata; pure, may raise any Refused."""
@@ -30,7 +32,7 @@ class Alterations(StoreContext):
         register = object_key(bucket, names.object_name(key))
         if bucket.info.versioning and version_id:
             return await self._alter_version(bucket, register, key, version_id, change)
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             head, payload = await self.head_with_payload(bucket, register)
             row = pick_head(head, key, version_id)
 
@@ -43,6 +45,7 @@ class Alterations(StoreContext):
             try:
                 written = await self.cluster.conditional(register, judge, spread=bucket.spread, payload=payload)
             except ConditionalConflict:
+                await self.pause(attempt)
                 continue
             await self.directory.confirm(bucket)
             return written.row
@@ -50,7 +53,7 @@ class Alterations(StoreContext):
 
     async def _alter_version(self, bucket: Bucket, register: RowKey, key: str, version_id: str, change: Change) -> Row:
         version = row_version(version_id)
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             head, payload = await self.head_with_payload(bucket, register)
             altered: Row | None = None
 
@@ -66,11 +69,16 @@ class Alterations(StoreContext):
             try:
                 await self.cluster.conditional_versions(register, judge, spread=bucket.spread, payload=payload)
             except ConditionalConflict:
+                await self.pause(attempt)
                 continue
             await self.directory.confirm(bucket)
             assert altered is not None
             return altered
         raise ConditionalConflict(f"object {key!r} is being written without pause; try again")
+
+    async def pause(self, attempt: int) -> None:
+        """Before another attempt (1 is the first): those who got into each other's way must not go on in step."""
+        await self.clock.sleep(self.rng.uniform(0.0, min(_PAUSE_MOST_S, _PAUSE_S * 2.0**attempt)))
 
     async def head_with_payload(self, bucket: Bucket, register: RowKey) -> tuple[Row | None, bytes | None]:
         """The head of a key and its inline payload, which goes along when the head is written again."""

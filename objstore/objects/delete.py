@@ -152,8 +152,10 @@ class Deletes(Alterations):
                     raise
                 break
             except ConditionalConflict:
-                if attempt == ATTEMPTS:
+                # Removing what is removed changes nothing, so it may be tried again; but conditions would be judged anew.
+                if attempt == ATTEMPTS or conditions:
                     raise
+                await self.pause(attempt)
         marker = removed is not None and removed.kind == Kind.DELETE_MARKER
         return DeleteOutcome(
             key=target.key, version_id=target.version_id, delete_marker=marker, marker_version_id=target.version_id if marker else ""
