@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from objstore.core.rows import Kind, Register, Row, decode_row
 from objstore.core.timestamp import ZERO, Ballot
-from objstore.core.versions import is_version, rank
+from objstore.core.versions import is_version, rank, speaks_of
 
 Verdict = Literal["yes", "superseded", "no"]
 
@@ -56,11 +56,12 @@ Held = Callable[[str], Kept | None]
 def stored_with(old: Kept | None, ballot: Ballot, new: Row, held: Held, floor: Ballot) -> dict[str, Kept] | None:
     """Versions to store in the batch of a head: `new`, accepted at `ballot`, over `old`.  None: bytes are lacking, answer "no".
 
-    First the head that is replaced, unless the new one is of the same version; then the effects of the new one.  `floor`: tombstones
+    First the head that is replaced, unless the new one is of the same version; then the effects of the new one.  A tombstone is kept
+    like a version: a replica that missed it may yet make a noncurrent version of the object that it buried.  `floor`: tombstones
     up to there may be gone from here, so that one at or below it need not be stored, and what it removed is not brought back.
     """
     found: dict[str, Kept] = {}
-    if old is not None and is_version(old.row) and old.row.version != new.version:
+    if old is not None and speaks_of(old.row, old.row.version) and old.row.version != new.version:
         before = held(old.row.version)
         if before is None or rank(before.row) < rank(old.row):
             accepted = old.accepted if before is None else max(old.accepted, before.accepted)

@@ -93,6 +93,14 @@ def is_version(row: Row | None) -> bool:
     return row is not None and row.kind in VERSION_KINDS
 
 
+def speaks_of(head: Row, version: str) -> bool:
+    """Whether a head tells what becomes of a version (`Row.version`): it is that version, or says that the null version is deleted.
+
+    A deletion in a bucket that was not versioned yet leaves nothing but the head's tombstone to tell that the null version is gone.
+    """
+    return head.version == version and (is_version(head) or (head.kind == Kind.TOMBSTONE and not version))
+
+
 def rank(row: Row) -> tuple[Ballot, bool]:
     """Order of rows under one version key: the higher wins wherever two meet.
 

@@ -17,6 +17,7 @@ from objstore.objects.actions import OF_VERSION, ON_OBJECT, Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, Principal
 from objstore.objects.buckets import Bucket, BucketDirectory
 from objstore.objects.encryption import KeyService, NoKeyService
+from objstore.objects.turns import Turns
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
 
@@ -58,6 +59,7 @@ class StoreContext:
         self.directory = BucketDirectory(cluster, world, cache_s=settings.bucket_cache_s)
         self.threads = world.new_threads("digest", settings.digest_threads)
         self.tasks = TaskOwner("objects")
+        self.turns = Turns()
 
     async def start(self) -> None:
         """Nothing needs to run before the first request; here so that every component starts alike."""

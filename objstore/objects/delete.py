@@ -142,10 +142,11 @@ class Deletes(Alterations):
             return None if removed is None else without_version(current, versions, version, who.account)
 
         for attempt in range(1, ATTEMPTS + 1):
-            head, payload = await self.head_with_payload(bucket, register)
-            kept = None if head is None or _is_version(head, version) else payload
             try:
-                await self.cluster.conditional_versions(register, judge, spread=bucket.spread, payload=kept)
+                async with self.turns.of(register):
+                    head, payload = await self.head_with_payload(bucket, register)
+                    stays = None if head is None or _is_version(head, version) else payload
+                    await self.cluster.conditional_versions(register, judge, spread=bucket.spread, payload=stays)
                 break
             except NoSuchKey:
                 if conditions.demands_presence:

@@ -7,9 +7,9 @@ question it stands for it as well: see `seen`.
 from collections.abc import Callable
 
 from objstore.core.replica import Kept, decide_version, is_promised_above
-from objstore.core.rows import EMPTY, BodyKind, Register, Row, RowKey, decode_row
+from objstore.core.rows import EMPTY, BodyKind, Kind, Register, Row, RowKey, decode_row
 from objstore.core.timestamp import ZERO, Ballot
-from objstore.core.versions import VERSION_KINDS, head_key, rank
+from objstore.core.versions import VERSION_KINDS, head_key, rank, speaks_of
 from objstore.errors import DamagedRow
 from objstore.node.engine.commit import Batch
 from objstore.node.engine.family import Family, has_bytes_of, kept_of
@@ -20,6 +20,7 @@ from objstore.node.engine.state import State
 from objstore.wire.messages import AcceptAnswer
 
 Get = Callable[[bytes, int], Entry | None]
+_SPEAKING = (*VERSION_KINDS, int(Kind.TOMBSTONE))  # kinds of heads that tell what becomes of a version
 
 
 def seen(get: Get, key: RowKey, partition: int, floor: Ballot) -> tuple[Register, Entry | None, bytes]:
@@ -41,10 +42,10 @@ def seen(get: Get, key: RowKey, partition: int, floor: Ballot) -> tuple[Register
 
 
 def _is_above(head: Entry, stored: Entry | None, key: RowKey) -> bool:
-    if head.kind not in VERSION_KINDS:
+    if head.kind not in _SPEAKING:
         return False
     row = decode_row(head.row)
-    return row.version == key.version.hex() and (stored is None or not stored.row or rank(row) >= rank(decode_row(stored.row)))
+    return speaks_of(row, key.version.hex()) and (stored is None or not stored.row or rank(row) >= rank(decode_row(stored.row)))
 
 
 class VersionRegisters:
@@ -122,10 +123,10 @@ class VersionRegisters:
     def _head(self, batch: Batch, proposal: Proposal) -> tuple[Entry | None, Row | None]:
         """The entry of the object's head, and its row when that is this version."""
         head = batch.get(encode_key(head_key(proposal.key)), proposal.partition)
-        if head is None or head.kind not in VERSION_KINDS:
+        if head is None or head.kind not in _SPEAKING:
             return head, None
         row = decode_row(head.row)
-        return head, row if row.version == proposal.key.version.hex() else None
+        return head, row if speaks_of(row, proposal.key.version.hex()) else None
 
     def _has_body(self, proposal: Proposal, held: Held, head: Entry | None) -> bool:
         row = proposal.head

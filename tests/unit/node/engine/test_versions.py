@@ -268,3 +268,16 @@ def test_the_newest_versions_come_in_order_without_tombstones(rig: SimRig) -> No
     assert newest(9, below=ballot(5)) == [b"", ballot(4), ballot(3), ballot(2)]
     rig.run(lambda: rig.engine.maintain("checkpoint"))
     assert newest(1) == [b"", ballot(7)]
+
+
+def test_a_deletion_from_before_versioning_is_told_of_the_null_version_for_ever(rig: SimRig) -> None:
+    """Else a replica that missed it makes a noncurrent version of what was deleted, and a read believes it."""
+    rig.run(lambda: put(rig.engine, "k", 1, b"deleted"))
+    rig.run(lambda: put(rig.engine, "k", 2, kind=Kind.TOMBSTONE))
+    before = rig.engine.query(NULL, partition=0)
+    assert (before.accepted, decode_row(before.row).kind) == (ballot(2), Kind.TOMBSTONE)
+    put_version(rig, 3, b"new")
+    after = rig.engine.query(NULL, partition=0)
+    assert (after.accepted, decode_row(after.row).kind) == (ballot(2), Kind.TOMBSTONE)
+    rig.crash()
+    assert decode_row(rig.engine.query(NULL, partition=0).row).kind == Kind.TOMBSTONE
