@@ -36,6 +36,10 @@ CASES: list[tuple[str, list[str], str, float, float]] = [
     ("GET 1 MiB c16", ["--mix", "get=1", "--size", "1048576", "--concurrency", "16", "--prefix", "m", "--keys", "64", "--order", "rand", "--seconds", "4"], "us", 2400, 800),
     ("PUT 16 MiB c4", ["--mix", "put=1", "--size", "16777216", "--concurrency", "4", "--prefix", "x", "--keys", "16", "--count", "32"], "ns/B", 8, 5),
     ("GET 16 MiB c4", ["--mix", "get=1", "--size", "16777216", "--concurrency", "4", "--prefix", "x", "--keys", "16", "--count", "48"], "ns/B", 2.1, 0.6),
+    ("PUT 4 KiB c16 encrypted", ["--bucket", "sealed", "--mix", "put=1", "--size", "4096", "--concurrency", "16", "--prefix", "k", "--keys", "5000", "--count", "5000"], "us", 0, 0),
+    ("GET 4 KiB c16 encrypted", ["--bucket", "sealed", "--mix", "get=1", "--size", "4096", "--concurrency", "16", "--prefix", "k", "--keys", "5000", "--order", "rand", "--verify", "--seconds", "3"], "us", 0, 0),
+    ("PUT 1 MiB c16 encrypted", ["--bucket", "sealed", "--mix", "put=1", "--size", "1048576", "--concurrency", "16", "--prefix", "m", "--keys", "64", "--seconds", "4"], "us", 0, 0),
+    ("GET 1 MiB c16 encrypted", ["--bucket", "sealed", "--mix", "get=1", "--size", "1048576", "--concurrency", "16", "--prefix", "m", "--keys", "64", "--order", "rand", "--seconds", "4"], "us", 0, 0),
     ("multipart 16 MiB, 5 MiB parts", ["--mix", "multipart=1", "--size", "16777216", "--concurrency", "2", "--prefix", "p", "--keys", "12", "--count", "12"], "ns/B", 10, 6),
 ]  # fmt: skip
 
@@ -133,9 +137,22 @@ class Report:
         print(f"{name:32}{value:>12,.1f} {unit:10}{must:>10,g}{goal:>10,g}  {row['verdict']:8}{scaled:8}{tail}", flush=True)
 
 
+def make_sealed_bucket(cluster: dict[str, Any]) -> None:
+    """A bucket whose objects are encrypted under the store's key."""
+    import boto3
+
+    client = boto3.client(
+        "s3", endpoint_url=cluster["s3"][0], aws_access_key_id=cluster["access_key"], aws_secret_access_key=cluster["secret_key"], region_name=cluster["region"]
+    )  # fmt: skip
+    client.create_bucket(Bucket="sealed")
+    rules = [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+    client.put_bucket_encryption(Bucket="sealed", ServerSideEncryptionConfiguration={"Rules": rules})
+
+
 def measure(directory: Path, only: str, report: Report, cluster: dict[str, Any]) -> None:
     endpoint = cluster["s3"][0].partition("//")[2]
     server = str(directory)
+    make_sealed_bucket(cluster)
     for name, arguments, unit, must, goal in CASES:
         if only and only.lower() not in name.lower() and not name.startswith("fill"):
             continue
