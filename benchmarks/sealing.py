@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from objstore.core.encryption import AES256, CUSTOMER, Wish, block_count, content_key
+from objstore.core.encryption import AES256, CUSTOMER, Wish, content_key
 from objstore.identity.kms import CachedKeys, KmsSettings, LocalKeys
 from objstore.objects.api import BucketInfo
-from objstore.objects.encryption import new_description, open_blocks, seal_blocks, seal_of, unlock
+from objstore.objects.encryption import new_description, open_whole, seal_of, seal_whole, unlock
 from objstore.runtime.clock import SystemClock
 from objstore.runtime.rng import SystemRng
 
@@ -40,10 +40,10 @@ def bodies(mib: int) -> None:
     cipher = AESGCM(KEY)
     for size in (4096, 65_520, 256 * 1024, 1 << 20):
         data = os.urandom(size)
-        sealed = bytes(seal_blocks(cipher, 0, data, last=True))
+        sealed = bytes(seal_whole(KEY, data))
         times = max(mib * (1 << 20) // size // 3, 3)
-        seal = cpu_us(lambda data=data: seal_blocks(cipher, 0, data, last=True), times)  # type: ignore[misc]
-        opened = cpu_us(lambda sealed=sealed, size=size: open_blocks(cipher, 0, sealed, block_count(size)), times)  # type: ignore[misc]
+        seal = cpu_us(lambda data=data: seal_whole(KEY, data), times)  # type: ignore[misc]
+        opened = cpu_us(lambda sealed=sealed, size=size: open_whole(KEY, sealed, size, 0, size), times)  # type: ignore[misc]
         whole = cpu_us(lambda data=data: cipher.encrypt(bytes(12), data, None), times)  # type: ignore[misc]
         digest = cpu_us(lambda data=data: hashlib.md5(data, usedforsecurity=False).digest(), times)  # type: ignore[misc]
         print(f"{size:<12}{seal:>10.1f}{opened:>10.1f}{whole:>12.1f}{digest:>10.1f}{seal * (1 << 20) / size:>13.1f}")

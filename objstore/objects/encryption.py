@@ -1,10 +1,11 @@
 """Sealing bodies on their way in, opening them on their way out (ADR 7; decisions in `core/encryption.py`).
 
-A request's wish becomes a `Seal`: a key for one body, and the description that its row keeps.  Ciphers run in threads from
-64 KiB on, where the library gives up the interpreter's lock.  A block that does not open is read again from the other
-replicas; plain bytes of it are never handed out.
+A request's wish becomes a `Seal`: a key for one body, and the description that its row keeps.  Ciphers run on the event loop, a batch
+of blocks at a time: that takes less of a core than the way to a thread and back.  A block that does not open is read again
+from the other replicas; plain bytes of it are never handed out.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,10 +21,8 @@ from objstore.core.rows import Row
 from objstore.errors import DamagedBody, KeyNotFound, NotImplementedHere
 from objstore.objects.api import BucketInfo
 from objstore.runtime.rng import Rng
-from objstore.runtime.tasks import Threads
 
-THREAD_FROM_BYTES = 64 * 1024  # below, a thread costs more than the cipher
-BATCH_BLOCKS = 4  # sealed or opened at a time: 256 KiB, 80 microseconds of a core
+BATCH_BLOCKS = 4  # sealed or opened at a time: 256 KiB, some 40 microseconds of a core
 _NO_NONCE = bytes(12)  # for keys that seal one thing only
 
 Chunk = bytes | memoryview
@@ -129,79 +128,111 @@ def description_of(row: Row) -> Description | None:
 # -- sealing --------------------------------------------------------------------------------------------------------------
 
 
-def seal_blocks(cipher: AESGCM, first: int, data: Chunk, *, last: bool) -> memoryview:
-    """Seal plain bytes that begin with block `first`; all blocks are full, but for the last one of the body."""
-    plain = memoryview(data)
-    blocks = core.block_count(len(plain))
-    sealed = memoryview(bytearray(core.sealed_size(len(plain))))
+class _Pieces:
+    """Bytes that came in pieces of any size, taken out in blocks; copied only where a block lies across a border."""
+
+    __slots__ = ("_pieces", "size")
+
+    def __init__(self) -> None:
+        self._pieces: deque[memoryview] = deque()
+        self.size = 0
+
+    def add(self, piece: Chunk) -> None:
+        """Put a piece behind the others."""
+        self._pieces.append(memoryview(piece))
+        self.size += len(piece)
+
+    def take(self, size: int) -> Chunk:
+        """The next `size` bytes, of which there are as many."""
+        assert size <= self.size
+        self.size -= size
+        first = self._pieces[0]
+        if len(first) > size:
+            self._pieces[0] = first[size:]
+            return first[:size]
+        if len(first) == size:
+            return self._pieces.popleft()
+        out = bytearray()
+        while len(out) < size:
+            first = self._pieces.popleft()
+            missing = size - len(out)
+            out += first[:missing]
+            if len(first) > missing:
+                self._pieces.appendleft(first[missing:])
+        return memoryview(out)
+
+
+def _seal_pieces(cipher: AESGCM, first: int, pieces: _Pieces, size: int, *, last: bool) -> memoryview:
+    """Seal the next `size` bytes, which begin with block `first`; all blocks are full, but for the last one of the body."""
+    blocks = core.block_count(size)
+    sealed = memoryview(bytearray(core.sealed_size(size)))
     for index in range(blocks):
-        piece = plain[index * core.BLOCK_BYTES : (index + 1) * core.BLOCK_BYTES]
+        plain = pieces.take(min(core.BLOCK_BYTES, size - index * core.BLOCK_BYTES))
         begin = index * core.SEALED_BLOCK_BYTES
         nonce = core.nonce_of(first + index, last=last and index == blocks - 1)
-        cipher.encrypt_into(nonce, piece, None, sealed[begin : begin + len(piece) + core.TAG_BYTES])
+        cipher.encrypt_into(nonce, plain, None, sealed[begin : begin + len(plain) + core.TAG_BYTES])
     return sealed
 
 
-def open_blocks(cipher: AESGCM, first: int, data: Chunk, total: int) -> memoryview:
-    """Open sealed blocks `first` on of a body of `total` blocks.  Raises InvalidTag when any of them is not what was sealed."""
-    sealed = memoryview(data)
-    blocks = -(-len(sealed) // core.SEALED_BLOCK_BYTES)
-    if 0 < len(sealed) % core.SEALED_BLOCK_BYTES < core.TAG_BYTES:
+def _open_pieces(cipher: AESGCM, first: int, pieces: _Pieces, size: int, total: int) -> memoryview:
+    """Open the next `size` sealed bytes, blocks `first` on of a body of `total`.  Raises InvalidTag when any is not what was sealed."""
+    blocks, rest = divmod(size, core.SEALED_BLOCK_BYTES)
+    if 0 < rest < core.TAG_BYTES:
         raise InvalidTag
-    plain = memoryview(bytearray(len(sealed) - core.TAG_BYTES * blocks))
+    blocks += rest > 0
+    plain = memoryview(bytearray(size - core.TAG_BYTES * blocks))
     for index in range(blocks):
-        piece = sealed[index * core.SEALED_BLOCK_BYTES : (index + 1) * core.SEALED_BLOCK_BYTES]
+        sealed = pieces.take(min(core.SEALED_BLOCK_BYTES, size - index * core.SEALED_BLOCK_BYTES))
         begin = index * core.BLOCK_BYTES
         nonce = core.nonce_of(first + index, last=first + index == total - 1)
-        cipher.decrypt_into(nonce, piece, None, plain[begin : begin + len(piece) - core.TAG_BYTES])
+        cipher.decrypt_into(nonce, sealed, None, plain[begin : begin + len(sealed) - core.TAG_BYTES])
     return plain
 
 
-async def seal_whole(key: bytes, payload: bytes, threads: Threads) -> bytes:
-    """A small body, sealed."""
-    cipher = AESGCM(key)
-    if len(payload) < THREAD_FROM_BYTES:
-        return bytes(seal_blocks(cipher, 0, payload, last=True))
-    return bytes(await threads.run(_seal, cipher, 0, payload, True))  # noqa: FBT003 a call by position
+def seal_whole(key: bytes, payload: Chunk) -> memoryview:
+    """A body that is all here, sealed."""
+    pieces = _Pieces()
+    pieces.add(payload)
+    return _seal_pieces(AESGCM(key), 0, pieces, len(payload), last=True)
 
 
-def _seal(cipher: AESGCM, first: int, data: Chunk, last: bool) -> memoryview:  # noqa: FBT001 called by position, in a thread
-    return seal_blocks(cipher, first, data, last=last)
+def open_whole(key: bytes, payload: Chunk, size: int, offset: int, length: int) -> Chunk | None:
+    """Plain bytes [offset, offset + length) of a sealed body of `size` that is all here; None when it does not open."""
+    window = core.window_of(size, offset, length)
+    pieces = _Pieces()
+    pieces.add(memoryview(payload)[window.offset : window.offset + window.length])
+    if pieces.size != window.length:
+        return None
+    try:
+        plain = _open_pieces(AESGCM(key), window.first, pieces, window.length, core.block_count(size))
+    except InvalidTag:
+        return None
+    return plain[window.skip : window.skip + length]
 
 
 class Sealer:
     """Puts a body into a staged blob, sealed.  A block is sealed when another byte follows it: only then it is not the last."""
 
-    def __init__(self, key: bytes, staging: Staging, threads: Threads) -> None:
+    def __init__(self, key: bytes, staging: Staging) -> None:
         self.stored = 0
         self._cipher = AESGCM(key)
         self._staging = staging
-        self._threads = threads
-        self._waiting: list[Chunk] = []
-        self._waiting_bytes = 0
+        self._pieces = _Pieces()
         self._block = 0
 
     async def write(self, piece: Chunk) -> None:
-        """Take a piece; now and then wait for the cipher and for what comes after it."""
-        self._waiting.append(piece)
-        self._waiting_bytes += len(piece)
-        if self._waiting_bytes > BATCH_BLOCKS * core.BLOCK_BYTES:
-            blocks = (self._waiting_bytes - 1) // core.BLOCK_BYTES
-            data = memoryview(self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting))
-            cut = blocks * core.BLOCK_BYTES
-            self._waiting, self._waiting_bytes = [data[cut:]], len(data) - cut
-            await self._put(data[:cut], last=False)
+        """Take a piece; waits while the replicas are behind."""
+        self._pieces.add(piece)
+        while self._pieces.size > BATCH_BLOCKS * core.BLOCK_BYTES:
+            await self._put(BATCH_BLOCKS * core.BLOCK_BYTES, last=False)
 
     async def finish(self) -> None:
         """Seal what is left; the staged blob is still to be finished."""
-        await self._put(b"".join(self._waiting), last=True)
+        await self._put(self._pieces.size, last=True)
 
-    async def _put(self, data: Chunk, *, last: bool) -> None:
-        first, self._block = self._block, self._block + core.block_count(len(data))
-        if len(data) < THREAD_FROM_BYTES:
-            sealed = seal_blocks(self._cipher, first, data, last=last)
-        else:
-            sealed = await self._threads.run(_seal, self._cipher, first, data, last)
+    async def _put(self, size: int, *, last: bool) -> None:
+        sealed = _seal_pieces(self._cipher, self._block, self._pieces, size, last=last)
+        self._block += core.block_count(size)
         self.stored += len(sealed)
         await self._staging.write(sealed)
 
@@ -215,7 +246,7 @@ ReadSealed = Callable[[int, int, int], AsyncIterator[Chunk]]
 class Opener:
     """Plain bytes [offset, offset + length) of a sealed body of `size`; an asynchronous iterator that can be closed."""
 
-    def __init__(self, key: bytes, size: int, offset: int, length: int, *, read: ReadSealed, attempts: int, threads: Threads) -> None:
+    def __init__(self, key: bytes, size: int, offset: int, length: int, *, read: ReadSealed, attempts: int) -> None:
         window = core.window_of(size, offset, length)
         self._cipher = AESGCM(key)
         self._total = core.block_count(size)
@@ -223,15 +254,13 @@ class Opener:
         self._attempts = attempts
         self._attempt = 0
         self._failures = 0  # to open the batch that is next
-        self._threads = threads
         self._block = window.first
         self._offset = window.offset  # of the sealed bytes that come next
         self._end = window.offset + window.length
         self._skip = window.skip
         self._left = length
         self._source: AsyncIterator[Chunk] | None = None
-        self._waiting: list[Chunk] = []
-        self._waiting_bytes = 0
+        self._pieces = _Pieces()
 
     def __aiter__(self) -> "Opener":
         return self
@@ -249,19 +278,16 @@ class Opener:
     async def aclose(self) -> None:
         """Stop early."""
         source, self._source = self._source, None
-        self._waiting, self._waiting_bytes = [], 0
+        self._pieces = _Pieces()
         close = getattr(source, "aclose", None)
         if close is not None:
             await close()
 
     async def _next_batch(self) -> memoryview:
         while True:
-            data = await self._sealed_batch()
+            size = await self._gather()
             try:
-                if len(data) < THREAD_FROM_BYTES:
-                    plain = open_blocks(self._cipher, self._block, data, self._total)
-                else:
-                    plain = await self._threads.run(open_blocks, self._cipher, self._block, data, self._total)
+                plain = _open_pieces(self._cipher, self._block, self._pieces, size, self._total)
             except InvalidTag:
                 await self.aclose()
                 self._attempt += 1
@@ -271,40 +297,20 @@ class Opener:
                 continue
             self._failures = 0
             self._block += core.block_count(len(plain))
-            self._offset += len(data)
+            self._offset += size
             return plain
 
-    async def _sealed_batch(self) -> memoryview:
-        """The next whole blocks: a batch, or what is left."""
+    async def _gather(self) -> int:
+        """Wait for a batch of sealed blocks, or for all that is left of them; how many bytes that is."""
         wanted = min(BATCH_BLOCKS * core.SEALED_BLOCK_BYTES, self._end - self._offset)
         if self._source is None:
             self._source = self._read(self._offset, self._end - self._offset, self._attempt)
-        while self._waiting_bytes < wanted:
+        while self._pieces.size < wanted:
             try:
-                piece = await anext(self._source)
+                self._pieces.add(await anext(self._source))
             except StopAsyncIteration:
                 raise DamagedBody("a sealed body ended early") from None
-            self._waiting.append(piece)
-            self._waiting_bytes += len(piece)
-        data = memoryview(self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting))
-        rest = data[wanted:]
-        self._waiting, self._waiting_bytes = ([rest], len(rest)) if len(rest) else ([], 0)
-        return data[:wanted]
-
-
-async def open_whole(key: bytes, payload: Chunk, size: int, offset: int, length: int, threads: Threads) -> Chunk | None:
-    """Plain bytes [offset, offset + length) of a small sealed body that is all here; None when it does not open."""
-    window = core.window_of(size, offset, length)
-    sealed = memoryview(payload)[window.offset : window.offset + window.length]
-    cipher, total = AESGCM(key), core.block_count(size)
-    try:
-        if len(sealed) < THREAD_FROM_BYTES:
-            plain = open_blocks(cipher, window.first, sealed, total)
-        else:
-            plain = await threads.run(open_blocks, cipher, window.first, sealed, total)
-    except InvalidTag:
-        return None
-    return plain[window.skip : window.skip + length]
+        return wanted
 
 
 def wants_nothing(wish: Wish, bucket: BucketInfo) -> bool:

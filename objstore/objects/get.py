@@ -156,7 +156,7 @@ class Gets(Sealing):
             raise DamagedBody("a sealed part belongs to an object that is not encrypted")
         key = content_key(data_key, description.seed)
         if row.body == BodyKind.INLINE and held.payload is not None:
-            plain = await open_whole(key, held.payload, row.size, offset, length, self.threads)
+            plain = open_whole(key, held.payload, row.size, offset, length)
             if plain is not None:
                 return _Whole(plain)
 
@@ -166,7 +166,7 @@ class Gets(Sealing):
                 log.error("sealed bytes of %r do not open: changed on a device's disk, or a row that is not theirs", register.name[:200])
             return self.cluster.read_body(register, row, spread=bucket.spread, offset=at, length=wanted, sources=held.sources, turn=attempt)
 
-        return await _primed(Opener(key, row.size, offset, length, read=read, attempts=_REPLICAS_TRIED, threads=self.threads))
+        return await _primed(Opener(key, row.size, offset, length, read=read, attempts=_REPLICAS_TRIED))
 
     async def stream_pieces(self, bucket: Bucket, pieces: Sequence[Piece], data_key: bytes) -> AsyncIterator[Chunk]:
         """The bytes of pieces of a manifest, one after the other."""

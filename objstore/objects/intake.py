@@ -73,7 +73,7 @@ async def receive(
                 break
         else:
             received = await _take_inline(context, body, pieces, expected, algorithms)
-            return received if seal is None else await _sealed(context, received, seal)
+            return received if seal is None else _sealed(context, received, seal)
         if announced is not None:
             raise IncompleteBody(f"more than the announced {announced} bytes came")
     return await _take_streamed(context, key, spread, body, pieces, iterator, expected, algorithms or _DEFAULT, seal)
@@ -97,13 +97,13 @@ async def _take_inline(context: StoreContext, body: Body, pieces: list[Piece], e
     )  # fmt: skip
 
 
-async def _sealed(context: StoreContext, received: Received, seal: Seal) -> Received:
+def _sealed(context: StoreContext, received: Received, seal: Seal) -> Received:
     """The same with its payload sealed; no bytes need no sealing."""
     received.encryption = seal.description
     if seal.opaque:
         received.etag = context.rng.token(16).hex()
     if received.payload is not None:
-        received.payload = await seal_whole(seal.key, received.payload, context.threads)
+        received.payload = bytes(seal_whole(seal.key, received.payload))
         received.stored = len(received.payload)
         received.digest = xxhash.xxh3_128_digest(received.payload)
     return received
@@ -115,7 +115,7 @@ async def _take_streamed(
 ) -> Received:  # fmt: skip
     announced = body.size if seal is None or body.size is None else sealed_size(body.size)
     staging = await context.cluster.stage(key, spread=spread, size=announced)
-    sealer = None if seal is None else Sealer(seal.key, staging, context.threads)
+    sealer = None if seal is None else Sealer(seal.key, staging)
     write = staging.write if sealer is None else sealer.write
     digests = _Pipeline(context.threads, context.tasks, algorithms)
     size = 0

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from objstore.core.encryption import BLOCK_BYTES, CUSTOMER, SEALED_BLOCK_BYTES, Description, Wish, block_count, customer_keys, sealed_size
 from objstore.errors import AccessDenied, DamagedBody, NotImplementedHere
@@ -16,16 +14,14 @@ from objstore.objects.encryption import (
     Opener,
     Sealer,
     new_description,
-    open_blocks,
     open_whole,
     part_seal,
-    seal_blocks,
     seal_of,
     seal_whole,
     unlock,
 )
 from objstore.runtime.rng import SystemRng
-from tests.support.memory_cluster import InlineThreads, MemoryStaging, Registers
+from tests.support.memory_cluster import MemoryStaging, Registers
 from tests.support.store_rig import noise
 
 KEY = b"k" * 32
@@ -33,7 +29,7 @@ BUCKET = BucketInfo(b"bucketid", "photos", "alice", 0)  # type: ignore[arg-type]
 
 
 def sealed(data: bytes) -> bytes:
-    return bytes(seal_blocks(AESGCM(KEY), 0, data, last=True))
+    return bytes(seal_whole(KEY, data))
 
 
 def opener(copies: list[bytes], size: int, offset: int, length: int, *, piece: int = 50_000) -> Opener:
@@ -44,7 +40,7 @@ def opener(copies: list[bytes], size: int, offset: int, length: int, *, piece: i
         for begin in range(0, len(data), piece):
             yield data[begin : begin + piece]
 
-    return Opener(KEY, size, offset, length, read=read, attempts=len(copies), threads=InlineThreads())
+    return Opener(KEY, size, offset, length, read=read, attempts=len(copies))
 
 
 async def everything(chunks: Opener) -> bytes:
@@ -57,12 +53,12 @@ def test_a_streamed_body_is_sealed_as_one_that_is_whole(size: int, piece: int) -
     async def main() -> None:
         data, registers = noise(size), Registers()
         staging = MemoryStaging(registers, b"blob")
-        sealer = Sealer(KEY, staging, InlineThreads())
+        sealer = Sealer(KEY, staging)
         for begin in range(0, size, piece):
             await sealer.write(memoryview(data)[begin : begin + piece])
         await sealer.finish()
         await staging.finish()
-        assert registers.staged[b"blob"] == sealed(data) == await seal_whole(KEY, data, InlineThreads())
+        assert registers.staged[b"blob"] == sealed(data) == seal_whole(KEY, data)
         assert sealer.stored == sealed_size(size)
 
     asyncio.run(main())
@@ -77,7 +73,7 @@ def test_every_range_at_the_borders_of_blocks_opens() -> None:
             for end in edges:
                 if first < end:
                     assert await everything(opener([whole], len(data), first, end - first)) == data[first:end]
-                    piece = await open_whole(KEY, whole, len(data), first, end - first, InlineThreads())
+                    piece = open_whole(KEY, whole, len(data), first, end - first)
                     assert piece is not None
                     assert bytes(piece) == data[first:end]
 
@@ -86,20 +82,22 @@ def test_every_range_at_the_borders_of_blocks_opens() -> None:
 
 def test_blocks_that_were_cut_off_moved_or_changed_do_not_open() -> None:
     data = noise(3 * BLOCK_BYTES)
-    whole, total = sealed(data), 3
-    cipher = AESGCM(KEY)
+    whole = sealed(data)
     one, two = whole[:SEALED_BLOCK_BYTES], whole[SEALED_BLOCK_BYTES : 2 * SEALED_BLOCK_BYTES]
-    for first, bad, blocks in (
-        (0, two + one + whole[2 * SEALED_BLOCK_BYTES :], total),
-        (0, one + two, 2),  # cut at a block: the last one left was not the last
-        (0, whole[:-1], total),
-        (0, whole[: 2 * SEALED_BLOCK_BYTES + 5], total),
-        (1, one, total),
-        (0, whole, 4),
+    rest = whole[2 * SEALED_BLOCK_BYTES :]
+    for bad, size in (
+        (two + one + rest, len(data)),
+        (one + one + rest, len(data)),
+        (one + two, 2 * BLOCK_BYTES),  # cut at a block: the last one left was not the last
+        (whole, len(data) - 1),
+        (whole, len(data) + 1),
+        (whole[:-1] + b"?", len(data)),
+        (whole[: 2 * SEALED_BLOCK_BYTES + 5], 2 * BLOCK_BYTES + 1),
+        (b"", len(data)),
     ):
-        with pytest.raises(InvalidTag):
-            open_blocks(cipher, first, bad, blocks)
-    assert open_blocks(cipher, 0, whole, total) == data
+        assert open_whole(KEY, bad, size, 0, size) is None
+    assert open_whole(b"o" * 32, whole, len(data), 0, 1) is None
+    assert open_whole(KEY, whole, len(data), 0, len(data)) == data
 
 
 def test_a_bad_copy_is_left_for_a_good_one_midway() -> None:
