@@ -52,6 +52,14 @@ class Action(Enum):
     WRITE_REPLICATION = "s3:PutReplicationConfiguration"
     READ_ACCELERATE = "s3:GetAccelerateConfiguration"
     WRITE_ACCELERATE = "s3:PutAccelerateConfiguration"
+    READ_ANALYTICS = "s3:GetAnalyticsConfiguration"
+    WRITE_ANALYTICS = "s3:PutAnalyticsConfiguration"
+    READ_TIERING = "s3:GetIntelligentTieringConfiguration"
+    WRITE_TIERING = "s3:PutIntelligentTieringConfiguration"
+    READ_INVENTORY = "s3:GetInventoryConfiguration"
+    WRITE_INVENTORY = "s3:PutInventoryConfiguration"
+    READ_METRICS = "s3:GetMetricsConfiguration"
+    WRITE_METRICS = "s3:PutMetricsConfiguration"
     READ_QUOTA = "s3:GetBucketQuota"  # this store's own
     WRITE_QUOTA = "s3:PutBucketQuota"
 
@@ -80,9 +88,6 @@ class Action(Enum):
     ABORT_UPLOAD = "s3:AbortMultipartUpload"
     LIST_PARTS = "s3:ListMultipartUploadParts"
     RESTORE_OBJECT = "s3:RestoreObject"
-
-    READ_CONFIG = "objstore:GetBucketConfiguration"
-    WRITE_CONFIG = "objstore:PutBucketConfiguration"
 
 
 # The action on a version that is named by its id.

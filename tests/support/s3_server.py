@@ -152,6 +152,7 @@ def s3_serving(
     tls: tuple[str, str] | None = None,
     limits: HttpLimits | None = None,
     store_settings: ObjectSettings | None = None,
+    credentials: Credentials | None = None,
     **options: Any,
 ) -> Iterator[Running]:
     """The S3 front over the object model; `options` are S3App's."""
@@ -163,7 +164,9 @@ def s3_serving(
         world = memory_world(clock)  # type: ignore[arg-type] # any Clock does
         chosen = store_settings or ObjectSettings(bucket_cache_s=0.02)
         made["store"] = ObjectStore(MemoryCluster(clock=clock), world, chosen, local_keys(world))  # type: ignore[arg-type] # any Clock does
-        return S3App(made["store"], Credentials(users), clock, settings or S3Settings(), rng=SystemRng(), threads=threads, **options)
+        return S3App(
+            made["store"], credentials or Credentials(users), clock, settings or S3Settings(), rng=SystemRng(), threads=threads, **options
+        )
 
     with serving(build, tls=tls, limits=limits) as running:
         running.store = made["store"]

@@ -4,13 +4,12 @@ Analytics, inventory, metrics and tiering are kept by id on Amazon: a list is em
 never pays here, and nothing is accelerated.
 """
 
-import contextlib
-
-from objstore.errors import MalformedXml, NoSuchConfig, NotImplementedHere
+from objstore.errors import MalformedXml, NotImplementedHere
 from objstore.fronts.s3.context import Front, Response, empty_answer, xml_answer
 from objstore.fronts.s3.documents import needed, only, read_document
 from objstore.fronts.s3.errors import S3Refused
 from objstore.fronts.s3.request import S3Request
+from objstore.objects.actions import Action
 
 LIMIT_BYTES = 16 * 1024
 # Sub-resource -> root element of its empty list, and Amazon's name in the names of the calls.
@@ -22,28 +21,35 @@ BY_ID = {
 }
 
 
-async def _may_look(front: Front, request: S3Request) -> None:
-    with contextlib.suppress(NoSuchConfig):
-        await front.store.get_config(request.who, request.bucket, "requestPayment")
+ACTIONS = {
+    "analytics": (Action.READ_ANALYTICS, Action.WRITE_ANALYTICS),
+    "intelligent-tiering": (Action.READ_TIERING, Action.WRITE_TIERING),
+    "inventory": (Action.READ_INVENTORY, Action.WRITE_INVENTORY),
+    "metrics": (Action.READ_METRICS, Action.WRITE_METRICS),
+}
 
 
 async def get_by_id(front: Front, request: S3Request) -> Response:
     """One configuration by id, which is not there, or the empty list of them."""
-    await _may_look(front, request)
+    await front.store.bucket(request.who, request.bucket, ACTIONS[_named(request)][0])
     if "id" in request.query:
         raise S3Refused(404, "NoSuchConfiguration", "The specified configuration does not exist.")
-    return xml_answer(next(root for name, (root, _) in BY_ID.items() if name in request.query), "<IsTruncated>false</IsTruncated>")
+    return xml_answer(BY_ID[_named(request)][0], "<IsTruncated>false</IsTruncated>")
+
+
+def _named(request: S3Request) -> str:
+    return next(name for name in BY_ID if name in request.query)
 
 
 async def delete_by_id(front: Front, request: S3Request) -> Response:
     """A configuration that cannot be there."""
-    await _may_look(front, request)
+    await front.store.bucket(request.who, request.bucket, ACTIONS[_named(request)][1])
     raise S3Refused(404, "NoSuchConfiguration", "The specified configuration does not exist.")
 
 
 async def get_request_payment(front: Front, request: S3Request) -> Response:
     """GetBucketRequestPayment."""
-    await _may_look(front, request)
+    await front.store.bucket(request.who, request.bucket, Action.READ_REQUEST_PAYMENT)
     return xml_answer("RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>")
 
 
