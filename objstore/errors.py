@@ -113,6 +113,10 @@ class AclAgainstOwnership(Refused):
     """An access control list and an ownership setting that turns such lists off do not go together."""
 
 
+class AclAgainstBlock(Refused):
+    """A bucket cannot be made with a public access control list and a block of such lists."""
+
+
 class AclNotSupported(Refused):
     """The bucket's ownership setting turns access control lists off."""
 

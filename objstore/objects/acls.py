@@ -2,7 +2,7 @@
 
 import msgspec
 
-from objstore.core.acl import Acl, decode_acl, encode_acl
+from objstore.core.acl import PRIVATE, Acl, decode_acl, encode_acl
 from objstore.core.rows import Row
 from objstore.errors import AclNotSupported, NoSuchKey, NoSuchVersion
 from objstore.objects.access import OWNERS_ALONE, check_list
@@ -19,7 +19,10 @@ class Acls(Alterations):
         """A version and its list.  Raises NoSuchKey, NoSuchVersion, AccessDenied."""
         home = await self.open_bucket(who, bucket, Action.READ_ACL, key, version_id, row_follows=True)
         row = await self.find_admitted(who, home, Action.READ_ACL, key, version_id)
-        return object_info(key, row, null_of(home.info)), decode_acl(row.acl)
+        info = object_info(key, row, null_of(home.info))
+        if home.gate is None or not home.gate.has_lists:
+            return msgspec.structs.replace(info, owner=home.account), PRIVATE
+        return info, decode_acl(row.acl)
 
     async def set_acl(self, who: Principal, bucket: str, key: str, acl: Acl, *, version_id: str = "") -> ObjectInfo:
         """Replace a version's list.  Raises NoSuchKey, NoSuchVersion, AccessDenied, AclNotSupported."""

@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from objstore.core.acl import Ownership, PublicAccessBlock, decode_acl, encode_block
+from objstore.core.acl import Ownership, PublicAccessBlock, decode_acl, encode_block, is_public
 from objstore.core.policy import Kind, parse_policy
-from objstore.errors import AccessDenied, AclAgainstOwnership, AclNotSupported, InvalidArgument, NoSuchConfig
+from objstore.errors import AccessDenied, AclAgainstBlock, AclAgainstOwnership, AclNotSupported, InvalidArgument, NoSuchConfig
 from objstore.objects.access import Action, Question, block_of, check_list, check_policy, decide, gate_of, ownership_of, policy_of
 from objstore.objects.api import BucketInfo, Principal
 from objstore.objects.buckets import BucketRecord
@@ -110,7 +110,7 @@ class Configs(StoreContext):
 
 
 def first_config(asked: Mapping[str, bytes], settings: ObjectSettings) -> dict[str, bytes]:
-    """What a new bucket begins with.  Raises AclAgainstOwnership, AccessDenied, InvalidArgument."""
+    """What a new bucket begins with.  Raises AclAgainstOwnership, AclAgainstBlock, InvalidArgument."""
     config = dict(asked)
     if settings.new_bucket_ownership:
         config.setdefault("ownershipControls", settings.new_bucket_ownership.encode())
@@ -119,8 +119,8 @@ def first_config(asked: Mapping[str, bytes], settings: ObjectSettings) -> dict[s
     for part in config:
         _actions(part)
     _check_lists(config)
-    if "acl" in config:
-        check_list(decode_acl(config["acl"]), block_of(config))
+    if block_of(config).block_acls and is_public(decode_acl(config.get("acl", b""))):
+        raise AclAgainstBlock
     return config
 
 

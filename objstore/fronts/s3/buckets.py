@@ -112,7 +112,6 @@ EMPTY: dict[str, str] = {
 ACTIONS: dict[str, tuple[Action, Action]] = {
     "accelerate": (Action.READ_ACCELERATE, Action.WRITE_ACCELERATE),
     "logging": (Action.READ_LOGGING, Action.WRITE_LOGGING),
-    "notification": (Action.READ_NOTIFICATION, Action.WRITE_NOTIFICATION),
     "replication": (Action.READ_REPLICATION, Action.WRITE_REPLICATION),
 }
 

@@ -76,6 +76,12 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
         "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
         "Make the ACL private, or choose another object ownership.",
     ),
+    errors.AclAgainstBlock: Row(
+        400,
+        "InvalidBucketAclWithBlockPublicAccessError",
+        "Bucket cannot have public ACLs set with BlockPublicAccess enabled",
+        "Make the bucket, take its public access block away, then set its ACL.",
+    ),
     errors.AclNotSupported: Row(
         400,
         "AccessControlListNotSupported",

@@ -16,6 +16,7 @@ _GRANT_HEADERS = {
     "x-amz-grant-read-acp": Permission.READ_ACP,
     "x-amz-grant-write-acp": Permission.WRITE_ACP,
 }
+_GRANT_NAMES = frozenset(_GRANT_HEADERS)
 _XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 
 
@@ -25,9 +26,9 @@ _XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 def acl_of_headers(credentials: Credentials, amz: Mapping[str, str]) -> Acl | None:
     """The list that x-amz-acl or x-amz-grant-* ask for; None when there is neither.  Raises InvalidArgument, InvalidRequest, S3Refused."""
     canned = amz.get("x-amz-acl")
-    granting = [name for name in _GRANT_HEADERS if name in amz]
-    if canned is None and not granting:
+    if canned is None and _GRANT_NAMES.isdisjoint(amz):
         return None
+    granting = [name for name in _GRANT_HEADERS if name in amz]
     if canned is not None and granting:
         raise InvalidRequest("Specifying both Canned ACLs and Header Grants is not allowed")
     if canned is not None:

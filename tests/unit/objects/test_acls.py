@@ -95,6 +95,8 @@ def test_what_another_account_writes_is_its_own_where_lists_are_on() -> None:
         assert (await rig.store.head(ALICE, rig.bucket, "theirs")).owner == "bob"
         await rig.store.set_config(ALICE, rig.bucket, "ownershipControls", b"BucketOwnerEnforced")
         assert (await rig.store.head(ALICE, rig.bucket, "theirs")).size == 4
+        info, acl = await rig.store.get_acl(ALICE, rig.bucket, "theirs")  # lists are off: the bucket owner's alone
+        assert (info.owner, acl) == ("alice", lists.PRIVATE)
         await rig.put("given", who=BOB)
         assert (await rig.store.head(ALICE, rig.bucket, "given")).owner == "alice"
 

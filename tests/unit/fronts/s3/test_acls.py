@@ -95,7 +95,10 @@ def test_copies_and_uploads_take_their_own_list(server: Running, s3: Any, open_b
 
 
 def test_buckets_are_made_with_a_list(server: Running, s3: Any) -> None:
-    assert code_of(s3.create_bucket, Bucket="made-open", ACL="public-read", ObjectOwnership="ObjectWriter") == (403, "AccessDenied")
+    assert code_of(s3.create_bucket, Bucket="made-open", ACL="public-read", ObjectOwnership="ObjectWriter") == (
+        400,
+        "InvalidBucketAclWithBlockPublicAccessError",
+    )
     s3.create_bucket(
         Bucket="made-shared", GrantRead=f"id={server.client(BOB).list_buckets()['Owner']['ID']}", ObjectOwnership="ObjectWriter"
     )

@@ -71,7 +71,8 @@ ROWS: dict[str, Row] = {
     "DeleteBucket:replication": row("PutReplicationConfiguration"),
     "GetBucket:accelerate": row("GetAccelerateConfiguration"),
     "GetBucket:logging": row("GetBucketLogging"),
-    "GetBucket:notification": row("GetBucketNotification"),
+    "GetBucketNotificationConfiguration": row("GetBucketNotification"),
+    "PutBucketNotificationConfiguration": row("PutBucketNotification", body="<NotificationConfiguration/>"),
     "GetBucketRequestPayment": row("GetBucketRequestPayment"),
     "PutBucketRequestPayment": row(
         "PutBucketRequestPayment", body="<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>"

@@ -117,3 +117,28 @@ def test_the_status_knows_lists_too(server: Running, s3: Any, open_bucket: str) 
     s3.put_bucket_acl(Bucket=open_bucket, ACL="public-read")
     assert s3.get_bucket_policy_status(Bucket=open_bucket)["PolicyStatus"] == {"IsPublic": True}
     assert call(server, "GET", f"/{open_bucket}?policyStatus", user=BOB).code == "AccessDenied"
+
+
+def test_strangers_cannot_tell_whether_an_object_is_there(server: Running, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="there", Body=b"x", Metadata={"a": "b"})
+    for ownership in ("BucketOwnerEnforced", "ObjectWriter"):
+        s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": ownership}]})
+        for headers in (
+            {}, {"If-Modified-Since": "Sun, 01 Jan 2040 00:00:00 GMT"}, {"If-None-Match": "*"}, {"If-Match": "x"}, {"Range": "bytes=0-0"},
+        ):  # fmt: skip
+            for method, query in (
+                ("GET", ""),
+                ("HEAD", ""),
+                ("GET", "?tagging"),
+                ("GET", "?acl"),
+                ("GET", "?partNumber=9"),
+                ("DELETE", ""),
+            ):
+                for ask in (send, lambda *words: call(*words, user=BOB)):
+                    found, missing = (ask(server, method, f"/{bucket}/{key}{query}", b"", headers) for key in ("there", "none_"))
+                    if "partNumber" in query and "Range" in headers:
+                        assert found.status == missing.status == 400  # no such request, whoever sends it
+                        continue
+                    assert found.status == missing.status == 403, (method, query, headers)
+                    assert len(found.body) == len(missing.body)
+                    assert set(found.headers) == set(missing.headers)
