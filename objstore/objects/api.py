@@ -362,6 +362,9 @@ class ObjectStoreApi(Protocol):
         """The same without asking what the caller may do: for fronts that need a configuration before they know who calls (a
         preflight, a website), never to be shown.  Raises NoSuchBucket."""
 
+    def known_bucket(self, who: Principal, name: str) -> BucketInfo | None:
+        """What this proxy knows of a bucket at this moment, perhaps a little old or nothing; asks nobody."""
+
     async def list_buckets(self, who: Principal, *, prefix: str = "", after: str = "", limit: int = 10_000) -> BucketPage:
         """The caller's own buckets by name."""
 

@@ -146,6 +146,11 @@ class BucketDirectory:
             return outcome
         raise outcome
 
+    def known(self, who: Principal, name: str) -> BucketInfo | None:
+        """What was last seen of a bucket, however old; None when nothing was, or it was changed from here since."""
+        bucket = self._cache.get((who.account, who.tenant, name))
+        return None if bucket is None else bucket.info
+
     def _begin_fetch(self, key: tuple[str, str, str]) -> "asyncio.Task[Bucket | ObjstoreError]":
         task = self._fetching[key] = self._tasks.spawn(self._fetch(key), name="bucket look-up")
         return task

@@ -60,6 +60,10 @@ class ObjectStore(Acls, Appends, Copies, Completions, Configs, Deletes, Locks, T
         """The same without asking what the caller may do."""
         return (await self.directory.find(who, name)).info
 
+    def known_bucket(self, who: Principal, name: str) -> BucketInfo | None:
+        """What this proxy knows of a bucket at this moment."""
+        return self.directory.known(who, name)
+
     async def list_buckets(self, who: Principal, *, prefix: str = "", after: str = "", limit: int = 10_000) -> BucketPage:
         """The caller's own buckets by name."""
         authorize(who, Action.LIST_BUCKETS)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from objstore.errors import NotModified, ObjstoreError
 from objstore.fronts.s3 import cors, routes
+from objstore.fronts.s3.access_log import AccessLog
 from objstore.fronts.s3.auth import Authenticator
 from objstore.fronts.s3.context import XML_TYPE, Front, Headers, Response
 from objstore.fronts.s3.counters import Counters
@@ -70,6 +71,7 @@ class S3App:
         self._front = Front(
             store, credentials, settings, clock, self._tasks, threads, self._authenticator, notifier, int(seconds_per_day * 1e6)
         )
+        self._access_log = AccessLog(store, clock, rng, settings)
         self._health = health
         self._calls = calls
         self._domains = settings.website_domains + settings.domains
@@ -79,6 +81,7 @@ class S3App:
     async def aclose(self) -> None:
         """Stop the copies and completions that still run."""
         await self._tasks.aclose()
+        await self._access_log.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
@@ -119,7 +122,11 @@ class S3App:
             raise
         finally:
             self.counters.bytes_in += request.bytes_in
-            self.counters.record(api, code, self._clock.monotonic() - started)
+            seconds = self._clock.monotonic() - started
+            self.counters.record(api, code, seconds)
+            if request.bucket:
+                sent = 0 if request.method == "HEAD" else len(response.body) if response.length is None else max(response.length, 0)
+                self._access_log.record(request, api, code, status=response.status, sent=sent, seconds=seconds)
 
     async def _route(self, request: S3Request, scope: Scope) -> routes.Route:
         """Who answers: a website or a preflight, which nobody signs, or what a caller who is known may ask for."""

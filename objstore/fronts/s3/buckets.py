@@ -106,12 +106,10 @@ UNSET: dict[str, tuple[str, str]] = {
 # Sub-resource -> root element of the empty document that Amazon answers while it is not set.
 EMPTY: dict[str, str] = {
     "accelerate": "AccelerateConfiguration",
-    "logging": "BucketLoggingStatus",
 }
 # What their callers must be allowed: to look, and to change.
 ACTIONS: dict[str, tuple[Action, Action]] = {
     "accelerate": (Action.READ_ACCELERATE, Action.WRITE_ACCELERATE),
-    "logging": (Action.READ_LOGGING, Action.WRITE_LOGGING),
     "replication": (Action.READ_REPLICATION, Action.WRITE_REPLICATION),
 }
 

@@ -12,6 +12,7 @@ from objstore.fronts.s3 import (
     absent,
     acls,
     appending,
+    bucket_logging,
     buckets,
     copying,
     cors,
@@ -78,6 +79,7 @@ OBJECT: dict[tuple[str, str], Route] = {
 # Modules that bring their own: BUCKET_ROUTES and OBJECT_ROUTES, (method, sub-resource) -> (api, handler).  Theirs go before the above.
 _MODULES: tuple[Any, ...] = (
     absent,
+    bucket_logging,
     acls,
     cors,
     encryption_config,

@@ -11,6 +11,7 @@ class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sigv2: bool = True  # accept Signature Version 2 (HMAC-SHA1), which old clients still send
     domains: tuple[str, ...] = ()  # bucket.DOMAIN names a bucket (virtual-host style)
     website_domains: tuple[str, ...] = ()  # bucket.DOMAIN is the bucket's website
+    log_interval_s: float = 300.0  # access logs of buckets are written so often
     host_id: str = "objstore"  # x-amz-id-2: which proxy answered
     early_answer_s: float = 5.0  # a copy or completion that takes longer is answered 200 first, its outcome in the body
     keep_alive_s: float = 5.0  # between the blanks that keep such an answer's connection alive

@@ -34,6 +34,9 @@ class Failing:
             await self.head(who, bucket, key)
         return Reading(ObjectInfo(key, 10, "e", 0), 0, 10, self.chunks(bucket))
 
+    def known_bucket(self, who: Any, name: str) -> None:
+        return None
+
     async def find_bucket(self, who: Any, name: str) -> BucketInfo:
         return BucketInfo(BucketId(b"12345678"), name, "a", 0)
 

@@ -127,7 +127,7 @@ def test_what_is_not_set_has_its_own_code_and_cannot_be_set(server: Running, buc
     assert call(server, "GET", f"/{bucket}").status == 200
 
 
-@pytest.mark.parametrize("name", ["accelerate", "logging"])
+@pytest.mark.parametrize("name", ["accelerate"])
 def test_configurations_whose_default_is_a_document(server: Running, bucket: str, name: str) -> None:
     answer = call(server, "GET", f"/{bucket}?{name}")
     assert (answer.status, b"<Error>" in answer.body) == (200, False)

@@ -1,0 +1,91 @@
+"""Access logs of buckets: the document."""
+
+from objstore.core import bucket_logging
+from objstore.core.bucket_logging import BY_DELIVERY, BY_EVENT, SIMPLE, LoggingConfig
+from objstore.errors import MalformedXml, NoSuchBucket, NoSuchConfig, NotImplementedHere
+from objstore.fronts.s3.context import Front, Response, empty_answer, xml_answer
+from objstore.fronts.s3.documents import needed, one, only, read_document, text
+from objstore.fronts.s3.errors import S3Refused
+from objstore.fronts.s3.request import S3Request
+from objstore.fronts.s3.xml import Element, element
+
+LIMIT_BYTES = 64 * 1024
+MAX_PREFIX = 512  # leaves room for the rest of a key
+
+
+async def get_bucket_logging(front: Front, request: S3Request) -> Response:
+    """GetBucketLogging; an empty document when it is off."""
+    try:
+        config = bucket_logging.decode(await front.store.get_config(request.who, request.bucket, "logging"))
+    except NoSuchConfig:
+        return xml_answer("BucketLoggingStatus", "")
+    out = element("TargetBucket", config.bucket) + element("TargetPrefix", config.prefix)
+    if config.partitioned:
+        source = element("PartitionDateSource", config.partitioned)
+        out += f"<TargetObjectKeyFormat><PartitionedPrefix>{source}</PartitionedPrefix></TargetObjectKeyFormat>"
+    elif config.plain_format:
+        out += "<TargetObjectKeyFormat><SimplePrefix></SimplePrefix></TargetObjectKeyFormat>"
+    return xml_answer("BucketLoggingStatus", f"<LoggingEnabled>{out}</LoggingEnabled>")
+
+
+async def put_bucket_logging(front: Front, request: S3Request) -> Response:
+    """PutBucketLogging; an empty document turns it off.  Only a bucket of the same account can be written to."""
+    config = parse_config(await read_document(front, request, "logging", "BucketLoggingStatus", LIMIT_BYTES))
+    if config is not None:
+        await _check_target(front, request, config)
+    await front.store.set_config(request.who, request.bucket, "logging", None if config is None else bucket_logging.encode(config))
+    return empty_answer(200)
+
+
+BUCKET_ROUTES = {
+    ("GET", "logging"): ("GetBucketLogging", get_bucket_logging),
+    ("PUT", "logging"): ("PutBucketLogging", put_bucket_logging),
+}
+
+
+def parse_config(root: Element) -> LoggingConfig | None:
+    """The configuration of a document; None turns logging off.  Raises MalformedXml, NotImplementedHere."""
+    only(root, "LoggingEnabled")
+    enabled = one(root, "LoggingEnabled")
+    if enabled is None:
+        return None
+    only(enabled, "TargetBucket", "TargetGrants", "TargetPrefix", "TargetObjectKeyFormat")
+    grants = one(enabled, "TargetGrants")
+    if grants is not None and grants.children:
+        raise NotImplementedHere("Grants on log objects are not implemented: a policy of the target bucket says who reads them.")
+    bucket, prefix = needed(enabled, "TargetBucket"), text(enabled, "TargetPrefix") or ""
+    if not bucket or len(prefix.encode()) > MAX_PREFIX:
+        raise MalformedXml
+    keys = one(enabled, "TargetObjectKeyFormat")
+    if keys is None:
+        return LoggingConfig(1, bucket, prefix)
+    only(keys, "SimplePrefix", "PartitionedPrefix")
+    simple, partitioned = one(keys, "SimplePrefix"), one(keys, "PartitionedPrefix")
+    if (simple is None) == (partitioned is None):
+        raise MalformedXml
+    source = SIMPLE
+    if partitioned is not None:
+        only(partitioned, "PartitionDateSource")
+        source = (text(partitioned, "PartitionDateSource") or BY_DELIVERY).strip()
+        if source not in (BY_EVENT, BY_DELIVERY):
+            raise MalformedXml
+    return LoggingConfig(1, bucket, prefix, source, plain_format=simple is not None)
+
+
+async def _check_target(front: Front, request: S3Request, config: LoggingConfig) -> None:
+    elements = {"TargetBucket": config.bucket}
+    home = await front.store.find_bucket(request.who, request.bucket)
+    try:
+        target = await front.store.find_bucket(request.who, config.bucket)
+    except NoSuchBucket:
+        raise S3Refused(400, "InvalidTargetBucketForLogging", "The target bucket for logging does not exist", elements=elements) from None
+    if target.account != home.account:
+        # The same words for every bucket of others: whether it logs elsewhere is nobody's business.
+        raise S3Refused(
+            400,
+            "InvalidTargetBucketForLogging",
+            "The owner for the bucket to be logged and the target bucket must be the same.",
+            elements=elements,
+        )
+    if target.region != home.region:
+        raise S3Refused(403, "CrossLocationLoggingProhibited", "Cross S3 location logging not allowed.", elements=elements)

@@ -1,0 +1,92 @@
+"""Access logs as they are written to the target bucket."""
+
+import asyncio
+import time
+from typing import Any
+
+from objstore.fronts.s3 import access_log
+from objstore.fronts.s3.settings import S3Settings
+from tests.support.s3_raw import call, presign, send
+from tests.support.s3_server import Running, s3_serving
+
+
+def lines(running: Running, bucket: str) -> list[str]:
+    """All lines, once the log has been written."""
+    asyncio.run_coroutine_threadsafe(running.app._access_log.flush(), running.loop).result(10)
+    found: list[str] = []
+    s3 = running.client()
+    for item in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+        found += s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read().decode().splitlines()
+    return found
+
+
+def enable(s3: Any, source: str, target: str) -> None:
+    for name in (source, target):
+        s3.create_bucket(Bucket=name)
+    logged = {"LoggingEnabled": {"TargetBucket": target, "TargetPrefix": "p/"}}
+    s3.put_bucket_logging(Bucket=source, BucketLoggingStatus=logged)
+
+
+def test_every_request_to_the_bucket_has_its_line(server: Running, s3: Any) -> None:
+    enable(s3, "logged", "logs")
+    s3.put_object(Bucket="logged", Key="a b", Body=b"data")
+    s3.get_object(Bucket="logged", Key="a b")["Body"].read()
+    call(server, "GET", "/logged/missing?versionId=null")
+    s3.get_bucket_acl(Bucket="logged")
+    send(server, "GET", "/logged/a%20b")
+    send(server, "GET", presign(server, "GET", "/logged/a%20b"))
+    s3.delete_objects(Bucket="logged", Delete={"Objects": [{"Key": "a b"}]})
+    found = lines(server, "logs")
+    operations = [text.split("] ")[1].split(" ")[3] for text in found]
+    expected = [
+        "REST.PUT.OBJECT",
+        "REST.GET.OBJECT",
+        "REST.GET.OBJECT",
+        "REST.GET.ACL",
+        "REST.GET.OBJECT",
+        "REST.GET.OBJECT",
+        "REST.POST.MULTI_OBJECT_DELETE",
+    ]
+    assert operations[-7:] == expected  # the request that turned it on may be there too
+    got, missing, anonymous, presigned = found[-6], found[-5], found[-3], found[-2]
+    assert " a%20b " in got
+    assert " 200 - 4 - " in got
+    assert " SigV4 - AuthHeader 127.0.0.1:" in got
+    assert " 404 NoSuch" in missing
+    assert " 403 AccessDenied " in anonymous
+    assert " QueryString " in presigned
+    assert "Signature=" not in presigned
+    assert all(text.startswith("alice logged [") for text in found)
+    assert server.app._access_log.counts["written"] >= 7
+
+
+def test_large_batches_are_written_at_once_and_too_many_lines_are_dropped(monkeypatch: Any) -> None:
+    with s3_serving(settings=S3Settings(log_interval_s=0.05)) as running:
+        s3 = running.client()
+        enable(s3, "source", "target")
+        s3.head_bucket(Bucket="source")
+        deadline = time.monotonic() + 10
+        while not s3.list_objects_v2(Bucket="target").get("KeyCount") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        (first, *_) = s3.list_objects_v2(Bucket="target")["Contents"]
+        assert first["Key"].startswith("p/20")
+        monkeypatch.setattr(access_log, "BATCH_BYTES", 1)
+        s3.head_bucket(Bucket="source")
+        monkeypatch.setattr(access_log, "LIMIT_BYTES", 1)
+        s3.head_bucket(Bucket="source")
+        assert running.app._access_log.counts["dropped"] == 1
+        s3.delete_bucket_policy(Bucket="source")
+        monkeypatch.undo()
+        for item in s3.list_objects_v2(Bucket="target")["Contents"]:
+            s3.delete_object(Bucket="target", Key=item["Key"])
+
+
+def test_a_target_that_is_gone_costs_its_lines_and_nothing_else() -> None:
+    with s3_serving(settings=S3Settings(log_interval_s=1000)) as running:
+        s3 = running.client()
+        enable(s3, "source", "target")
+        s3.delete_bucket(Bucket="target")
+        s3.head_bucket(Bucket="source")
+        asyncio.run_coroutine_threadsafe(running.app._access_log.flush(), running.loop).result(10)
+        assert running.app._access_log.counts["failed"] >= 1
+        s3.head_bucket(Bucket="source")
