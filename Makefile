@@ -28,8 +28,9 @@ sim: setup            ## make sim SEEDS=2000, or SEED=n for one seed with its tr
 variants: setup       ## the code broken on purpose in six ways, each of which the simulator must catch
 	$(PY) -m tests.sim --variants --seeds 500 --jobs 2
 
-conformance: setup    ## real clients with real files, over HTTP and TLS
+conformance: setup    ## real clients with real files, over HTTP and TLS, by path and by host; CLIENTS="boto3 rclone" for some
 	$(PY) -m pytest tests/conformance
+	$(PY) -m tests.conformance $(CLIENTS)
 
 fuzz: setup           ## 200,000 hostile requests; make fuzz REQUESTS=5000, or SEED=n to repeat a run
 	$(PY) -m tests.fuzz --requests $(or $(REQUESTS),200000) $(if $(SEED),--seed $(SEED))

@@ -48,7 +48,7 @@ async def create_cluster(
     if layout.tls:
         from objstore.cli.tls import make_certificates
 
-        make_certificates(place.tls, wall_us=world.clock.wall_us())
+        make_certificates(place.tls, wall_us=world.clock.wall_us(), domains=tuple(sections.get("s3", {}).get("domains", ())))
     made = await asyncio.gather(*(make_node(world, place, layout, entry) for entry in layout.node))
     incarnations = dict(zip((entry.name for entry in layout.node), made, strict=True))
     _first_ring(world, place, layout, incarnations)

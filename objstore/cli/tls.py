@@ -1,7 +1,8 @@
-"""A certificate authority and a server certificate for a cluster on this machine (127.0.0.1, ::1, localhost)."""
+"""A certificate authority and a server certificate for a cluster on this machine (127.0.0.1, ::1, localhost, `s3.domains`)."""
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -19,8 +20,11 @@ SERVER_DAYS = 825  # the longest that clients of all kinds accept
 BACKDATED = datetime.timedelta(days=1)  # a client's clock may be behind ours
 
 
-def make_certificates(directory: Path, *, wall_us: int) -> None:
-    """Write ca.pem, server.pem and server.key (0600).  The authority's own key is forgotten: it signs nothing else."""
+def make_certificates(directory: Path, *, wall_us: int, domains: Sequence[str] = ()) -> None:
+    """Write ca.pem, server.pem and server.key (0600).  The authority's own key is forgotten: it signs nothing else.
+
+    `domains`: names under which buckets are named by host; the certificate holds for them and for one label before each.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     now = datetime.datetime.fromtimestamp(wall_us / 1e6, tz=datetime.UTC)
     authority_key = ec.generate_private_key(ec.SECP256R1())
@@ -35,6 +39,7 @@ def make_certificates(directory: Path, *, wall_us: int) -> None:
     server_key = ec.generate_private_key(ec.SECP256R1())
     names = [
         x509.DNSName("localhost"),
+        *(x509.DNSName(name) for domain in domains for name in (domain, f"*.{domain}") if domain != "localhost"),
         x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
         x509.IPAddress(ipaddress.ip_address("::1")),
     ]

@@ -56,3 +56,11 @@ def test_another_name_and_another_authority_are_refused(directory: Path, tmp_pat
 
 def test_the_key_is_for_the_owner_alone(directory: Path) -> None:
     assert stat.S_IMODE((directory / KEY_FILE).stat().st_mode) == 0o600
+
+
+def test_the_certificate_holds_for_buckets_named_by_host(tmp_path: Path) -> None:
+    make_certificates(tmp_path, wall_us=time.time_ns() // 1000, domains=("s3.localhost",))
+    for name in ("s3.localhost", "photos.s3.localhost", "localhost"):
+        _handshake(tmp_path, name, tmp_path / CA_FILE)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        _handshake(tmp_path, "photos.s3.example", tmp_path / CA_FILE)

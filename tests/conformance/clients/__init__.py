@@ -1,0 +1,1 @@
+"""Real clients against the store: what is installed, how a client runs, what it must do."""

@@ -1,0 +1,130 @@
+"""Where clients play: real clusters with and without TLS, files with awkward names, and a hosts file of one's own.
+
+A client that names buckets by host needs BUCKET.s3.localhost to resolve.  Each client runs in a mount namespace in which
+/etc/hosts is another file, so nothing on the machine changes; that takes root.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conformance.clients.environments import Installed
+from tests.support.cluster import Cluster, running_cluster
+
+DOMAIN = "s3.localhost"
+TRANSPORTS = ("http", "https", "http-host", "https-host")
+RUN_TIMEOUT_S = 400
+MARK = "@@ "
+_IN_NAMESPACE = 'mount --bind "$HOSTS_FILE" /etc/hosts && exec "$@"'
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one scenario ended: ok, failed or skipped (with the reason)."""
+
+    scenario: str
+    result: str
+    detail: str = ""
+
+
+class Stage:
+    """Two clusters and a scratch directory."""
+
+    def __init__(self, root: Path, clusters: dict[str, Cluster]) -> None:
+        self.root = root
+        self.clusters = clusters
+        self.files = root / "files"
+        _make_files(self.files)
+        self._runs = 0
+
+    def play(self, installed: Installed, transport: str) -> list[Outcome]:
+        """Run a client's script once and collect what it says of its scenarios."""
+        client = installed.client
+        by_host = transport.endswith("-host")
+        if by_host and client.no_virtual:
+            return [Outcome("*", "skipped", client.no_virtual)]
+        if by_host and os.geteuid():
+            return [Outcome("*", "skipped", "only root can give a client a hosts file of its own")]
+        self._runs += 1
+        bucket = f"{client.name.replace('.', '-')}-{self._runs}"
+        scratch = self.root / f"run{self._runs}"
+        scratch.mkdir()
+        environment = self._environment(installed, transport, bucket, scratch)
+        command = installed.command
+        if os.geteuid() == 0:
+            hosts = "".join(
+                f"127.0.0.1 {name}\n" for name in ("localhost", DOMAIN, *(f"{bucket}{tail}.{DOMAIN}" for tail in ("", "-2", "-3")))
+            )
+            (scratch / "hosts").write_text(hosts)
+            environment["HOSTS_FILE"] = str(scratch / "hosts")
+            command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _IN_NAMESPACE, "sh", *command]
+        try:
+            done = subprocess.run(
+                command, cwd=scratch, env=environment, capture_output=True, text=True, errors="replace", timeout=RUN_TIMEOUT_S, check=False,
+                stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as late:
+            return [*_outcomes(_text(late.stdout)), Outcome("*", "failed", f"it took longer than {RUN_TIMEOUT_S} s")]
+        found = _outcomes(done.stdout)
+        if done.returncode or not found:
+            found.append(Outcome("*", "failed", f"exit {done.returncode}: {(done.stderr or done.stdout)[-600:]}"))
+        return found
+
+    def _environment(self, installed: Installed, transport: str, bucket: str, scratch: Path) -> dict[str, str]:
+        scheme = transport.partition("-")[0]
+        by_host = transport.endswith("-host")
+        info = self.clusters[scheme].info
+        port = info["s3"][0].rpartition(":")[2]
+        url = f"{scheme}://{DOMAIN if by_host else '127.0.0.1'}:{port}"
+        path = os.environ.get("PATH", "")
+        return {
+            "PATH": f"{installed.path}:{path}" if installed.path else path, "LANG": "C.UTF-8", "HOME": str(scratch), "TMPDIR": str(scratch),
+            "S3_URL": url, "S3_HOST": url.partition("//")[2], "S3_SCHEME": scheme, "S3_STYLE": "virtual" if by_host else "path",
+            "S3_ACCESS_KEY": info["access_key"], "S3_SECRET_KEY": info["secret_key"], "S3_REGION": info["region"],
+            "S3_CA": info["ca_cert"] or "", "S3_BUCKET": bucket, "S3_FILES": str(self.files), "S3_SCRATCH": str(scratch),
+            "S3_ADMIN_DIR": str(self.clusters[scheme].directory), "AWS_EC2_METADATA_DISABLED": "true", "PYTHONWARNINGS": "ignore",
+            "PYTHONDONTWRITEBYTECODE": "1", **({"SSL_CERT_FILE": info["ca_cert"]} if info["ca_cert"] else {}),
+        }  # fmt: skip
+
+
+def _text(output: bytes | str | None) -> str:
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+
+
+def _outcomes(output: str) -> list[Outcome]:
+    lines = [json.loads(line[len(MARK) :]) for line in output.splitlines() if line.startswith(MARK)]
+    return [Outcome(line["scenario"], line["result"], line.get("detail", "")) for line in lines]
+
+
+def _make_files(directory: Path) -> None:
+    """The same files in every run: nothing, text, names that need quoting, and one that takes several parts."""
+    (directory / "sub dir" / "deeper").mkdir(parents=True)
+    (directory / "empty").write_bytes(b"")
+    (directory / "a+b&c=d.txt").write_text("hello")
+    (directory / "sub dir" / "grün %41 'x'.bin").write_bytes(noise("small", 300_000))
+    (directory / "sub dir" / "deeper" / "~tilde(1)!.txt").write_text("deep")
+    (directory / "big.bin").write_bytes(noise("big", 20 << 20))
+
+
+def noise(seed: str, size: int) -> bytes:
+    """Bytes that do not repeat and are the same in every run."""
+    return hashlib.shake_128(seed.encode()).digest(size)
+
+
+@contextlib.contextmanager
+def stage(schemes: tuple[str, ...]) -> Iterator[Stage]:
+    """Clusters of real processes, one for each of http and https that is asked for."""
+    with tempfile.TemporaryDirectory(prefix="conformance") as directory, contextlib.ExitStack() as stack:
+        root = Path(directory)
+        common = ("--proxies", "1", "--set", f's3.domains=["{DOMAIN}"]')
+        clusters = {
+            scheme: stack.enter_context(running_cluster(root / scheme, *common, *(("--tls",) if scheme == "https" else ())))
+            for scheme in schemes
+        }
+        yield Stage(root, clusters)
