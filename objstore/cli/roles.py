@@ -108,12 +108,13 @@ async def run_proxy(settings: Any) -> None:
     from objstore.fronts.s3.app import S3App
     from objstore.identity.directory import Directory
     from objstore.identity.tokens import TokenSealer
+    from objstore.identity.web_keys import WebKeys
     from objstore.objects.store import ObjectStore
 
     supervised = Supervised()
     section = settings.proxy
     world = system_world(settings.host.sockets)
-    users, providers = read_identities(section.identities)
+    known = read_identities(section.identities)
     sealer = TokenSealer(read_cluster_key(section.cluster_key_file), world.rng)
     _check_exposure(section.host, section.certificate_file)
     async with contextlib.AsyncExitStack() as stack:
@@ -125,9 +126,12 @@ async def run_proxy(settings: Any) -> None:
         await store.start()
         hashing = world.new_threads("http-hash", HASH_THREADS)
         stack.callback(hashing.close)
-        directory = Directory(users, cluster, world, sealer, providers)
+        directory = Directory(known.users, cluster, world, sealer, known.providers)
         stack.push_async_callback(directory.aclose)
         await directory.start()
+        web_keys = WebKeys(directory, known.key_addresses)
+        stack.push_async_callback(web_keys.aclose)
+        await web_keys.start()
         notifier = await _notifier(stack, world, settings)
         app = S3App(
             store, directory, world.clock, component(settings, "s3"), rng=world.rng, threads=hashing, health=cluster.serves,

@@ -183,6 +183,11 @@ class Directory(Credentials):
         self._keyholders.clear()
         self._sessions.clear()
 
+    def set_provider_keys(self, arn: str, keys: str) -> None:
+        """Other keys of a provider of the identities file, which were fetched."""
+        self.fixed_providers[arn] = msgspec.structs.replace(self.fixed_providers[arn], keys=keys)
+        self.providers = {**self.providers, arn: self.fixed_providers[arn]}
+
     # -- looking up -------------------------------------------------------------------------------------------
 
     def lookup(self, access_key: str) -> tuple[str, Principal] | None:

@@ -46,11 +46,12 @@ class KmsKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An OpenID Connect issuer whose tokens may be exchanged for credentials; `jwks_file` holds its public keys."""
+    """An OpenID Connect issuer whose tokens may be exchanged for credentials; its public keys are in a file, or at an address."""
 
     account: str
     url: str
-    jwks_file: str
+    jwks_file: str = ""
+    jwks_url: str = ""
     client_ids: tuple[str, ...] = ()
 
 
