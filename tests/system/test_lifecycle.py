@@ -7,6 +7,27 @@ import pytest
 from tests.support.cluster import running_cluster, wait_until
 
 
+def test_versions_and_markers_go(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "c", "--nodes", "3", "--proxies", "1", "--set", "lifecycle.seconds_per_day=2") as cluster:
+        s3 = cluster.s3()
+        s3.create_bucket(Bucket="timed")
+        s3.put_bucket_versioning(Bucket="timed", VersioningConfiguration={"Status": "Enabled"})
+        for key in ("go/1", "go/1", "go/2", "stay/1"):
+            s3.put_object(Bucket="timed", Key=key, Body=b"data")
+        rule = {
+            "ID": "go", "Filter": {"Prefix": "go/"}, "Status": "Enabled", "Expiration": {"Days": 1},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+        }  # fmt: skip
+        s3.put_bucket_lifecycle_configuration(Bucket="timed", LifecycleConfiguration={"Rules": [rule]})
+
+        def versions() -> list[str]:
+            page = s3.list_object_versions(Bucket="timed")
+            return [item["Key"] for item in page.get("Versions", []) + page.get("DeleteMarkers", [])]
+
+        wait_until(lambda: versions() == ["stay/1"], 60, "all that is due to be gone, markers too")
+        assert s3.get_object(Bucket="timed", Key="stay/1")["Body"].read() == b"data"
+
+
 @pytest.mark.parametrize("how", [(), ("--tls",)], ids=["http", "tls"])
 def test_rules_are_obeyed_also_by_a_daemon_that_was_killed(tmp_path: Path, how: tuple[str, ...]) -> None:
     with running_cluster(tmp_path / "c", "--nodes", "3", "--proxies", "1", "--set", "lifecycle.seconds_per_day=2", *how) as cluster:

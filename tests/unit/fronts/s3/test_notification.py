@@ -60,6 +60,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Ta
         import asyncio
 
         asyncio.run_coroutine_threadsafe(notifier.start(), running.loop).result(10)
+        running.client().create_bucket(Bucket="told")
+        running.client().put_bucket_notification_configuration(Bucket="told", NotificationConfiguration=CONFIG)
         yield running, taken
         asyncio.run_coroutine_threadsafe(notifier.aclose(), running.loop).result(10)
     threads.close()
@@ -83,7 +85,6 @@ def test_documents_come_back_as_they_were_set(told: tuple[Running, Taken]) -> No
 def test_each_call_is_told_of(told: tuple[Running, Taken]) -> None:
     running, taken = told
     s3 = running.client()
-    s3.create_bucket(Bucket="told")
     s3.put_bucket_notification_configuration(Bucket="told", NotificationConfiguration=CONFIG)
     s3.put_object(Bucket="told", Key="a/ k", Body=b"data")
     s3.copy_object(Bucket="told", Key="copy", CopySource="told/a/ k")

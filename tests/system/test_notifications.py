@@ -1,0 +1,68 @@
+"""Events on real processes: what was acknowledged arrives, over a kill of the proxy and a target that was away."""
+
+import http.server
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cluster import running_cluster, wait_until
+
+
+class Hook:
+    """A webhook that can be away: then its port refuses."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self._server: http.server.HTTPServer | None = None
+        self.port = 0
+        self.open()
+        self.close()
+
+    def open(self) -> None:
+        hook = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                hook.keys += [record["s3"]["object"]["key"] for record in body["Records"]]
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = http.server.HTTPServer(("127.0.0.1", self.port), Handler)
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+@pytest.mark.parametrize("how", [(), ("--tls",)], ids=["http", "tls"])
+def test_events_outlive_the_proxy_that_took_the_write(tmp_path: Path, how: tuple[str, ...]) -> None:
+    hook = Hook()
+    targets = json.dumps({"hook": {"url": f"http://127.0.0.1:{hook.port}/events"}})
+    settings = ("--set", f"notifications.targets={targets}", "--set", "notifications.longest_pause_s=1")
+    try:
+        with running_cluster(tmp_path / "c", "--nodes", "3", "--proxies", "1", *settings, *how) as cluster:
+            s3 = cluster.s3()
+            s3.create_bucket(Bucket="told")
+            rule = {"QueueArn": "arn:aws:sqs:us-east-1:1:hook", "Events": ["s3:ObjectCreated:*"]}
+            s3.put_bucket_notification_configuration(Bucket="told", NotificationConfiguration={"QueueConfigurations": [rule]})
+            for number in range(20):
+                s3.put_object(Bucket="told", Key=f"k{number:02}", Body=b"x")
+            cluster.ctl("stop", "proxy1", "--signal", "KILL")
+            hook.open()
+            cluster.ctl("start", "proxy1")
+            wait_until(lambda: set(hook.keys) >= {f"k{number:02}" for number in range(20)}, 30, "all events to arrive")
+            s3.put_object(Bucket="told", Key="after", Body=b"x")
+            wait_until(lambda: "after" in hook.keys, 10, "the event of a later write")
+    finally:
+        hook.close()
