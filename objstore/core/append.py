@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import msgspec
 
 from objstore.core import checksums
+from objstore.core.lineage import lineage_of
 from objstore.core.multipart import completed_etag
-from objstore.core.names import is_append_piece
+from objstore.core.names import is_append_piece, split_part_name
 from objstore.core.rows import BodyKind, Kind, PartRef, Row
 from objstore.core.versions import kept
 from objstore.errors import InvalidWriteOffset, TooManyParts
@@ -50,6 +51,15 @@ def taken_along(parts: Sequence[PartRef], size: int, limit: int) -> int:
         gathered += piece.size
         count += 1
     return count
+
+
+def own_append_id(row: Row) -> str:
+    """What the object's own pieces are named by, when its last one was appended under its present name; else nothing."""
+    last = row.parts[-1].name if row.parts else b""
+    if not is_append_piece(last):
+        return ""
+    append_id = split_part_name(last)[0]
+    return "" if append_id in lineage_of(row).owners else append_id
 
 
 def next_number(parts: Sequence[PartRef], along: int) -> int:

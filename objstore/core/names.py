@@ -6,6 +6,7 @@ order of every listing) is decided in one place.  Names of rows are bytes and co
     space    name                                           holds
     OBJECTS  key                                            head of an object
     UPLOADS  key NUL upload id                              multipart upload in progress
+             key NUL "e" rest of an upload id               Shares: which other keys name the upload's parts
     PARTS    upload id / five-digit number / attempt        one attempt at one part, written once (ADR 5)
     OBJECTS of the system bucket:
              bucket/<account>/<name>                        BucketRecord
@@ -121,6 +122,14 @@ def split_upload_name(name: bytes) -> tuple[bytes, str]:
 def after_uploads_of(key: bytes) -> bytes:
     """A name above all uploads of `key` and below those of the next key."""
     return key + b"\0g"  # upload ids are hexadecimal, so they all sort below "g"
+
+
+_SHARES = "e"  # in place of the first digit of an upload id, which is "0", or "f" for appends
+
+
+def shares_name(key: bytes, upload_id: str) -> bytes:
+    """The row name, among the uploads, of which other keys name the parts of an upload (or the pieces of an append)."""
+    return upload_name(key, _SHARES + upload_id[1:])
 
 
 def parts_prefix(upload_id: str) -> bytes:

@@ -398,6 +398,12 @@ class ObjectStoreApi(Protocol):
     ) -> ObjectInfo:  # fmt: skip
         """Write an object; nothing is visible before the whole body came, matched and is durable on a quorum."""
 
+    async def rename(
+        self, who: Principal, bucket: str, source: str, key: str, *, token: str = "",
+        source_conditions: Conditions = NO_CONDITIONS, conditions: Conditions = NO_CONDITIONS,
+    ) -> ObjectInfo:  # fmt: skip
+        """Give an object another name in its bucket.  Raises NoSuchKey, PreconditionFailed, InvalidRequest."""
+
     async def append(
         self, who: Principal, bucket: str, key: str, body: Body, *, offset: int, attributes: Attributes, expected: Expected,
         conditions: Conditions = NO_CONDITIONS,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import xxhash
 
 from objstore.core import checksums, names
-from objstore.core.append import appended, check_offset, next_number, running_algorithm, taken_along
+from objstore.core.append import appended, check_offset, next_number, own_append_id, running_algorithm, taken_along
 from objstore.core.conditions import check_write
 from objstore.core.etag import md5_etag
 from objstore.core.manifest import Piece
@@ -85,7 +85,7 @@ class Appends(Gets, Puts):
             raise NotImplementedHere(
                 "Encrypted bytes behind an object that is not encrypted are not implemented; copy it onto itself first."
             )
-        append_id = names.new_append_id(self.clock.wall_us(), self.rng.token(8))
+        append_id = own_append_id(row) or names.new_append_id(self.clock.wall_us(), self.rng.token(8))
         algorithm = running_algorithm(row)
         growing = _Growing(who, home, name, append_id, row, algorithm, customer_key, await self.data_key_of(row, customer_key))
         written = await self._grow(growing, key, body, expected, conditions)

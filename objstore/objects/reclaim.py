@@ -3,7 +3,7 @@
 A part is garbage when its upload is not in progress and no version of the object it was meant for names it: its upload was
 aborted in the middle of a completion, its object was replaced or deleted, or its uploader died.  It is dropped once it was
 found so twice, a grace apart, and its object's head is older than the grace too; so readers that are still at the object,
-and completions under way, come to their end first.  The order of the reads matters: the upload before the head, since a
+and completions under way, come to their end first.  Keys that share an object's parts are asked too, see sharing.py.  The order of the reads matters: the upload before the head, since a
 completion writes the manifest before it ends the upload.
 """
 
@@ -15,11 +15,13 @@ import msgspec
 
 from objstore.cluster.api import ClusterApi, ScannedRow
 from objstore.core import names
+from objstore.core.lineage import shares_of
 from objstore.core.manifest import upload_id_of
 from objstore.core.rows import SYSTEM_BUCKET, Row, RowKey, Space, is_live
 from objstore.core.timestamp import Ballot, wall_us_of
 from objstore.objects.buckets import BucketRecord, GoneRecord, all_buckets, tombstone_row
 from objstore.objects.parts import drop_rows, part_owner, sweep_bucket, upload_key, upload_record, versions_of
+from objstore.objects.sharing import shares_key
 from objstore.runtime.clock import Clock
 
 CANDIDATES_LIMIT = 200_000  # remembered at once; beyond, the oldest knowledge is given up and the grace begins anew
@@ -102,15 +104,29 @@ class PartReclaimer:
                 return await self._end(upload, spread, upload_row)
             return 0
         named = _named_by([head]) if head is not None else set()
+        young = False
         if any((item.name, item.row.origin) not in named for item in parts):
             # The head was read before: a version that it was then is found among the noncurrent ones now.
             named |= _named_by(await versions_of(self._cluster, bucket_id, owner))
+        if any((item.name, item.row.origin) not in named for item in parts):
+            shares = (await self._cluster.read(shares_key(bucket_id, owner, upload_id), spread=spread)).row
+            young = bool(shares_of(shares)) and not self._is_old(shares)
+            named |= await self._named_by_sharers(bucket_id, spread, shares_of(shares))
         self._forget(bucket_id, [item for item in parts if (item.name, item.row.origin) in named])
         garbage = [item.name for item in parts if (item.name, item.row.origin) not in named]
-        due = [name for name in garbage if self._is_due(bucket_id, name)] if head is None or self._is_old(head) else []
+        due = [name for name in garbage if self._is_due(bucket_id, name)] if (head is None or self._is_old(head)) and not young else []
         for name in due:
             self._since.pop((bucket_id, name), None)
         return await drop_rows(self._cluster, [RowKey(bucket_id, Space.PARTS, name) for name in due], spread)
+
+    async def _named_by_sharers(self, bucket_id: bytes, spread: int, keys: Iterable[bytes]) -> set[tuple[bytes, Ballot]]:
+        """What the keys that share an object's parts name of any parts; see sharing.py."""
+        named: set[tuple[bytes, Ballot]] = set()
+        for key in keys:
+            head = (await self._cluster.read(RowKey(bucket_id, Space.OBJECTS, key), spread=spread)).row
+            named |= _named_by([head] if head is not None else [])
+            named |= _named_by(await versions_of(self._cluster, bucket_id, key))
+        return named
 
     async def _became_object(self, bucket_id: bytes, owner: bytes, head: Row | None, upload_id: str) -> bool:
         return _is_of(head, upload_id) or any(_is_of(row, upload_id) for row in await versions_of(self._cluster, bucket_id, owner))

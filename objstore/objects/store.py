@@ -23,12 +23,13 @@ from objstore.objects.encryption import KeyService
 from objstore.objects.lock import PART as LOCK_PART
 from objstore.objects.lock import Locks
 from objstore.objects.parts import sweep_bucket
+from objstore.objects.rename import Renames
 from objstore.objects.tags import Tags
 from objstore.objects.versions import Versions
 from objstore.runtime.world import World
 
 
-class ObjectStore(Acls, Appends, Copies, Completions, Configs, Deletes, Locks, Tags, Versions, ObjectStoreApi):
+class ObjectStore(Renames, Acls, Appends, Copies, Completions, Configs, Deletes, Locks, Tags, Versions, ObjectStoreApi):
     """Implements `ObjectStoreApi` on a cluster; one for each proxy process."""
 
     def __init__(

@@ -26,6 +26,7 @@ from objstore.fronts.s3 import (
     ownership,
     policies,
     post,
+    renaming,
     tagging,
     versioning,
     website,
@@ -89,6 +90,7 @@ _MODULES: tuple[Any, ...] = (
     ownership,
     policies,
     post,
+    renaming,
     tagging,
     versioning,
     website,
@@ -107,9 +109,7 @@ _BUCKET_SUBRESOURCES = frozenset(
         "metadataAnnotationTable", "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "session",
     )
 )  # fmt: skip
-_OBJECT_SUBRESOURCES = frozenset(
-    (*(name for _, name in OBJECT if name), "annotation", "encryption", "renameObject", "restore", "select", "torrent")
-)
+_OBJECT_SUBRESOURCES = frozenset((*(name for _, name in OBJECT if name), "annotation", "encryption", "restore", "select", "torrent"))
 
 # What a query may hold besides: plain parameters, which may be empty.
 _PARAMETERS = frozenset(

@@ -1,0 +1,137 @@
+"""Renaming: the object appears under its new name, then goes from the old one.
+
+Each of the two steps is atomic and the second is taken only if the source is still what was renamed; in between both names exist,
+never none.  A rename that was cut short is finished by repeating it with the same client token.  An object of parts is renamed
+without moving a byte; the bytes of one in one piece are copied, as they lie (sealed bytes stay sealed).
+"""
+
+import contextlib
+
+import msgspec
+
+from objstore.core import names
+from objstore.core.conditions import check_copy_source, check_write
+from objstore.core.lineage import Lineage, encode_lineage, lineage_of, owners_of, rename_token
+from objstore.core.rows import BodyKind, Kind, Row, RowKey, stored_size
+from objstore.core.timestamp import Ballot
+from objstore.core.versions import delete_marker, kept, modified_us, new_version, pick_head
+from objstore.errors import ConditionalConflict, InvalidRequest, NoSuchKey, OutcomeUnknown, Refused
+from objstore.objects.access import Action
+from objstore.objects.alter import Alterations
+from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, ObjectInfo, Principal
+from objstore.objects.buckets import Bucket, tombstone_row
+from objstore.objects.context import object_key
+from objstore.objects.info import null_of, object_info
+from objstore.objects.lock import locks_of_new
+from objstore.objects.sharing import Sharing
+
+TOKEN_LIMIT = 64  # characters of a client token, as S3 has it
+
+
+class Renames(Alterations, Sharing):
+    """Giving objects other names."""
+
+    async def rename(
+        self, who: Principal, bucket: str, source: str, key: str, *, token: str = "",
+        source_conditions: Conditions = NO_CONDITIONS, conditions: Conditions = NO_CONDITIONS,
+    ) -> ObjectInfo:  # fmt: skip
+        """Rename an object within its bucket; what is under the new name is replaced, unless `conditions` forbid.
+
+        The same `token` makes a repeat finish, or confirm, what a first call began.  Raises NoSuchKey, PreconditionFailed, InvalidRequest (onto
+        itself), ConditionalConflict (the source was changed meanwhile).
+        """
+        if source == key:
+            raise InvalidRequest("The object cannot be renamed to its own name.")
+        home = await self.open_for_writing(who, bucket, key, Attributes())
+        await self.admit(who, home, Action.READ_OBJECT, source)
+        await self.admit(who, home, Action.DELETE_OBJECT, source)
+        old, new = names.object_name(source), names.object_name(key)
+        mark = rename_token(token.encode() if token else self.rng.token(16), old, new)
+        there = (await self.cluster.read(object_key(home, new), spread=home.spread)).row
+        if token and there is not None and lineage_of(there).token == mark:
+            written = there  # done by an earlier call, but perhaps for the source's removal
+        else:
+            written = await self._appear(who, home, source, old, new, mark, source_conditions, conditions)
+        await self._vanish(who, home, old, lineage_of(written).origin)
+        await self.directory.confirm(home)
+        return object_info(key, written, null_of(home.info))
+
+    async def _appear(
+        self, who: Principal, bucket: Bucket, source: str, old: bytes, new: bytes, mark: bytes, source_conditions: Conditions, conditions: Conditions
+    ) -> Row:  # fmt: skip
+        began = self.clock.monotonic()
+        register = object_key(bucket, new)
+        held = await self.cluster.read(object_key(bucket, old), spread=bucket.spread, inline=True)
+        row = pick_head(held.row, source, "")
+        if source_conditions:
+            check_copy_source(source_conditions, row.etag, modified_us(row))
+        _check_target((await self.cluster.read(register, spread=bucket.spread)).row, conditions)
+        lineage = Lineage(token=mark, source=old, origin=row.origin)
+        payload, staging, blob = None, None, b""
+        if row.body == BodyKind.MANIFEST:
+            if not await self.share_parts(bucket, row, old, new):
+                raise InvalidRequest("The object's parts are shared by too many names; copy it instead.")
+            foreign = {upload_id: owner for upload_id, owner in owners_of(row, old).items() if owner != new}
+            lineage = msgspec.structs.replace(lineage, owners=foreign)
+        elif row.body == BodyKind.INLINE:
+            payload = held.payload if held.payload is not None else await self._bytes(bucket, old, row)
+        elif row.body == BodyKind.BLOB:
+            staging = await self.cluster.stage(register, spread=bucket.spread, size=stored_size(row))
+            try:
+                async for chunk in self.cluster.read_body(object_key(bucket, old), row, spread=bucket.spread, sources=held.sources):
+                    await staging.write(chunk)
+                await staging.finish()
+            except BaseException:
+                await staging.abort()
+                raise
+            blob = staging.blob
+        versioning = bucket.info.versioning
+        locks = {"lock_mode": "", "retain_until_us": 0, "legal_hold": False}
+        if versioning:
+            locks |= locks_of_new(bucket, None, self.clock.wall_us())
+        renamed = msgspec.structs.replace(kept(row), blob=blob, version="", record=encode_lineage(lineage), **locks)
+        if versioning:
+            renamed = msgspec.structs.replace(renamed, modified_us=0)  # it takes its place among the versions of the new name
+        draft = new_version(renamed, versioning)
+        if row.body == BodyKind.MANIFEST and not self.in_time(began):
+            raise OutcomeUnknown("renaming took too long; the object is as it was, try again")
+
+        def judge(current: Row | None) -> Row | None:
+            if current is not None and lineage_of(current).token == mark:
+                return None  # an earlier try of this very rename
+            _check_target(current, conditions)
+            return draft
+
+        try:
+            return (await self.cluster.conditional(register, judge, spread=bucket.spread, payload=payload, staging=staging)).row
+        except Refused as refusal:
+            if staging is not None and not isinstance(refusal, ConditionalConflict):
+                await staging.abort()
+            raise
+
+    async def _bytes(self, bucket: Bucket, name: bytes, row: Row) -> bytes:
+        chunks = self.cluster.read_body(object_key(bucket, name), row, spread=bucket.spread)
+        return b"".join([bytes(chunk) async for chunk in chunks])
+
+    async def _vanish(self, who: Principal, bucket: Bucket, name: bytes, origin: Ballot) -> None:
+        """Take the old name away if it is still the object that was renamed; one written since is another object."""
+        versioning = bucket.info.versioning
+        draft = delete_marker(who.account, versioning) if versioning else tombstone_row(who.account)
+
+        def judge(current: Row | None) -> Row | None:
+            return draft if current is not None and current.kind == Kind.OBJECT and current.origin == origin else None
+
+        register: RowKey = object_key(bucket, name)
+        with contextlib.suppress(NoSuchKey):
+            await self.cluster.conditional(register, judge, spread=bucket.spread)
+
+
+def _check_target(current: Row | None, conditions: Conditions) -> None:
+    """Judge what a rename would replace, by ETag and by date.  Raises NoSuchKey, PreconditionFailed."""
+    if not conditions:
+        return
+    check_write(conditions, current)
+    if current is not None and current.kind == Kind.OBJECT:
+        dates = Conditions(if_modified_since_us=conditions.if_modified_since_us, if_unmodified_since_us=conditions.if_unmodified_since_us)
+        if dates:
+            check_copy_source(dates, current.etag, modified_us(current))
