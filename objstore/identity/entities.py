@@ -197,6 +197,11 @@ def new_secret(rng: Rng) -> str:
     return base64.urlsafe_b64encode(rng.token(30)).decode().replace("-", "x").replace("_", "y")
 
 
+def in_own_account(trust: str, account: str) -> str:
+    """A trust policy whose ARNs of users and roles without an account mean the role's own, as with Ceph's gateway."""
+    return trust.replace('"arn:aws:iam:::', f'"arn:aws:iam::{account}:')
+
+
 def check_name(name: str, kind: str, parameter: str) -> str:
     """A name as it may be.  Raises IdentityRefused."""
     limit = NAME_LIMITS.get(kind, 128)

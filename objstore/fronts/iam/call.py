@@ -26,6 +26,7 @@ from objstore.identity.entities import (
     arn_of,
     check_name,
     check_path,
+    in_own_account,
     invalid,
     no_such,
 )
@@ -133,7 +134,7 @@ class Call:
         if len("".join(text.split())) > most_bytes:
             raise IdentityRefused("LimitExceeded", f"Cannot exceed quota for policy size: {most_bytes}", 409)
         try:
-            parse_policy(text.encode(), kind)
+            parse_policy((in_own_account(text, self.account) if kind is Kind.TRUST else text).encode(), kind)
         except MalformedPolicy as failure:
             raise IdentityRefused("MalformedPolicyDocument", failure.message) from None
         return text

@@ -16,6 +16,7 @@ from objstore.identity.entities import (
     HolderKey,
     IdentityRefused,
     check_tags,
+    in_own_account,
     invalid,
     new_id,
     new_secret,
@@ -81,7 +82,7 @@ def _session_policies(call: Call) -> tuple[str, ...] | None:
 def _trusts(role: Holder, ask: Ask) -> Finding:
     """What the role's trust policy says."""
     try:
-        return parse_policy(role.trust.encode(), Kind.TRUST).evaluate(ask)
+        return parse_policy(in_own_account(role.trust, role.account).encode(), Kind.TRUST).evaluate(ask)
     except MalformedPolicy:
         return Finding()
 

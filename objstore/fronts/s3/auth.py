@@ -180,7 +180,7 @@ class Authenticator:
     def _open(self, access_key: str, token: str) -> tuple[str, Principal]:
         found = self._credentials.session(token)
         if found is None or not hmac.compare_digest(found[0].access_key.encode(), access_key.encode()):
-            raise S3Refused(400, "InvalidToken", "The provided token is malformed or otherwise invalid.", elements={"Token-0": token[:64]})
+            raise S3Refused(400, "InvalidToken", "The provided token is malformed or otherwise invalid.")
         session, principal = found
         if self._clock.wall_us() // 1_000_000 >= session.expires_s:
             raise S3Refused(400, "ExpiredToken", "The provided token has expired.", hint="Ask STS for new credentials.")

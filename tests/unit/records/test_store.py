@@ -39,6 +39,34 @@ def test_a_record_is_made_changed_and_removed_by_version() -> None:
     run(test())
 
 
+def test_a_change_starts_from_what_is_there_and_counts_whoever_else_changes() -> None:
+    async def test() -> None:
+        users = Records(MemoryCluster(), "user", User)
+
+        def added(user: User) -> User:
+            return User(user.record_version + 1, user.name)
+
+        with pytest.raises(PreconditionFailed):
+            await users.change("a", added)
+        assert (await users.change("a", added, User(0, "x"))).record_version == 1
+        await asyncio.gather(*(users.change("a", added) for _ in range(10)))
+        entry = await users.get("a")
+        assert entry is not None
+        assert entry.value.record_version == 11
+        assert await users.change("a", lambda user: user) == entry.value
+        after = await users.get("a")
+        assert after is not None
+        assert after.version == entry.version  # nothing changed, nothing written
+
+        def refuse(_: User) -> User:
+            raise InvalidArgument("no")
+
+        with pytest.raises(InvalidArgument):
+            await users.change("a", refuse)
+
+    run(test())
+
+
 def test_of_many_that_change_a_record_each_change_counts() -> None:
     async def test() -> None:
         users = Records(MemoryCluster(), "user", User)

@@ -76,6 +76,15 @@ def test_who_is_trusted_by_account_needs_a_policy_of_their_own(
     assert refused(own.assume_role, RoleArn=arn, RoleSessionName="work") == ("AccessDenied", 403)
 
 
+def test_an_arn_without_an_account_means_the_roles_own(
+    iam: Any, server: Running, user: str, keys: dict[str, str], refused: Refused
+) -> None:
+    role_trusting(iam, user, {"AWS": f"arn:aws:iam:::user/{user}"})
+    service(server, "sts", keys).assume_role(RoleArn=f"arn:aws:iam:::role/{user}", RoleSessionName="work")
+    arn = f"arn:aws:iam::alice:role/{user}"
+    assert refused(service(server, "sts", BOB).assume_role, RoleArn=arn, RoleSessionName="work") == ("AccessDenied", 403)
+
+
 def test_a_denial_of_the_callers_own_outweighs_trust(iam: Any, server: Running, user: str, keys: dict[str, str], refused: Refused) -> None:
     arn = role_trusting(iam, user, {"AWS": f"arn:aws:iam::alice:user/{user}"})
     own = service(server, "sts", keys)
