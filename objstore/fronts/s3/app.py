@@ -15,7 +15,7 @@ from objstore.fronts.s3.auth import Authenticator
 from objstore.fronts.s3.context import XML_TYPE, Front, Headers, Response
 from objstore.fronts.s3.counters import Counters
 from objstore.fronts.s3.errors import Failure, error_document, failure_of
-from objstore.fronts.s3.facts import S3Facts
+from objstore.fronts.s3.facts import S3Facts, TrustedProxies
 from objstore.fronts.s3.notifier import Notifier
 from objstore.fronts.s3.request import Receive, S3Request, Scope, Send, bucket_of_host
 from objstore.fronts.s3.settings import S3Settings
@@ -73,6 +73,7 @@ class S3App:
         )
         self._access_log = AccessLog(store, clock, rng, settings)
         self._health = health
+        self._proxies = TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None
         self._calls = calls
         self._domains = settings.website_domains + settings.domains
         self._host_header = (b"x-amz-id-2", settings.host_id.encode())
@@ -98,7 +99,7 @@ class S3App:
                 return
             route = await self._route(request, scope)
             api = route.api
-            request.who = request.who.of_request(S3Facts(scope, request.headers, request.query, self._clock))
+            request.who = request.who.of_request(S3Facts(scope, request.headers, request.query, self._clock, self._proxies))
             if EXPECTED_OWNER in request.amz and request.bucket and api != "CreateBucket":
                 await self._front.check_owner(request, EXPECTED_OWNER, request.bucket)
             response = await route.handler(self._front, request)
@@ -137,7 +138,7 @@ class S3App:
             return routes.PREFLIGHT
         if self._calls is not None and not request.bucket and self._calls.takes(request):
             action, response = await self._calls.answer(
-                request, self._authenticator, S3Facts(scope, request.headers, request.query, self._clock)
+                request, self._authenticator, S3Facts(scope, request.headers, request.query, self._clock, self._proxies)
             )
 
             async def answered(_front: Front, _request: S3Request) -> Response:

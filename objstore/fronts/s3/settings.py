@@ -9,6 +9,7 @@ class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     region: str = "us-east-1"
     strict_region: bool = False  # refuse signatures for another region (any is accepted otherwise)
     sigv2: bool = True  # accept Signature Version 2 (HMAC-SHA1), which old clients still send
+    trusted_proxies: tuple[str, ...] = ()  # ranges of addresses whose X-Forwarded-For and -Proto are believed, by policies
     domains: tuple[str, ...] = ()  # bucket.DOMAIN names a bucket (virtual-host style)
     website_domains: tuple[str, ...] = ()  # bucket.DOMAIN is the bucket's website
     log_interval_s: float = 300.0  # access logs of buckets are written so often

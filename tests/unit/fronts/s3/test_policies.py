@@ -142,3 +142,32 @@ def test_strangers_cannot_tell_whether_an_object_is_there(server: Running, s3: A
                     assert found.status == missing.status == 403, (method, query, headers)
                     assert len(found.body) == len(missing.body)
                     assert set(found.headers) == set(missing.headers)
+
+
+def test_policies_know_tls(tls_server: Running) -> None:
+    s3 = tls_server.client()
+    s3.create_bucket(Bucket="over-tls")
+    s3.put_object(Bucket="over-tls", Key="k", Body=b"x")
+    for wanted, allowed in (("true", True), ("false", False)):
+        condition = {"Bool": {"aws:SecureTransport": wanted}}
+        s3.put_bucket_policy(Bucket="over-tls", Policy=policy("over-tls", "s3:GetObject", Principal={"AWS": "bob"}, Condition=condition))
+        if allowed:
+            assert tls_server.client(BOB).get_object(Bucket="over-tls", Key="k")["Body"].read() == b"x"
+        else:
+            assert code_of(tls_server.client(BOB).get_object, Bucket="over-tls", Key="k") == (403, "AccessDenied")
+
+
+def test_forms_are_judged_by_their_fields(server: Running, s3: Any, open_bucket: str) -> None:
+    condition = {"StringEquals": {"s3:RequestObjectTag/level": "public"}}
+    s3.put_bucket_policy(Bucket=open_bucket, Policy=policy(open_bucket, "s3:PutObject", Condition=condition))
+    tags = "<Tagging><TagSet><Tag><Key>level</Key><Value>public</Value></Tag></TagSet></Tagging>"
+
+    def post(*fields: tuple[str, str], **headers: str) -> int:
+        parts = "".join(f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields)
+        form = f'{parts}--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\ndata\r\n--x--\r\n'.encode()
+        return send(server, "POST", f"/{open_bucket}", form, {"Content-Type": "multipart/form-data; boundary=x", **headers}).status
+
+    assert post(("key", "k")) == 403
+    assert post(("key", "k"), **{"x-amz-tagging": "level=public"}) == 403  # of the request, not of the form
+    assert post(("key", "k"), ("tagging", tags)) == 204
+    assert s3.get_object_tagging(Bucket=open_bucket, Key="k")["TagSet"] == [{"Key": "level", "Value": "public"}]
