@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "snippet": ("objstore.cli.snippet:snippet", "Print a ready-to-use configuration for a client, with a cluster's endpoint and keys."),
     "config": ("objstore.cli.config_command:config", "Check and show settings."),
     "policy": ("objstore.cli.policy:policy", "Explain what a bucket policy decides of a request, and which statement does."),
+    "keys": ("objstore.cli.keys_command:keys", "Names and versions of the master keys of server-side encryption; add and rotate them."),
     "fsck": ("objstore.cli.offline:fsck", "Check a device's directory while its node is stopped."),
     "rebuild-index": ("objstore.cli.offline:rebuild_index", "Make a device's index anew from its packs while its node is stopped."),
     "version": ("objstore.cli.version:version", "Print the version."),

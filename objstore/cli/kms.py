@@ -19,7 +19,7 @@ def ensure_master_keys(place: Place) -> None:
 
     What is in it stays.  New ones come from the cluster key, so that every host of a cluster makes the same.  Raises ConfigError, OSError.
     """
-    held: Secrets = _read(place.kms_file) if place.kms_file.exists() else {}
+    held: Secrets = read_keys(place.kms_file) if place.kms_file.exists() else {}
     settings = _section(place.cluster_file, "kms")
     if settings.get("kind", "local") != "local":
         return
@@ -46,13 +46,14 @@ def key_service(settings: KmsSettings, kms_file: str, world: Any) -> CachedKeys 
     elif settings.kind == "local":
         if not kms_file:
             return None
-        masters = LocalKeys(lambda: _read(Path(kms_file)), world.rng, world.clock)
+        masters = LocalKeys(lambda: read_keys(Path(kms_file)), world.rng, world.clock)
     else:
         raise ConfigError(f'[kms] kind = {settings.kind!r}: it is "local" or "vault"')
     return CachedKeys(masters, settings, world.rng, world.clock)
 
 
-def _read(path: Path) -> Secrets:
+def read_keys(path: Path) -> Secrets:
+    """The file's master keys; their text is kept out of logs from then on.  Raises ConfigError, OSError."""
     try:
         keys = parse_keys(path.read_text())
     except InvalidArgument as failure:

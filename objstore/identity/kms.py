@@ -14,6 +14,7 @@ The file is TOML, mode 0600, one table for each version of a key; the highest ve
 
 import hashlib
 import hmac
+import logging
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -28,10 +29,13 @@ from objstore.errors import DamagedBody, InvalidArgument, KeyNotFound, KeyServic
 from objstore.runtime.clock import Clock
 from objstore.runtime.rng import Rng
 
+log = logging.getLogger(__name__)
+
 STORE_KEY = "objstore-s3"
 DEFAULT_KEY = "objstore-default"
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 _ARN = re.compile(r"arn:[^:/]*:kms:(?:[^:/]*:[^:/]*:)?(?:(?:key|alias)/)?([^:/]*)")
+RELOAD_S = 10.0  # a rotated key is used within this time
 _CACHED = 10_000  # data keys held at once
 _FORMAT = b"\x01"
 _NO_NONCE = bytes(12)  # each wrapping key seals one thing only
@@ -139,7 +143,7 @@ def rotated(keys: Secrets, name: str, secret: bytes) -> dict[str, dict[int, byte
 
 
 class LocalKeys:
-    """Master keys in memory, from the file; `load` reads it again when a name or version is asked for that is not there.
+    """Master keys in memory, from the file; `load` reads it again now and then, and when a name or version is asked for that is not there.
 
     A wrapped key is: 1 byte format, 4 bytes version of the master key, 32 bytes salt, then AES-256-GCM over the data key under
     HMAC-SHA256(master key, salt), so no nonce can repeat however many are wrapped.  Name and context are authenticated.
@@ -172,12 +176,16 @@ class LocalKeys:
 
     def _versions(self, name: str, version: int = 0) -> Mapping[int, bytes]:
         versions = self._keys.get(name, {})
-        if (not versions or (version and version not in versions)) and self._clock.monotonic() - self._loaded_at >= 1.0:
-            self._loaded_at = self._clock.monotonic()
+        missing = not versions or (version and version not in versions)
+        age_s = self._clock.monotonic() - self._loaded_at
+        if age_s >= RELOAD_S or (missing and age_s >= 1.0):
+            self._loaded_at += age_s
             try:
                 self._keys = self._load()
             except (OSError, ValueError) as failure:
-                raise KeyServiceUnavailable(f"the master keys cannot be read: {failure}") from failure
+                if missing:
+                    raise KeyServiceUnavailable(f"the master keys cannot be read: {failure}") from failure
+                log.error("the master keys cannot be read again, those known stay in use: %s", failure)  # noqa: TRY400 it says all
             versions = self._keys.get(name, {})
         if not versions:
             raise KeyNotFound(f"there is no key {name!r}", key_id=name)

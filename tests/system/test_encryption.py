@@ -1,7 +1,10 @@
 """Real processes with encryption: nothing plain and no key on any disk or in any log, and what was tampered with is not served."""
 
 import base64
+import json
 import os
+import subprocess
+import time
 from collections.abc import Iterator
 from hashlib import md5
 from pathlib import Path
@@ -13,7 +16,8 @@ from botocore.exceptions import ClientError
 
 from objstore.core.encryption import SEALED_BLOCK_BYTES
 from objstore.node.engine.blob_format import TRAILER_BYTES, Trailer, decode_trailer, encode_footer
-from tests.support.cluster import Cluster, running_cluster
+from tests.support.cluster import OBJSTORE, Cluster, running_cluster, wait_until
+from tests.support.transit import Transit, serving_transit
 
 KEY = os.urandom(32)
 MARK = b"plain words that may lie nowhere: " + os.urandom(12).hex().encode()
@@ -167,3 +171,53 @@ def test_customers_keys_are_refused_without_tls(tmp_path: Path) -> None:
         client.meta.events.register("before-sign.s3.PutObject", add)
         with pytest.raises(ClientError, match="secure connection"):
             client.put_object(Bucket="plain", Key="k", Body=b"x")
+
+
+def test_master_keys_may_be_in_a_service_that_comes_and_goes(tmp_path: Path) -> None:
+    transit = Transit()
+    token = tmp_path / "token"
+    token.write_text("tok\n")
+    with serving_transit(transit) as url:
+        settings = [
+            "kms.kind=vault",
+            f"kms.vault_url={url}",
+            f"kms.vault_token_file={token}",
+            "kms.store_key=k1",
+            "kms.default_key=k2",
+            "kms.cache_s=1",
+        ]
+        arguments = [word for setting in settings for word in ("--set", setting)]
+        with running_cluster(tmp_path / "c", "--nodes", "1", "--proxies", "2", *arguments) as cluster:
+            one, two = cluster.s3(0, attempts=1), cluster.s3(1, attempts=1)
+            one.create_bucket(Bucket="vault")
+            for name, wish in (("s3", {"ServerSideEncryption": "AES256"}), ("kms", {"ServerSideEncryption": "aws:kms"})):
+                one.put_object(Bucket="vault", Key=name, Body=body(200_000), **wish)
+                assert two.get_object(Bucket="vault", Key=name)["Body"].read() == body(200_000)
+            assert {path.rpartition("/")[2] for path in transit.paths} == {"k1", "k2"}
+            with pytest.raises(ClientError, match=r"KMS\.NotFoundException"):
+                one.put_object(Bucket="vault", Key="k", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId="nobody")
+            transit.broken = (503, b'{"errors":["Vault is sealed"]}')
+            time.sleep(1.1)
+            with pytest.raises(ClientError) as refusal:
+                two.get_object(Bucket="vault", Key="s3")
+            assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+            one.put_object(Bucket="vault", Key="plain", Body=b"not concerned")
+            transit.broken = None
+            assert two.get_object(Bucket="vault", Key="s3")["Body"].read() == body(200_000)
+            assert not (cluster.directory / "secrets" / "kms.toml").exists()
+
+
+def test_a_rotated_key_opens_what_it_encrypted_before(cluster: Cluster) -> None:
+    client = cluster.s3(1)
+    client.put_object(Bucket="sealed", Key="rotated", Body=b"before", ServerSideEncryption="aws:kms", SSEKMSKeyId="testkey-1")
+    done = subprocess.run(
+        [OBJSTORE, "keys", "rotate", "testkey-1", "--dir", str(cluster.directory)], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["version"] == 2
+    cluster.ctl("stop", "proxy1")
+    cluster.ctl("start", "proxy1")
+    fresh = cluster.s3(0)
+    wait_until(lambda: fresh.list_buckets()["Buckets"], 10, "the proxy to be back")
+    assert fresh.get_object(Bucket="sealed", Key="rotated")["Body"].read() == b"before"
+    fresh.put_object(Bucket="sealed", Key="rotated", Body=b"after", ServerSideEncryption="aws:kms", SSEKMSKeyId="testkey-1")
+    assert client.get_object(Bucket="sealed", Key="rotated")["Body"].read() == b"after"  # the other proxy looks the version up

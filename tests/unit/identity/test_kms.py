@@ -103,6 +103,10 @@ def test_after_a_rotation_new_keys_wrap_and_old_ones_still_open() -> None:
         await clock.sleep(2)
         assert await keys.unwrap("a", new, "") == b"e" * 32  # a version that is not known is looked for in the file
         assert await keys.wrap("brand-new", b"d" * 32, "")
+        held[0] = rotated(held[0], "a", b"z" * 32)
+        assert (await keys.wrap("a", b"d" * 32, ""))[4] == 2
+        await clock.sleep(10)
+        assert (await keys.wrap("a", b"d" * 32, ""))[4] == 3
 
     run(main(), limit_s=100)
 
@@ -122,6 +126,8 @@ def test_a_file_that_cannot_be_read_again_is_an_outage() -> None:
         with pytest.raises(KeyServiceUnavailable):
             await keys.wrap("nobody", b"d" * 32, "")
         assert await keys.wrap("a", b"d" * 32, "")
+        await clock.sleep(11)
+        assert await keys.wrap("a", b"d" * 32, "")  # a key that is known stays in use
 
     run(main(), limit_s=100)
 
