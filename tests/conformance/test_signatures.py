@@ -1,6 +1,7 @@
 """10,000 random requests as botocore signs them, through the authenticator itself; and each of them with one thing changed."""
 
 import asyncio
+import http.client
 import random
 import string
 from datetime import UTC, datetime
@@ -12,13 +13,16 @@ from botocore.auth import HmacV1Auth, HmacV1QueryAuth, S3SigV4Auth, S3SigV4Query
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Keys
 
+from objstore.core.sigv4 import STREAMING_SIGNED, STREAMING_SIGNED_TRAILER, STREAMING_UNSIGNED_TRAILER, UNSIGNED_PAYLOAD
 from objstore.errors import ObjstoreError
+from objstore.fronts.s3 import routes
 from objstore.fronts.s3.auth import Authenticator
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.settings import S3Settings
 from objstore.identity.logic import Credentials
 from objstore.identity.model import User
 from objstore.runtime.clock import SystemClock
+from tests.support.s3_server import s3_serving
 
 REQUESTS = 10_000
 USER = User("acc", "joe", "AK+/x", "se cret/+=")
@@ -136,3 +140,39 @@ def test_what_botocore_signs_is_let_in_and_what_was_changed_is_not(name: str) ->
         assert judge(authenticator, bad, sent) == "", (number, bad)
         if sent is not None:
             assert judge(authenticator, scope, body + b"x") == ""
+
+
+# -- every route, every payload mode, every way to have no right -----------------------------------------------
+
+
+MODES = ("", UNSIGNED_PAYLOAD, STREAMING_SIGNED, STREAMING_SIGNED_TRAILER, STREAMING_UNSIGNED_TRAILER, "0" * 64, "NONSENSE")
+FAKE = "AWS4-HMAC-SHA256 Credential=AKALICE/20260101/us-east-1/s3/aws4_request,SignedHeaders=host,Signature=" + "0" * 64
+FAKE_V2 = "AWS AKALICE:" + "A" * 27 + "="
+QUERY = f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKALICE%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20260101T000000Z&X-Amz-Expires=600000&X-Amz-SignedHeaders=host&X-Amz-Signature={'0' * 64}"
+QUERY_V2 = f"AWSAccessKeyId=AKALICE&Expires=9999999999&Signature={'A' * 27}%3D"
+CLAIMS = [("", ""), (FAKE, ""), (FAKE_V2, ""), ("", QUERY), ("", QUERY_V2), (FAKE, QUERY), (FAKE_V2, QUERY_V2), ("", f"{QUERY}&{QUERY_V2}")]
+
+
+def test_no_route_lets_anybody_in_by_any_mode_and_any_false_signature() -> None:
+    with s3_serving() as server:
+        client = server.client()
+        client.create_bucket(Bucket="bucket")
+        client.put_object(Bucket="bucket", Key="k", Body=b"hidden-content")
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        found = [("/", method, "") for method in routes.SERVICE]
+        found += [("/bucket", *key) for key in routes.BUCKET] + [("/bucket/k", *key) for key in routes.OBJECT]
+        for path, method, name in found:
+            for authorization, query in CLAIMS:
+                for mode in MODES:
+                    target = f"{path}?{'&'.join(item for item in (name and name + '=', query) if item)}"
+                    headers = (
+                        {"Content-Length": "0"}
+                        | ({"Authorization": authorization} if authorization else {})
+                        | ({"x-amz-content-sha256": mode} if mode else {})
+                    )
+                    connection.request(method, target, headers=headers)
+                    answer = connection.getresponse()
+                    assert b"hidden-content" not in answer.read()
+                    assert 400 <= answer.status < 500, (method, target, headers, answer.status)
+        connection.close()
+        assert client.get_object(Bucket="bucket", Key="k")["Body"].read() == b"hidden-content"

@@ -201,3 +201,22 @@ def test_anonymous_forms_are_for_buckets_that_everybody_may_write(server: Runnin
     assert of(post(server, bucket, {**fields, "policy": "e30="})) == (400, "InvalidArgument")
     assert of(post(server, bucket, {**fields, "bucket": "other"})) == (400, "InvalidArgument")
     assert s3.get_object(Bucket=bucket, Key="k")["ContentType"] == "text/plain"
+
+
+def test_forms_and_version_2_work_where_the_host_names_the_bucket() -> None:
+    with s3_serving(settings=S3Settings(domains=("localhost",))) as server:
+        client = server.client(signature_version="s3")
+        client.create_bucket(Bucket="hosted")
+        host = f"hosted.localhost:{server.port}"
+        policy = signed_v2("hosted", [["starts-with", "$key", ""], {"success_action_status": "201"}])
+        body = encode({"key": "a b", "success_action_status": "201", **policy}, b"data")
+        headers = {"Host": host, "Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+        answer = send(server, "POST", "/", body, headers)
+        assert (answer.status, answer.value("Location")) == (201, f"http://{host}/a%20b")
+        # The bucket that the host names stands in what is signed, and nowhere in the path.
+        url = client.generate_presigned_url("get_object", Params={"Bucket": "hosted", "Key": "a b"}).removeprefix(server.url)
+        assert send(server, "GET", url.removeprefix("/hosted"), headers={"Host": host}).body == b"data"
+        assert of(send(server, "GET", url.removeprefix("/hosted"), headers={"Host": f"other.localhost:{server.port}"})) == (
+            403,
+            "SignatureDoesNotMatch",
+        )
