@@ -82,7 +82,10 @@ class LmdbKv:
             if size and (info["last_pgno"] + 1) * self._env.stat()["psize"] > size:
                 self._env.close()
                 raise DamagedFile(f"{data} is shorter than its last page")
-            self.tables = {name: self._env.open_db(name.encode()) for name in tables}
+            # Only an environment without any: made anew beside others, a table whose name rotted would seem to be empty.
+            create = self._env.stat()["entries"] == 0
+            with self._env.begin(write=True) as transaction:
+                self.tables = {name: self._env.open_db(name.encode(), txn=transaction, create=create) for name in tables}
             self._reader = self._env.begin()
         except lmdb.Error as failure:
             raise DamagedFile(f"LMDB cannot open {directory}: {failure!r}") from failure
