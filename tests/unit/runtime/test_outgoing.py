@@ -1,6 +1,7 @@
 """Webhooks and NATS against small servers of our own."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -12,12 +13,29 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 def sent(serve: Serve, url: str, body: bytes = b'{"a":1}', token: str = "", timeout_s: float = 5.0) -> None:
     async def test() -> None:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        served: list[asyncio.Task[None]] = []
+
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                    await serve(reader, writer)
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            served.append(asyncio.get_running_loop().create_task(handle(reader, writer)))
+
+        server = await asyncio.start_server(accept, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         try:
             await SocketOutgoing().send(Message(url.format(port=port), body, token), timeout_s=timeout_s)
         finally:
             server.close()
+            for task in served:
+                task.cancel()
+            await asyncio.gather(*served, return_exceptions=True)
             await server.wait_closed()
 
     asyncio.run(test())
