@@ -147,6 +147,7 @@ class Attributes:
     lock: ObjectLock | None = None
     encryption: Wish = NO_WISH
     acl: Acl | None = None  # None: the owner's alone
+    storage_class: str = ""  # empty: STANDARD
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,7 @@ class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     retain_until_us: int = 0
     legal_hold: bool = False
     encryption: bytes = b""  # a core.encryption.Description, encoded; empty: it is not encrypted
+    storage_class: str = ""  # empty: STANDARD
 
 
 @dataclass(frozen=True)
@@ -283,6 +285,7 @@ class UploadInfo:
     checksum_algorithm: str = ""
     checksum_type: str = ""
     encryption: bytes = b""  # of the object to be, as in ObjectInfo
+    storage_class: str = ""  # empty: STANDARD
 
 
 @dataclass(frozen=True)
@@ -439,7 +442,7 @@ class ObjectStoreApi(Protocol):
     async def copy(  # noqa: PLR0913 as much as S3 lets a copy say
         self, who: Principal, source: CopySource, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS,
         attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "", lock: ObjectLock | None = None,
-        encryption: Wish = NO_WISH, acl: Acl | None = None,
+        encryption: Wish = NO_WISH, acl: Acl | None = None, storage_class: str = "",
     ) -> ObjectInfo:  # fmt: skip
         """Copy; `attributes` None keeps the source's, `tags` None too, `acl` None is the owner's alone; `checksum` names an algorithm to compute.
 

@@ -89,7 +89,7 @@ class Completions(Uploads):
             kind=Kind.OBJECT, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=size, etag=completed_etag(chosen),
             body=BodyKind.MANIFEST, content_type=upload.content_type, headers=upload.headers, metadata=upload.metadata, tags=upload.tags,
             checksums={record.checksum_algorithm: checksum}, checksum_type=record.checksum_type, parts=tuple(chosen), owner=upload.owner, acl=upload.acl,
-            encryption=upload.encryption,
+            encryption=upload.encryption, storage_class=upload.storage_class,
         )  # fmt: skip
 
     def _locks_of(self, bucket: Bucket, upload: Row) -> dict[str, Any]:

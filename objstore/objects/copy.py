@@ -36,7 +36,7 @@ class Copies(Gets, Puts, Uploads):
     async def copy(  # noqa: PLR0913 as much as S3 lets a copy say
         self, who: Principal, source: CopySource, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS,
         attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "", lock: ObjectLock | None = None,
-        encryption: Wish = NO_WISH, acl: Acl | None = None,
+        encryption: Wish = NO_WISH, acl: Acl | None = None, storage_class: str = "",
     ) -> ObjectInfo:  # fmt: skip
         """Copy one version.  Raises InvalidRequest for a copy onto itself that changes nothing, or a source too large for one copy."""
         name = names.object_name(key)
@@ -44,12 +44,12 @@ class Copies(Gets, Puts, Uploads):
         changes = attributes is not None or tags is not None or checksum or source.version_id or encryption is not NO_WISH
         opened = await self._open_source(who, source)
         try:
-            if source.key == key and source.bucket == bucket and not changes:
+            if source.key == key and source.bucket == bucket and not changes and opened.row.storage_class == storage_class:
                 raise InvalidRequest("the copy would put the object onto itself and change nothing about it")
             row = opened.row
             taken = attributes or Attributes(row.content_type, _copied_headers(row.headers), row.metadata)
             described = Attributes(
-                taken.content_type, taken.headers, taken.metadata, row.tags if tags is None else tags, lock, encryption, acl
+                taken.content_type, taken.headers, taken.metadata, row.tags if tags is None else tags, lock, encryption, acl, storage_class
             )
             written = await self.put_body(
                 who, home, name, Copied(opened), attributes=described, expected=_promised(row, checksum), conditions=conditions

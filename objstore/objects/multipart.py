@@ -50,7 +50,7 @@ class Uploads(Sealing):
             kind=Kind.UPLOAD, operation=b"", origin=ZERO, base=ZERO, modified_us=0, owner=owner, acl=acl, record=encode_record(record),
             content_type=attributes.content_type, headers=dict(attributes.headers), metadata=dict(attributes.metadata), tags=dict(attributes.tags),
             **locks,
-            encryption=await self.upload_encryption(home.info, attributes.encryption),
+            encryption=await self.upload_encryption(home.info, attributes.encryption), storage_class=attributes.storage_class,
         )  # fmt: skip
         row = await self.commit(home, upload_key(home.id, name, upload_id), draft)
         return _upload_info(key, upload_id, row, record)
@@ -213,5 +213,5 @@ def _upload_info(key: str, upload_id: str, row: Row, record: UploadRecord) -> Up
     return UploadInfo(
         key=key, upload_id=upload_id, initiated_us=names.upload_time_us(upload_id), owner=row.owner,
         checksum_algorithm=record.checksum_algorithm if record.declared else "", checksum_type=record.checksum_type if record.declared else "",
-        encryption=row.encryption,
+        encryption=row.encryption, storage_class=row.storage_class,
     )  # fmt: skip

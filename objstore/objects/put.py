@@ -58,5 +58,5 @@ def object_row(owner: str, received: Received, attributes: Attributes, acl: byte
         size=received.size, etag=received.etag, body=received.body, digest=received.digest, blob=received.blob,
         content_type=attributes.content_type, headers=dict(attributes.headers), metadata=dict(attributes.metadata),
         checksums=received.checksums, checksum_type=FULL_OBJECT, owner=owner, tags=dict(attributes.tags), acl=acl,
-        encryption=received.encryption, stored=received.stored,
+        encryption=received.encryption, stored=received.stored, storage_class=attributes.storage_class,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Versions, locks and appends on real processes, through both proxies, with a node that dies in the middle."""
+"""Versions, locks, appends and renames on real processes, through both proxies, with a node that dies in the middle."""
 
 import concurrent.futures
 import datetime
@@ -169,6 +169,25 @@ def appends_from_both_proxies_keep_their_order(cluster: Cluster) -> None:
     assert clients[1].get_object(Bucket="logs", Key="log")["Body"].read() == whole
 
 
+def renames_take_parts_along(cluster: Cluster) -> None:
+    clients = [cluster.s3(proxy) for proxy in (0, 1)]
+    clients[0].create_bucket(Bucket="names")
+    upload = clients[0].create_multipart_upload(Bucket="names", Key="n0")["UploadId"]
+    sent = [os.urandom(5 << 20), os.urandom(100_000)]
+    parts = [
+        {"PartNumber": n, "ETag": clients[1].upload_part(Bucket="names", Key="n0", UploadId=upload, PartNumber=n, Body=data)["ETag"]}
+        for n, data in enumerate(sent, 1)
+    ]
+    clients[0].complete_multipart_upload(Bucket="names", Key="n0", UploadId=upload, MultipartUpload={"Parts": parts})
+    clients[1].put_object(Bucket="names", Key="small", Body=b"small")
+    for turn in range(3):
+        clients[turn % 2].rename_object(Bucket="names", Key=f"n{turn + 1}", RenameSource=f"n{turn}", ClientToken=f"t{turn}")
+        clients[turn % 2].rename_object(Bucket="names", Key=f"n{turn + 1}", RenameSource=f"n{turn}", ClientToken=f"t{turn}")
+    clients[0].rename_object(Bucket="names", Key="n0", RenameSource="small")
+    assert clients[1].get_object(Bucket="names", Key="n3")["Body"].read() == b"".join(sent)
+    assert [item["Key"] for item in clients[1].list_objects_v2(Bucket="names")["Contents"]] == ["n0", "n3"]
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "tls"])
 def test_versions_locks_and_appends_on_real_processes(tmp_path: Path, tls: bool) -> None:
     with running_cluster(tmp_path, *(["--tls"] if tls else [])) as cluster:
@@ -176,4 +195,5 @@ def test_versions_locks_and_appends_on_real_processes(tmp_path: Path, tls: bool)
         emptied_by_bulk_deletes(cluster)
         locks_hold(cluster)
         appends_from_both_proxies_keep_their_order(cluster)
+        renames_take_parts_along(cluster)
         racing_writers_lose_no_version(cluster)

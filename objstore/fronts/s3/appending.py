@@ -15,7 +15,7 @@ WRITE_OFFSET = "x-amz-write-offset-bytes"
 async def append_object(front: Front, request: S3Request) -> Response:
     """PutObject at an offset, which must be the object's size."""
     headers, text = request.headers, request.headers[WRITE_OFFSET]
-    refuse_unbuilt(request.amz)
+    refuse_unbuilt(request.amz, front.settings.storage_classes)
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
         raise InvalidArgument("The value specified in the x-amz-write-offset-bytes header is not valid.")
     wish = wish_of(front, request)

@@ -42,7 +42,7 @@ async def create_bucket(front: Front, request: S3Request) -> Response:
     """CreateBucket; creating one's own again is a success in us-east-1 and a conflict elsewhere, as on Amazon."""
     headers = request.headers
     locked = headers.get("x-amz-bucket-object-lock-enabled", "false").lower() == "true"
-    refuse_unbuilt(request.amz)
+    refuse_unbuilt(request.amz, front.settings.storage_classes)
     region = await _asked_region(front, request)
     config = config_of_creation(front, request)
     try:

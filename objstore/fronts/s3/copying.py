@@ -29,7 +29,7 @@ def _directive(headers: Mapping[str, str], name: str) -> bool:
 async def upload_part_copy(front: Front, request: S3Request) -> Response:
     """UploadPartCopy; a long one is answered early too."""
     number = parse_part_number(request.query.get("partNumber"))
-    refuse_unbuilt(request.amz)
+    refuse_unbuilt(request.amz, front.settings.storage_classes)
     source = parse_copy_source(request.headers, source_key_of(front, request))
     customer_key = part_key_of(front, request)
     await front.check_owner(request, SOURCE_OWNER, source.bucket)
@@ -48,7 +48,7 @@ async def upload_part_copy(front: Front, request: S3Request) -> Response:
 async def copy_object(front: Front, request: S3Request) -> Response:
     """CopyObject; a long one is answered early, see `early`."""
     headers = request.headers
-    refuse_unbuilt(request.amz)
+    refuse_unbuilt(request.amz, front.settings.storage_classes)
     source = parse_copy_source(headers, source_key_of(front, request))
     wish = wish_of(front, request)
     await front.check_owner(request, SOURCE_OWNER, source.bucket)
@@ -68,6 +68,7 @@ async def copy_object(front: Front, request: S3Request) -> Response:
             tags=tags,
             checksum=algorithm,
             lock=written.lock,
+            storage_class=written.storage_class,
             encryption=wish,
             acl=acl_of_headers(front.credentials, request.amz),
         )

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from objstore.errors import InvalidArgument
 from objstore.fronts.s3.context import Front, Response, xml_answer
-from objstore.fronts.s3.params import parse_number, parse_version
+from objstore.fronts.s3.params import STANDARD, parse_number, parse_version
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.times import iso_time
 from objstore.fronts.s3.xml import element, encoded_names, escape, flag, name_encoder
@@ -64,7 +64,7 @@ def _contents(infos: Sequence[ObjectInfo], encode: Callable[[str], str], owner_o
         owner = owner_of(info.owner) if owner_of is not None else ""
         out.append(
             f"<Contents><Key>{key}</Key><LastModified>{iso_time(info.modified_us)}</LastModified>"
-            f"<ETag>&quot;{info.etag}&quot;</ETag>{checksum}<Size>{info.size}</Size>{owner}<StorageClass>STANDARD</StorageClass></Contents>"
+            f"<ETag>&quot;{info.etag}&quot;</ETag>{checksum}<Size>{info.size}</Size>{owner}<StorageClass>{info.storage_class or STANDARD}</StorageClass></Contents>"
         )
     return "".join(out)
 
@@ -186,5 +186,5 @@ def _version(info: ObjectInfo, encode: Callable[[str], str], owner: Callable[[st
     checksum = "".join([_checksum_elements(algorithm, info.checksum_type) for algorithm in info.checksums][:1])
     return (
         f"<Version>{head}<ETag>&quot;{info.etag}&quot;</ETag>{checksum}<Size>{info.size}</Size>{owner(info.owner)}"
-        "<StorageClass>STANDARD</StorageClass></Version>"
+        f"<StorageClass>{info.storage_class or STANDARD}</StorageClass></Version>"
     )

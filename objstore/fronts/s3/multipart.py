@@ -15,6 +15,7 @@ from objstore.fronts.s3.listing import encoding_of, owner_element, prefixes_of
 from objstore.fronts.s3.notification import CREATED_UPLOAD, tell_written
 from objstore.fronts.s3.objects import version_header
 from objstore.fronts.s3.params import (
+    STANDARD,
     attributes_of,
     conditions_of,
     parse_number,
@@ -33,7 +34,7 @@ MAX_LISTED = 1000
 async def create_multipart_upload(front: Front, request: S3Request) -> Response:
     """CreateMultipartUpload."""
     headers = request.headers
-    refuse_unbuilt(request.amz)
+    refuse_unbuilt(request.amz, front.settings.storage_classes)
     algorithm = checksums.algorithm_named(headers.get("x-amz-checksum-algorithm"), "x-amz-checksum-algorithm")
     kind = headers.get("x-amz-checksum-type", "")
     wish = wish_of(front, request)
@@ -57,7 +58,7 @@ async def create_multipart_upload(front: Front, request: S3Request) -> Response:
 async def upload_part(front: Front, request: S3Request) -> Response:
     """UploadPart."""
     number = parse_part_number(request.query.get("partNumber"))
-    refuse_unbuilt(request.amz)
+    refuse_unbuilt(request.amz, front.settings.storage_classes)
     customer_key = part_key_of(front, request)
     part = await front.store.upload_part(
         request.who,
@@ -98,7 +99,7 @@ def _completed_parts(root: Element) -> list[CompletedPart]:
 async def complete_multipart_upload(front: Front, request: S3Request) -> Response:
     """CompleteMultipartUpload; x-amz-checksum-* here speaks of the object, not of this document."""
     headers = request.headers
-    refuse_unbuilt(request.amz)
+    refuse_unbuilt(request.amz, front.settings.storage_classes)
     promised = checksums.expected_of({}, {name: _bare_composite(name, value) for name, value in request.amz.items()}, default="")
     text = headers.get("x-amz-mp-object-size")
     if text is not None and not (text.isascii() and text.isdigit() and len(text) <= 19):
@@ -179,7 +180,7 @@ async def list_parts(front: Front, request: S3Request) -> Response:
         element("UploadId", page.upload.upload_id),
         owner_element(front, "Initiator")(account),
         owner_element(front)(account),
-        "<StorageClass>STANDARD</StorageClass>",
+        element("StorageClass", page.upload.storage_class or STANDARD),
         element("PartNumberMarker", after),
         element("NextPartNumberMarker", page.next_marker or (page.parts[-1].number if page.parts else 0)),
         element("MaxParts", limit),
@@ -222,7 +223,7 @@ async def list_multipart_uploads(front: Front, request: S3Request) -> Response:
         out += [f"<NextKeyMarker>{encode(page.next_key)}</NextKeyMarker>", element("NextUploadIdMarker", page.next_upload_id)]
     out += [
         f"<Upload><Key>{encode(upload.key)}</Key>{element('UploadId', upload.upload_id)}{initiator(upload.owner)}{owner(upload.owner)}"
-        f"<StorageClass>STANDARD</StorageClass><Initiated>{iso_time(upload.initiated_us)}</Initiated>{_declared(upload)}</Upload>"
+        f"<StorageClass>{upload.storage_class or STANDARD}</StorageClass><Initiated>{iso_time(upload.initiated_us)}</Initiated>{_declared(upload)}</Upload>"
         for upload in page.uploads
     ]
     out.append(prefixes_of(page.prefixes, encode))

@@ -13,6 +13,7 @@ from objstore.fronts.s3.grants import acl_of_headers
 from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.notification import CREATED_POST, CREATED_PUT, TAGS_DELETED, TAGS_PUT, tell_deleted, tell_written
 from objstore.fronts.s3.params import (
+    STANDARD,
     attributes_of,
     bypass_of,
     check_tags,
@@ -53,7 +54,7 @@ def version_header(info: ObjectInfo) -> Headers:
 async def put_object(front: Front, request: S3Request) -> Response:
     """PutObject."""
     headers = request.headers
-    refuse_unbuilt(request.amz)
+    refuse_unbuilt(request.amz, front.settings.storage_classes)
     wish = wish_of(front, request)
     info = await front.store.put(
         request.who,
@@ -95,6 +96,8 @@ def _facts(info: ObjectInfo, request: S3Request, customer_key: bytes) -> Headers
         headers.append((b"x-amz-meta-" + header_bytes(name), header_bytes(value)))
     if info.tags:
         headers.append((b"x-amz-tagging-count", b"%d" % len(info.tags)))
+    if info.storage_class:
+        headers.append((b"x-amz-storage-class", info.storage_class.encode()))
     if info.lock_mode:
         headers.append((b"x-amz-object-lock-mode", info.lock_mode.encode()))
         headers.append((b"x-amz-object-lock-retain-until-date", iso_time(info.retain_until_us).encode()))
@@ -260,7 +263,7 @@ async def get_object_attributes(front: Front, request: S3Request) -> Response:
     if "ObjectParts" in wanted and info.part_count:
         out.append(_object_parts(found, after, limit))
     if "StorageClass" in wanted:
-        out.append("<StorageClass>STANDARD</StorageClass>")
+        out.append(element("StorageClass", info.storage_class or STANDARD))
     if "ObjectSize" in wanted:
         out.append(element("ObjectSize", info.size))
     return xml_answer("GetObjectAttributesResponse", "".join(out), [(b"last-modified", http_time(info.modified_us)), *version_header(info)])
@@ -293,7 +296,7 @@ def _delete_headers(outcome: DeleteOutcome) -> Headers:
 
 async def delete_object(front: Front, request: S3Request) -> Response:
     """DeleteObject."""
-    refuse_unbuilt(request.amz)
+    refuse_unbuilt(request.amz, front.settings.storage_classes)
     version = parse_version(request.query.get("versionId"))
     conditions = delete_conditions_of(request.headers)
     outcome = await front.store.delete(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote_to_bytes
 
 from objstore.core.acl import Acl
@@ -23,6 +23,7 @@ MAX_TAG_VALUE = 256
 LOCK_MODE = "x-amz-object-lock-mode"
 LOCK_UNTIL = "x-amz-object-lock-retain-until-date"
 LOCK_HOLD = "x-amz-object-lock-legal-hold"
+STANDARD = "STANDARD"
 META_PREFIX = "x-amz-meta-"
 REDIRECT_LOCATION = "x-amz-website-redirect-location"  # kept with the headers, obeyed on website endpoints alone
 STORED_HEADERS = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires", REDIRECT_LOCATION)
@@ -163,7 +164,14 @@ def attributes_of(headers: Mapping[str, str], amz: Mapping[str, str], encryption
         lock=lock_of(amz),
         encryption=encryption,
         acl=acl,
+        storage_class=storage_class_of(amz),
     )
+
+
+def storage_class_of(amz: Mapping[str, str]) -> str:
+    """The storage class as rows have it: empty for STANDARD."""
+    wanted = amz.get("x-amz-storage-class", STANDARD)
+    return "" if wanted == STANDARD else wanted
 
 
 def bypass_of(amz: Mapping[str, str]) -> bool:
@@ -250,10 +258,14 @@ def parse_copy_source(headers: Mapping[str, str], customer_key: bytes = b"") -> 
 _NOT_BUILT = ("x-amz-rename-source",)
 
 
-def refuse_unbuilt(amz: Mapping[str, str]) -> None:
-    """Refuse what would otherwise be promised and not kept: other storage classes."""
+def refuse_unbuilt(amz: Mapping[str, str], storage_classes: Sequence[str] = ()) -> None:
+    """Refuse what would otherwise be promised and not kept: storage classes that the store was not given."""
     for name in amz:
         if name.startswith(_NOT_BUILT):
             raise NotImplementedHere(f"A header you provided implies functionality that is not implemented: {name}")
-    if amz.get("x-amz-storage-class", "STANDARD") != "STANDARD":
-        raise S3Refused(400, "InvalidStorageClass", "The storage class you specified is not valid", hint="The only class is STANDARD.")
+    wanted = amz.get("x-amz-storage-class", STANDARD)
+    if wanted != STANDARD and wanted not in storage_classes:
+        raise S3Refused(
+            400, "InvalidStorageClass", "The storage class you specified is not valid",
+            hint=f"There {'are' if storage_classes else 'is'} {', '.join((STANDARD, *storage_classes))}.", elements={"StorageClassRequested": wanted},
+        )  # fmt: skip

@@ -18,4 +18,5 @@ class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_alive_s: float = 5.0  # between the blanks that keep such an answer's connection alive
     hash_in_thread_bytes: int = 131_072  # signed pieces this large are hashed in a thread; for smaller ones the way there costs more
     max_put_bytes: int = 5 << 30
+    storage_classes: tuple[str, ...] = ()  # names besides STANDARD that objects may have; they are shown, and all stored alike
     allow_sse_c_over_http: bool = False  # customer-provided keys without TLS: for tests, or behind a proxy that ends TLS

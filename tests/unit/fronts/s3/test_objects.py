@@ -9,8 +9,9 @@ from urllib.parse import quote
 import pytest
 from botocore.exceptions import ClientError
 
+from objstore.fronts.s3.settings import S3Settings
 from tests.support.s3_raw import call, presign, send
-from tests.support.s3_server import Running
+from tests.support.s3_server import Running, s3_serving
 
 BIG = os.urandom(1_500_000)
 
@@ -306,3 +307,28 @@ def test_keys_that_look_like_paths_are_just_keys(s3: Any, server: Running, bucke
         assert call(server, "PUT", f"/{bucket}/{quote(key)}", key.encode()).status == 200, key
         assert call(server, "GET", f"/{bucket}/{quote(key)}").body == key.encode()
     assert len(s3.list_objects_v2(Bucket=bucket)["Contents"]) == 9
+
+
+def test_storage_classes_that_the_store_was_given_are_kept_and_shown() -> None:
+    with s3_serving(settings=S3Settings(storage_classes=("COLD",))) as running:
+        s3 = running.client()
+        s3.create_bucket(Bucket="classes")
+        s3.put_object(Bucket="classes", Key="cold", Body=b"x", StorageClass="COLD")
+        s3.put_object(Bucket="classes", Key="plain", Body=b"x", StorageClass="STANDARD")
+        assert s3.head_object(Bucket="classes", Key="cold")["StorageClass"] == "COLD"
+        assert "StorageClass" not in s3.head_object(Bucket="classes", Key="plain")
+        assert [item["StorageClass"] for item in s3.list_objects_v2(Bucket="classes")["Contents"]] == ["COLD", "STANDARD"]
+        assert [item["StorageClass"] for item in s3.list_object_versions(Bucket="classes")["Versions"]] == ["COLD", "STANDARD"]
+        assert s3.get_object_attributes(Bucket="classes", Key="cold", ObjectAttributes=["StorageClass"])["StorageClass"] == "COLD"
+        s3.copy_object(Bucket="classes", Key="plain", CopySource="classes/plain", StorageClass="COLD")
+        assert s3.head_object(Bucket="classes", Key="plain")["StorageClass"] == "COLD"
+        s3.copy_object(Bucket="classes", Key="copy", CopySource="classes/cold")
+        assert "StorageClass" not in s3.head_object(Bucket="classes", Key="copy")
+        upload = s3.create_multipart_upload(Bucket="classes", Key="parts", StorageClass="COLD")["UploadId"]
+        assert s3.list_multipart_uploads(Bucket="classes")["Uploads"][0]["StorageClass"] == "COLD"
+        part = s3.upload_part(Bucket="classes", Key="parts", UploadId=upload, PartNumber=1, Body=b"x")
+        assert s3.list_parts(Bucket="classes", Key="parts", UploadId=upload)["StorageClass"] == "COLD"
+        parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        s3.complete_multipart_upload(Bucket="classes", Key="parts", UploadId=upload, MultipartUpload=parts)
+        assert s3.head_object(Bucket="classes", Key="parts")["StorageClass"] == "COLD"
+        assert refusal(s3.put_object, Bucket="classes", Key="k", Body=b"", StorageClass="GLACIER")[:2] == (400, "InvalidStorageClass")
