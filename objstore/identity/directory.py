@@ -18,7 +18,7 @@ import msgspec
 from objstore.cluster.api import ClusterApi
 from objstore.core.policy import Kind, Policy, parse_policy
 from objstore.errors import MalformedPolicy, ObjstoreError
-from objstore.identity.entities import RECORD_VERSION, ROLE, USER, Holder, HolderKey, ManagedPolicy, WebProvider, arn_of
+from objstore.identity.entities import RECORD_VERSION, ROLE, USER, Holder, HolderKey, ManagedPolicy, WebProvider, key_of
 from objstore.identity.logic import Credentials, completed
 from objstore.identity.managed import BUILT_IN, EVERYTHING, NOTHING
 from objstore.identity.model import Keyholder, User
@@ -221,6 +221,11 @@ class Directory(Credentials):
         user = self._fixed_names.get(record)
         return None if user is None else fixed_holder(user)
 
+    def arn_of(self, holder: Holder) -> str:
+        """The Amazon resource name that a user, group or role goes by."""
+        user = self._fixed_names.get(key_of(holder).record) if holder.fixed else None
+        return holder.arn if user is None else user.arn
+
     def users(self, account: str) -> list[Holder]:
         """All users of an account."""
         fixed = [fixed_holder(user) for record, user in self._fixed_names.items() if user.account == account and record not in self.holders]
@@ -294,7 +299,12 @@ class Directory(Credentials):
 
     def _principal_of(self, holder: Holder) -> Principal:
         owner = self.owner_of(holder.account)
-        facts = {"aws:username": holder.name, "aws:userid": holder.id, "aws:principalarn": holder.arn, "aws:principaltype": "User"}
+        facts = {
+            "aws:username": holder.name,
+            "aws:userid": holder.id,
+            "aws:principalarn": holder.arn,
+            "aws:principaltype": "User",
+        } | _LASTING
         return Principal(
             account=holder.account, user=holder.name, display_name=owner.display_name, canonical_id=owner.canonical_id,
             tenant=self.tenant_of(holder.account), arn=holder.arn, policies=self.policies_of(holder), boundary=self._boundary(holder),
@@ -305,11 +315,15 @@ class Directory(Credentials):
         """A user of the file may do all that its account may, and is bound by denials that were put on it."""
         holder = self.holders.get(HolderKey(USER, user.account, user.name).record)
         policies = self.policies_of(holder) if holder is not None else ()
-        arn = arn_of(user.account, USER, "/", user.name)
-        facts = {"aws:username": user.name, "aws:userid": user.canonical_id, "aws:principalarn": arn, "aws:principaltype": "User"}
+        facts = {
+            "aws:username": user.name,
+            "aws:userid": user.canonical_id,
+            "aws:principalarn": user.arn,
+            "aws:principaltype": "User",
+        } | _LASTING
         return Principal(
             account=user.account, user=user.name, display_name=user.display_name, canonical_id=user.canonical_id, tenant=user.tenant,
-            admin=user.admin, arn=arn, policies=(self.parsed(EVERYTHING), *policies) if policies else None,
+            admin=user.admin, arn=user.arn, policies=(self.parsed(EVERYTHING), *policies) if policies else None,
             boundary=self._boundary(holder) if holder is not None else None, facts=facts | tag_facts(holder.tags if holder is not None else {}),
         )  # fmt: skip
 
@@ -339,7 +353,11 @@ class Directory(Credentials):
         if holder is None or holder.id != session.subject_id:
             return None
         owner = self.owner_of(session.account)
-        facts = {"aws:userid": f"{holder.id}:{session.name}", "aws:principalarn": holder.arn, "aws:principaltype": "AssumedRole"}
+        facts = _OF_SESSION | {
+            "aws:userid": f"{holder.id}:{session.name}",
+            "aws:principalarn": holder.arn,
+            "aws:principaltype": "AssumedRole",
+        }
         return Principal(
             account=session.account, user=f"{holder.name}/{session.name}", display_name=owner.display_name, canonical_id=owner.canonical_id,
             tenant=self.tenant_of(session.account), arn=f"arn:aws:sts::{session.account}:assumed-role/{holder.name}/{session.name}",
@@ -353,7 +371,12 @@ class Directory(Credentials):
         if holder is None or holder.id != session.subject_id:
             return None
         base = self._principal_of_fixed(fixed) if fixed is not None else self._principal_of(holder)
-        return replace(base, session_policies=limits)
+        return replace(base, session_policies=limits, facts={**base.facts, **_OF_SESSION})
+
+
+# Whether STS gave out the credentials, as Ceph's gateway tells policies.
+_LASTING = {"sts:authentication": "false"}
+_OF_SESSION = {"sts:authentication": "true"}
 
 
 def tag_facts(tags: Mapping[str, str], prefix: str = "aws:principaltag/") -> dict[str, str]:

@@ -156,6 +156,7 @@ class WebProvider(msgspec.Struct, frozen=True, array_like=True):
     thumbprints: tuple[str, ...] = ()
     keys: str = ""
     tags: dict[str, str] = {}
+    insecure: bool = False  # its address began with http://
 
     @property
     def arn(self) -> str:

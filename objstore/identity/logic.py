@@ -57,7 +57,7 @@ class Credentials:
                 canonical_id=user.canonical_id,
                 tenant=user.tenant,
                 admin=user.admin,
-                arn=f"arn:aws:iam::{user.account}:user/{user.name}",
+                arn=user.arn,
                 facts={"aws:username": user.name, "aws:userid": user.canonical_id, "aws:principaltype": "User"},
             ),
         )

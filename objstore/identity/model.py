@@ -22,6 +22,12 @@ class User(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     display_name: str = ""
     email: str = ""
     admin: bool = False
+    root: bool = False  # goes by the name of its account: arn:aws:iam::ACCOUNT:root
+
+    @property
+    def arn(self) -> str:
+        """Its Amazon resource name."""
+        return f"arn:aws:iam::{self.account}:{'root' if self.root else f'user/{self.name}'}"
 
     def __repr__(self) -> str:
         return f"User(account={self.account!r}, name={self.name!r}, access_key={self.access_key!r})"  # never the secret

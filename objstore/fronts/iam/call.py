@@ -297,13 +297,14 @@ def shown_tags(tags: Mapping[str, str]) -> str:
 
 
 def page(call: Call, name: str, items: Sequence[tuple[str, str]]) -> str:
-    """One page of a list of (name, rendered): sorted, cut at MaxItems, resumed behind Marker."""
+    """One page of a list of (name, rendered): sorted without regard to case, cut at MaxItems, resumed behind Marker."""
     limit = call.number("MaxItems", DEFAULT_ITEMS, 1, MAX_ITEMS)
     marker = call.text("Marker", "", most=1024)
-    rest = sorted(item for item in items if item[0] > marker)
+    after = (marker.lower(), marker)
+    rest = sorted(((name.lower(), name), rendered) for name, rendered in items if (name.lower(), name) > after)
     shown = rest[:limit]
     tail = (
-        f"<IsTruncated>true</IsTruncated><Marker>{escape(shown[-1][0])}</Marker>"
+        f"<IsTruncated>true</IsTruncated><Marker>{escape(shown[-1][0][1])}</Marker>"
         if len(rest) > limit
         else "<IsTruncated>false</IsTruncated>"
     )

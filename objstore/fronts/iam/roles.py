@@ -39,8 +39,8 @@ from objstore.identity.entities import (
 
 MAX_SESSION_S = 43_200
 MAX_CLIENTS = 100
-_THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")
-_URL = re.compile(r"https?://([A-Za-z0-9.-]{1,253}(?::\d{1,5})?(?:/[A-Za-z0-9._~/-]{0,200})?)")
+_THUMBPRINT = re.compile(r"[0-9A-Za-z]{40}")  # as IAM: never looked at again, since keys are not fetched by it
+_URL = re.compile(r"(https?)://([A-Za-z0-9.-]{1,253}(?::\d{1,5})?(?:/[A-Za-z0-9._~/-]{0,200})?)")
 
 
 def _shown(call: Call, role: Holder, *, listed: bool = False) -> str:
@@ -112,18 +112,19 @@ async def delete_role(call: Call) -> str:
 # -- providers of web identities ------------------------------------------------------------------------------
 
 
-def _provider_url(call: Call) -> str:
+def _provider_url(call: Call) -> tuple[str, str]:
+    """(scheme, the rest)."""
     url = call.text("Url", most=255)
     match = _URL.fullmatch(url)
     if match is None:
         raise invalid("Invalid Open ID Connect Provider URL")
-    return match[1]
+    return match[1], match[2]
 
 
 def _thumbprints(call: Call) -> tuple[str, ...]:
     found = tuple(call.members("ThumbprintList"))
     if len(found) > 5 or any(_THUMBPRINT.fullmatch(text) is None for text in found):
-        raise IdentityRefused("InvalidInput", "At most 5 thumbprints of 40 hexadecimal digits.")
+        raise IdentityRefused("InvalidInput", "At most 5 thumbprints of 40 characters.")
     return found
 
 
@@ -135,9 +136,10 @@ def _clients(found: tuple[str, ...]) -> tuple[str, ...]:
 
 async def create_provider(call: Call) -> str:
     """CreateOpenIDConnectProvider."""
+    scheme, url = _provider_url(call)
     provider = WebProvider(
-        RECORD_VERSION, call.account, _provider_url(call), call.now_us, _clients(tuple(call.members("ClientIDList"))), _thumbprints(call),
-        tags=check_tags(call.tags()),
+        RECORD_VERSION, call.account, url, call.now_us, _clients(tuple(call.members("ClientIDList"))), _thumbprints(call),
+        tags=check_tags(call.tags()), insecure=scheme == "http",
     )  # fmt: skip
     if provider.arn in call.directory.fixed_providers:
         raise IdentityRefused("EntityAlreadyExists", f"Provider with url {provider.url} already exists.", 409)
@@ -149,7 +151,12 @@ async def get_provider(call: Call) -> str:
     """GetOpenIDConnectProvider."""
     provider = call.provider()
     lists = members("ClientIDList", map(_plain, provider.clients)) + members("ThumbprintList", map(_plain, provider.thumbprints))
-    return element("Url", provider.url) + lists + times("CreateDate", provider.created_us) + shown_tags(provider.tags)
+    return (
+        element("Url", f"http://{provider.url}" if provider.insecure else provider.url)
+        + lists
+        + times("CreateDate", provider.created_us)
+        + shown_tags(provider.tags)
+    )
 
 
 def _plain(text: str) -> str:

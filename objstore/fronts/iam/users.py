@@ -38,14 +38,16 @@ from objstore.identity.entities import (
 )
 
 
-def _facts(holder: Holder, kind: str) -> str:
+def _facts(call: Call, holder: Holder, kind: str) -> str:
     path_name = element("Path", holder.path) + element(f"{kind}Name", holder.name)
-    return path_name + element(f"{kind}Id", holder.id) + element("Arn", holder.arn) + times("CreateDate", holder.created_us)
+    return (
+        path_name + element(f"{kind}Id", holder.id) + element("Arn", call.directory.arn_of(holder)) + times("CreateDate", holder.created_us)
+    )
 
 
 def shown_user(call: Call, user: Holder, *, listed: bool = False) -> str:
     """A user."""
-    return _facts(user, "User") + ("" if listed else shown_boundary(call, user) + shown_tags(user.tags))
+    return _facts(call, user, "User") + ("" if listed else shown_boundary(call, user) + shown_tags(user.tags))
 
 
 def shown_boundary(call: Call, holder: Holder) -> str:
@@ -199,20 +201,20 @@ async def create_group(call: Call) -> str:
     name = check_name(call.text("GroupName"), GROUP, "groupName")
     group = Holder(RECORD_VERSION, GROUP, call.account, name, new_id(call.directory.rng, ID_PREFIXES[GROUP]), call.now_us, call.path())
     await call.changes.create_holder(group)
-    return f"<Group>{_facts(group, 'Group')}</Group>"
+    return f"<Group>{_facts(call, group, 'Group')}</Group>"
 
 
 async def get_group(call: Call) -> str:
     """GetGroup."""
     group = call.holder(GROUP)
     users = [(user.name, shown_user(call, user, listed=True)) for user in call.directory.users(call.account) if group.id in user.groups]
-    return f"<Group>{_facts(group, 'Group')}</Group>{page(call, 'Users', users)}"
+    return f"<Group>{_facts(call, group, 'Group')}</Group>{page(call, 'Users', users)}"
 
 
 async def list_groups(call: Call) -> str:
     """ListGroups."""
     groups = prefixed(call, call.directory.of_kind(GROUP, call.account))
-    return page(call, "Groups", [(group.name, _facts(group, "Group")) for group in groups])
+    return page(call, "Groups", [(group.name, _facts(call, group, "Group")) for group in groups])
 
 
 async def update_group(call: Call) -> str:
@@ -263,7 +265,7 @@ async def remove_user_from_group(call: Call) -> str:
 async def list_groups_for_user(call: Call) -> str:
     """ListGroupsForUser."""
     found = map(call.directory.group_by_id, call.holder(USER).groups)
-    return page(call, "Groups", [(group.name, _facts(group, "Group")) for group in found if group is not None])
+    return page(call, "Groups", [(group.name, _facts(call, group, "Group")) for group in found if group is not None])
 
 
 # -- the account ----------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.iam_server import ROOT, service
+from objstore.identity.model import User
+from tests.support.iam_server import ROOT, iam_serving, service
 from tests.support.policies import identity_policy, trust_policy
 from tests.support.s3_server import BOB, Running
 
@@ -179,3 +180,31 @@ def test_iam_knows_where_a_call_came_from(iam: Any, server: Running, user: str, 
             assert own.get_user()["User"]["UserName"] == user
         else:
             assert refused(own.get_user) == ("AccessDenied", 403)
+
+
+def test_a_policy_may_demand_credentials_of_sts(
+    iam: Any, server: Running, user: str, keys: dict[str, str], s3: Any, refused: Refused
+) -> None:
+    iam.attach_user_policy(UserName=user, PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
+    condition = {"BoolIfExists": {"sts:authentication": "false"}}
+    iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=identity_policy("s3:*", effect="Deny", Condition=condition))
+    assert refused(service(server, "s3", keys).get_object, Bucket="alices", Key="k") == ("AccessDenied", 403)
+    session = service(server, "sts", keys).get_session_token()["Credentials"]
+    assert service(server, "s3", session).get_object(Bucket="alices", Key="k")["Body"].read() == b"data"
+
+
+def test_a_root_goes_by_the_name_of_its_account(refused: Refused) -> None:
+    chief = User("acme", "chief", "AKCHIEF", "chief-secret", canonical_id="acme", root=True)
+    with iam_serving(users=(chief, BOB)) as server:
+        iam = service(server, "iam", chief)
+        assert iam.get_user()["User"]["Arn"] == "arn:aws:iam::acme:root"
+        assert service(server, "sts", chief).get_caller_identity()["Arn"] == "arn:aws:iam::acme:root"
+        bob = service(server, "s3", BOB)
+        bob.create_bucket(Bucket="bobs")
+        statement = json.loads(identity_policy("s3:ListBucket", resource="arn:aws:s3:::bobs"))
+        statement["Statement"][0]["Principal"] = {"AWS": "arn:aws:iam::acme:root"}
+        bob.put_bucket_policy(Bucket="bobs", Policy=json.dumps(statement))
+        service(server, "s3", chief).list_objects_v2(Bucket="bobs")
+        keys = iam.create_access_key()["AccessKey"]
+        service(server, "s3", keys).list_objects_v2(Bucket="bobs")
+        assert refused(service(server, "s3", keys).put_object, Bucket="bobs", Key="k", Body=b"") == ("AccessDenied", 403)

@@ -50,6 +50,14 @@ def test_pages_resume_behind_their_marker() -> None:
     assert page(call_of({"Marker": "b"}), "L", items) == "<L><member><N>c</N></member></L><IsTruncated>false</IsTruncated>"
 
 
+def test_capitals_do_not_change_the_order() -> None:
+    items = [(name, name) for name in ("Ad", "ac", "Ab", "aa")]
+    assert page(call_of({}), "L", items).startswith("<L><member>aa</member><member>Ab</member><member>ac</member><member>Ad</member></L>")
+    assert page(call_of({"Marker": "Ab", "MaxItems": "1"}), "L", items).startswith(
+        "<L><member>ac</member></L><IsTruncated>true</IsTruncated><Marker>ac<"
+    )
+
+
 def test_documents_and_times_are_shown_as_iam_does() -> None:
     assert encoded("D", '{"a": 1}') == "<D>%7B%22a%22%3A%201%7D</D>"
     assert times("T", 1_700_000_000_123_456) == "<T>2023-11-14T22:13:20Z</T>"

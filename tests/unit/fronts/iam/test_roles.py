@@ -77,4 +77,10 @@ def test_providers_come_and_go(iam: Any, name: str, refused: Refused) -> None:
     iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
     assert refused(iam.get_open_id_connect_provider, OpenIDConnectProviderArn=arn) == ("NoSuchEntity", 404)
     assert refused(iam.create_open_id_connect_provider, Url="ftp://x")[0] == "ValidationError"
-    assert refused(iam.create_open_id_connect_provider, Url="https://x.y", ThumbprintList=["z" * 40])[0] == "InvalidInput"
+    assert refused(iam.create_open_id_connect_provider, Url="https://x.y", ThumbprintList=["z" * 39])[0] == "InvalidInput"
+
+
+def test_an_address_without_tls_is_shown_as_such(iam: Any, name: str) -> None:
+    arn = iam.create_open_id_connect_provider(Url=f"http://issuer.example/{name}")["OpenIDConnectProviderArn"]
+    assert iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)["Url"] == f"http://issuer.example/{name}"
+    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
