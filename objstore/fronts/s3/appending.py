@@ -5,7 +5,7 @@ from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response
 from objstore.fronts.s3.encryption import wish_of, written_headers
 from objstore.fronts.s3.grants import acl_of_headers
-from objstore.fronts.s3.objects import version_header
+from objstore.fronts.s3.objects import written_version
 from objstore.fronts.s3.params import attributes_of, conditions_of, refuse_unbuilt
 from objstore.fronts.s3.request import S3Request
 
@@ -34,4 +34,4 @@ async def append_object(front: Front, request: S3Request) -> Response:
     )
     answer: Headers = [(b"etag", b'"%s"' % info.etag.encode()), *checksums.response_headers(info)]
     answer += written_headers(info.encryption, wish.customer_key)
-    return Response(200, [*answer, (b"x-amz-object-size", b"%d" % info.size), *version_header(info)])
+    return Response(200, [*answer, (b"x-amz-object-size", b"%d" % info.size), *written_version(info)])

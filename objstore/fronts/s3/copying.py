@@ -10,7 +10,7 @@ from objstore.fronts.s3.encryption import encryption_headers, part_key_of, sourc
 from objstore.fronts.s3.grants import acl_of_headers
 from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.notification import CREATED_COPY, tell_written
-from objstore.fronts.s3.objects import modified_and_etag, version_header
+from objstore.fronts.s3.objects import modified_and_etag, written_version
 from objstore.fronts.s3.params import attributes_of, conditions_of, parse_copy_source, parse_part_number, refuse_unbuilt
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.xml import element
@@ -76,7 +76,7 @@ async def copy_object(front: Front, request: S3Request) -> Response:
         checksum = (
             f"<{checksums.ELEMENTS[name]}>{text}</{checksums.ELEMENTS[name]}>{element('ChecksumType', info.checksum_type)}" if name else ""
         )
-        versions = version_header(info)
+        versions = written_version(info)
         if info.source_version_id:
             versions.append((b"x-amz-copy-source-version-id", info.source_version_id.encode()))
         await add_expiry(front, request, info, versions)

@@ -13,7 +13,7 @@ from objstore.fronts.s3.grants import acl_of_headers
 from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.listing import encoding_of, owner_element, prefixes_of
 from objstore.fronts.s3.notification import CREATED_UPLOAD, tell_written
-from objstore.fronts.s3.objects import version_header
+from objstore.fronts.s3.objects import written_version
 from objstore.fronts.s3.params import (
     STANDARD,
     attributes_of,
@@ -118,7 +118,7 @@ async def complete_multipart_upload(front: Front, request: S3Request) -> Respons
             expected=promised,
             object_size=None if text is None else int(text),
         )
-        headers_out = version_header(info) + encryption_headers(info.encryption)
+        headers_out = written_version(info) + encryption_headers(info.encryption)
         await add_expiry(front, request, info, headers_out)
         await tell_written(front, request, CREATED_UPLOAD, info)
         return _completed(request, info), headers_out

@@ -13,6 +13,7 @@ from objstore.fronts.s3.grants import acl_of_headers
 from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.notification import CREATED_POST, CREATED_PUT, TAGS_DELETED, TAGS_PUT, tell_deleted, tell_written
 from objstore.fronts.s3.params import (
+    NULL_VERSION,
     STANDARD,
     attributes_of,
     bypass_of,
@@ -51,6 +52,11 @@ def version_header(info: ObjectInfo) -> Headers:
     return [(b"x-amz-version-id", info.version_id.encode())] if info.version_id else []
 
 
+def written_version(info: ObjectInfo) -> Headers:
+    """The version id in the answer to a write; Amazon does not name the null version there, though it does to readers."""
+    return version_header(info) if info.version_id != NULL_VERSION else []
+
+
 async def put_object(front: Front, request: S3Request) -> Response:
     """PutObject."""
     headers = request.headers
@@ -67,7 +73,7 @@ async def put_object(front: Front, request: S3Request) -> Response:
     )
     answer: Headers = [(b"etag", b'"%s"' % info.etag.encode()), *checksums.response_headers(info)]
     if info.version_id:
-        answer += version_header(info)
+        answer += written_version(info)
     await add_expiry(front, request, info, answer)
     await tell_written(front, request, CREATED_PUT if request.form is None else CREATED_POST, info)
     if info.encryption:

@@ -5,7 +5,7 @@ from urllib.parse import unquote_to_bytes
 
 from objstore.errors import InvalidArgument, InvalidRequest
 from objstore.fronts.s3.context import Front, Response, empty_answer
-from objstore.fronts.s3.objects import version_header
+from objstore.fronts.s3.objects import written_version
 from objstore.fronts.s3.params import conditions_of
 from objstore.fronts.s3.request import S3Request
 
@@ -35,7 +35,7 @@ async def rename_object(front: Front, request: S3Request) -> Response:
         source_conditions=conditions_of(headers, SOURCE + "-"),
         conditions=conditions_of(headers),
     )
-    return empty_answer(200, version_header(info))
+    return empty_answer(200, written_version(info))
 
 
 OBJECT_ROUTES = {("PUT", "renameObject"): ("RenameObject", rename_object)}

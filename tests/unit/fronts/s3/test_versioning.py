@@ -81,7 +81,9 @@ def test_delete_markers_answer_as_amazon_does(server: Running, s3: Any, versione
 def test_the_null_version_of_a_suspended_bucket(s3: Any, versioned: str) -> None:
     one = s3.put_object(Bucket=versioned, Key="k", Body=b"one")["VersionId"]
     s3.put_bucket_versioning(Bucket=versioned, VersioningConfiguration={"Status": "Suspended"})
-    assert s3.put_object(Bucket=versioned, Key="k", Body=b"null")["VersionId"] == "null"
+    assert "VersionId" not in s3.put_object(Bucket=versioned, Key="k", Body=b"null")
+    assert "VersionId" not in s3.copy_object(Bucket=versioned, Key="copy", CopySource=f"{versioned}/k")
+    s3.delete_object(Bucket=versioned, Key="copy", VersionId="null")
     assert s3.get_object(Bucket=versioned, Key="k")["VersionId"] == "null"
     assert s3.get_object(Bucket=versioned, Key="k", VersionId="null")["Body"].read() == b"null"
     assert s3.delete_object(Bucket=versioned, Key="k")["VersionId"] == "null"
