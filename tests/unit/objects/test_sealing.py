@@ -287,3 +287,21 @@ def test_what_is_appended_is_sealed_as_the_object_is(kind: str) -> None:
                     await append(len(whole), b"x")
 
     with_rig(test)
+
+
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_sealed_versions_are_demoted_tagged_and_promoted_with_their_bytes(size: int) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.store.set_versioning(ALICE, "photos", "Enabled")
+        bodies = {wish: noise(size) for wish in WISHES}
+        ids = {kind: (await rig.put("k", data, attributes=Attributes(encryption=WISHES[kind]))).version_id for kind, data in bodies.items()}
+        for kind, version in ids.items():
+            await rig.store.set_tags(ALICE, "photos", "k", {"kind": kind}, version_id=version)
+            assert await rig.get("k", version_id=version, customer_key=WISHES[kind].customer_key) == bodies[kind]
+        for kind in reversed(ids):
+            info = await rig.store.head(ALICE, "photos", "k", customer_key=WISHES[kind].customer_key)
+            assert (info.version_id, info.tags) == (ids[kind], {"kind": kind})
+            assert await rig.get("k", customer_key=WISHES[kind].customer_key) == bodies[kind]
+            await rig.store.delete(ALICE, "photos", "k", version_id=ids[kind])
+
+    with_rig(test)
