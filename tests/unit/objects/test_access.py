@@ -157,6 +157,7 @@ def test_a_deny_of_the_bucket_is_for_its_owner_too_but_never_locks_him_out() -> 
         assert not asked(user(identity(allowing("s3:*"))), action, closed).allowed
         assert not asked(OTHER, action, closed).allowed
     assert asked(ROOT, Action.READ_OBJECT, closed).allowed
+    assert not asked(Principal(account="a", admin=True), Action.READ_OBJECT, closed).allowed  # his own policy, which he can take away
 
 
 def test_a_policy_that_is_no_longer_understood_lets_nobody_in_but_the_account_mends_it() -> None:
