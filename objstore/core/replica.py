@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from objstore.core.rows import Kind, Register, Row, decode_row
-from objstore.core.timestamp import ZERO, Ballot
+from objstore.core.timestamp import BALLOT_BYTES, Ballot
 from objstore.core.versions import is_version, rank, speaks_of
 
 Verdict = Literal["yes", "superseded", "no"]
@@ -64,8 +64,7 @@ def stored_with(old: Kept | None, ballot: Ballot, new: Row, held: Held, floor: B
     if old is not None and speaks_of(old.row, old.row.version) and old.row.version != new.version:
         before = held(old.row.version)
         if before is None or rank(before.row) < rank(old.row):
-            accepted = old.accepted if before is None else max(old.accepted, before.accepted)
-            found[old.row.version] = Kept(accepted, old.row, old.encoded, of_head=True)
+            found[old.row.version] = Kept(accepted_above(old.accepted, before, old.row), old.row, old.encoded, of_head=True)
     for encoded in new.effects:
         row = decode_row(encoded)
         version = row.version
@@ -77,12 +76,21 @@ def stored_with(old: Kept | None, ballot: Ballot, new: Row, held: Held, floor: B
         if row.kind == Kind.TOMBSTONE:
             if before is None and row.origin <= floor:
                 continue
-            found[version] = Kept(max(ballot, before.accepted if before is not None else ZERO), row, encoded)
+            found[version] = Kept(accepted_above(ballot, before, row), row, encoded)
         elif before is None or before.row.kind != row.kind:
             return None
         else:
-            found[version] = Kept(max(ballot, before.accepted), row, encoded, before.of_head)
+            found[version] = Kept(accepted_above(ballot, before, row), row, encoded, before.of_head)
     return found
+
+
+def accepted_above(ballot: Ballot, before: Kept | None, row: Row) -> Ballot:
+    """At which ballot a version is stored over what there was: replicas that hold different rows must differ in this too."""
+    if before is None or before.accepted < ballot:
+        return ballot
+    if rank(before.row) == rank(row):
+        return before.accepted
+    return Ballot((int.from_bytes(before.accepted, "big") + 1).to_bytes(BALLOT_BYTES, "big"))
 
 
 def is_stored_below(register: Register, old: Row, ballot: Ballot, new: Row) -> bool:

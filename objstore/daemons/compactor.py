@@ -3,12 +3,17 @@
 A tombstone goes only when *every* primary (of both sets, during a ring change) answered in this epoch that it holds exactly
 this tombstone, or holds nothing and promises nothing older: merely waiting a time would bring deleted objects back from a device
 that was away.
+
+The tombstone of a noncurrent version also stays while the version is still the head of some primary, which would keep it as a
+version again.  It is settled at a fresh ballot first and goes when that is old enough: the floor that it leaves then lies above every
+ballot at which a slow reader may still try to store the version.
 """
 
 from collections.abc import Sequence
 
-from objstore.core.rows import Kind, Register, decode_row
+from objstore.core.rows import Kind, Register, Row, RowKey, Space, decode_row
 from objstore.core.timestamp import ZERO, wall_us_of
+from objstore.core.versions import head_key, is_version, rank
 from objstore.daemons.fleet import Fleet
 from objstore.daemons.replicator import Settle, at_most, members
 from objstore.errors import ObjstoreError, Refused, StaleEpoch, Unavailable
@@ -103,6 +108,10 @@ class Compactor:
 
     async def _reclaim_one(self, item: PartitionRow, partition: int, primaries: Sequence[int], epoch: int) -> bool:
         try:
+            if item.key.space == Space.VERSIONS:
+                if not await self._version_is_confirmed(item, partition, primaries, epoch):
+                    return False
+                return await self._drop(item, partition, primaries, epoch)
             for device in primaries:
                 answer = await self.fleet.ask(Query, RegisterAnswer, device, epoch=epoch, partition=partition, key=item.key)
                 if confirmed(answer.register, item.register):
@@ -110,14 +119,46 @@ class Compactor:
                 if answer.register.accepted == item.register.accepted:
                     await self._settle(item.key, partition)  # the one who was promised is gone; at its new ballot it can go later
                 return False
-            for device in primaries:
-                ballot = item.register.accepted
-                await self.fleet.ask(Reclaim, ReclaimAnswer, device, epoch=epoch, partition=partition, key=item.key, ballot=ballot)
+            return await self._drop(item, partition, primaries, epoch)
         except StaleEpoch:
             raise
         except ObjstoreError:
             return False
+
+    async def _drop(self, item: PartitionRow, partition: int, primaries: Sequence[int], epoch: int) -> bool:
+        for device in primaries:
+            ballot = item.register.accepted
+            await self.fleet.ask(Reclaim, ReclaimAnswer, device, epoch=epoch, partition=partition, key=item.key, ballot=ballot)
         return True
+
+    async def _version_is_confirmed(self, item: PartitionRow, partition: int, primaries: Sequence[int], epoch: int) -> bool:
+        tombstone = decode_row(item.register.row)
+        age_us = int(self.reclaim_age_s * 1e6)
+        settled = item.register.accepted > tombstone.origin and (
+            wall_us_of(item.register.accepted) - wall_us_of(tombstone.origin) >= age_us
+        )
+        agreed = True
+        for device in primaries:
+            head = await self.fleet.ask(Query, RegisterAnswer, device, epoch=epoch, partition=partition, key=head_key(item.key))
+            if head.register.row and is_the_version(decode_row(head.register.row), item.key):
+                return False
+            answer = await self.fleet.ask(Query, RegisterAnswer, device, epoch=epoch, partition=partition, key=item.key)
+            register = answer.register
+            if not register.row:
+                agreed = agreed and answer.floor >= item.register.accepted
+            elif rank(decode_row(register.row)) != rank(tombstone):
+                return False
+            else:
+                agreed = agreed and register.accepted == item.register.accepted
+        if not settled or not agreed:
+            await self._settle(item.key, partition)
+            return False
+        return True
+
+
+def is_the_version(head: Row, version: RowKey) -> bool:
+    """Whether a head is the version that a key names."""
+    return is_version(head) and head.version == version.version.hex()
 
 
 def _is_old_tombstone(register: Register, before_us: int) -> bool:

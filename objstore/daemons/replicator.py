@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from objstore.core.rows import Register, RowKey
+from objstore.core.rows import Register, Row, RowKey, Space, decode_row
 from objstore.core.timestamp import ZERO, Ballot
+from objstore.core.versions import rank
 from objstore.daemons.fleet import Fleet
 from objstore.errors import Damaged, ObjstoreError, Refused, StaleEpoch, Unavailable
 from objstore.wire.messages import (
@@ -90,6 +91,10 @@ async def at_most(limit: int, jobs: Iterable[Awaitable[T]]) -> list[T]:
             return await job
 
     return list(await asyncio.gather(*(one(job) for job in jobs)))
+
+
+def _is_held(answer: RegisterAnswer, row: Row) -> bool:
+    return bool(answer.register.row) and rank(decode_row(answer.register.row)) >= rank(row)
 
 
 class Replicator:
@@ -177,8 +182,11 @@ class Replicator:
             if device in heard:
                 counts.dropped += await self._drop_forgotten(device, partition, old, holdings, epoch)
         lagging = [(key, held) for key, held in holdings.items() if any(held.get(d, ZERO) < max(held.values()) for d in heard)]
-        for done in await at_most(MERGES_AT_ONCE, (self._mend(key, held, partition, heard, epoch) for key, held in lagging)):
-            counts.add(done)
+        # Versions first: a head may carry a change of one, for which its bytes must be there.
+        for versions in (True, False):
+            wave = [(key, held) for key, held in lagging if (key.space == Space.VERSIONS) is versions]
+            for done in await at_most(MERGES_AT_ONCE, (self._mend(key, held, partition, heard, epoch) for key, held in wave)):
+                counts.add(done)
         if not counts.failed:
             # A read quorum of the old primaries was read in this epoch: each has adopted it, and refuses what is older.
             for device in refill:
@@ -193,9 +201,8 @@ class Replicator:
         anything cannot be chosen any more; merged, it would bring a deleted object back.
         """
         floor = min(old.values())
-        forgotten = [
-            key for key, held in holdings.items() if ZERO < held.get(device, ZERO) < floor and all(held.get(d, ZERO) == ZERO for d in old)
-        ]
+        unknown = [key for key, held in holdings.items() if held.get(device, ZERO) > ZERO and all(held.get(d, ZERO) == ZERO for d in old)]
+        forgotten = [key for key in unknown if await self._began(key, holdings[key][device], device, partition, epoch) < floor]
         items = [PartitionRow(key, Register(ZERO, holdings[key][device])) for key in forgotten]
         dropped = 0
         for low in range(0, len(items), PAGE_ROWS):
@@ -206,6 +213,13 @@ class Replicator:
             if not holdings[key]:
                 del holdings[key]
         return dropped
+
+    async def _began(self, key: RowKey, accepted: Ballot, device: int, partition: int, epoch: int) -> Ballot:
+        """Below which floor a row is forgotten: a version may have been stored anew long after it was removed elsewhere."""
+        if key.space != Space.VERSIONS:
+            return accepted
+        answer = await self.fleet.ask(Query, RegisterAnswer, device, epoch=epoch, partition=partition, key=key)
+        return decode_row(answer.register.row).origin if answer.register.row else accepted
 
     async def _list(self, device: int, partition: int, epoch: int, holdings: Holdings) -> Ballot:
         """Add what a device holds of a partition to `holdings`; the device's reclaim floor."""
@@ -236,8 +250,9 @@ class Replicator:
                 after = await self._merge(device, key, partition, Register(ZERO, register.accepted, register.row), holders, epoch)
                 counts.bytes_sent += after.bytes_pulled
                 counts.rows_sent += after.changed
-                if after.accepted < newest:
-                    # A promise stands above the row: only a round of agreement can tell which row is right.
+                if after.accepted < newest or (key.space == Space.VERSIONS and not after.changed):
+                    # A promise stands above the row: only a round of agreement can tell which row is right.  So it is with a
+                    # version that was refused: it is not the ballot that says which of two rows is the later one.
                     await self._settle(key, partition)
                     counts.rows_sent += 1
             except StaleEpoch:
@@ -297,6 +312,8 @@ class Replicator:
         self, item: PartitionRow, device: int, partition: int, primaries: Sequence[int], epoch: int, counts: RepairCounts
     ) -> bool:
         ballot = item.register.accepted
+        if item.key.space == Space.VERSIONS and item.register.row:
+            return await self._confirm_version(item, device, partition, primaries, epoch, counts)
         for primary in primaries:
             try:
                 after = await self._merge(primary, item.key, partition, Register(ZERO, ballot, item.register.row), (device,), epoch)
@@ -313,6 +330,32 @@ class Replicator:
             if after.accepted < ballot and after.promised < ballot:
                 return False
         return True
+
+    async def _confirm_version(
+        self, item: PartitionRow, device: int, partition: int, primaries: Sequence[int], epoch: int, counts: RepairCounts
+    ) -> bool:
+        """As `_confirm`, by rank: every primary holds this row of the version or a later one, or has forgotten that it was removed."""
+        mine = decode_row(item.register.row)
+        try:
+            for primary in primaries:
+                after = await self._merge(
+                    primary, item.key, partition, Register(ZERO, item.register.accepted, item.register.row), (device,), epoch
+                )
+                counts.rows_sent += after.changed
+                counts.bytes_sent += after.bytes_pulled
+            answers = [await self._ask_version(primary, item.key, partition, epoch) for primary in primaries]
+            if not all(_is_held(answer, mine) for answer in answers):
+                await self._settle(item.key, partition)
+                answers = [await self._ask_version(primary, item.key, partition, epoch) for primary in primaries]
+        except StaleEpoch:
+            raise
+        except ObjstoreError:
+            counts.failed += 1
+            return False
+        return all(_is_held(answer, mine) or (not answer.register.row and answer.floor >= mine.origin) for answer in answers)
+
+    async def _ask_version(self, device: int, key: RowKey, partition: int, epoch: int) -> RegisterAnswer:
+        return await self.fleet.ask(Query, RegisterAnswer, device, epoch=epoch, partition=partition, key=key)
 
     async def verify(self) -> RepairCounts:
         """Count what is not in its place now, changing nothing: rows that some primary lacks, rows that no primary should miss."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from objstore.core.rows import BodyKind, decode_row
+from objstore.core.rows import BodyKind, Space, decode_row
 from objstore.core.timestamp import BALLOT_BYTES
 from objstore.errors import DeviceOffline, InvalidArgument, Unavailable
 from objstore.node.checks import check_ballots, check_items, check_key
@@ -69,7 +69,11 @@ class Registers:
         if message.inline:
             Drive(engine.query_inline(message.key, partition=partition), partial(self._queried, call, device, partition)).step()
         else:
-            call.answer(RegisterAnswer(engine.query(message.key, partition=partition), voting=device.votes(partition)))
+            register = engine.query(message.key, partition=partition)
+            if message.key.space == Space.VERSIONS:
+                call.answer(RegisterAnswer(register, voting=device.votes(partition), floor=engine.floor(partition)))
+            else:
+                call.answer(RegisterAnswer(register, voting=device.votes(partition)))
 
     def _queried(self, call: Call, device: LocalDevice, partition: int, result: Any, failure: BaseException | None) -> None:
         if failure is not None:

@@ -69,7 +69,7 @@ class RegisterAnswer(Message, frozen=True, array_like=True):
     granted: bool = True  # Prepare only
     voting: bool = True
     has_payload: bool = False
-    floor: Ballot = ZERO  # Prepare only: tombstones of the partition up to this ballot may have been reclaimed here
+    floor: Ballot = ZERO  # Prepare, and Query of a version: tombstones of the partition up to this ballot may be reclaimed here
 
 
 class AcceptAnswer(Message, frozen=True, array_like=True):

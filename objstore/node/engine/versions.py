@@ -6,7 +6,7 @@ question it stands for it as well: see `seen`.
 
 from collections.abc import Callable
 
-from objstore.core.replica import Kept, decide_version, is_promised_above
+from objstore.core.replica import Kept, accepted_above, decide_version, is_promised_above
 from objstore.core.rows import EMPTY, BodyKind, Kind, Register, Row, RowKey, decode_row
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.core.versions import VERSION_KINDS, head_key, rank, speaks_of
@@ -76,7 +76,7 @@ class VersionRegisters:
         if head is not None and head.promised > head.accepted and ballot > head.promised:
             batch.set_promise(encode_key(head_key(proposal.key)), head_key(proposal.key), head, ballot)
             head = batch.get(encode_key(head_key(proposal.key)), proposal.partition)
-        self._store(batch, proposal, held, head, Kept(ballot, new, proposal.row))
+        self._store(batch, proposal, held, head, Kept(accepted_above(ballot, stored, new), new, proposal.row))
         return AcceptAnswer("yes", max(ballot, highest))
 
     def merge(self, batch: Batch, proposal: Proposal, incoming: Register, floor: Ballot) -> bool | NeedBody:
@@ -116,7 +116,7 @@ class VersionRegisters:
         if not self._has_body(proposal, held, head):
             return NEED_BODY
         self._registers.check_room(batch, proposal)
-        kept = Kept(max(accepted, stored.accepted) if stored is not None else accepted, new, proposal.row)
+        kept = Kept(accepted_above(accepted, stored, new), new, proposal.row)
         self._store(batch, proposal, held, head, kept)
         return True
 
