@@ -9,12 +9,13 @@ from objstore.cluster.client import Clients
 from objstore.cluster.clock import BallotClock
 from objstore.cluster.listing import Lister
 from objstore.cluster.membership import Membership
-from objstore.cluster.read import BodyReader, read, settle
+from objstore.cluster.read import BodyReader, look, read, settle
 from objstore.cluster.repair import Repair
 from objstore.cluster.rounds import Operation
 from objstore.cluster.stage import Staging
 from objstore.cluster.write import EarlyQuery, conditional_write, plain_write
-from objstore.core.rows import Row, RowKey
+from objstore.core.rows import Row, RowKey, Space
+from objstore.core.versions import age_key, head_key
 from objstore.errors import QuorumLost, Unavailable
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
@@ -212,9 +213,13 @@ class Cluster:
         versions: bool = False, markers: bool = False,
     ) -> api.ScanPage:  # fmt: skip
         """Merged listing of live rows."""
-        return await self._lister.scan(
+        page = await self._lister.scan(
             bucket, space, prefix=prefix, start=start, limit=limit, delimiter=delimiter, versions=versions or markers
         )
+        if space != Space.VERSIONS:
+            return page
+        rows = sorted(page.rows, key=lambda found: age_key(found.row), reverse=True)  # devices show the null version first
+        return api.ScanPage(sorted(rows, key=lambda found: found.name), page.next_start)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -230,7 +235,12 @@ class Cluster:
     async def _read_at(self, key: RowKey, partition: int, *, inline: bool = False) -> api.Held:
         operation = self._operation(key, partition, inline=inline)
         try:
-            return await read(operation, issue=self._clock.rising(), repair=self.repair, settle=partial(self.settle, key, partition))
+            held = await read(operation, issue=self._clock.rising(), repair=self.repair, settle=partial(self.settle, key, partition))
+            if held is not None:
+                return held
+            operation = self._operation(head_key(key), partition)
+            token = self._world.rng.token(TOKEN_BYTES)
+            return await look(operation, key.version.hex(), issue=self._clock.rising(), token=token)
         except Unavailable:
             self._heed_clocks(operation)
             raise

@@ -7,7 +7,7 @@ from objstore.cluster.client import SUSPECT_RANK
 from objstore.cluster.membership import Membership
 from objstore.cluster.repair import Repair, Settle
 from objstore.cluster.rounds import Operation
-from objstore.core.agreement import IssueBallot, ReadDecision, Settlement, Verdict, VersionRead, VersionSettlement
+from objstore.core.agreement import IssueBallot, LookAtVersion, ReadDecision, Settlement, Verdict, VersionRead, VersionSettlement
 from objstore.core.placement import best_first
 from objstore.core.quorum import majority
 from objstore.core.rows import BodyKind, Row, RowKey, Space, decode_row, stored_size
@@ -21,13 +21,19 @@ SOON_S = 2.0  # in the first round a source that says nothing for so long is lef
 PAUSE_S = 0.3  # between rounds, for nodes that restart
 
 
-async def read(operation: Operation, *, issue: IssueBallot, repair: Repair, settle: Settle) -> Held:
-    """Read a register with agreement.  Raises QuorumLost: silence is never taken for absence."""
-    decision = VersionRead if operation.key.space == Space.VERSIONS else ReadDecision
-    machine = decision(operation.plan.quorum, issue)
+async def read(operation: Operation, *, issue: IssueBallot, repair: Repair, settle: Settle) -> Held | None:
+    """Read a register with agreement.  Raises QuorumLost: silence is never taken for absence.
+
+    None: a noncurrent version on which no quorum agrees; `look` at it then.
+    """
+    machine: ReadDecision | VersionRead = (VersionRead if operation.key.space == Space.VERSIONS else ReadDecision)(
+        operation.plan.quorum, issue
+    )
     await operation.run(machine)
     for device in operation.damaged:
         repair.heal(device, operation.key, operation.partition, settle)
+    if machine.verdict is Verdict.UNSETTLED:
+        return None
     if machine.verdict is not Verdict.DONE:
         raise QuorumLost(f"too few replicas answered: {operation.why()}")
     holders = machine.holders(machine.accepted)
@@ -38,6 +44,15 @@ async def read(operation: Operation, *, issue: IssueBallot, repair: Repair, sett
         found = operation.payloads.get(machine.row)
         payload = None if found is None else bytes(found)
     return Held(machine.accepted, row, payload, holders or operation.plan.reading)
+
+
+async def look(operation: Operation, version: str, *, issue: IssueBallot, token: bytes) -> Held:
+    """Read a noncurrent version under a promise of the head; `operation` is one on the head.  Raises QuorumLost."""
+    machine = LookAtVersion(operation.plan.quorum, version, token, issue)
+    await operation.run(machine)
+    if machine.verdict is not Verdict.DONE:
+        raise QuorumLost(f"too few replicas answered: {operation.why()}")
+    return Held(machine.accepted, machine.found, None, machine.sources or operation.plan.reading)
 
 
 async def settle(operation: Operation, *, issue: IssueBallot) -> None:

@@ -23,7 +23,7 @@ from objstore.core.versions import is_version, rank
 from objstore.errors import Refused
 
 __all__ = [
-    "ATTEMPTS", "Answer", "ConditionalWrite", "FamilyWrite", "IssueBallot", "JudgeFamily", "JudgeRow", "Machine", "PlainWrite", "ReadDecision", "Round", "Settlement",
+    "ATTEMPTS", "Answer", "ConditionalWrite", "FamilyWrite", "IssueBallot", "JudgeFamily", "JudgeRow", "LookAtVersion", "Machine", "PlainWrite", "ReadDecision", "Round", "Settlement",
     "Step", "Survey", "Verdict", "VersionRead", "VersionSettlement",
 ]  # fmt: skip
 
@@ -380,26 +380,26 @@ class Settlement(ReadDecision):
 
 
 class VersionRead(Machine):
-    """A read of a noncurrent version: the row of highest rank, stored on a quorum at a fresh ballot where it is not there yet."""
+    """A read of a noncurrent version: what a quorum holds, by rank.
 
-    __slots__ = ("_best", "_issue")
+    UNSETTLED when none agrees.  A row that fewer hold may be the effect of a head that nobody chose: only a look under a promise of
+    the head (`LookAtVersion`) can tell, or the version would be gone for one reader and the latest for the next.
+    """
 
-    def __init__(self, quorum: Quorum, issue: IssueBallot) -> None:
+    __slots__ = ("_best",)
+
+    def __init__(self, quorum: Quorum, _issue: IssueBallot | None = None) -> None:
         self._best: Row | None = None
         super().__init__(quorum)
-        self._issue = issue
 
     def restart(self, quorum: Quorum) -> bool:
         """The ring changed: go on in the new one."""
         self._quorum = quorum
-        return self._query()
+        return self._begin(Round(Step.QUERY, quorum.members))
 
     def holders(self, accepted: Ballot) -> tuple[int, ...]:
         """Devices that answered with the row that was read, whatever they accepted it at."""
         return tuple(answer.device for answer in self.answers if self._is_best(answer.register.row))
-
-    def _query(self) -> bool:
-        return self._begin(Round(Step.QUERY, self._quorum.members))
 
     def _is_best(self, row: bytes) -> bool:
         return self._best is not None and bool(row) and rank(decode_row(row)) == rank(self._best)
@@ -422,32 +422,58 @@ class VersionRead(Machine):
         for answer in self.answers:
             if answer.device in holders:
                 tally.yes(answer.device, voting=answer.voting)
-        if tally.reached:
-            return self._finish(Verdict.DONE, self._top.accepted, self._top.row)
-        missing = tuple(device for device in self._quorum.members if device not in holders)
-        self._begin(Round(Step.ACCEPT, missing, self._issue(self._seen), self._top.row, sources=holders))
-        self._tally = tally
-        return True
+        if not tally.reached:
+            return self._finish(Verdict.UNSETTLED)
+        return self._finish(Verdict.DONE, self._top.accepted, self._top.row)
 
     def _end_accepted(self) -> bool:
         return self._finish(Verdict.DONE, self.round.ballot, self.round.row)
 
     def _end_lost(self) -> bool:
-        if self.round.step is Step.QUERY:
-            return self._finish(Verdict.LOST)
-        self._attempts += 1
-        if self._attempts > ATTEMPTS:
-            return self._finish(Verdict.LOST)
-        return self._query()
+        return self._finish(Verdict.LOST)
 
 
 class VersionSettlement(VersionRead):
     """Stores the row of a version anew on every replica that is reached, at one fresh ballot."""
 
-    __slots__ = ()
+    __slots__ = ("_issue",)
+
+    def __init__(self, quorum: Quorum, issue: IssueBallot) -> None:
+        super().__init__(quorum)
+        self._issue = issue
 
     def _end_found(self) -> bool:
         return self._begin(Round(Step.ACCEPT, self._quorum.members, self._issue(self._seen), self._top.row, sources=self.holders(ZERO)))
+
+    def _end_lost(self) -> bool:
+        self._attempts += 1
+        if self.round.step is Step.QUERY or self._attempts > ATTEMPTS:
+            return self._finish(Verdict.LOST)
+        return self._begin(Round(Step.QUERY, self._quorum.members))
+
+
+class LookAtVersion(FamilyWrite):
+    """A read of a version under a promise of the head: a conditional write that leaves everything as it is."""
+
+    __slots__ = ("_version",)
+
+    def __init__(self, quorum: Quorum, version: str, operation: bytes, issue: IssueBallot) -> None:
+        self._version = version
+        super().__init__(quorum, self._look, operation, issue)
+
+    def _look(self, _: Row | None, versions: Versions) -> Row | None:
+        versions.get(self._version)
+        return None
+
+    @property
+    def found(self) -> Row | None:
+        """DONE: the version, None when there is none."""
+        return self._versions().get(self._version)
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """DONE: devices that hold its bytes."""
+        return self._sources.get(self._version) or self.holders(self._top.accepted)
 
 
 def _in_family(row: Row) -> bool:

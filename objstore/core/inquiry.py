@@ -79,8 +79,14 @@ class Inquirer(Machine):
     def _versions(self) -> Versions:
         return Versions(decode_row(self._top.row) if self._top.row else None, self._read, self._newest)
 
-    def _promised(self) -> tuple[int, ...]:
-        return tuple(answer.device for answer in self.answers)
+    def _ask_promised(self, step: Step, version: str) -> bool:
+        """Ask those that promised, and nobody else: the others cannot make up for one that is silent."""
+        promised = tuple(answer.device for answer in self.answers)
+        self._begin(Round(step, promised, version=version))
+        for device in self._quorum.members:
+            if device not in promised:
+                self._tally.no(device)
+        return True
 
     # -- one version ------------------------------------------------------------------------------------------------------
 
@@ -88,7 +94,7 @@ class Inquirer(Machine):
         """Read one version, then go on with `resume`."""
         self._resume = resume
         self._heard = []
-        return self._begin(Round(Step.QUERY, self._promised(), version=version))
+        return self._ask_promised(Step.QUERY, version)
 
     def registered(self, device: int, register: Register, *, granted: bool = True, voting: bool = True, floor: Ballot = ZERO) -> bool:
         """As of every machine; an answer about a version is weighed by rank."""
@@ -137,7 +143,7 @@ class Inquirer(Machine):
                 if answer.voting and answer.register.row:
                     self._add_candidate(decode_row(answer.register.row))
         self._horizon = _NO_HORIZON
-        return self._begin(Round(Step.NEWEST, self._promised(), version=below))
+        return self._ask_promised(Step.NEWEST, below)
 
     def _add_candidate(self, row: Row) -> None:
         assert self._candidates is not None

@@ -35,6 +35,7 @@ class Verdict(Enum):
     LOST = "lost"  # too few answers; nothing was ever proposed
     UNKNOWN = "unknown"  # proposed, and it cannot be told whether it took effect: too few answers
     CONFLICT = "conflict"  # proposed, and another row lies above where it would be
+    UNSETTLED = "unsettled"  # reads of a version: no quorum agrees, it must be read under a promise of the head
 
 
 class Round:

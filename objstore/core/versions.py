@@ -180,7 +180,9 @@ class Others(Protocol):
 
 def without_version(current: Row | None, others: Others, version: str, owner: str = "") -> Row:
     """The draft of a key's head once a version of it, which is there, is removed: what was the latest exposes the one before."""
-    if current is not None and (current.kind not in VERSION_KINDS or current.version != version):
+    if current is None:
+        return removal([version], owner)  # left behind by a write that nobody finished: there is no head to replace
+    if current.kind not in VERSION_KINDS or current.version != version:
         return again(current, tombstones=(version,))
     successor = others.newest()
     return again(successor, tombstones=(version,)) if successor is not None else removal([version], owner)

@@ -14,7 +14,7 @@ from objstore.errors import DamagedRow
 from objstore.node.engine.commit import Batch
 from objstore.node.engine.family import Family, has_bytes_of, kept_of
 from objstore.node.engine.keys import encode_key
-from objstore.node.engine.records import Entry
+from objstore.node.engine.records import Entry, head_of
 from objstore.node.engine.registers import NEED_BODY, Held, NeedBody, Proposal, Registers, register_of
 from objstore.node.engine.state import State
 from objstore.wire.messages import AcceptAnswer
@@ -26,13 +26,14 @@ _SPEAKING = (*VERSION_KINDS, int(Kind.TOMBSTONE))  # kinds of heads that tell wh
 def seen(get: Get, key: RowKey, partition: int, floor: Ballot) -> tuple[Register, Entry | None, bytes]:
     """What a replica answers for a version key: (register, the entry that it is made of, its index key).
 
-    The head when that is the version and ranks higher.  An open promise of the head counts as one of the version: a row that
+    The head when that is the version, whatever is stored: what ranks higher is then the effect of a head that was not chosen, or
+    that has not come here yet, and the reader will see that others differ.  An open promise of the head counts as one of the version: a row that
     is to be stored here must lie above it.  Raises DamagedRow.
     """
     index_key, head_index = encode_key(key), encode_key(head_key(key))
     stored, head = get(index_key, partition), get(head_index, partition)
     entry, at = stored, index_key
-    if head is not None and _is_above(head, stored, key):
+    if head is not None and _stands_for(head, stored, key):
         entry, at = head, head_index
     register = register_of(entry, floor)
     promised = register.promised if entry is None else ZERO
@@ -41,11 +42,15 @@ def seen(get: Get, key: RowKey, partition: int, floor: Ballot) -> tuple[Register
     return Register(promised, register.accepted, register.row), entry, at
 
 
-def _is_above(head: Entry, stored: Entry | None, key: RowKey) -> bool:
-    if head.kind not in _SPEAKING:
+def _stands_for(head: Entry, stored: Entry | None, key: RowKey) -> bool:
+    """Whether the head answers for a version: it is that version, or it is what says that the null version is gone."""
+    version = key.version.hex()
+    if head.kind in VERSION_KINDS:
+        return head_of(head.row).version == version
+    if head.kind != Kind.TOMBSTONE or version:
         return False
     row = decode_row(head.row)
-    return speaks_of(row, key.version.hex()) and (stored is None or not stored.row or rank(row) >= rank(decode_row(stored.row)))
+    return speaks_of(row, version) and (stored is None or not stored.row or rank(row) >= rank(decode_row(stored.row)))
 
 
 class VersionRegisters:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from objstore.core.agreement import ConditionalWrite, FamilyWrite, PlainWrite, Step, Verdict, VersionRead, VersionSettlement
+from objstore.core.agreement import ConditionalWrite, FamilyWrite, LookAtVersion, PlainWrite, Step, Verdict, VersionRead, VersionSettlement
 from objstore.core.inquiry import Unread, Versions
 from objstore.core.quorum import Quorum
 from objstore.core.rows import EMPTY, NEW_VERSION, Kind, Register, Row, decode_row, encode_row
@@ -227,32 +227,31 @@ def test_a_judge_may_refuse_for_what_a_version_is() -> None:
 # -- reads of versions ---------------------------------------------------------------------------------------------
 
 
-def test_a_version_is_read_by_origin_and_stored_on_a_quorum_at_a_fresh_ballot() -> None:
-    read = VersionRead(THREE, issue)
+def test_a_version_on_which_no_quorum_agrees_is_unsettled() -> None:
+    read = VersionRead(THREE)
     read.registered(1, held(row(5), 90))
-    assert read.registered(2, held(row(7, kind=Kind.TOMBSTONE, version=5), 7, promised=200))
-    assert (read.round.step, read.round.to, read.round.sources) == (Step.ACCEPT, (1, 3), (2,))
-    assert read.round.ballot > at(200)
-    assert read.answered(3, "yes")
-    assert read.verdict is Verdict.DONE
-    assert decode_row(read.row).kind == Kind.TOMBSTONE
+    assert read.registered(2, held(row(7, kind=Kind.TOMBSTONE, version=5), 7))
+    assert read.verdict is Verdict.UNSETTLED
+
+
+def test_an_unsettled_version_is_looked_at_under_a_promise_of_the_head() -> None:
+    look = LookAtVersion(THREE, at(5).hex(), MINE, issue)
+    for device in (1, 2):
+        look.registered(device, held(row(9)))
+    look.registered(1, held(row(5), 90))
+    look.registered(2, held(row(7, kind=Kind.TOMBSTONE, version=5), 7))
+    assert (look.round.step, look.round.to, look.round.sources) == (Step.ACCEPT, (1, 3), (2,))
+    assert look.answered(3, "yes")
+    assert look.verdict is Verdict.DONE
+    assert look.found is None
 
 
 def test_a_version_that_a_quorum_holds_is_read_at_once_whatever_the_ballots() -> None:
-    read = VersionRead(THREE, issue)
+    read = VersionRead(THREE)
     read.registered(1, held(row(5), 90))
     assert read.registered(2, held(row(5), 5))
     assert read.verdict is Verdict.DONE
     assert read.holders(ZERO) == (1, 2)
-
-
-def test_a_write_back_that_is_superseded_is_read_again() -> None:
-    read = VersionRead(THREE, issue)
-    read.registered(1, held(row(5)))
-    read.registered(2, EMPTY)
-    read.answered(2, "superseded", at(9))
-    assert read.answered(3, "superseded", at(9))
-    assert read.round.step is Step.QUERY
 
 
 def test_settling_stores_a_version_everywhere() -> None:

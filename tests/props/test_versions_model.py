@@ -1,0 +1,71 @@
+"""A key with versions under random schedules: every history is explained, and each broken variant is caught.
+
+`HISTORIES=30000 pytest tests/props/test_versions_model.py` runs more; a failure names the seed.
+"""
+
+import os
+
+import pytest
+
+from objstore.core.agreement import PlainWrite
+from objstore.core.rows import Row
+from tests.support.register_model import Rules
+from tests.support.version_model import Act, VersionModel, VersionReplica, explains
+
+HISTORIES = int(os.environ.get("HISTORIES", "120"))
+SEARCH = 3000
+
+
+class ForgetsWhatItOverwrites(VersionReplica):
+    def accept(self, ballot: bytes, row: bytes) -> tuple[str, bytes, bytes]:  # type: ignore[override]
+        before = dict(self.versions)
+        answer = super().accept(ballot, row)
+        self.versions = before
+        return answer
+
+
+class DoneWhenOverwritten(PlainWrite):
+    """A write that was overwritten is not stored as a version."""
+
+    def _end_prepared(self, row: Row | None) -> bool:
+        if row is not None and self._took_effect(row):
+            return self._accept(self._granted, self._top.row, own=False)
+        return super()._end_prepared(row)
+
+
+BROKEN = {
+    "a head that is replaced is not kept": {"rules": Rules(replica=ForgetsWhatItOverwrites)},
+    "an overwritten write is not stored as a version": {"rules": Rules(plain=DoneWhenOverwritten, replica=VersionReplica)},
+}
+
+
+def holds(seed: int, **more: object) -> bool:
+    return explains(VersionModel(seed, rings="three", **more).history_of())  # type: ignore[arg-type]
+
+
+def test_every_history_is_that_of_a_key_with_versions() -> None:
+    failed = [seed for seed in range(HISTORIES) if not holds(seed)]
+    assert not failed, f"seeds {failed}"
+
+
+@pytest.mark.parametrize("name", sorted(BROKEN))
+def test_broken_rules_are_caught(name: str) -> None:
+    assert any(not holds(seed, **BROKEN[name]) for seed in range(SEARCH)), name
+
+
+def put(slot: str, start: int, end: int | None) -> Act:
+    return Act("put", start, end, slot=slot, value="in " + slot, age=(int(slot), slot))
+
+
+def test_the_checker_tells_a_lost_version_from_one_that_is_there() -> None:
+    history = [put("1", 0, 1), put("2", 2, 3)]
+    assert explains([*history, Act("getv", 4, 5, slot="1", result="in 1"), Act("get", 6, 7, result="in 2")])
+    assert not explains([*history, Act("getv", 4, 5, slot="1")])
+    assert not explains([*history, Act("get", 4, 5, result="in 1")])
+
+
+def test_the_checker_wants_the_newest_to_succeed_a_removed_head() -> None:
+    history = [put("1", 0, 1), put("2", 2, 3), put("3", 4, 5), Act("remove", 6, 7, slot="3")]
+    assert explains([*history, Act("get", 8, 9, result="in 2"), Act("getv", 10, 11, slot="3")])
+    assert not explains([*history, Act("get", 8, 9, result="in 1")])
+    assert not explains([*history, Act("getv", 8, 9, slot="3", result="in 3")])
