@@ -305,3 +305,18 @@ def test_sealed_versions_are_demoted_tagged_and_promoted_with_their_bytes(size: 
             await rig.store.delete(ALICE, "photos", "k", version_id=ids[kind])
 
     with_rig(test)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WISHES if kind != "none"])
+def test_a_sealed_object_is_renamed_without_its_key(kind: str) -> None:
+    async def test(rig: Rig) -> None:
+        wish = WISHES[kind]
+        for size in (100, 100_000):
+            data = noise(size)
+            await rig.put("old", data, attributes=Attributes(encryption=wish))
+            info = await rig.store.rename(ALICE, "photos", "old", "new")
+            assert info.encryption
+            assert await rig.get("new", customer_key=wish.customer_key) == data
+            assert await rig.get("new", range_=ByteRange(50, 59), customer_key=wish.customer_key) == data[50:60]
+
+    with_rig(test)
