@@ -35,8 +35,10 @@ def main() -> int:
     with stage(schemes) as played:
         for name in chosen:
             _play(played, known[name], transports, results)
+            if options.grow:
+                ratchet.grow("clients", _named(results, "ok"))
     print(table(results, transports))
-    return _verdict(results, strict=options.strict, grow=options.grow)
+    return _verdict(results, strict=options.strict)
 
 
 def _play(played: Stage, client: Client, transports: tuple[str, ...], results: Results) -> None:
@@ -73,26 +75,19 @@ def table(results: Results, transports: tuple[str, ...]) -> str:
     return "\n".join([*lines, "", "skipped, and why:", *reasons] if reasons else lines)
 
 
-def _verdict(results: Results, *, strict: bool, grow: bool) -> int:
-    passed = {
-        f"{client}/{outcome.scenario}/{transport}"
-        for (client, transport), found in results.items()
-        for outcome in found
-        if outcome.result == "ok"
+def _named(results: Results, result: str) -> set[str]:
+    """client/scenario/transport of whatever ended so."""
+    return {
+        f"{client}/{each.scenario}/{transport}" for (client, transport), found in results.items() for each in found if each.result == result
     }
-    failed = {
-        f"{client}/{outcome.scenario}/{transport}"
-        for (client, transport), found in results.items()
-        for outcome in found
-        if outcome.result == "failed"
-    }
-    skipped = sum(outcome.result == "skipped" for found in results.values() for outcome in found)
+
+
+def _verdict(results: Results, *, strict: bool) -> int:
+    passed, failed, skipped = (_named(results, result) for result in ("ok", "failed", "skipped"))
     lost = ratchet.lost("clients", passed, failed)
-    if grow:
-        ratchet.grow("clients", passed)
     for name in sorted(lost):
         print(f"passed before and fails now: {name}")
-    print(f"{len(passed)} passed, {len(failed)} failed, {skipped} skipped")
+    print(f"{len(passed)} passed, {len(failed)} failed, {len(skipped)} skipped")
     return 1 if lost or (strict and failed) else 0
 
 

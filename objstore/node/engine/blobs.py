@@ -7,7 +7,7 @@ name is complete.  Blocking work runs in the engine's threads.
 import asyncio
 import posixpath
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeVar
 
 import xxhash
@@ -45,10 +45,33 @@ class BlobReader:
         self._table = file.pread(self.trailer.table_bytes, self.trailer.size)
         verify_footer(self._table, tail, blob)
         self._file = file
+        self._lock = threading.Lock()  # over the next two: reads run in threads and outlive whoever asked for them
+        self._reading = 0
+        self._closed = False
         self.ahead: tuple[tuple[int, int], bytes] | None = None  # a range of blocks that was read with the opening
 
     def read(self, first: int, last: int) -> bytes:
-        """Blocks first to last, verified.  Blocks.  Raises DamagedBody."""
+        """Blocks first to last, verified.  Blocks.  Raises DamagedBody, TooBusy when it was closed."""
+        with self._lock:
+            if self._closed:
+                raise TooBusy("the blob was closed before it was read")
+            self._reading += 1
+        try:
+            return self._read(first, last)
+        finally:
+            with self._lock:
+                self._reading -= 1
+                if self._closed and not self._reading:
+                    self._file.close()
+
+    def close(self) -> None:
+        """Give the file back, now or when the read that runs has ended: its descriptor must not become another file's meanwhile."""
+        with self._lock:
+            self._closed = True
+            if not self._reading:
+                self._file.close()
+
+    def _read(self, first: int, last: int) -> bytes:
         trailer = self.trailer
         block_size = trailer.block_size_bytes
         start = first * block_size
@@ -174,8 +197,11 @@ class Blobs:
             position = (last + 1) * block_size
         return ranges
 
-    async def chunks(self, reader: BlobReader, offset: int, length: int) -> AsyncIterator[bytes | memoryview]:
-        """Verified bytes in large pieces, the next one being read while one is consumed.  Raises DamagedBody."""
+    async def chunks(self, reader: BlobReader, offset: int, length: int) -> AsyncGenerator[bytes | memoryview, None]:
+        """Verified bytes in large pieces, the next one being read while one is consumed.  Raises DamagedBody.
+
+        The reader is closed at the end, also of a download that breaks off: what a cancelled task leaves goes only with the collector.
+        """
         block_size = reader.trailer.block_size_bytes
         end = offset + length
         ranges = self._ranges(reader, offset, end)
@@ -198,6 +224,7 @@ class Blobs:
         finally:
             if ahead is not None:
                 ahead.cancel()
+            reader.close()
 
     # -- damage ----------------------------------------------------------------------------------------------------
 

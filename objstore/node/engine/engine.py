@@ -4,7 +4,7 @@ Reads are answered from flushed state; every change goes through the commit loop
 device is offline: every method that touches data raises DeviceOffline.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import msgspec
 import xxhash
@@ -220,13 +220,17 @@ class Engine:
                 return index_key, entry, head
         raise NoSuchVersion("the register holds another row, or one without bytes of its own")
 
-    async def _watched(self, index_key: bytes, blob: bytes, chunks: AsyncIterator[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
+    async def _watched(
+        self, index_key: bytes, blob: bytes, chunks: AsyncGenerator[bytes | memoryview, None]
+    ) -> AsyncIterator[bytes | memoryview]:
         try:
             async for chunk in chunks:
                 yield chunk
         except DamagedBody:
             await self._set_aside(index_key, blob)
             raise
+        finally:
+            await chunks.aclose()
 
     async def _set_aside(self, index_key: bytes, blob: bytes) -> None:
         self._state.suspect(index_key)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import xxhash
 
-from objstore.errors import DamagedBody, DeviceFull, DeviceOffline, IncompleteBody, NoSuchVersion
+from objstore.errors import DamagedBody, DeviceFull, DeviceOffline, IncompleteBody, NoSuchVersion, TooBusy
 from objstore.node.engine.api import BodyMissing
 from objstore.node.engine.blobs import blob_name
 from tests.support.engine_rig import DIRECTORY, SMALL, SimRig, ballot, delete, key, put, put_blob, read, row
@@ -101,6 +101,25 @@ def test_a_stream_that_began_goes_on_after_the_blob_was_purged(rig: SimRig) -> N
         return b"".join(pieces)
 
     assert rig.run(body) == DATA
+
+
+def test_a_stream_that_is_given_up_gives_its_file_back_although_somebody_still_holds_the_reader(rig: SimRig) -> None:
+    rig.run(lambda: put_blob(rig.engine, "k", 1, BLOB, DATA))
+
+    async def body() -> None:
+        blobs = rig.engine._device.blobs
+        for started in (False, True):
+            reader = await blobs.open(BLOB, 0, -1)
+            chunks = blobs.chunks(reader, 0, len(DATA))
+            await anext(chunks)
+            if started:
+                await anext(chunks)
+            await chunks.aclose()
+            with pytest.raises(TooBusy):
+                reader.read(0, 0)
+        assert await read(rig.engine, "k", 1) == DATA
+
+    rig.run(body)
 
 
 def test_a_finished_blob_survives_a_power_cut_and_an_unfinished_one_leaves_nothing(rig: SimRig) -> None:
