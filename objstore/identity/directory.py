@@ -34,6 +34,7 @@ JOURNAL = "head"
 JOURNAL_NAMES = 128  # a proxy that missed more changes reads everything again
 POLL_S = 0.5
 RELOAD_S = 60.0
+REFRESH_WAIT_S = 1.0  # longer no unknown key may hold its request up
 REFRESH_S = 0.05  # an unknown key makes a proxy look at once, but not more often than this
 POLICIES_KEPT = 8192
 SESSIONS_KEPT = 4096
@@ -84,6 +85,7 @@ class Directory(Credentials):
         self._looked_at = -REFRESH_S
         self._looking: asyncio.Task[None] | None = None
         self._tasks = TaskOwner("identities")
+        self._failing = False
         self._turn = asyncio.Lock()  # one reader at a time: an older answer must not overtake a newer one
         self._index()
 
@@ -105,10 +107,7 @@ class Directory(Credentials):
 
     async def _keep_up(self) -> None:
         while True:
-            try:
-                await self._look()
-            except ObjstoreError as failure:
-                log.warning("identities could not be read, those known stay: %s", failure)
+            await self._look_quietly()
             await self.clock.sleep(POLL_S)
 
     async def refresh(self) -> None:
@@ -117,13 +116,19 @@ class Directory(Credentials):
             if self.clock.monotonic() - self._looked_at < REFRESH_S:
                 return
             self._looking = self._tasks.spawn(self._look_quietly(), name="look")
-        await asyncio.shield(self._looking)
+        await asyncio.wait([self._looking], timeout=REFRESH_WAIT_S)
 
     async def _look_quietly(self) -> None:
         try:
             await self._look()
         except ObjstoreError as failure:
-            log.warning("identities could not be read: %s", failure)
+            if not self._failing:  # said once, not twice a second
+                log.warning("identities cannot be read, those known stay: %s", failure)
+            self._failing = True
+            return
+        if self._failing:
+            log.warning("identities can be read again")
+        self._failing = False
 
     async def catch_up(self) -> None:
         """See everything that was acknowledged before.  Raises Unavailable."""

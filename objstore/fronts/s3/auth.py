@@ -162,7 +162,7 @@ class Authenticator:
     async def _find(self, access_key: str, token: str) -> tuple[str, Principal]:
         """Secret and principal behind an access key, and behind its session token where it has one."""
         if token:
-            return self._open(access_key, token)
+            return await self._open(access_key, token)
         found = self._credentials.lookup(access_key)
         if found is None:
             # Another proxy may have made it a moment ago.
@@ -177,8 +177,11 @@ class Authenticator:
             )
         return found
 
-    def _open(self, access_key: str, token: str) -> tuple[str, Principal]:
+    async def _open(self, access_key: str, token: str) -> tuple[str, Principal]:
         found = self._credentials.session(token)
+        if found is None:
+            await self._credentials.refresh()  # its role may have been made a moment ago, or this proxy has only begun
+            found = self._credentials.session(token)
         if found is None or not hmac.compare_digest(found[0].access_key.encode(), access_key.encode()):
             raise S3Refused(400, "InvalidToken", "The provided token is malformed or otherwise invalid.")
         session, principal = found

@@ -8,7 +8,7 @@ import pytest
 
 from objstore.errors import QuorumLost
 from objstore.identity.changes import Changes
-from objstore.identity.directory import JOURNAL_NAMES, POLL_S, RELOAD_S, Directory, fixed_id
+from objstore.identity.directory import JOURNAL_NAMES, POLL_S, REFRESH_WAIT_S, RELOAD_S, Directory, fixed_id
 from objstore.identity.entities import ROLE, USER, AccessKey, Holder, HolderKey, WebProvider
 from objstore.identity.model import User
 from objstore.identity.tokens import Session, TokenSealer
@@ -93,7 +93,7 @@ def test_what_was_written_without_a_line_in_the_journal_is_found_later() -> None
     run(test())
 
 
-def test_what_is_known_stays_when_nothing_can_be_read() -> None:
+def test_what_is_known_stays_when_nothing_can_be_read(caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         cluster = MemoryCluster()
         one = directory_on(cluster)
@@ -106,6 +106,7 @@ def test_what_is_known_stays_when_nothing_can_be_read() -> None:
         await one.start()
         await asyncio.sleep(5)
         await one.refresh()
+        assert caplog.text.count("cannot be read") == 1
         assert one.lookup("AKJOE") is not None
         assert one.lookup("AKALICE") is not None
         with pytest.raises(QuorumLost):
@@ -131,6 +132,23 @@ def test_unknown_keys_do_not_make_a_proxy_look_without_end() -> None:
         await asyncio.gather(*(one.refresh() for _ in range(1000)))
         await asyncio.gather(*(one.refresh() for _ in range(1000)))
         assert reads <= 2
+        await one.aclose()
+
+    run(test())
+
+
+def test_a_slow_cluster_does_not_hold_strangers_up() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one = directory_on(cluster)
+
+        async def slow(*_: Any, **__: Any) -> Any:
+            await asyncio.sleep(60)
+
+        cluster.read = slow  # type: ignore[method-assign] # as if devices did not answer
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*(one.refresh() for _ in range(10)))
+        assert asyncio.get_running_loop().time() - began <= REFRESH_WAIT_S + 0.1
         await one.aclose()
 
     run(test())

@@ -12,6 +12,7 @@ from botocore.credentials import Credentials
 from objstore.fronts.iam import app, sts
 from tests.support.iam_server import iam_serving, service
 from tests.support.memory_cluster import MemoryCluster
+from tests.support.policies import trust_policy
 from tests.support.s3_raw import Answer, send
 from tests.support.s3_server import ALICE, Running, make_certificate
 
@@ -122,3 +123,19 @@ def test_calls_work_over_tls(tmp_path_factory: pytest.TempPathFactory) -> None:
         iam = service(secure, "iam")
         iam.create_user(UserName="joe")
         assert [user["UserName"] for user in iam.list_users()["Users"]] == ["alice", "joe"]
+
+
+def test_a_proxy_that_has_only_begun_knows_sessions_of_roles() -> None:
+    from objstore.runtime.clock import SystemClock
+
+    cluster = MemoryCluster(clock=SystemClock())  # type: ignore[arg-type] # any Clock does
+    with iam_serving(cluster=cluster) as one:
+        trust = trust_policy({"AWS": "arn:aws:iam::alice:root"})
+        role = service(one, "iam").create_role(RoleName="r", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        with iam_serving(cluster=MemoryCluster(cluster.registers, clock=SystemClock(), proxy_id=2)) as two:  # type: ignore[arg-type] # the same
+            service(two, "iam").list_roles()
+            keys = service(one, "sts").assume_role(RoleArn=role, RoleSessionName="work")["Credentials"]
+            for proxy in (one, two):
+                assert service(proxy, "sts", keys).get_caller_identity()["Arn"].endswith(":assumed-role/r/work")
+    with iam_serving(cluster=cluster) as three:
+        assert service(three, "sts", keys).get_caller_identity()["Arn"].endswith(":assumed-role/r/work")
