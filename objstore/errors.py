@@ -137,6 +137,10 @@ class InvalidRange(Refused):
     """The range cannot be satisfied.  Fact: size_bytes."""
 
 
+class QuotaExceeded(Refused):
+    """The bucket has no room for this: its quota is used up."""
+
+
 # -- Refused: conditions and bodies ---------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from objstore.core.quota import Usage
 from objstore.core.rows import Row, RowKey
 from objstore.core.timestamp import Ballot
 
@@ -148,6 +149,9 @@ class ClusterApi(Protocol):
 
         `turn` 1, 2... begins with another replica than before: for bytes that are wrong although their checksums are good.
         """
+
+    async def usage(self, bucket: bytes) -> Usage:
+        """What a bucket holds, by the devices' counters: cheap, and off by what is on its way (cluster/usage.py)."""
 
     async def scan(
         self,

@@ -13,7 +13,9 @@ from objstore.cluster.read import BodyReader, look, read, settle
 from objstore.cluster.repair import Repair
 from objstore.cluster.rounds import Operation
 from objstore.cluster.stage import Staging
+from objstore.cluster.usage import bucket_usage
 from objstore.cluster.write import EarlyQuery, conditional_write, plain_write
+from objstore.core.quota import Usage
 from objstore.core.rows import Row, RowKey, Space
 from objstore.core.versions import age_key, head_key
 from objstore.errors import QuorumLost, Unavailable
@@ -205,6 +207,10 @@ class Cluster:
         settle = partial(self.settle, key, partition)
         reader = BodyReader(self.members, self._world.clock, self.repair, timeout_s=self.settings.body_timeout_s, settle=settle)
         return reader.stream(key, partition, row, offset=offset, length=length, sources=sources, turn=turn)
+
+    async def usage(self, bucket: bytes) -> Usage:
+        """What a bucket holds, by the devices' counters."""
+        return await bucket_usage(self.members, bucket, timeout_s=self.settings.operation_timeout_s)
 
     # -- listings -----------------------------------------------------------------------------------------------------
 

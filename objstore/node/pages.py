@@ -6,6 +6,8 @@ from objstore.errors import InvalidArgument
 from objstore.node.checks import check_scan
 from objstore.node.state import LocalDevice, NodeState
 from objstore.wire.messages import (
+    BucketUsage,
+    BucketUsageAnswer,
     Digests,
     DigestsAnswer,
     PartitionRow,
@@ -28,7 +30,7 @@ class Pages:
 
     def __init__(self, state: NodeState) -> None:
         self._state = state
-        self.handlers = {Scan: self._scan, Digests: self._digests, PartitionRows: self._partition_rows}
+        self.handlers = {Scan: self._scan, Digests: self._digests, PartitionRows: self._partition_rows, BucketUsage: self._bucket_usage}
 
     def _scan(self, call: Call, device: LocalDevice, message: Scan) -> None:
         assert device.view is not None
@@ -50,6 +52,10 @@ class Pages:
         self._check_partitions(device, message.partitions)
         found = device.open().digests(message.partitions)
         call.answer(DigestsAnswer([digest for digest, _ in found], [rows for _, rows in found]))
+
+    def _bucket_usage(self, call: Call, device: LocalDevice, message: BucketUsage) -> None:
+        engine = device.open()
+        call.answer(BucketUsageAnswer(*engine.bucket_counters(message.bucket), *engine.version_counters(message.bucket)))
 
     def _partition_rows(self, call: Call, device: LocalDevice, message: PartitionRows) -> None:
         self._check_partitions(device, [message.partition])

@@ -150,7 +150,9 @@ class Appends(Gets, Puts):
                 raise InvalidWriteOffset("the object was replaced meanwhile")
             return new
 
-        written = await self.cluster.conditional(object_key(bucket, name), judge, spread=bucket.spread)
+        key = object_key(bucket, name)
+        async with self.quotas.room(bucket, key, new.size):
+            written = await self.cluster.conditional(key, judge, spread=bucket.spread)
         await self.directory.confirm(bucket)
         return written.row
 

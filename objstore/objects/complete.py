@@ -27,6 +27,7 @@ from objstore.errors import (
     NoSuchUpload,
     OutcomeUnknown,
     PreconditionFailed,
+    QuotaExceeded,
     Refused,
     Unavailable,
 )
@@ -111,7 +112,7 @@ class Completions(Uploads):
             raise OutcomeUnknown("completing took too long; the upload is as it was, try again")
         try:
             written = await self._write_manifest(bucket, object_key(bucket, name), draft, upload_id, conditions)
-        except (PreconditionFailed, NoSuchKey):
+        except (PreconditionFailed, NoSuchKey, QuotaExceeded):
             # Judged and refused, so this manifest will never be.  After any other failure it may yet be, and the mark stays.
             await self._unmark(bucket, name, upload_id, marked)
             raise
@@ -135,7 +136,8 @@ class Completions(Uploads):
             check_write(conditions, current)
             return draft
 
-        written = await self.cluster.conditional(key, judge, spread=bucket.spread)
+        async with self.quotas.room(bucket, key, draft.size):
+            written = await self.cluster.conditional(key, judge, spread=bucket.spread)
         await self.directory.confirm(bucket)
         return written.row
 

@@ -11,12 +11,13 @@ from objstore.core.conditions import check_write
 from objstore.core.multipart import MIN_PART_BYTES
 from objstore.core.rows import INLINE_LIMIT_BYTES, Kind, Row, RowKey, Space
 from objstore.core.versions import CURRENT, check_version_id, pick_head, row_version, version_bytes
-from objstore.errors import AccessDenied, ConditionalConflict, Refused
+from objstore.errors import AccessDenied, ConditionalConflict, ObjstoreError, Refused
 from objstore.objects.access import MISSING, Decision, Question, decide, denied, may_know, needs_row, resource_of
 from objstore.objects.actions import OF_VERSION, ON_OBJECT, Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, Principal
 from objstore.objects.buckets import Bucket, BucketDirectory
 from objstore.objects.encryption import KeyService, NoKeyService
+from objstore.objects.quota import Quotas
 from objstore.objects.turns import Turns
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
@@ -60,6 +61,7 @@ class StoreContext:
         self.threads = world.new_threads("digest", settings.digest_threads)
         self.tasks = TaskOwner("objects")
         self.turns = Turns()
+        self.quotas = Quotas(cluster, world.clock)
 
     async def start(self) -> None:
         """Nothing needs to run before the first request; here so that every component starts alike."""
@@ -160,7 +162,21 @@ class StoreContext:
     async def commit(
         self, bucket: Bucket, key: RowKey, draft: Row, *, conditions: Conditions = NO_CONDITIONS, payload: bytes | None = None, staging: Staging | None = None
     ) -> Row:  # fmt: skip
-        """Write a row of a bucket, under conditions or plainly; acknowledged only while the bucket is there."""
+        """Write a row of a bucket, under conditions or plainly; acknowledged only while the bucket is there, and has room."""
+        if draft.kind != Kind.OBJECT or "quota" not in bucket.info.config:
+            return await self._commit(bucket, key, draft, conditions, payload, staging)
+        try:
+            grant = await self.quotas.reserve(bucket, key, draft.size)
+        except ObjstoreError:
+            if staging is not None:
+                await staging.abort()
+            raise
+        async with self.quotas.using(bucket, grant):
+            return await self._commit(bucket, key, draft, conditions, payload, staging)
+
+    async def _commit(
+        self, bucket: Bucket, key: RowKey, draft: Row, conditions: Conditions, payload: bytes | None, staging: Staging | None
+    ) -> Row:
         if conditions is not NO_CONDITIONS and conditions:
 
             def judge(current: Row | None) -> Row:

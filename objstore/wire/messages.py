@@ -208,6 +208,21 @@ class DigestsAnswer(Message, frozen=True, array_like=True):
     rows: list[int]
 
 
+class BucketUsage(Request, frozen=True, array_like=True):
+    """What the device holds of a bucket, by its counters."""
+
+    bucket: bytes
+
+
+class BucketUsageAnswer(Message, frozen=True, array_like=True):
+    """Live heads and noncurrent versions, and their bytes."""
+
+    objects: int
+    bytes: int
+    versions: int = 0
+    version_bytes: int = 0
+
+
 class PartitionRows(Request, frozen=True, array_like=True):
     """Registers of one partition after `cursor` (opaque, empty at first)."""
 
@@ -407,7 +422,7 @@ TYPES: dict[int, type[Message]] = {
     1: Query, 2: Prepare, 3: Accept, 4: RegisterAnswer, 5: AcceptAnswer, 6: Reclaim, 7: ReclaimAnswer, 8: Newest, 9: NewestAnswer,
     10: StageBody, 11: Staged, 12: ReadBody, 13: BodyBegin,
     20: Scan, 21: ScanAnswer, 22: Digests, 23: DigestsAnswer, 24: PartitionRows, 25: PartitionRowsAnswer,
-    26: Merge, 27: Merged, 28: DropPartition, 29: Dropped,
+    26: Merge, 27: Merged, 28: DropPartition, 29: Dropped, 30: BucketUsage, 31: BucketUsageAnswer,
     40: NodeStatus, 41: NodeReport, 42: GetRing, 43: PutRing, 44: RingAnswer, 45: InSync, 46: SyncState, 47: SyncStateAnswer,
     48: Audit, 49: AuditAnswer, 50: Maintain, 51: Maintained, 52: Locate, 53: Located,
     60: Done, 61: Failure,

@@ -17,6 +17,7 @@ import xxhash
 from sortedcontainers import SortedDict
 
 from objstore.cluster.api import Held, Judge, ScannedRow, ScanPage, Staging, VersionsJudge, Written
+from objstore.core.quota import Usage
 from objstore.core.rows import NEW_VERSION, BodyKind, Kind, Row, RowKey, Space, decode_row, encode_row, is_live, stored_size
 from objstore.core.timestamp import ZERO, Ballot, HybridClock, version_id
 from objstore.core.versions import VERSION_KINDS, newest_first, version_bytes
@@ -347,6 +348,13 @@ class MemoryCluster:
         for begin in range(offset, end, 65536):
             await asyncio.sleep(0)
             yield memoryview(data)[begin : min(begin + 65536, end)]
+
+    async def usage(self, bucket: bytes) -> Usage:
+        await self._enter("usage", RowKey(bucket, Space.OBJECTS, b""))
+        heads = (await self.scan(bucket, Space.OBJECTS, limit=1_000_000)).rows
+        others = (await self.scan(bucket, Space.VERSIONS, limit=1_000_000, versions=True)).rows
+        rows = [item.row for item in (*heads, *others) if item.row.kind == Kind.OBJECT]
+        return Usage(len(rows), sum(row.size for row in rows))
 
     async def scan(
         self,

@@ -58,6 +58,7 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
     errors.EntityTooLarge: Row(
         400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", "Use a multipart upload for more than 5 GiB."
     ),
+    errors.QuotaExceeded: Row(403, "QuotaExceeded", "The quota of the bucket is used up.", "Delete something, or have the quota raised."),
     errors.EntityTooSmall: Row(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size"),
     errors.InvalidPart: Row(
         400,

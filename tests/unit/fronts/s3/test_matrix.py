@@ -116,6 +116,9 @@ ROWS: dict[str, Row] = {
     "DeleteBucketTagging": row("PutBucketTagging"),
     "GetBucketVersioning": row("GetBucketVersioning"),
     "PutBucketVersioning": row("PutBucketVersioning", body="<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"),
+    "GetBucketQuota": row("GetBucketQuota"),
+    "PutBucketQuota": row("PutBucketQuota", body="<QuotaConfiguration><MaxObjects>9</MaxObjects></QuotaConfiguration>"),
+    "DeleteBucketQuota": row("PutBucketQuota"),
     "GetBucketWebsite": row("GetBucketWebsite"),
     "PutBucketWebsite": row(
         "PutBucketWebsite", body="<WebsiteConfiguration><IndexDocument><Suffix>i</Suffix></IndexDocument></WebsiteConfiguration>"
