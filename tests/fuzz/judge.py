@@ -204,7 +204,8 @@ def judge(seen: Seen, reply: Reply, tally: Tally) -> None:
             raise Finding(f"a {status} without a document")
         return
     # IAM and STS, which answer forms at the root, say text/xml, as Amazon's do.
-    kinds = (b"application/xml", b"text/xml") if seen.target.partition(b"?")[0] == b"/" else (b"application/xml",)
+    rootward = seen.target.partition(b"?")[0] == b"/" or seen.target.startswith(b"//")  # no bucket is named
+    kinds = (b"application/xml", b"text/xml") if rootward else (b"application/xml",)
     if reply.headers.get(b"content-type") not in kinds:
         raise Finding(f"an error of type {reply.headers.get(b'content-type')!r}")
     try:
