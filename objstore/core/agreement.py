@@ -103,12 +103,17 @@ class PlainWrite(Inquirer):
         if mine.version not in self._read:
             return self._ask_version(mine.version, self._end_registers)
         found = self._read[mine.version]
-        if found is not None and found.origin >= self.first:  # ours, or one that came after it under the same id
+        if found is not None and self._is_ours_or_later(found):
             if overwritten or not is_version(found):
                 return self._accept(self._granted, self._top.row, own=False) if row is not None else self._finish(Verdict.UNKNOWN)
-        elif overwritten:
+        elif overwritten and (found is None or rank(found) < rank(mine)):
             return self._begin(Round(Step.ACCEPT, self._quorum.members, self._granted, encode_row(mine), own=True, version=mine.version))
         return self._propose(self._granted)
+
+    def _is_ours_or_later(self, found: Row) -> bool:
+        """Whether what is held under our version id is our row, or came after it."""
+        # By base: the origin of an older null version rises with each change of its metadata.
+        return found.base >= self.first if is_version(found) else found.origin >= self.first
 
     def _took_effect(self, top: Row) -> bool:
         # Compared with the ballot of our *first* proposal: one of several may have been carried on by another proposer.
