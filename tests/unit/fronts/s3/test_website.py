@@ -152,3 +152,15 @@ def test_redirects_of_objects_are_shown_and_not_copied(site: Running) -> None:
     for odd in ("ftp://x", "x", "/" + "x" * 2048):
         answer = call(site, "PUT", "/site/odd", b"", {"x-amz-website-redirect-location": odd})
         assert answer.code == "InvalidRedirectLocation"
+
+
+def test_everybody_sees_what_a_policy_lets_everybody_read(site: Running) -> None:
+    s3 = site.client()
+    s3.create_bucket(Bucket="open")
+    s3.put_bucket_website(Bucket="open", WebsiteConfiguration=FULL)
+    s3.put_object(Bucket="open", Key="index.html", Body=b"welcome", ContentType="text/html")
+    s3.delete_public_access_block(Bucket="open")
+    public = '{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::open/*"}}'
+    s3.put_bucket_policy(Bucket="open", Policy=public)
+    found = send(site, "GET", "/", headers={"Host": "open.web.test"})
+    assert (found.status, found.body, found.headers["content-type"]) == (200, b"welcome", "text/html")
