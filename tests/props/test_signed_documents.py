@@ -73,7 +73,9 @@ def test_a_form_is_read_or_refused_however_it_is_cut(lines: list[bytes], size: i
 @settings(max_examples=100, deadline=None)
 @given(
     st.dictionaries(
-        st.text(st.characters(exclude_characters='"\r\n\0'), min_size=1, max_size=8).map(str.lower), st.text(max_size=20), max_size=5
+        st.text(st.characters(codec="utf-8", exclude_characters='"\r\n\0'), min_size=1, max_size=8).map(str.lower),
+        st.text(max_size=20),
+        max_size=5,
     ),
     st.binary(max_size=200),
 )

@@ -47,7 +47,7 @@ def test_frames_come_out_as_they_went_in_however_the_stream_is_cut(items: list[F
 
 
 @given(frames.filter(bool), st.lists(st.integers(0, 10_000), max_size=5), st.data())
-def test_a_damaged_stream_yields_a_prefix_of_the_frames_and_never_a_wrong_byte(items: list[Frame], cuts: list[int], data: Any) -> None:
+def test_a_damaged_stream_yields_frames_in_order_and_never_a_wrong_byte(items: list[Frame], cuts: list[int], data: Any) -> None:
     stream = bytearray(packed(items))
     for _ in range(data.draw(st.integers(1, 3))):
         how = data.draw(st.sampled_from(["flip", "drop", "insert", "zero"]))
@@ -61,7 +61,8 @@ def test_a_damaged_stream_yields_a_prefix_of_the_frames_and_never_a_wrong_byte(i
         else:
             stream[at : at + 16] = bytes(len(stream[at : at + 16]))
     got, _ = read(bytes(stream), cuts)
-    assert got == items[: len(got)]
+    left = iter(items)  # a cut that takes whole frames leaves a sound stream, so some may be missing
+    assert all(frame in left for frame in got)
 
 
 @given(st.binary(max_size=400), st.lists(st.integers(0, 10_000), max_size=5))
