@@ -1,6 +1,11 @@
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from objstore.core.replica import decide_accept, decide_prepare
 from objstore.core.rows import EMPTY, Register
-from objstore.core.timestamp import Ballot, ballot_at
+from objstore.core.timestamp import ZERO, Ballot, ballot_at
 
 
 def at(number: int) -> Ballot:
@@ -55,3 +60,21 @@ def test_an_accept_between_the_accepted_ballot_and_the_promise_is_refused() -> N
     verdict, new = decide_accept(held, at(5), b"late")
     assert verdict == "no"
     assert new is held
+
+
+def merged(held: Register, others: list[Register]) -> Register:
+    """What a replica holds that nobody was promised anything by, after it took over what others accepted."""
+    for other in others:
+        if other.accepted != ZERO:
+            held = decide_accept(held, other.accepted, other.row)[1]
+    return held
+
+
+accepted = st.integers(0, 6).map(lambda number: Register(ZERO, at(number), b"row %d" % number) if number else EMPTY)
+
+
+@given(st.lists(accepted, min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_replicas_that_exchange_rows_in_any_order_and_any_number_of_times_end_equal(rows: list[Register], order: Random) -> None:
+    again = [*rows, *order.choices(rows, k=3)]
+    order.shuffle(again)
+    assert merged(EMPTY, again) == merged(EMPTY, rows) == max(rows, key=lambda register: register.accepted)
