@@ -117,7 +117,7 @@ class Report:
         self.scale = scale
         self.rows: list[dict[str, Any]] = []
         print(
-            f"\n{'operation':32}{'measured':>12} {'unit':10}{'must':>10}{'goal':>10}  {'verdict':8}{'scaled':8}{'op/s':>9}{'p50 ms':>9}{'p99 ms':>9}"
+            f"\n{'operation':36}{'measured':>12} {'unit':10}{'must':>10}{'goal':>10}  {'verdict':8}{'scaled':8}{'op/s':>9}{'p50 ms':>9}{'p99 ms':>9}"
         )
 
     def row(self, name: str, value: float, unit: str, must: float, goal: float, **more: Any) -> None:
@@ -134,7 +134,7 @@ class Report:
         }
         self.rows.append(row)
         tail = "".join(f"{more.get(k, ''):>9}" for k in ("ops_s", "p50_ms", "p99_ms"))
-        print(f"{name:32}{value:>12,.1f} {unit:10}{must:>10,g}{goal:>10,g}  {row['verdict']:8}{scaled:8}{tail}", flush=True)
+        print(f"{name:36}{value:>12,.1f} {unit:10}{must:>10,g}{goal:>10,g}  {row['verdict']:8}{scaled:8}{tail}", flush=True)
 
 
 def make_sealed_bucket(cluster: dict[str, Any]) -> None:
@@ -167,10 +167,12 @@ def measure(directory: Path, only: str, report: Report, cluster: dict[str, Any])
         if name.startswith("fill"):
             ctl(directory, "repair", "--wait")
             report.row("  disk per 4 KiB object", (disk_bytes(directory) - before) / 10_000 / 1000, "KB", 16, 14)
-    for name, only_of, must, goal in (
-        ("RSS of 1 proxy and 3 nodes", f"cli (proxy|node) .*{server}", 300, 160),
-        ("RSS of all processes", server, 0, 0),
+    for name, only_of, must, goal, rest_s in (
+        ("RSS of 1 proxy and 3 nodes", f"cli (proxy|node) .*{server}", 300, 160, 0.0),
+        ("RSS of all processes", server, 0, 0, 0.0),
+        ("RSS of 1 proxy, 3 nodes, 10 s later", f"cli (proxy|node) .*{server}", 300, 160, 10.0),
     ):
+        time.sleep(rest_s)
         memory = load(
             endpoint,
             cluster["access_key"],

@@ -96,6 +96,11 @@ class _Lane:
         self._written = 0
         return True
 
+    def done(self) -> None:
+        """The node has all of it on disk.  What was kept for a second try goes now, not when the collector finds the request."""
+        self.staged = True
+        self._first.clear()
+
     def give_up(self, why: ObjstoreError) -> None:
         """It does not get there."""
         self.failure = why
@@ -220,7 +225,7 @@ class Staging:
                         raise
                     await self._members.catch_up(lane.device, failure)
                 else:
-                    lane.staged = True
+                    lane.done()
                     return
             lane.give_up(NodeUnreachable("the ring keeps changing"))
         except ObjstoreError as failure:

@@ -163,6 +163,8 @@ class Connection(asyncio.Protocol):
         if exchange is not None:
             exchange.disconnected = True
             exchange.wake()
+            if exchange.answered:
+                self.exchange = None  # the two name each other: what they hold goes now, not at the next full collection
         self.resume_writing()
 
     def eof_received(self) -> bool:

@@ -137,3 +137,25 @@ print(found[0])
 def test_threads_share_the_one_heap_once_the_allocator_is_settled(how: str, shared: str) -> None:
     done = subprocess.run([sys.executable, "-c", _IN_HEAP, how], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == shared
+
+
+_HOLES = """
+import sys
+from objstore.cli.child import give_back_memory, settle_allocator
+settle_allocator()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+pieces = [bytes(100_000) for _ in range(400)]
+kept = [bytes(2000) for _ in range(40)]
+del pieces[1:-1]
+before = resident()
+if sys.argv[1] == "given back":
+    give_back_memory()
+print((before - resident()) // 1_000_000)
+"""
+
+
+@pytest.mark.parametrize(("how", "least_mb", "most_mb"), [("given back", 20, 45), ("not", 0, 1)])
+def test_freed_buffers_in_the_middle_of_the_heap_go_back_to_the_kernel(how: str, least_mb: int, most_mb: int) -> None:
+    done = subprocess.run([sys.executable, "-c", _HOLES, how], capture_output=True, text=True, check=True)
+    assert least_mb <= int(done.stdout) <= most_mb

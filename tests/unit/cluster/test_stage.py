@@ -59,6 +59,16 @@ def test_a_blob_reaches_all_primaries_before_its_row() -> None:
     run(main)
 
 
+def test_once_all_have_the_body_nothing_of_it_is_kept() -> None:
+    async def main(rig: Rig) -> None:
+        staging = await rig.cluster.stage(key(), size=len(PIECE))
+        await send(staging, PIECE)
+        # Whoever still names the request (a cancelled lane's traceback does) must not keep its body in memory.
+        assert [list(lane._first) + list(lane._pieces) for lane in staging._lanes] == [[], [], []]  # type: ignore[attr-defined]
+
+    run(main)
+
+
 def test_an_empty_and_an_unannounced_body_are_staged_too() -> None:
     async def main(rig: Rig) -> None:
         for body in (b"", b"x"):
