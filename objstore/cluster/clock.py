@@ -11,7 +11,7 @@ from a clock of their own: a hybrid clock never goes back, and one such key must
 
 from collections.abc import Iterable
 
-from objstore.core.agreement import IssueBallot
+from objstore.core.machine import IssueBallot
 from objstore.core.quorum import Quorum, Tally
 from objstore.core.timestamp import MAX_AHEAD_US, ZERO, Ballot, HybridClock, wall_us_of
 from objstore.errors import BallotTooFarAhead, ObjstoreError

@@ -7,9 +7,10 @@ from objstore.cluster.client import SUSPECT_RANK
 from objstore.cluster.membership import Membership
 from objstore.cluster.repair import Repair, Settle
 from objstore.cluster.rounds import Operation
-from objstore.core.agreement import IssueBallot, LookAtVersion, ReadDecision, Settlement, Verdict, VersionRead, VersionSettlement
+from objstore.core.machine import IssueBallot, Verdict
 from objstore.core.placement import best_first
 from objstore.core.quorum import majority
+from objstore.core.reads import LookAtVersion, ReadDecision, Settlement, VersionRead, VersionSettlement
 from objstore.core.rows import BodyKind, Row, RowKey, Space, decode_row, stored_size
 from objstore.errors import Damaged, NewerEpoch, NodeUnreachable, NoSuchVersion, ObjstoreError, QuorumLost, StaleEpoch
 from objstore.runtime.clock import Clock

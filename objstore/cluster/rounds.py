@@ -1,4 +1,4 @@
-"""Carries a proposer's state machine (core/agreement.py) over the network: rounds out, answers in, no task per replica.
+"""Carries a proposer's state machine (core/machine.py) over the network: rounds out, answers in, no task per replica.
 
 One `Operation` lives from a client's call to its outcome.  Answers that come after the outcome are no concern of the caller any
 more; what failed by then is told to `missed`, so that a handoff copy can be made.
@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from objstore.cluster.membership import Membership
-from objstore.core.agreement import Answer, Round, Step, Verdict
+from objstore.core.machine import Answer, Round, Step, Verdict
 from objstore.core.placement import Plan, best_first, smallest_quorum
 from objstore.core.quorum import Quorum
 from objstore.core.rows import RowKey, decode_row
@@ -34,7 +34,7 @@ IMPATIENT_WITH_BODIES_S = 4.0
 
 
 class Machine(Protocol):
-    """What the machines of core/agreement.py have in common."""
+    """What the machines of core/agreement.py and core/reads.py have in common."""
 
     round: Round
     verdict: Verdict

@@ -6,7 +6,8 @@ from typing import Any
 from objstore.cluster.api import Judge, VersionsJudge, Written
 from objstore.cluster.repair import Copy, Repair
 from objstore.cluster.rounds import Operation
-from objstore.core.agreement import ConditionalWrite, FamilyWrite, IssueBallot, PlainWrite, Survey, Verdict
+from objstore.core.agreement import ConditionalWrite, FamilyWrite, PlainWrite, Survey
+from objstore.core.machine import IssueBallot, Verdict
 from objstore.core.placement import Plan
 from objstore.core.rows import Row, decode_row
 from objstore.errors import ConditionalConflict, NoSuchKey, OutcomeUnknown, QuorumLost, Unavailable

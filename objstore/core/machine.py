@@ -1,8 +1,9 @@
 """What all of the register's state machines share: rounds, verdicts, the feeding of answers.
 
-The machines themselves are in agreement.py.  A machine holds one client operation from its first round to its end; it knows no
-clock and no network.  The shell sends `machine.round` to the devices in it, feeds what comes back, and sends the next round
-whenever a feeding method returns True, until `verdict` is no longer PENDING.  Answers to a round that is over must not be fed.
+The machines themselves are in agreement.py (writes) and reads.py.  A machine holds one client operation from its first round to its
+end; it knows no clock and no network.  The shell sends `machine.round` to the devices in it, feeds what comes back, and sends the
+next round whenever a feeding method returns True, until `verdict` is no longer PENDING.  Answers to a round that is over must not
+be fed.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ from objstore.core.timestamp import ZERO, Ballot
 
 IssueBallot = Callable[[Ballot], Ballot]
 """A new ballot above the given one, unlike any other ballot."""
+
+ATTEMPTS = 8  # prepared attempts of one operation; each lost one means a rival got in between or a majority went silent
 
 
 class Step(IntEnum):

@@ -7,8 +7,9 @@ import os
 
 import pytest
 
-from objstore.core.agreement import ReadDecision, Verdict
+from objstore.core.machine import Verdict
 from objstore.core.quorum import Quorum
+from objstore.core.reads import ReadDecision
 from objstore.core.rows import Kind, Row, encode_row
 from objstore.core.timestamp import ZERO, ballot_at, hybrid_of
 from tests.support.broken_rules import BROKEN

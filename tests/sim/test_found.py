@@ -1,7 +1,8 @@
 """What seeds have found, each as the smallest case that shows it."""
 
-from objstore.core.agreement import ReadDecision, Settlement, Step, Verdict
+from objstore.core.machine import Step, Verdict
 from objstore.core.quorum import Quorum
+from objstore.core.reads import ReadDecision, Settlement
 from objstore.core.rows import Kind, Register, Row, encode_row
 from objstore.core.timestamp import ZERO, Ballot, HybridClock, ballot_at
 

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 from objstore.cluster.rounds import Operation
-from objstore.core import agreement
-from objstore.core.agreement import ConditionalWrite, PlainWrite, ReadDecision, Step, Verdict
+from objstore.core.agreement import ConditionalWrite, PlainWrite
+from objstore.core.machine import Machine, Step, Verdict
+from objstore.core.reads import ReadDecision
 from objstore.daemons.compactor import Compactor
 from objstore.errors import ObjstoreError
 from objstore.node.engine.packs import Packs
@@ -24,7 +25,7 @@ def write_quorum_of_one() -> None:
     def answered(machine: Any, device: int, verdict: str, *args: Any, **kwargs: Any) -> bool:
         if verdict == "yes" and machine.round.own:
             return bool(machine._end_accepted())
-        return bool(agreement._Machine.answered(machine, device, verdict, *args, **kwargs))
+        return bool(Machine.answered(machine, device, verdict, *args, **kwargs))
 
     PlainWrite.answered = answered  # type: ignore[method-assign]
     ConditionalWrite.answered = answered  # type: ignore[method-assign]

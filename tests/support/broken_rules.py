@@ -2,8 +2,10 @@
 
 import msgspec
 
-from objstore.core.agreement import ConditionalWrite, IssueBallot, PlainWrite, ReadDecision, Round, Step, Verdict
+from objstore.core.agreement import ConditionalWrite, PlainWrite
+from objstore.core.machine import IssueBallot, Round, Step, Verdict
 from objstore.core.quorum import Quorum
+from objstore.core.reads import ReadDecision
 from objstore.core.rows import Row, decode_row, encode_row
 from objstore.core.timestamp import ZERO, Ballot
 from tests.support.register_model import Replica, Rules

@@ -10,8 +10,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from objstore.core.agreement import ConditionalWrite, PlainWrite, ReadDecision, Round, Settlement, Step, Verdict
+from objstore.core.agreement import ConditionalWrite, PlainWrite
+from objstore.core.machine import Round, Step, Verdict
 from objstore.core.quorum import Quorum
+from objstore.core.reads import ReadDecision, Settlement
 from objstore.core.replica import decide_accept, decide_prepare
 from objstore.core.rows import EMPTY, Kind, Register, Row, decode_row
 from objstore.core.timestamp import ZERO, Ballot, HybridClock

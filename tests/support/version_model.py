@@ -12,8 +12,10 @@ from typing import Any
 
 import msgspec
 
-from objstore.core.agreement import FamilyWrite, LookAtVersion, Round, Settlement, Step, Verdict, VersionRead, VersionSettlement
+from objstore.core.agreement import FamilyWrite
 from objstore.core.inquiry import Versions
+from objstore.core.machine import Round, Step, Verdict
+from objstore.core.reads import LookAtVersion, Settlement, VersionRead, VersionSettlement
 from objstore.core.replica import Kept, accepted_above, decide_accept, decide_version, is_stored_below, stored_with
 from objstore.core.rows import EMPTY, NEW_VERSION, Kind, Register, Row, decode_row, encode_row
 from objstore.core.timestamp import ZERO, Ballot, HybridClock, wall_us_of

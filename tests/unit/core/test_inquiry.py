@@ -3,9 +3,11 @@
 import msgspec
 import pytest
 
-from objstore.core.agreement import ConditionalWrite, FamilyWrite, LookAtVersion, PlainWrite, Step, Verdict, VersionRead, VersionSettlement
+from objstore.core.agreement import ConditionalWrite, FamilyWrite, PlainWrite
 from objstore.core.inquiry import Unread, Versions
+from objstore.core.machine import Step, Verdict
 from objstore.core.quorum import Quorum
+from objstore.core.reads import LookAtVersion, VersionRead, VersionSettlement
 from objstore.core.rows import EMPTY, NEW_VERSION, Kind, Register, Row, decode_row, encode_row
 from objstore.core.timestamp import ZERO, Ballot, ballot_at, hybrid_of
 from objstore.core.versions import without_version

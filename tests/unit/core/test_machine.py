@@ -1,8 +1,8 @@
 """What all machines share."""
 
-from objstore.core.agreement import ReadDecision
 from objstore.core.machine import Round, Step, Verdict
 from objstore.core.quorum import Quorum
+from objstore.core.reads import ReadDecision
 from objstore.core.rows import EMPTY, Register
 from objstore.core.timestamp import ZERO, Ballot, ballot_at
 
