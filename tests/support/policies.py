@@ -8,5 +8,5 @@ def identity_policy(*actions: str, resource: Any = "*", effect: str = "Allow", *
     return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": list(actions), "Resource": resource, **more}]})
 
 
-def trust_policy(principal: Any, *, action: str = "sts:AssumeRole", effect: str = "Allow", **more: Any) -> str:
+def trust_policy(principal: Any, *, action: Any = "sts:AssumeRole", effect: str = "Allow", **more: Any) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": action, "Principal": principal, **more}]})

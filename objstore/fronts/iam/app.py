@@ -107,6 +107,9 @@ async def _carry_out(call: Call) -> str:
     resource, handler = ACTIONS[call.action]
     if call.who.anonymous:
         call.check("", "")
+    if call.temporary and ":assumed-role/" not in call.who.arn:
+        # As on AWS: an hour with a user's session token must not be worth an access key for ever.  What a role may do is up to the role.
+        raise IdentityRefused("InvalidClientTokenId", "The security token included in the request is invalid", 403)
     call.check(f"iam:{call.action}", resource(call))
     if call.action in _OF_USERS and call.action != "CreateUser" and not call.action.startswith(_READING):
         _check_fixed(call)

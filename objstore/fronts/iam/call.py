@@ -78,6 +78,11 @@ class Call:
         """The account that the call is about."""
         return self.who.account
 
+    @property
+    def temporary(self) -> bool:
+        """Whether the caller signs with credentials that STS gave out."""
+        return self.who.facts.get("sts:authentication") == "true"
+
     # -- parameters -------------------------------------------------------------------------------------------
 
     def text(self, name: str, default: str | None = None, *, least: int = 1, most: int = MAX_DOCUMENT_CHARS) -> str:

@@ -122,11 +122,13 @@ async def assume_role(call: Call) -> str:
     def lookup(key: str) -> Sequence[str] | None:
         return (asked[key],) if key in asked else call.lookup(key)
 
-    finding = _trusts(role, Ask(call.caller, action, role.arn, lookup))
-    # Whom the trust policy names only by account, or from another account, must be allowed by the own policies as well.
-    enough = finding.naming in (Naming.SELF, Naming.ROLE) and role.account == call.account and not _narrowed(call, action, role.arn)
-    if finding.effect is not Effect.ALLOW or not (enough or call.allows(action, role.arn)):
-        raise _denied(call, action, role.arn)
+    # Tags become facts of the session that policies decide by, so whoever may assume a role may not yet choose them.
+    for wanted in (action, "sts:TagSession") if tags else (action,):
+        finding = _trusts(role, Ask(call.caller, wanted, role.arn, lookup))
+        # Whom the trust policy names only by account, or from another account, must be allowed by the own policies as well.
+        enough = finding.naming in (Naming.SELF, Naming.ROLE) and role.account == call.account and not _narrowed(call, wanted, role.arn)
+        if finding.effect is not Effect.ALLOW or not (enough or call.allows(wanted, role.arn)):
+            raise _denied(call, wanted, role.arn)
     facts = {f"aws:principaltag/{key.lower()}": value for key, value in tags.items()}
     text, _ = _credentials(
         call, account=role.account, subject=f"{ROLE}/{role.name}", subject_id=role.id, name=name, duration_s=duration_s, facts=facts
@@ -152,7 +154,8 @@ def _source(call: Call) -> str:
 async def get_session_token(call: Call) -> str:
     """GetSessionToken."""
     _check_signed(call)
-    if call.who.session_policies is not None or ":assumed-role/" in call.who.arn or call.parameters.get("Policy"):
+    # Else who came by temporary credentials could renew them for ever (Keystone CVE-2026-44394).
+    if call.temporary or call.parameters.get("Policy"):
         raise IdentityRefused("AccessDenied", "Cannot call GetSessionToken with session credentials", 403)
     user = call.holder(USER)
     duration_s = call.number("DurationSeconds", 43_200, MIN_SESSION_S, MAX_USER_SESSION_S)

@@ -237,3 +237,30 @@ def test_a_web_identity_does_not_become_a_role_for_others(web: Running, refused:
     assert refused(exchange, web=web, token=make_token(claims()), role="none") == ("AccessDenied", 403)
     assert refused(exchange, web=web, token="nonsense") == ("InvalidIdentityToken", 400)
     assert json.loads(key_set())["keys"]
+
+
+def test_temporary_credentials_of_a_user_renew_nothing_and_make_no_lasting_ones(
+    iam: Any, server: Running, user: str, keys: dict[str, str], refused: Refused
+) -> None:
+    iam.attach_user_policy(UserName=user, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    got = service(server, "sts", keys).get_session_token()["Credentials"]
+    assert refused(service(server, "sts", got).get_session_token) == ("AccessDenied", 403)
+    assert refused(service(server, "iam", got).create_access_key, UserName=user) == ("InvalidClientTokenId", 403)
+    assert refused(service(server, "iam", got).list_users) == ("InvalidClientTokenId", 403)
+    assert service(server, "sts", got).get_caller_identity()["Arn"] == f"arn:aws:iam::alice:user/{user}"
+
+
+def test_tags_of_a_session_need_a_right_of_their_own(iam: Any, server: Running, user: str, keys: dict[str, str], refused: Refused) -> None:
+    trusted = {"AWS": f"arn:aws:iam::alice:user/{user}"}
+    arn, own = role_trusting(iam, user, trusted), service(server, "sts", keys)
+    tagged: dict[str, Any] = {"RoleArn": arn, "RoleSessionName": "work", "Tags": [{"Key": "team", "Value": "finance"}]}
+    assert refused(own.assume_role, **tagged) == ("AccessDenied", 403)
+    own.assume_role(RoleArn=arn, RoleSessionName="work")
+    both = trust_policy(trusted, action=["sts:AssumeRole", "sts:TagSession"])
+    iam.update_assume_role_policy(RoleName=user, PolicyDocument=both)
+    own.assume_role(**tagged)
+    narrow = trust_policy(
+        trusted, action=["sts:AssumeRole", "sts:TagSession"], Condition={"StringEquals": {"aws:RequestTag/team": "sales"}}
+    )
+    iam.update_assume_role_policy(RoleName=user, PolicyDocument=narrow)
+    assert refused(own.assume_role, **tagged) == ("AccessDenied", 403)
