@@ -56,6 +56,9 @@ def power_cuts(image_directory: Path, *, rounds: int, load_s: float, port_base: 
             writers = Writers(cluster, "cut", seed=number)
             with writers:
                 time.sleep(load_s)
+                # While the ioctl runs, ext4 lets calls of fdatasync succeed whose bytes it then drops: a loop of write and fdatasync
+                # without any of our code lost its last record in 5 of 40 cuts, always one answered after the ioctl began (Linux 6.18).
+                writers.doubt()
                 _cut(mount)
                 cluster.kill_everything()
             _remount(image, mount)

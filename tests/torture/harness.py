@@ -137,6 +137,7 @@ class Writers:
         self.acknowledged = 0
         self.failed = 0
         self._stop = threading.Event()
+        self._doubt = threading.Event()
         self._seed = seed
         self._prefix = f"w{seed}-"  # keys of earlier rounds are others: what a read may find is known from the start
         self._keys = keys
@@ -150,6 +151,10 @@ class Writers:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def doubt(self) -> None:
+        """From now on an acknowledgement proves nothing: the power is going, and none of these would have left the machine."""
+        self._doubt.set()
 
     def stop(self) -> None:
         self._stop.set()
@@ -180,8 +185,9 @@ class Writers:
                 self.failed += 1
                 time.sleep(0.02)
             else:
-                self.allowed[key] = {wanted}
-                self.acknowledged += 1
+                if not self._doubt.is_set():
+                    self.allowed[key] = {wanted}
+                    self.acknowledged += 1
 
     def check(self, client: Any) -> int:
         """Read every key; raises Violation with the first wrong one.  Returns how many were read."""
