@@ -1,0 +1,79 @@
+"""Who calls, and what the request says of itself: what `objects/access.py` decides by.
+
+Fronts make these values, from signatures and headers that they have verified; nothing below a front makes up a caller but for its
+own account.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class RequestFacts:
+    """What a request says of itself, for the conditions of policies; this base says nothing.
+
+    A front derives its own.  Nothing is worked out before a policy asks, so that making one costs next to nothing.
+    """
+
+    __slots__ = ()
+
+    @property
+    def source_ip(self) -> str:
+        """The address the request came from; empty when there is none."""
+        return ""
+
+    @property
+    def secure(self) -> bool:
+        """Whether it came over TLS."""
+        return False
+
+    @property
+    def now_us(self) -> int:
+        """The time of the request."""
+        return 0
+
+    def header(self, name: str) -> str | None:
+        """A header by its lower-case name."""
+        return None
+
+    def parameter(self, name: str) -> str | None:
+        """A query parameter."""
+        return None
+
+
+NO_FACTS = RequestFacts()
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who calls: the account that pays, the user in it; `anonymous` has neither.
+
+    Without `policies` a user may do in the own account whatever the account may; with them, what they allow.  With
+    `session_policies` no more than those allow as well.
+    """
+
+    account: str
+    user: str = ""
+    display_name: str = ""
+    canonical_id: str = ""
+    tenant: str = "default"
+    admin: bool = False
+    anonymous: bool = False
+    arn: str = ""  # arn:aws:iam::ACCOUNT:user/NAME, arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION; empty: the account's user `user`
+    policies: tuple[Any, ...] | None = None  # identity policies, parsed by core/policy.py; None: all of the own account, as its root
+    session_policies: tuple[Any, ...] | None = None  # of temporary credentials: nothing goes beyond them; None: there are none
+    boundary: Any = None  # permissions boundary: nothing goes beyond it either
+    facts: Mapping[str, str] = field(default_factory=dict)  # for conditions of policies: "aws:username", "aws:userid"...
+    request: RequestFacts = field(default=NO_FACTS, compare=False, repr=False)
+    plain: bool = field(init=False, default=False, compare=False, repr=False)  # an account, and nothing narrows its rights
+
+    def __post_init__(self) -> None:
+        narrowed = self.anonymous or self.policies is not None or self.session_policies is not None or self.boundary is not None
+        object.__setattr__(self, "plain", bool(self.account) and not narrowed)
+
+    def of_request(self, request: RequestFacts) -> "Principal":
+        """The same caller of one request; made for every request, so it copies as cheaply as can be."""
+        made = object.__new__(Principal)
+        made.__dict__.update(self.__dict__)
+        made.__dict__["request"] = request
+        return made
