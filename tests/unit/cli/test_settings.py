@@ -1,10 +1,13 @@
 """The schema of all settings: every section, the names in the control contract, each process's own share, the reference page."""
 
+import json
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from objstore.cli.settings import (
+    OWN,
     ROLE_SECTIONS,
     SHARED_SECTIONS,
     all_settings,
@@ -17,17 +20,36 @@ from objstore.cli.settings import (
 )
 from objstore.daemons.service import DaemonSettings
 from objstore.node.engine.settings import EngineSettings
-from objstore.runtime.config import ConfigError
+from objstore.runtime.config import ConfigError, Setting
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "config.md"
 
 
-def test_every_setting_is_in_the_reference_with_its_default() -> None:
-    text = REFERENCE.read_text()
-    missing = [f"{s.section}.{s.key}" for s in all_settings() if f"| `{s.section}.{s.key}` |" not in text]
-    assert not missing, f"{REFERENCE.name} does not name {missing}"
-    named = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `") and " " not in line.split("`")[1]}
-    assert named <= {f"{s.section}.{s.key}" for s in all_settings()}, "it names settings that are not there"
+def documented() -> dict[str, str]:
+    """The default that the reference gives, by "section.key"."""
+    rows = (line.split("|") for line in REFERENCE.read_text().splitlines() if line.startswith("| `"))
+    return {cells[1].strip(" `"): cells[2].strip() for cells in rows if "." in cells[1] and " " not in cells[1].strip()}
+
+
+def test_the_reference_names_every_setting_and_no_other() -> None:
+    known = {f"{s.section}.{s.key}" for s in all_settings()}
+    assert known - set(documented()) == set(), f"{REFERENCE.name} does not name them"
+    assert set(documented()) - known == set(), f"{REFERENCE.name} names what is not there"
+
+
+@pytest.mark.parametrize("setting", all_settings(), ids=lambda s: f"{s.section}.{s.key}")
+def test_the_reference_gives_the_default_that_holds(setting: Setting) -> None:
+    text = documented()[f"{setting.section}.{setting.key}"]
+    said = tomllib.loads(f"value = {text}")["value"]
+    default = json.loads(json.dumps(setting.default))  # a tuple is written as a list
+    assert (said, type(said)) == (default, type(default)), "65536 is not 131072, and 10 is not 10.0"
+
+
+@pytest.mark.parametrize("role", ["node", "proxy", "daemon"])
+def test_the_reference_names_every_key_of_a_processes_own_section(role: str) -> None:
+    (row,) = (line for line in REFERENCE.read_text().splitlines() if line.startswith(f"| {role} |"))
+    named = {word for word in row.split("`")[1::2] if "." not in word}
+    assert named == set(OWN[role].__struct_fields__)
 
 
 def test_the_settings_named_in_the_control_contract_can_be_set() -> None:
