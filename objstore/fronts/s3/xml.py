@@ -96,25 +96,27 @@ class Element:
 class _Reader:
     def __init__(self) -> None:
         self.root: Element | None = None
-        self._stack: list[Element] = []
+        self._open: list[tuple[Element, list[str]]] = []  # from the root down, each with the pieces of its text
         self._count = 0
 
     def start(self, name: str, _attributes: dict[str, str]) -> None:
         self._count += 1
-        if len(self._stack) >= MAX_DEPTH or self._count > MAX_ELEMENTS:
+        if len(self._open) >= MAX_DEPTH or self._count > MAX_ELEMENTS:
             raise MalformedXml
         found = Element(name.rpartition(" ")[2])
-        if self._stack:
-            self._stack[-1].children.append(found)
+        if self._open:
+            self._open[-1][0].children.append(found)
         else:
             self.root = found
-        self._stack.append(found)
+        self._open.append((found, []))
 
     def end(self, _name: str) -> None:
-        self._stack.pop()
+        found, pieces = self._open.pop()
+        # Joined once: a long text cut up by many children, put together piece by piece, is copied as often as there are children.
+        found.text = "".join(pieces)
 
     def text(self, data: str) -> None:
-        self._stack[-1].text += data
+        self._open[-1][1].append(data)
 
 
 def _refuse(*_: object) -> int:
