@@ -32,6 +32,7 @@ SWEEP_S = 1.0
 RATE_WINDOW_S = 10.0
 WRITE_HIGH_BYTES = 512 * 1024  # an application waits while so much of its answer is unsent, until WRITE_LOW_BYTES are
 WRITE_LOW_BYTES = 128 * 1024
+TLS_CLOSE_S = 0.25  # for the other side's word that it heard of the end of TLS; who is idle does not look
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._lingering = False  # set while what still comes in is dropped, until the connection closes
         self._shutting_down = False
+        self._parting: asyncio.TimerHandle | None = None  # over TLS, from the polite close on
 
     # -- asyncio ----------------------------------------------------------------------------------------------
 
@@ -153,12 +155,14 @@ class Connection(asyncio.Protocol):
         here = self._sweeper.by_address.get(self.address, 0)
         if len(self._sweeper) > self.limits.connections or 0 < self.limits.connections_per_address < here:
             transport.write(self._refusal(HttpProblem(503, "SlowDown", "There are too many connections; reduce the request rate.")))
-            transport.close()
+            self._close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the application that its client is gone."""
         self.server_state.connections.discard(self)
         self._sweeper.remove(self)
+        if self._parting is not None:
+            self._parting.cancel()
         exchange = self.exchange
         if exchange is not None:
             exchange.disconnected = True
@@ -333,13 +337,27 @@ class Connection(asyncio.Protocol):
     def _close_after(self, exchange: Exchange | None) -> None:
         """Close; when bytes are still under way, only after a while, or the reset would destroy the answer."""
         if exchange is not None and exchange.body_done:
-            self.transport.close()
+            self._close()
             return
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._lingering = True
         self._since = self.loop.time()
         self.resume_reading(None)
+
+    def _close(self) -> None:
+        """Close when what is written is sent."""
+        self.transport.close()
+        self._since = self.loop.time()
+        if self._base_scope["scheme"] == "https" and self._parting is None:
+            self._parting = self.loop.call_later(TLS_CLOSE_S, self._part)
+
+    def _part(self) -> None:
+        """Leave a client that does not answer the end of TLS: the loop would wait half a minute for it, a stopping server too."""
+        if self.transport.get_write_buffer_size():
+            self._parting = self.loop.call_later(TLS_CLOSE_S, self._part)
+        else:
+            self.transport.abort()
 
     def refuse(self, problem: HttpProblem) -> None:
         """Answer for the application, if nothing is out yet, and close."""
@@ -376,16 +394,19 @@ class Connection(asyncio.Protocol):
         limits = self.limits
         age = now - self._since
         exchange = self.exchange
-        if self._lingering:
+        if self.transport.is_closing():
+            if age > limits.write_stall_s:
+                self.transport.abort()  # it takes nothing of what it was sent last
+        elif self._lingering:
             if age > limits.linger_s:
                 self.abort()
         elif exchange is None:
             if self._begun and age > limits.header_s and not self._pending:
-                self.transport.close()  # it never said anything
+                self._close()  # it never said anything
             elif self._begun and age > limits.header_s:
                 self.refuse(HttpProblem(408, "RequestTimeout", "The request's headers did not arrive in time."))
             elif not self._begun and age > limits.idle_s:
-                self.transport.close()
+                self._close()
         elif self.write_waiter is not None:
             if age > limits.write_stall_s:
                 self.abort()
@@ -406,7 +427,7 @@ class Connection(asyncio.Protocol):
         """Called by the server: finish the current request, take no other."""
         self._shutting_down = True
         if self.exchange is None:
-            self.transport.close()
+            self._close()
 
 
 def _unquoted(path: bytes) -> str:

@@ -73,6 +73,7 @@ class Running:
     clients: list[Any] = field(default_factory=list)
     store: Any = None
     loop: Any = None
+    connections: set[Any] = field(default_factory=set)  # that are open, as the server counts them
 
     @property
     def url(self) -> str:
@@ -134,6 +135,7 @@ def serving(app_of: Callable[[], Any], *, tls: tuple[str, str] | None = None, li
     assert started.wait(10)
     assert "failure" not in state, state["failure"]
     running = Running(state["port"], "https" if tls else "http", state["app"], tls[0] if tls else None, loop=state["loop"])
+    running.connections = state["server"].server_state.connections
     try:
         yield running
     finally:

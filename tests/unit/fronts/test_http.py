@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import inspect
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -439,8 +440,6 @@ def test_a_stopping_server_finishes_the_request_at_hand() -> None:
 
 
 def test_the_server_speaks_tls(tmp_path: Any) -> None:
-    import ssl
-
     files = make_certificate(tmp_path)
     body = bytes(3_000_000)
     with serving(Probe, limits=LIMITS, tls=files) as server:
@@ -452,6 +451,31 @@ def test_the_server_speaks_tls(tmp_path: Any) -> None:
                 assert client.send(put("/x", body)).answer()[2] == b"3000000"
                 assert client.send(put("/early", b"x" * 500_000)[:1000]).answer()[0] == 403
         assert server.app.seen[0]["scheme"] == "https"
+
+
+def test_a_stopping_server_does_not_wait_for_idle_clients_over_tls(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+    files = make_certificate(tmp_path)
+    context = ssl.create_default_context(cafile=files[0])
+    with Client.__new__(Client) as client:
+        with serving(Probe, limits=LIMITS, tls=files) as server:
+            client.data = b""
+            plain = socket.create_connection(("127.0.0.1", server.port), timeout=8)
+            client.sock = context.wrap_socket(plain, server_hostname="127.0.0.1")
+            assert client.send(put("/x", b"abc")).answer()[2] == b"3"
+        # The client has not looked at its socket since, so it cannot have answered the end of TLS.
+        assert not [record for record in caplog.records if "graceful shutdown exceeded" in record.message]
+        assert client.closed(), "it finds a proper end of TLS"
+
+
+def test_a_client_that_does_not_answer_the_end_of_tls_is_let_go(tmp_path: Any) -> None:
+    files = make_certificate(tmp_path)
+    context = ssl.create_default_context(cafile=files[0])
+    with serving(Probe, limits=LIMITS, tls=files) as server, socket.create_connection(("127.0.0.1", server.port), timeout=8) as plain:
+        client = Client.__new__(Client)
+        client.data = b""
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as client.sock:
+            assert client.send(get("/x", "Connection: close")).answer()[0] == 200
+            eventually(lambda: not server.connections)
 
 
 def test_what_was_done_is_not_answered_as_refused_because_of_a_bad_body() -> None:
