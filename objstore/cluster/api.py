@@ -87,10 +87,11 @@ class ScannedRow(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class ScanPage:
-    """Live rows in order; `next_start` is where to go on, None at the end of the range."""
+    """Live rows in order; `next_start` is where to go on, None at the end of the range; of that name at `next_version`."""
 
     rows: Sequence[ScannedRow]
     next_start: bytes | None
+    next_version: bytes = b""
 
 
 class ClusterApi(Protocol):
@@ -164,11 +165,13 @@ class ClusterApi(Protocol):
         delimiter: bytes = b"",
         versions: bool = False,
         markers: bool = False,
+        start_version: bytes = b"",
     ) -> ScanPage:
         """Merged listing of live rows, as consistent as a read of each.  At most `limit` rows; may return fewer and go on.
 
         `markers`: heads that are delete markers too.  `versions` (with Space.VERSIONS): all noncurrent versions, delete markers
-        included, by name, under one name newest first and never torn apart by the limit.  Whoever lists heads and versions must
+        included, by name, under one name the null version and then the newest first; a page may end between two of them, and the next
+        one begins with `start_version` (inclusive; empty: the null version) of the name `start`.  Whoever lists heads and versions must
         scan the heads first: a version demoted meanwhile is then seen twice, not missed.  A version that was brought back as the
         head may be shown among the noncurrent ones too.
         """

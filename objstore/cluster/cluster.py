@@ -16,8 +16,8 @@ from objstore.cluster.stage import Staging
 from objstore.cluster.usage import bucket_usage
 from objstore.cluster.write import EarlyQuery, conditional_write, plain_write
 from objstore.core.quota import Usage
-from objstore.core.rows import Row, RowKey, Space
-from objstore.core.versions import age_key, head_key
+from objstore.core.rows import Row, RowKey
+from objstore.core.versions import head_key
 from objstore.errors import QuorumLost, Unavailable
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
@@ -216,16 +216,13 @@ class Cluster:
 
     async def scan(
         self, bucket: bytes, space: int, *, prefix: bytes = b"", start: bytes = b"", limit: int = 1000, delimiter: bytes = b"",
-        versions: bool = False, markers: bool = False,
+        versions: bool = False, markers: bool = False, start_version: bytes = b"",
     ) -> api.ScanPage:  # fmt: skip
         """Merged listing of live rows."""
-        page = await self._lister.scan(
-            bucket, space, prefix=prefix, start=start, limit=limit, delimiter=delimiter, versions=versions or markers
-        )
-        if space != Space.VERSIONS:
-            return page
-        rows = sorted(page.rows, key=lambda found: age_key(found.row), reverse=True)  # devices show the null version first
-        return api.ScanPage(sorted(rows, key=lambda found: found.name), page.next_start)
+        return await self._lister.scan(
+            bucket, space, prefix=prefix, start=start, limit=limit, delimiter=delimiter, versions=versions or markers,
+            start_version=start_version,
+        )  # fmt: skip
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

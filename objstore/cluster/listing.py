@@ -6,15 +6,16 @@ one epoch, and a newer ring that comes meanwhile changes nothing about them.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from objstore.cluster.api import Held, ScannedRow, ScanPage
 from objstore.cluster.membership import Membership
-from objstore.core.listing import Doubt, Scanned, after_group, merge, merge_groups, reach
+from objstore.core.listing import Doubt, Scanned, after_group, merge, merge_groups, place_of_version, reach, reach_version
 from objstore.core.placement import Placement
 from objstore.core.quorum import Tally
-from objstore.core.rows import Kind, Row, RowKey, decode_row, is_live
+from objstore.core.rows import Kind, Row, RowKey, Space, decode_row, is_live
 from objstore.errors import DeadlineExceeded, NewerEpoch, ObjstoreError, QuorumLost, StaleEpoch
 from objstore.runtime.clock import Clock
 from objstore.runtime.tasks import TaskOwner
@@ -46,15 +47,19 @@ class Lister:
         self._patience_s = patience_s
 
     async def scan(
-        self, bucket: bytes, space: int, *, prefix: bytes, start: bytes, limit: int, delimiter: bytes, versions: bool
-    ) -> ScanPage:
-        """One page: at most `limit` rows, but of one name all that was asked for.  It may hold fewer, even none, and go on.
+        self, bucket: bytes, space: int, *, prefix: bytes, start: bytes, limit: int, delimiter: bytes, versions: bool,
+        start_version: bytes = b"",
+    ) -> ScanPage:  # fmt: skip
+        """One page of at most `limit` rows.  It may hold fewer, even none, and go on.
 
         Raises QuorumLost when no set of devices that answers covers every partition.
         """
         assert limit > 0
+        assert not (delimiter and space == Space.VERSIONS), "versions are not listed in groups"
+        if start < prefix:
+            start_version = b""
         search = _Search(self, self._clock, bucket, space, versions=versions, until_s=self._clock.monotonic() + self._timeout_s)
-        return await search.page(prefix=prefix, start=max(start, prefix), limit=limit, delimiter=delimiter)
+        return await search.page(prefix=prefix, start=max(start, prefix), limit=limit, delimiter=delimiter, start_version=start_version)
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -172,10 +177,10 @@ class _Search:
         self._versions = versions
         self._until_s = until_s
 
-    async def page(self, *, prefix: bytes, start: bytes, limit: int, delimiter: bytes) -> ScanPage:
+    async def page(self, *, prefix: bytes, start: bytes, limit: int, delimiter: bytes, start_version: bytes = b"") -> ScanPage:
         ask = partial(
             Scan, bucket=self._bucket, space=self._space, prefix=prefix, start=start, limit=limit, delimiter=delimiter,
-            versions=self._versions,
+            versions=self._versions, start_version=start_version, torn=self._space == Space.VERSIONS,
         )  # fmt: skip
         scans, placement = await self._lister.gather(ask)
         electorate = Electorate(placement)
@@ -183,15 +188,18 @@ class _Search:
         if delimiter:
             groups = merge_groups(scans, prefix=prefix, delimiter=delimiter, electorate=electorate, end=end)
             return await self._grouped(groups, limit, end)
-        return await self._flat(merge(scans, electorate=electorate, end=end), limit, end)
+        if start_version:
+            scans = [_not_before(scan, start, start_version) for scan in scans]
+        end_version = reach_version(scans, end)
+        return await self._flat(merge(scans, electorate=electorate, end=end, end_version=end_version), limit, end, end_version)
 
-    async def _flat(self, entries: Sequence[ScanRow | Doubt], limit: int, end: bytes | None) -> ScanPage:
+    async def _flat(self, entries: Sequence[ScanRow | Doubt], limit: int, end: bytes | None, end_version: bytes) -> ScanPage:
         rows: list[ScannedRow] = []
         versions = self._versions
         settled: dict[tuple[bytes, bytes], ScannedRow | None] = {}
         for index, entry in enumerate(entries):
-            if len(rows) >= limit and entry.name != rows[-1].name:
-                return ScanPage(rows, entry.name)
+            if len(rows) >= limit:
+                return ScanPage(rows, entry.name, entry.version)
             if type(entry) is ScanRow:
                 row = _listed(entry.name, entry.version, decode_row(entry.row), versions=versions)
             else:
@@ -200,7 +208,7 @@ class _Search:
                 row = settled[entry.name, entry.version]
             if row is not None:
                 rows.append(row)
-        return ScanPage(rows, end)
+        return ScanPage(rows, end, end_version)
 
     async def _grouped(self, groups: Sequence[tuple[bytes, list[ScanRow | Doubt]]], limit: int, end: bytes | None) -> ScanPage:
         rows: list[ScannedRow] = []
@@ -229,7 +237,7 @@ class _Search:
 
         Behind the first candidate there may be keys that no device has shown yet.
         """
-        start: bytes | None = first if self._versions else first + b"\0"
+        start: bytes | None = first + b"\0"
         while start is not None:
             if self._clock.monotonic() >= self._until_s:
                 return None, start
@@ -285,9 +293,16 @@ def _note(
     if future.done():
         return
     if isinstance(answer, ScanAnswer):
-        future.set_result(Scanned(device, answer.rows, answer.scanned_to, frozenset(answer.silent)))
+        future.set_result(Scanned(device, answer.rows, answer.scanned_to, frozenset(answer.silent), answer.scanned_version))
     else:
         future.set_result(failure or QuorumLost(f"a scan was answered with {type(answer).__name__}"))
+
+
+def _not_before(scan: Scanned[ScanRow], start: bytes, start_version: bytes) -> Scanned[ScanRow]:
+    """A node of an older release begins with the newest version of a name whatever it is asked."""
+    place = place_of_version(start_version)
+    rows = [row for row in scan.rows if row.name != start or place_of_version(row.version) >= place]
+    return replace(scan, rows=rows)
 
 
 def _listed(name: bytes, version: bytes, row: Row | None, *, versions: bool) -> ScannedRow | None:

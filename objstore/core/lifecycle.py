@@ -110,11 +110,16 @@ def expiry(config: LifecycleConfig, key: str, version: Version, day_us: int) -> 
     return found
 
 
-def due(config: LifecycleConfig, key: str, versions: Sequence[Version], now_us: int, day_us: int) -> list[Due]:
-    """What is due among all versions of a key, the current one first and the others newest first."""
+def due(config: LifecycleConfig, key: str, versions: Sequence[Version], now_us: int, day_us: int, *, before: int = 0) -> list[Due]:
+    """What is due among all versions of a key, the current one first and the others newest first.
+
+    `before`: so many of them were looked at already, and the first given is the last of those.
+    """
     found = []
     current = versions[0]
-    if not current.is_marker:
+    if before:
+        pass
+    elif not current.is_marker:
         expires = expiry(config, key, current, day_us)
         if expires is not None and expires[0] <= now_us:
             found.append(Due(0, Action.EXPIRE, expires[1]))
@@ -122,11 +127,12 @@ def due(config: LifecycleConfig, key: str, versions: Sequence[Version], now_us: 
         rule_id = _marker_due(config, key, current, now_us, day_us)
         if rule_id is not None:
             found.append(Due(0, Action.REMOVE_MARKER, rule_id))
+    newer = max(before, 1) - 2  # noncurrent versions that are newer than the one at place 0
     for index in range(1, len(versions)):
         # A version is noncurrent since the next newer one was written.
         since_us = versions[index - 1].modified_us
         for rule in config.rules:
-            if rule.enabled and _noncurrent_due(rule, since_us, index - 1, now_us, day_us) and applies(rule, key, versions[index]):
+            if rule.enabled and _noncurrent_due(rule, since_us, newer + index, now_us, day_us) and applies(rule, key, versions[index]):
                 found.append(Due(index, Action.REMOVE, rule.id))
                 break
     return found

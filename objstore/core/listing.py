@@ -48,6 +48,7 @@ class Scanned(Generic[S]):
     rows: Sequence[S]
     scanned_to: bytes | None  # every name below was looked at; None: all of the range
     silent: frozenset[int] = frozenset()
+    scanned_version: bytes = b""  # of that name everything before this version was looked at too; empty: nothing
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,28 @@ def reach(scans: Sequence[Scanned[S]]) -> bytes | None:
     return min(ends) if ends else None
 
 
-def merge(scans: Sequence[Scanned[S]], *, electorate: Electorate, end: bytes | None) -> list[S | Doubt]:
+def reach_version(scans: Sequence[Scanned[S]], end: bytes | None) -> bytes:
+    """Of the name `end`, which `reach` told: the version before which every device has looked at everything; empty: nothing."""
+    versions = [scan.scanned_version for scan in scans if scan.scanned_to is not None and scan.scanned_to == end]
+    return min(versions, key=place_of_version, default=b"")
+
+
+def place_of_version(version: bytes) -> bytes:
+    """Sorts the versions of a name as nodes show them: the head or null version, then the newest first."""
+    return version.translate(_INVERTED)
+
+
+def merge(
+    scans: Sequence[Scanned[S]], *, electorate: Electorate, end: bytes | None, end_version: bytes = b""
+) -> list[S | Doubt]:  # fmt: skip
     """Agreed rows and doubts below `end`, by name, under one name the head first and then the newest version first.
+
+    Of the name `end` those before `end_version` too.
 
     For a scan without delimiter.  A row is agreed, as in a read, when a quorum shows it at the same ballot; when any device
     shows another one, that is left to the read.
     """
-    shown = [scan.rows if end is None else _below(scan.rows, end) for scan in scans]
+    shown = [scan.rows if end is None else _below(scan.rows, end, end_version) for scan in scans]
     if all(rows == shown[0] for rows in shown[1:]) and all(
         0 < electorate.needed(partition) <= len(shown) for partition in {row.partition for row in shown[0]}
     ):
@@ -135,12 +151,14 @@ def _showing(scans: Sequence[Scanned[S]]) -> dict[tuple[bytes, bytes], list[int]
     return showing
 
 
-def _below(rows: Sequence[S], end: bytes) -> Sequence[S]:
+def _below(rows: Sequence[S], end: bytes, end_version: bytes) -> Sequence[S]:
+    if end_version:
+        return rows[: bisect_left(rows, (end, place_of_version(end_version)), key=_place)]
     return rows if not rows or rows[-1].name < end else rows[: bisect_left(rows, end, key=_name)]
 
 
 def _place(row: ShownRow) -> tuple[bytes, bytes]:
-    return row.name, row.version.translate(_INVERTED)
+    return row.name, place_of_version(row.version)
 
 
 def merge_groups(

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from objstore.core.rows import NEW_VERSION, Kind, Row, RowKey, Space, encode_row, is_live
-from objstore.core.timestamp import ZERO, Ballot, parse_version_id, wall_us_of
+from objstore.core.timestamp import BALLOT_BYTES, COUNTER_BITS, ZERO, Ballot, ballot_at, parse_version_id, wall_us_of
 from objstore.errors import InvalidArgument, NoSuchKey, NoSuchVersion, VersionIsMarker
 
 CURRENT = ""
@@ -113,6 +113,17 @@ def rank(row: Row) -> tuple[Ballot, bool]:
 def age_key(row: Row) -> tuple[int, str]:
     """Sorts the versions of a key from the oldest on; the null version by its time of modification."""
     return (wall_us_of(version_ballot(row.version)) if row.version else modified_us(row), row.version)
+
+
+def next_older(version: bytes) -> bytes:
+    """The highest possible version (`RowKey.version`) below this one; empty: there is none."""
+    number = int.from_bytes(version, "big")
+    return (number - 1).to_bytes(BALLOT_BYTES, "big") if number else b""
+
+
+def newest_before(wall_us: int) -> bytes:
+    """The highest possible version (`RowKey.version`) of an earlier microsecond; empty: there is none."""
+    return next_older(ballot_at(wall_us << COUNTER_BITS, 0))
 
 
 def version_ballot(version: str) -> Ballot:

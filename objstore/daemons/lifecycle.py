@@ -14,7 +14,7 @@ from objstore.core.rows import Kind, Row
 from objstore.core.versions import modified_us
 from objstore.errors import ConditionalConflict, NoSuchUpload, OutcomeUnknown, PreconditionFailed
 from objstore.objects.buckets import LIVE, Bucket, BucketRecord, all_buckets
-from objstore.objects.expire import Expirer, KeyVersions
+from objstore.objects.expire import Expirer, Inside, KeyVersions
 from objstore.objects.multipart import Uploads
 from objstore.records.store import Entry, Leases, Records
 from objstore.runtime.world import World
@@ -117,6 +117,7 @@ class Lifecycle:
         prefix = common_prefix([rule.prefix or "" for rule in rules]).encode()
         if not any(rule.days or rule.date_us or rule.expired_marker or rule.noncurrent_days for rule in rules):
             start = None
+        inside: Inside | None = None
         while start is not None:
             self._round = msgspec.structs.replace(self._round, bucket=place, start=start)
             await self._save()
@@ -124,18 +125,19 @@ class Lifecycle:
             bucket = await self._expirer.find(record.account, record.name, record.id)
             if bucket is None:
                 return
-            page = await self._expirer.keys(bucket, start, prefix)
+            page = await self._expirer.keys(bucket, start, prefix, inside)
             for key in page.keys:
                 await self._look_at(bucket, config, key)
             self.looked_at += page.rows
             await self._clock.sleep(page.rows / self.settings.rows_per_s)
-            start = page.next_start
+            start, inside = page.next_start, page.inside
         if any(rule.abort_days is not None for rule in rules):
             await self._abort_uploads(record, config, prefix)
 
     async def _look_at(self, bucket: Bucket, config: LifecycleConfig, key: KeyVersions) -> None:
         name = key.name.decode()
-        for found in due(config, name, [_facts(row) for row in key.rows], self._clock.wall_us(), self._day_us):
+        facts = [_facts(row) for row in key.rows]
+        for found in due(config, name, facts, self._clock.wall_us(), self._day_us, before=key.before):
             try:
                 done = await self._act(bucket, key, found)
             except (ConditionalConflict, OutcomeUnknown):  # somebody else is at that very key; the next round sees what is left

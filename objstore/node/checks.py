@@ -57,5 +57,9 @@ def check_scan(scan: Scan) -> None:
         raise InvalidArgument("the bucket id or space of a scan is wrong")
     if max(len(scan.prefix), len(scan.start), len(scan.delimiter)) > MAX_NAME_BYTES:
         raise InvalidArgument(f"prefix, start and delimiter have at most {MAX_NAME_BYTES} bytes")
+    if scan.start_version and len(scan.start_version) != BALLOT_BYTES:
+        raise InvalidArgument(f"a version to start at has {BALLOT_BYTES} bytes")
+    if scan.torn and scan.delimiter:
+        raise InvalidArgument("versions are not listed in groups")
     if scan.limit < 1:
         raise InvalidArgument("a page has at least one row")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from objstore.errors import InvalidArgument
 from objstore.node.checks import check_scan
+from objstore.node.engine.api import EnginePage
 from objstore.node.state import LocalDevice, NodeState
 from objstore.wire.messages import (
     BucketUsage,
@@ -15,7 +16,6 @@ from objstore.wire.messages import (
     PartitionRowsAnswer,
     Scan,
     ScanAnswer,
-    ScanRow,
 )
 from objstore.wire.server import Call
 
@@ -44,9 +44,11 @@ class Pages:
             delimiter=message.delimiter,
             partitions=device.view.reading,
             versions=message.versions,
+            start_version=message.start_version,
+            torn=message.torn,
         )
-        rows, scanned_to = cut(page.rows, page.scanned_to)
-        call.answer(ScanAnswer(rows, scanned_to, device.silent))
+        page = cut(page, torn=message.torn)
+        call.answer(ScanAnswer(page.rows, page.scanned_to, device.silent, page.scanned_version))
 
     def _digests(self, call: Call, device: LocalDevice, message: Digests) -> None:
         self._check_partitions(device, message.partitions)
@@ -84,17 +86,18 @@ class Pages:
             raise InvalidArgument(f"at most {MAX_PARTITIONS} partitions, each below {count}")
 
 
-def cut(rows: list[ScanRow], scanned_to: bytes | None) -> tuple[list[ScanRow], bytes | None]:
-    """End a page early when it is too large, between two names, so that the next page begins with the first one left out.
+def cut(page: EnginePage, *, torn: bool) -> EnginePage:
+    """End a page early when it is too large, so that the next one begins with the first row left out.
 
-    Rows of the one name that the page would have to be cut in stay together, however large.
+    Unless it may be `torn` between versions, rows of the one name that it would have to be cut in stay together, however large.
     """
     size = 0
+    rows = page.rows
     for index, row in enumerate(rows):
         size += len(row.row) + len(row.name) + 64
-        if size > MAX_PAGE_BYTES and index and rows[index - 1].name != row.name:
-            return rows[:index], row.name
-    return rows, scanned_to
+        if size > MAX_PAGE_BYTES and index and (torn or rows[index - 1].name != row.name):
+            return EnginePage(rows[:index], row.name, row.version)
+    return page
 
 
 def _size(items: list[PartitionRow]) -> int:

@@ -73,10 +73,13 @@ class Completions(Uploads):
     async def _made_by(self, bucket: Bucket, name: bytes, upload_id: str) -> Row | None:
         """The version of an object that an upload has become, if it is still there."""
         head = (await self.cluster.read(object_key(bucket, name), spread=bucket.spread)).row
-        candidates = [head] if head is not None else []
+        if head is not None and is_live(head) and upload_id_of(head) == upload_id:
+            return head
         if bucket.info.versioning:
-            candidates += await versions_of(self.cluster, bucket.id, name)
-        return next((row for row in candidates if is_live(row) and upload_id_of(row) == upload_id), None)
+            async for row in versions_of(self.cluster, bucket.id, name):
+                if is_live(row) and upload_id_of(row) == upload_id:
+                    return row
+        return None
 
     def _manifest(self, upload: Row, record: UploadRecord, chosen: list[PartRef], expected: Expected, object_size: int | None) -> Row:
         size = total_size(chosen)

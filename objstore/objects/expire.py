@@ -3,13 +3,14 @@
 So a newer write is never taken for the older one, and what is locked by the time of the write stays.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 
 from objstore.cluster.api import Versions
 from objstore.core import names
 from objstore.core.rows import Kind, Row, RowKey, Space
-from objstore.core.versions import ENABLED, VERSION_KINDS, delete_marker, newest_first, without_version
+from objstore.core.timestamp import Ballot, wall_us_of
+from objstore.core.versions import ENABLED, VERSION_KINDS, delete_marker, modified_us, newest_first, without_version
 from objstore.errors import NoSuchBucket, NoSuchKey
 from objstore.objects.api import Principal
 from objstore.objects.buckets import Bucket, tombstone_row
@@ -18,21 +19,37 @@ from objstore.objects.multipart import Uploads
 from objstore.objects.parts import attempts_of, drop_rows, upload_record
 
 PAGE_KEYS = 500
+PAGE_VERSIONS = 5000  # a page ends when so many were looked at, be it inside of a key
 
 
 class KeyVersions(NamedTuple):
-    """A key with all that it has: the current version or delete marker first, then the others, newest first."""
+    """A key with all that it has: the current version or delete marker first, then the others, newest first.
+
+    A page that begins inside of a key has `before` versions of it behind, and shows the last of these again as the first.
+    """
 
     name: bytes
     rows: list[Row]
+    before: int = 0
+
+
+class Inside(NamedTuple):
+    """Where a page ended inside of a key: `version` is the next one, `last` and `before` as KeyVersions has them."""
+
+    version: bytes
+    last: Row
+    before: int
+    head: Row
+    null: Row | None  # of which the turn has not come yet
 
 
 class KeyPage(NamedTuple):
-    """Some keys in order; `next_start` is where to go on, None at the end; `rows` were looked at."""
+    """Some keys in order; `next_start` is where to go on, None at the end, of that key `inside`; `rows` were looked at."""
 
     keys: list[KeyVersions]
     next_start: bytes | None
     rows: int
+    inside: Inside | None = None
 
 
 class PendingUpload(NamedTuple):
@@ -64,27 +81,38 @@ class Expirer:
             return None
         return bucket if bucket.id == bucket_id else None
 
-    async def keys(self, bucket: Bucket, start: bytes, prefix: bytes) -> KeyPage:
-        """The next keys from `start` on."""
+    async def keys(self, bucket: Bucket, start: bytes, prefix: bytes, inside: Inside | None = None) -> KeyPage:
+        """The next keys from `start` on, or the rest of that key where a page ended `inside` of it."""
         # Heads first: a version that is demoted meanwhile is then seen twice, not missed.
         heads = await self._cluster.scan(bucket.id, Space.OBJECTS, prefix=prefix, start=start, limit=PAGE_KEYS, markers=True)
         others: dict[bytes, list[Row]] = {}
         looked = len(heads.rows)
         at: bytes | None = start if bucket.info.versioning else None
+        version = inside.version if inside is not None else b""
         end = heads.next_start
-        while at is not None and (end is None or at < end):
-            page = await self._cluster.scan(bucket.id, Space.VERSIONS, prefix=prefix, start=at, limit=PAGE_KEYS, versions=True)
+        while at is not None and (end is None or at < end) and looked < PAGE_VERSIONS:
+            page = await self._cluster.scan(
+                bucket.id, Space.VERSIONS, prefix=prefix, start=at, limit=PAGE_KEYS, versions=True, start_version=version
+            )  # fmt: skip
             looked += len(page.rows)
             for item in page.rows:
                 if end is None or item.name < end:
                     others.setdefault(item.name, []).append(item.row)
-            at = page.next_start
+            at, version = page.next_start, page.next_version
+        if at is None or (end is not None and at >= end):
+            at, version = end, b""
         keys = []
+        left: Inside | None = None
         for item in heads.rows:
-            head = item.row
-            rest = [row for row in others.get(item.name, ()) if row.version != head.version]
-            keys.append(KeyVersions(item.name, [head, *newest_first(rest)]))
-        return KeyPage(keys, end, looked)
+            if at is not None and item.name >= at and not (version and item.name == at):
+                break
+            begun = inside if inside is not None and item.name == start else None
+            key, ended = _in_order(item.name, item.row, others.get(item.name, ()), begun, version if item.name == at else b"")
+            keys.append(key)
+            left = ended if item.name == at else left
+        if version and left is None:
+            at, version = (at or b"") + b"\0", b""  # a key without a head: nothing expires there
+        return KeyPage(keys, at, looked, left)
 
     async def uploads(self, bucket: Bucket, prefix: bytes) -> AsyncIterator[PendingUpload]:
         """All uploads in progress."""
@@ -156,3 +184,20 @@ class Expirer:
         keys = [RowKey(bucket.id, Space.PARTS, attempt.name) async for attempt in attempts_of(store.cluster, bucket.id, upload.upload_id)]
         await drop_rows(store.cluster, keys, bucket.spread)
         return True
+
+
+def _in_order(name: bytes, head: Row, found: Iterable[Row], begun: Inside | None, version: bytes) -> tuple[KeyVersions, Inside]:
+    """The versions of a key on a page in order, and what the next page has to know when this one ends before `version` of it.
+
+    Nodes show the null version of a key before its others; here it comes when it is its turn.
+    """
+    rows = [*found, *([begun.null] if begun is not None and begun.null is not None else [])]
+    gone = {head.version, begun.head.version} if begun is not None else {head.version}
+    rest = newest_first([row for row in rows if row.version not in gone])
+    waiting = next((row for row in rest if version and not row.version and modified_us(row) <= wall_us_of(Ballot(version))), None)
+    shown = [row for row in rest if row is not waiting]
+    if begun is None:
+        key = KeyVersions(name, [head, *shown])
+        return key, Inside(version, key.rows[-1], len(key.rows), head, waiting)
+    key = KeyVersions(name, [begun.last, *shown], begun.before)
+    return key, Inside(version, key.rows[-1], begun.before + len(shown), begun.head, waiting)

@@ -9,10 +9,11 @@ from objstore.cluster.api import ClusterApi
 from objstore.core import names
 from objstore.core.multipart import PartRecord, Stored, UploadRecord
 from objstore.core.rows import Kind, Row, RowKey, Space, is_live
-from objstore.core.versions import newest_first, removal
+from objstore.core.versions import removal
 from objstore.objects.buckets import tombstone_row
 
 DROPS_AT_ONCE = 16  # tombstones of one upload written at a time
+REMOVED_AT_ONCE = 500  # versions named in one row that removes them, so that the row stays far below a frame
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_upload = msgspec.msgpack.Decoder(UploadRecord).decode
@@ -49,10 +50,17 @@ async def attempts_of(cluster: ClusterApi, bucket_id: bytes, upload_id: str, *, 
         start = page.next_start
 
 
-async def versions_of(cluster: ClusterApi, bucket_id: bytes, name: bytes) -> list[Row]:
-    """The noncurrent versions and delete markers of a key, newest first; one that is the head may be among them."""
-    page = await cluster.scan(bucket_id, Space.VERSIONS, prefix=name, start=name, limit=1, versions=True)  # all versions of one key
-    return newest_first([item.row for item in page.rows if item.name == name])
+async def versions_of(cluster: ClusterApi, bucket_id: bytes, name: bytes) -> AsyncIterator[Row]:
+    """The noncurrent versions and delete markers of a key: the null version, then the newest first; the head may be among them."""
+    start: bytes | None = name
+    version = b""
+    while start == name:
+        page = await cluster.scan(bucket_id, Space.VERSIONS, prefix=name, start=name, start_version=version, versions=True)
+        for item in page.rows:
+            if item.name != name:
+                return
+            yield item.row
+        start, version = page.next_start, page.next_version
 
 
 async def drop_rows(cluster: ClusterApi, keys: Iterable[RowKey], spread: int) -> int:
@@ -89,18 +97,26 @@ async def sweep_bucket(cluster: ClusterApi, bucket_id: bytes, spread: int) -> in
 
 
 async def _sweep_objects(cluster: ClusterApi, bucket_id: bytes, spread: int) -> int:
-    """Heads with all their versions.  Versions change with the head of their key alone, so each key takes one write."""
+    """Heads with all their versions.  Versions change with the head of their key alone, so each key takes one write.
+
+    Or several, where it has very many versions: each is named in the row that removes it.
+    """
     dropped = 0
     start: bytes | None = b""
+    version = b""
     while start is not None:
         heads = await cluster.scan(bucket_id, Space.OBJECTS, start=start, markers=True)
-        versions = await cluster.scan(bucket_id, Space.VERSIONS, start=start, versions=True)
-        ends = [end for end in (heads.next_start, versions.next_start) if end is not None]
-        start = min(ends) if ends else None
+        versions = await cluster.scan(
+            bucket_id, Space.VERSIONS, start=start, start_version=version, versions=True, limit=REMOVED_AT_ONCE
+        )  # fmt: skip
+        start, version = versions.next_start, versions.next_version
+        if heads.next_start is not None and (start is None or heads.next_start <= start):
+            start, version = heads.next_start, b""
         found: dict[bytes, list[str]] = {}
         for items, noncurrent in ((heads.rows, False), (versions.rows, True)):
             for item in items:
-                if start is None or item.name < start:
+                # Of a name that the page ends inside of, the head goes with the first of its versions.
+                if start is None or item.name < start or (version and item.name == start):
                     there = found.setdefault(item.name, [])
                     if noncurrent or item.row.version:  # the null version that is the head goes with the head
                         there.append(item.row.version)

@@ -103,33 +103,43 @@ class PartReclaimer:
             if record.completing and self._is_old(upload_row) and await self._became_object(bucket_id, owner, head, upload_id):
                 return await self._end(upload, spread, upload_row)
             return 0
-        named = _named_by([head]) if head is not None else set()
+        unnamed = {(item.name, item.row.origin) for item in parts} - _named_by(head)
         young = False
-        if any((item.name, item.row.origin) not in named for item in parts):
+        if unnamed:
             # The head was read before: a version that it was then is found among the noncurrent ones now.
-            named |= _named_by(await versions_of(self._cluster, bucket_id, owner))
-        if any((item.name, item.row.origin) not in named for item in parts):
+            await self._strike(bucket_id, owner, unnamed)
+        if unnamed:
             shares = (await self._cluster.read(shares_key(bucket_id, owner, upload_id), spread=spread)).row
             young = bool(shares_of(shares)) and not self._is_old(shares)
-            named |= await self._named_by_sharers(bucket_id, spread, shares_of(shares))
-        self._forget(bucket_id, [item for item in parts if (item.name, item.row.origin) in named])
-        garbage = [item.name for item in parts if (item.name, item.row.origin) not in named]
+            await self._strike_shared(bucket_id, spread, shares_of(shares), unnamed)
+        self._forget(bucket_id, [item for item in parts if (item.name, item.row.origin) not in unnamed])
+        garbage = [item.name for item in parts if (item.name, item.row.origin) in unnamed]
         due = [name for name in garbage if self._is_due(bucket_id, name)] if (head is None or self._is_old(head)) and not young else []
         for name in due:
             self._since.pop((bucket_id, name), None)
         return await drop_rows(self._cluster, [RowKey(bucket_id, Space.PARTS, name) for name in due], spread)
 
-    async def _named_by_sharers(self, bucket_id: bytes, spread: int, keys: Iterable[bytes]) -> set[tuple[bytes, Ballot]]:
-        """What the keys that share an object's parts name of any parts; see sharing.py."""
-        named: set[tuple[bytes, Ballot]] = set()
+    async def _strike(self, bucket_id: bytes, key: bytes, parts: set[tuple[bytes, Ballot]]) -> None:
+        """Take away the parts that noncurrent versions of a key name."""
+        async for row in versions_of(self._cluster, bucket_id, key):
+            parts -= _named_by(row)
+            if not parts:
+                return
+
+    async def _strike_shared(self, bucket_id: bytes, spread: int, keys: Iterable[bytes], parts: set[tuple[bytes, Ballot]]) -> None:
+        """Take away the parts that keys which share an object's parts name; see sharing.py."""
         for key in keys:
-            head = (await self._cluster.read(RowKey(bucket_id, Space.OBJECTS, key), spread=spread)).row
-            named |= _named_by([head] if head is not None else [])
-            named |= _named_by(await versions_of(self._cluster, bucket_id, key))
-        return named
+            parts -= _named_by((await self._cluster.read(RowKey(bucket_id, Space.OBJECTS, key), spread=spread)).row)
+            if parts:
+                await self._strike(bucket_id, key, parts)
 
     async def _became_object(self, bucket_id: bytes, owner: bytes, head: Row | None, upload_id: str) -> bool:
-        return _is_of(head, upload_id) or any(_is_of(row, upload_id) for row in await versions_of(self._cluster, bucket_id, owner))
+        if _is_of(head, upload_id):
+            return True
+        async for row in versions_of(self._cluster, bucket_id, owner):
+            if _is_of(row, upload_id):
+                return True
+        return False
 
     async def _end(self, upload: RowKey, spread: int, seen: Row | None) -> int:
         """End an upload whose completion got as far as the object; one that changed meanwhile is left alone."""
@@ -154,9 +164,9 @@ class PartReclaimer:
             self._since.pop((bucket_id, item.name), None)
 
 
-def _named_by(rows: Iterable[Row]) -> set[tuple[bytes, Ballot]]:
-    """The parts that versions of an object are made of, by name and the ballot they were written at."""
-    return {(part.name, part.origin) for row in rows if is_live(row) for part in row.parts}
+def _named_by(row: Row | None) -> set[tuple[bytes, Ballot]]:
+    """The parts that a version of an object is made of, by name and the ballot they were written at."""
+    return {(part.name, part.origin) for part in row.parts} if row is not None and is_live(row) else set()
 
 
 def _is_of(head: Row | None, upload_id: str) -> bool:

@@ -96,10 +96,13 @@ class ObjectStore(Renames, Acls, Appends, Copies, Completions, Configs, Deletes,
         """Whether anything is left: versions and delete markers count."""
         for space in (Space.OBJECTS, Space.VERSIONS):
             start: bytes | None = b""
+            version = b""
             noncurrent = space is Space.VERSIONS
             while start is not None:
-                page = await self.cluster.scan(bucket.id, space, start=start, limit=1, versions=noncurrent, markers=not noncurrent)
+                page = await self.cluster.scan(
+                    bucket.id, space, start=start, limit=1, versions=noncurrent, markers=not noncurrent, start_version=version
+                )
                 if page.rows:
                     return True
-                start = page.next_start
+                start, version = page.next_start, page.next_version
         return False

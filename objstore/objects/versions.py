@@ -1,24 +1,36 @@
 """Versioned buckets: their state, and listings of all versions and delete markers."""
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from objstore.cluster.api import ScannedRow
 from objstore.core import names
-from objstore.core.rows import Row, Space
-from objstore.core.versions import ENABLED, NULL, SUSPENDED, VERSION_KINDS, age_key, check_version_id, newest_first, row_version
+from objstore.core.rows import Row, RowKey, Space
+from objstore.core.timestamp import Ballot, wall_us_of
+from objstore.core.versions import (
+    ENABLED,
+    NULL,
+    SUSPENDED,
+    age_key,
+    check_version_id,
+    is_version,
+    modified_us,
+    newest_before,
+    newest_first,
+    next_older,
+    row_version,
+    version_bytes,
+    version_key,
+)
 from objstore.errors import InvalidArgument, InvalidBucketState
 from objstore.objects.access import Action
 from objstore.objects.api import BucketInfo, ListPage, ListQuery, ObjectInfo, Principal
 from objstore.objects.buckets import Bucket, BucketRecord
+from objstore.objects.context import object_key
 from objstore.objects.info import object_info
 from objstore.objects.listing import Listings, common_prefix, start_after
 from objstore.objects.lock import PART as LOCK_PART
-
-_name = attrgetter("name")
 
 
 class Versions(Listings):
@@ -55,8 +67,28 @@ class Versions(Listings):
         return await _Listing(self, home, query, after_version).page()
 
 
+class _Place(NamedTuple):
+    """Where to go on: with a name, or inside it with versions from `version` on, which are all of an age below `below`."""
+
+    name: bytes
+    version: bytes = b""
+    below: tuple[int, str] = (0, "")
+
+
+class _Chunk(NamedTuple):
+    """What two scans showed: the head and the others of each name, and where they ended."""
+
+    heads: dict[bytes, Row]
+    others: dict[bytes, list[Row]]
+    end: _Place | None
+
+
 class _Listing:
-    """One page being filled."""
+    """One page being filled.
+
+    Nodes show the versions of a name from the newest on, but the null version before them all, since its age is not in its key.  So
+    wherever a listing begins or ends inside a name, the null version is put in its place here.
+    """
 
     def __init__(self, store: Versions, bucket: Bucket, query: ListQuery, after_version: str) -> None:
         self._cluster = store.cluster
@@ -69,14 +101,16 @@ class _Listing:
         self._objects: list[ObjectInfo] = []
         self._prefixes: list[str] = []
         self._last = ("", "")  # key or common prefix, and version id, of the last entry
+        self._head: tuple[bytes, str] | None = None  # of which name the head, of which version, was dealt with
 
     async def page(self) -> ListPage:
         """Fill it."""
-        start: bytes | None = self._after if self._after_version else start_after(self._after, self._prefix, self._delimiter)
-        while start is not None:
-            found, go_on = await self._both(start)
-            for name, versions in found:
-                if self._delimiter and (common := common_prefix(name, self._prefix, self._delimiter)):
+        place = await self._begin()
+        while place is not None:
+            chunk = await self._scan(place)
+            for name in sorted({*chunk.heads, *chunk.others}):
+                versions = await self._versions_of(name, chunk, place)
+                if versions and self._delimiter and (common := common_prefix(name, self._prefix, self._delimiter)):
                     if self._prefixes and self._prefixes[-1].encode() == common:
                         continue
                     if self._room == 0:
@@ -86,10 +120,27 @@ class _Listing:
                     self._last = (common.decode(), "")
                 elif not self._take(name, versions):
                     return self._cut()
-            start = go_on
-            if start is not None and self._delimiter and self._prefixes and start.startswith(self._prefixes[-1].encode()):
-                start = names.after_prefix(self._prefixes[-1].encode()) or None
+            place = chunk.end
+            if place is not None and self._delimiter and self._prefixes and place.name.startswith(self._prefixes[-1].encode()):
+                beyond = names.after_prefix(self._prefixes[-1].encode())
+                place = _Place(beyond) if beyond else None
         return ListPage(objects=self._objects, prefixes=self._prefixes, truncated=False)
+
+    async def _begin(self) -> _Place | None:
+        """Behind the marker: by its age, so that it may have been removed since."""
+        if not self._after_version:
+            start = start_after(self._after, self._prefix, self._delimiter)
+            return _Place(start)
+        version = row_version(self._after_version)
+        if version:
+            older, below = next_older(version_bytes(version)), _age_of(version_bytes(version))
+        else:
+            null = await self._read(self._after, "")
+            if null is None:
+                # It cannot be told how old the null version was; who removes what is listed wants all that is left.
+                return _Place(self._after)
+            older, below = newest_before(modified_us(null)), age_key(null)
+        return _Place(self._after, older, below) if older else _Place(self._after + b"\0")
 
     def _cut(self) -> ListPage:
         key, version = self._last
@@ -97,7 +148,7 @@ class _Listing:
 
     def _take(self, name: bytes, versions: Sequence[tuple[Row, bool]]) -> bool:
         key = name.decode()
-        for row, latest in self._resumed(name, versions):
+        for row, latest in versions:
             if self._room == 0:
                 return False
             self._room -= 1
@@ -105,45 +156,65 @@ class _Listing:
             self._last = (key, row.version or NULL)
         return True
 
-    def _resumed(self, name: bytes, versions: Sequence[tuple[Row, bool]]) -> Iterator[tuple[Row, bool]]:
-        """The versions behind the marker: by place where it is still there, by age where it was removed since."""
-        if name != self._after or not self._after_version:
-            yield from versions
-            return
-        version = row_version(self._after_version)
-        place = next((index for index, (row, _) in enumerate(versions) if row.version == version), None)
-        if place is not None:
-            yield from versions[place + 1 :]
-        elif version:
-            marker = msgspec.structs.replace(versions[0][0], version=version)
-            yield from ((row, latest) for row, latest in versions if age_key(row) < age_key(marker))
-        else:
-            yield from versions  # it cannot be told how old the null version was; who removes what is listed wants all that is left
-
-    async def _both(self, start: bytes) -> tuple[list[tuple[bytes, list[tuple[Row, bool]]]], bytes | None]:
-        """Keys from `start` on with their versions, and where to go on.
+    async def _scan(self, place: _Place) -> _Chunk:
+        """What there is from a place on.
 
         Heads are scanned first: a version that ceases to be the head meanwhile is then still among the noncurrent ones, and one
         that becomes it stays there too.  One more than there is room for is asked for, to know whether the page is the last.
         """
         bucket, limit = self._bucket, self._room + 1
-        heads = await self._cluster.scan(bucket.id, Space.OBJECTS, prefix=self._prefix, start=start, limit=limit, markers=True)
-        others = await self._cluster.scan(bucket.id, Space.VERSIONS, prefix=self._prefix, start=start, limit=limit, versions=True)
-        ends = [end for end in (heads.next_start, others.next_start) if end is not None]
-        end = min(ends) if ends else None
-        rows = sorted([*_below(heads.rows, end), *_below(others.rows, end)], key=_name)  # stable: a head comes before the others
-        current = {item.name for item in heads.rows}
-        return [(name, _versions_of(list(items), has_head=name in current)) for name, items in groupby(rows, key=_name)], end
+        heads = await self._cluster.scan(bucket.id, Space.OBJECTS, prefix=self._prefix, start=place.name, limit=limit, markers=True)
+        others = await self._cluster.scan(
+            bucket.id, Space.VERSIONS, prefix=self._prefix, start=place.name, limit=limit, versions=True, start_version=place.version
+        )
+        end: _Place | None = None
+        if others.next_start is not None:
+            end = _Place(others.next_start, others.next_version, _age_of(others.next_version))
+        if heads.next_start is not None and (end is None or heads.next_start <= end.name):
+            end = _Place(heads.next_start)
+        found: dict[bytes, list[Row]] = {}
+        for item in others.rows:
+            if end is None or item.name < end.name or (end.version and item.name == end.name):
+                found.setdefault(item.name, []).append(item.row)
+        shown = {
+            item.name: item.row for item in heads.rows if end is None or item.name < end.name or (end.version and item.name == end.name)
+        }
+        return _Chunk(shown, found, end)
+
+    async def _versions_of(self, name: bytes, chunk: _Chunk, place: _Place) -> list[tuple[Row, bool]]:
+        """The versions of a key in a chunk, the current one first, which is shown once although it may also lie among the others."""
+        head, rows = chunk.heads.get(name), list(chunk.others.get(name, ()))
+        begins_inside = name == place.name and bool(place.version)
+        first = head is not None
+        if begins_inside:
+            first = await self._is_head_left(name, head, place)
+            null = await self._read(name, "")
+            rows += [row for row in (null, head) if row is not None and age_key(row) < place.below]
+        if chunk.end is not None and chunk.end.version and name == chunk.end.name:
+            rows = [row for row in rows if age_key(row) > chunk.end.below or version_bytes(row.version) > chunk.end.version]
+        if head is not None and (first or self._head is None or self._head[0] != name):
+            self._head = (name, head.version)
+        current = self._head[1] if self._head is not None and self._head[0] == name else None
+        others = newest_first({row.version: row for row in rows if row.version != current}.values())
+        return [*([(head, True)] if head is not None and first else []), *((row, False) for row in others)]
+
+    async def _is_head_left(self, name: bytes, head: Row | None, place: _Place) -> bool:
+        """Of a key that a page begins inside of, whether its head comes yet: what was before the marker is gone since.
+
+        The head is nearly always the newest, but two writers may have ended in another order than they began: where the marker
+        is still there, the head was shown before it.
+        """
+        if head is None or (self._head is not None and self._head[0] == name) or age_key(head) >= place.below:
+            return False
+        marker = row_version(self._after_version)
+        return head.version != marker and await self._read(name, marker) is None
+
+    async def _read(self, name: bytes, version: str) -> Row | None:
+        key: RowKey = version_key(object_key(self._bucket, name), version)
+        row = (await self._cluster.read(key, spread=self._bucket.spread)).row
+        return row if is_version(row) else None
 
 
-def _below(rows: Sequence[ScannedRow], end: bytes | None) -> Sequence[ScannedRow]:
-    return rows if end is None else [item for item in rows if item.name < end]
-
-
-def _versions_of(items: Sequence[ScannedRow], *, has_head: bool) -> list[tuple[Row, bool]]:
-    """The versions of a key, the current one first, which is shown once although it may also lie among the others."""
-    if not has_head:
-        return [(row, False) for row in newest_first([item.row for item in items])]
-    head = items[0].row
-    others = newest_first([item.row for item in items[1:] if item.row.version != head.version and item.row.kind in VERSION_KINDS])
-    return [(head, True), *((row, False) for row in others)]
+def _age_of(version: bytes) -> tuple[int, str]:
+    """As `age_key` of a row with this version."""
+    return (wall_us_of(Ballot(version)), version.hex()) if version else (0, "")

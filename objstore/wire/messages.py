@@ -163,6 +163,10 @@ class Scan(Request, frozen=True, array_like=True):
 
     `start` is inclusive.  Tombstones are left out.  With a delimiter, names that share a prefix up to and including its
     first occurrence after `prefix` are represented by the first of them.
+
+    Under one name the head (or null version) comes first, then the newest version.  `start_version` is inclusive too: of the name
+    `start` this version and older ones.  With `torn` (and no delimiter) a page may end between two versions of a name; a node that
+    does not know these two fields answers with whole names.
     """
 
     bucket: bytes
@@ -172,6 +176,8 @@ class Scan(Request, frozen=True, array_like=True):
     limit: int
     delimiter: bytes = b""
     versions: bool = False  # noncurrent versions too
+    start_version: bytes = b""
+    torn: bool = False
 
 
 class ScanRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -187,12 +193,14 @@ class ScanRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class ScanAnswer(Message, frozen=True, array_like=True):
     """`scanned_to`: every name below it was looked at; None when the end of the range was reached.
 
+    `scanned_version`: of the name `scanned_to` everything before this version was looked at too; empty: nothing of it.
     `silent`: partitions of which this device is a primary in the ring but for which it has no vote now.
     """
 
     rows: list[ScanRow]
     scanned_to: bytes | None = None
     silent: tuple[int, ...] = ()
+    scanned_version: bytes = b""
 
 
 class Digests(Request, frozen=True, array_like=True):

@@ -8,8 +8,9 @@ blob goes at once when no row names it any more.
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ import xxhash
 from sortedcontainers import SortedDict
 
 from objstore.cluster.api import Held, Judge, ScannedRow, ScanPage, Staging, VersionsJudge, Written
+from objstore.core.listing import place_of_version
 from objstore.core.quota import Usage
 from objstore.core.rows import NEW_VERSION, BodyKind, Kind, Row, RowKey, Space, decode_row, encode_row, is_live, stored_size
 from objstore.core.timestamp import ZERO, Ballot, HybridClock, version_id
@@ -367,6 +369,7 @@ class MemoryCluster:
         delimiter: bytes = b"",
         versions: bool = False,
         markers: bool = False,
+        start_version: bytes = b"",
     ) -> ScanPage:
         await self._enter("scan", RowKey(bucket, space, prefix))
         assert limit > 0
@@ -374,25 +377,31 @@ class MemoryCluster:
         shown = VERSION_KINDS if versions or markers else None
         found: list[ScannedRow] = []
         group = b""
-        for where in self.registers.rows.irange((bucket, space, max(prefix, start), b"")):
+        for where in self._places(bucket, space, max(prefix, start), start_version if start >= prefix else b""):
             name = where[2]
-            if where[:2] != (bucket, space) or not name.startswith(prefix):
+            if not name.startswith(prefix):
                 break
             row = decode_row(self.registers.rows[where][1])
             if not (is_live(row) if shown is None else row.kind in shown) or (group and name.startswith(group)):
                 continue
-            if len(found) >= min(limit, self.page_limit) and found[-1].name != name:
-                return ScanPage(rows=_ordered(found), next_start=name)
+            if len(found) >= min(limit, self.page_limit):
+                return ScanPage(rows=found, next_start=name, next_version=where[3])
             cut = name.find(delimiter, len(prefix)) if delimiter else -1
             group = name[: cut + len(delimiter)] if cut >= 0 else b""
             found.append(ScannedRow(name=name, row=row, version=where[3]))
         await self._leave("scan", RowKey(bucket, space, prefix))
-        return ScanPage(rows=_ordered(found), next_start=None)
+        return ScanPage(rows=found, next_start=None)
 
-
-def _ordered(found: list[ScannedRow]) -> list[ScannedRow]:
-    """By name, then the null version, then from the newest on, as nodes show them."""
-    return sorted(found, key=lambda item: (item.name, bytes(255 - byte for byte in item.version)))
+    def _places(self, bucket: bytes, space: int, start: bytes, start_version: bytes) -> Iterator[Where]:
+        """By name, then the null version, then from the newest on, as nodes show them."""
+        rows = self.registers.rows.irange((bucket, space, start, b""), (bucket, space + 1), inclusive=(True, False))
+        if space != Space.VERSIONS:
+            yield from rows
+            return
+        for name, group in groupby(list(rows), key=lambda where: where[2]):
+            for where in sorted(group, key=lambda where: place_of_version(where[3])):
+                if name != start or place_of_version(where[3]) >= place_of_version(start_version):
+                    yield where
 
 
 __all__ = ["InlineThreads", "LoopClock", "MemoryCluster", "MemoryStaging", "Registers", "memory_world", "run"]

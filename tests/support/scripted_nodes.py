@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import xxhash
 
 from objstore.cluster.cluster import Cluster, ClusterSettings
+from objstore.core.listing import place_of_version
 from objstore.core.replica import decide_accept, decide_prepare
 from objstore.core.rows import EMPTY, BodyKind, Kind, Register, Row, RowKey, decode_row, encode_row, is_live
 from objstore.core.timestamp import ZERO, Ballot, ballot_at
@@ -48,6 +49,7 @@ class Node:
         self.digest_of: Callable[[bytes], bytes] = xxhash.xxh3_128_digest
         self.silent: set[int] = set()  # partitions on which it has no vote
         self.examined = 10_000  # names that one scan looks at
+        self.tears = True  # False: a node of an older release, which does not end pages inside of a name
         self.calls: list[m.Message] = []
         self.stopped_uploads = 0
         self._rig = rig
@@ -162,6 +164,8 @@ class Node:
         assert self.ring is not None
         names = sorted({key.name for key in self.registers if (key.bucket, key.space) == (message.bucket, message.space)})
         names = [name for name in names if name >= message.start and name.startswith(message.prefix)]
+        if message.torn and self.tears:
+            return self._scan_torn(names, message)
         rows: list[m.ScanRow] = []
         group = b"-"
         for count, name in enumerate(names):
@@ -175,6 +179,16 @@ class Node:
             if shown and at >= 0:
                 group = name[: at + len(message.delimiter)]
         return m.ScanAnswer(rows, None, tuple(sorted(self.silent)))
+
+    def _scan_torn(self, names: list[bytes], message: m.Scan) -> m.ScanAnswer:
+        silent = tuple(sorted(self.silent))
+        rows = [row for name in names for row in self._shown(name, message)]
+        first = place_of_version(message.start_version)
+        rows = [row for row in rows if row.name != message.start or place_of_version(row.version) >= first]
+        if len(rows) <= message.limit:
+            return m.ScanAnswer(rows, None, silent)
+        end = rows[message.limit]
+        return m.ScanAnswer(rows[: message.limit], end.name, silent, end.version)
 
     def _shown(self, name: bytes, message: m.Scan) -> list[m.ScanRow]:
         assert self.ring is not None

@@ -20,10 +20,14 @@ class BodyMissing(Exception):
 
 @dataclass(frozen=True)
 class EnginePage:
-    """Rows of one scan and the name up to which everything was looked at (None: end of range)."""
+    """Rows of one scan and the name up to which everything was looked at (None: end of range).
+
+    `scanned_version`: of that name, the version up to which everything was looked at; empty: nothing of it.
+    """
 
     rows: list[ScanRow]
     scanned_to: bytes | None
+    scanned_version: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -146,8 +150,9 @@ class EngineApi(Protocol):
         """
 
     def scan(
-        self, bucket: bytes, space: int, *, prefix: bytes, start: bytes, limit: int, delimiter: bytes, partitions: bytes, versions: bool
-    ) -> EnginePage:
+        self, bucket: bytes, space: int, *, prefix: bytes, start: bytes, limit: int, delimiter: bytes, partitions: bytes, versions: bool,
+        start_version: bytes = b"", torn: bool = False,
+    ) -> EnginePage:  # fmt: skip
         """Live rows whose partition p has partitions[p] != 0, in byte order of name.  See wire.messages.Scan."""
 
     def digests(self, partitions: Sequence[int]) -> list[tuple[bytes, int]]:

@@ -250,11 +250,12 @@ class Engine:
     # -- many registers ------------------------------------------------------------------------------------------------
 
     def scan(
-        self, bucket: bytes, space: int, *, prefix: bytes, start: bytes, limit: int, delimiter: bytes, partitions: bytes, versions: bool
-    ) -> EnginePage:
+        self, bucket: bytes, space: int, *, prefix: bytes, start: bytes, limit: int, delimiter: bytes, partitions: bytes, versions: bool,
+        start_version: bytes = b"", torn: bool = False,
+    ) -> EnginePage:  # fmt: skip
         """Live rows in byte order of name.  `partitions` covers every partition number.  Raises DamagedRow, DeviceOffline."""
         self._committer.check()
-        what = ScanRange(bucket, space, prefix, start, limit, delimiter, partitions, versions)
+        what = ScanRange(bucket, space, prefix, start, limit, delimiter, partitions, versions, start_version, torn)
         return scan(self._state, what, examined=self._device.settings.scan_examined)
 
     def digests(self, partitions: Sequence[int]) -> list[tuple[bytes, int]]:

@@ -20,6 +20,7 @@ from objstore.node.engine.keys import (
     encode_key,
     end_of_prefix,
     group_of,
+    is_cut,
     lower_bound,
     successor_of_prefix,
 )
@@ -45,12 +46,14 @@ class ScanRange:
     delimiter: bytes
     partitions: bytes
     versions: bool
+    start_version: bytes = b""
+    torn: bool = False
 
 
 def scan(state: State, what: ScanRange, *, examined: int) -> EnginePage:
-    """One page.  It ends after `limit` rows or `examined` index entries, always between two names.
+    """One page.  It ends after `limit` rows or `examined` index entries, between two names unless it may be `torn`.
 
-    All listed versions of a name come in the same page.  Delete markers are listed only with `versions`.
+    Delete markers are listed only with `versions`.
     Raises DamagedRow.
     """
     snapshot = state.kv.snapshot()
@@ -71,6 +74,8 @@ class _Scan:
     def run(self) -> EnginePage:
         what = self._what
         name = max(what.start, what.prefix)
+        if what.torn:
+            return self._run_torn(name)
         while True:
             seek = self._run_from(name)
             if seek is None:
@@ -80,6 +85,18 @@ class _Scan:
                 return EnginePage(self._rows, None)
             if not more or len(self._rows) >= what.limit or self._examined < 0:
                 return EnginePage(self._rows, name)
+
+    def _run_torn(self, start: bytes) -> EnginePage:
+        """A page that ends where it is full, be it between two versions of a name."""
+        what, rows = self._what, self._rows
+        wanted = _ROWS_WITH_VERSIONS if what.versions else LIVE_KINDS
+        found = self._named(start, what.start_version if start == what.start else b"")
+        for examined, (name, version, entry) in enumerate(found):
+            if examined and (len(rows) >= what.limit or examined >= self._examined):
+                return EnginePage(rows, name, version)
+            if entry.flags & 15 in wanted and what.partitions[entry.partition] and (what.versions or not version):
+                rows.append(ScanRow(name, version, entry.partition, entry.accepted, entry.row))
+        return EnginePage(rows, None)
 
     def _run_from(self, start: bytes) -> tuple[bytes, bool] | None:
         """Scan until the end (None), the end of the page (name to go on at, False) or a jump (name, True)."""
@@ -113,38 +130,66 @@ class _Scan:
                     return None if beyond is None else (beyond, True)
         return None
 
-    def _named(self, start: bytes) -> Iterator[tuple[bytes, bytes, Entry]]:
+    def _named(self, start: bytes, start_version: bytes = b"") -> Iterator[tuple[bytes, bytes, Entry]]:
         """(name, version, entry) in order of name from `start` on; groups of cut names are put in order here."""
         what = self._what
-        first = lower_bound(what.bucket, what.space, start)
+        first: bytes | None = lower_bound(what.bucket, what.space, start)
+        if start_version:
+            exact = encode_key(RowKey(what.bucket, what.space, start, start_version))
+            first = first if is_cut(exact) else exact
         end = end_of_prefix(what.bucket, what.space, what.prefix)
-        group = b""
-        waiting: list[tuple[bytes, bytes, bytes, Entry]] = []
-        for index_key, entry in merged_entries(self._state, self._snapshot, first, end):
-            at = index_key.find(b"\x00", NAME_AT)
-            if not group and index_key[at:] == _WHOLE_HEAD:  # as nearly all are
-                yield index_key[NAME_AT:at], b"", entry
+        while first is not None and first < end:
+            group = b""
+            for index_key, entry in merged_entries(self._state, self._snapshot, first, end):
+                at = index_key.find(b"\x00", NAME_AT)
+                if index_key[at:] == _WHOLE_HEAD:  # as nearly all are
+                    yield index_key[NAME_AT:at], b"", entry
+                elif not entry.long_name:
+                    key = decode_key(index_key)
+                    yield key.name, key.version, entry
+                else:
+                    group = group_of(index_key)
+                    break
+            first = None
+            if group:
+                yield from self._group(group, start, start_version)
+                first = successor_of_prefix(group)
+
+    def _group(self, group: bytes, start: bytes, start_version: bytes) -> Iterator[tuple[bytes, bytes, Entry]]:
+        """Of the names that share a cut beginning all from `start` on, in order.
+
+        They lie here by their digests, each with its versions.  Of a name with many versions these are stepped over first, and read
+        when it is its turn, so that they need not all be in memory.
+        """
+        behind = successor_of_prefix(group)
+        assert behind is not None
+        found: dict[bytes, list[tuple[bytes, bytes, Entry]]] = {}  # name -> its first versions as (index key, version, entry)
+        first: bytes | None = group
+        while first is not None:
+            step, first = first, None
+            for index_key, entry in merged_entries(self._state, self._snapshot, step, behind):
+                key = decode_key(index_key, entry.long_name)
+                entries = found.setdefault(key.name, [])
+                if len(entries) > _VERSIONS_BEFORE_SEEK:
+                    first = _behind_versions(key)
+                    break
+                entries.append((index_key, key.version, entry))
+        for name in sorted(found):
+            if name < start or not name.startswith(self._what.prefix):
                 continue
-            if not group and index_key[at + 1] == 0:
-                yield index_key[NAME_AT:at], decode_key(index_key).version, entry
+            begin = encode_key(RowKey(self._what.bucket, self._what.space, name, start_version if name == start else b""))
+            entries = found[name]
+            if len(entries) <= _VERSIONS_BEFORE_SEEK:
+                yield from ((name, version, entry) for index_key, version, entry in entries if index_key >= begin)
                 continue
-            if group and not index_key.startswith(group):
-                yield from _in_order(waiting)
-                group, waiting = b"", []
-            key = decode_key(index_key, entry.long_name)
-            if not entry.long_name:
-                yield key.name, key.version, entry
-                continue
-            group = group_of(index_key)
-            if key.name >= start and key.name.startswith(what.prefix):
-                waiting.append((key.name, index_key, key.version, entry))
-        yield from _in_order(waiting)
+            end = _behind_versions(RowKey(self._what.bucket, self._what.space, name))
+            for index_key, entry in merged_entries(self._state, self._snapshot, begin, end):
+                yield name, decode_key(index_key, name).version, entry
 
 
-def _in_order(group: list[tuple[bytes, bytes, bytes, Entry]]) -> Iterator[tuple[bytes, bytes, Entry]]:
-    # Index keys of one name differ only in their version, so they order head first, then newest first.
-    for name, _, version, entry in sorted(group, key=lambda item: item[:2]):
-        yield name, version, entry
+def _behind_versions(key: RowKey) -> bytes:
+    """An index key above those of all versions of a name, and below that of every other name."""
+    return encode_key(RowKey(key.bucket, key.space, key.name)) + b"\x02"
 
 
 def newest(state: State, head: RowKey, partition: int, *, below: bytes, limit: int) -> list[ScanRow]:

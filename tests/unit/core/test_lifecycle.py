@@ -1,5 +1,7 @@
 """When which version is due."""
 
+import pytest
+
 from objstore.core.lifecycle import (
     DAY_US,
     FORM_PREFIX,
@@ -78,6 +80,16 @@ def test_noncurrent_versions_count_from_when_they_were_replaced() -> None:
     assert [item.place for item in due(found, "a", versions, NOON + 9 * DAY_US, DAY_US)] == [1, 2]
     kept = config(Rule("r", True, noncurrent_days=1, newer_noncurrent=1))
     assert [item.place for item in due(kept, "a", versions, NOON + 9 * DAY_US, DAY_US)] == [2]
+
+
+@pytest.mark.parametrize("first", range(1, 7))
+def test_what_is_due_may_be_asked_in_pieces(first: int) -> None:
+    found = config(Rule("r", True, days=1, noncurrent_days=1, newer_noncurrent=2), Rule("m", True, noncurrent_days=4))
+    versions = [version(NOON - number * DAY_US) for number in range(8)]
+    now_us = NOON + 2 * DAY_US
+    pieces = due(found, "a", versions[:first], now_us, DAY_US)
+    rest = due(found, "a", versions[first - 1 :], now_us, DAY_US, before=first)
+    assert [*pieces, *(item._replace(place=item.place + first - 1) for item in rest)] == due(found, "a", versions, now_us, DAY_US)
 
 
 def test_a_marker_goes_when_it_is_alone() -> None:

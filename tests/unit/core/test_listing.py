@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.core.listing import Doubt, Scanned, after_group, group_of, merge, merge_groups, reach
+from objstore.core.listing import Doubt, Scanned, after_group, group_of, merge, merge_groups, place_of_version, reach, reach_version
 from objstore.core.quorum import Quorum, Tally
 from objstore.core.timestamp import Ballot, ballot_at
 
@@ -81,6 +81,21 @@ def test_nothing_at_or_behind_the_end_is_told() -> None:
 def test_a_page_reaches_as_far_as_the_device_that_stopped_first() -> None:
     assert reach([scan(1, to=b"m"), scan(2, to=b"k"), scan(3)]) == b"k"
     assert reach([scan(1), scan(2)]) is None
+
+
+def test_inside_a_name_a_page_reaches_as_far_as_the_device_that_stopped_at_the_newest_version() -> None:
+    def stopped(device: int, name: bytes, version: int) -> Scanned[Shown]:
+        return Scanned(
+            device, [row("k", version=number) for number in (9, 8, 7, 6)], name, frozenset(), ballot_at(version, 1) if version else b""
+        )
+
+    scans = [stopped(1, b"k", 6), stopped(2, b"k", 8), stopped(3, b"l", 9)]
+    assert reach_version(scans, reach(scans)) == ballot_at(8, 1)
+    assert reach_version([stopped(1, b"k", 0), *scans], b"k") == b""
+    assert reach_version([scan(1)], None) == b""
+    assert merge(scans, electorate=Voters(), end=b"k", end_version=ballot_at(8, 1)) == [row("k", version=9)]
+    assert merge(scans, electorate=Voters(), end=b"k") == []
+    assert sorted([ballot_at(1, 1), b"", ballot_at(2, 1)], key=place_of_version) == [b"", ballot_at(2, 1), ballot_at(1, 1)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from objstore.core.versions import (
     is_replaceable,
     modified_us,
     new_version,
+    newest_before,
     newest_first,
+    next_older,
     pick_head,
     with_version,
     without_version,
@@ -77,6 +79,13 @@ def test_versions_are_ordered_by_their_ids_and_the_null_version_by_its_time() ->
     assert newest_first([two, late, three]) == [three, two, late]
     again_null = msgspec.structs.replace(two, origin=ballot_at(9 << 12, 1), modified_us=2)
     assert newest_first([three, again_null, one]) == [three, again_null, one]
+
+
+def test_the_next_older_version_is_where_a_page_goes_on() -> None:
+    at = ballot_at(5 << 12, 3)
+    assert next_older(at) == ballot_at(5 << 12, 2)
+    assert newest_before(5) == ballot_at((5 << 12) - 1, 0xFFFFFFFF)
+    assert next_older(ZERO) == newest_before(0) == b""
 
 
 def test_new_heads_are_as_the_state_of_versioning_demands() -> None:

@@ -65,7 +65,18 @@ def test_items_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         check_items([PartitionRow(GOOD, Register())] * 2)
 
 
-@pytest.mark.parametrize("changes", [{"bucket": b""}, {"space": -1}, {"space": 256}, {"start": bytes(MAX_NAME_BYTES + 1)}, {"limit": 0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bucket": b""},
+        {"space": -1},
+        {"space": 256},
+        {"start": bytes(MAX_NAME_BYTES + 1)},
+        {"limit": 0},
+        {"start_version": b"1"},
+        {"torn": True, "delimiter": b"/"},
+    ],
+)
 def test_a_scan_out_of_bounds_is_refused(changes: dict[str, Any]) -> None:
     check_scan(scan())
     with pytest.raises(InvalidArgument):

@@ -3,6 +3,7 @@ import pytest
 from objstore.core.timestamp import ZERO
 from objstore.errors import InvalidArgument
 from objstore.node import pages
+from objstore.node.engine.api import EnginePage
 from objstore.node.pages import cut
 from objstore.wire import messages as m
 from objstore.wire.messages import ScanRow
@@ -127,19 +128,26 @@ def listed(*names: bytes, size: int = 100) -> list[ScanRow]:
 
 def test_a_page_that_fits_is_not_cut() -> None:
     rows = listed(b"a", b"b")
-    assert cut(rows, b"c") == (rows, b"c")
-    assert cut([], None) == ([], None)
+    assert cut(EnginePage(rows, b"c"), torn=False) == EnginePage(rows, b"c")
+    assert cut(EnginePage([], None), torn=True) == EnginePage([], None)
 
 
 def test_a_large_page_ends_between_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 400)
     rows = listed(b"a", b"b", b"b", b"b", b"c")
-    assert cut(rows, None) == (rows[:4], b"c")
-    assert cut(listed(b"a", b"b", b"c", b"d"), None) == (listed(b"a", b"b"), b"c")
+    assert cut(EnginePage(rows, None), torn=False) == EnginePage(rows[:4], b"c")
+    assert cut(EnginePage(listed(b"a", b"b", b"c", b"d"), None), torn=False) == EnginePage(listed(b"a", b"b"), b"c")
 
 
 def test_versions_of_one_name_stay_together_however_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 10)
     rows = listed(b"a", b"a", b"a", b"b")
-    assert cut(rows, None) == (rows[:3], b"b")
-    assert cut(rows[:3], b"x") == (rows[:3], b"x")
+    assert cut(EnginePage(rows, None), torn=False) == EnginePage(rows[:3], b"b")
+    assert cut(EnginePage(rows[:3], b"x"), torn=False) == EnginePage(rows[:3], b"x")
+
+
+def test_a_page_that_may_be_torn_ends_between_two_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 400)
+    rows = [ScanRow(b"a", ballot(9 - number), 0, ballot(), bytes(100)) for number in range(4)]
+    assert cut(EnginePage(rows, b"x", b"v"), torn=True) == EnginePage(rows[:2], b"a", ballot(7))
+    assert cut(EnginePage(rows[:2], b"x", b"v"), torn=True) == EnginePage(rows[:2], b"x", b"v")

@@ -1,9 +1,14 @@
 """What lifecycle rules do, against the very row that was judged."""
 
+import asyncio
+import random
+
 import msgspec
+import pytest
 
 from objstore.core.rows import Kind, Row, RowKey, Space, encode_row
 from objstore.core.timestamp import ZERO, Ballot
+from objstore.objects import expire
 from objstore.objects.api import Attributes, ListQuery
 from objstore.objects.buckets import Bucket
 from objstore.objects.expire import Expirer, is_locked
@@ -148,6 +153,43 @@ def test_pages_hold_whole_keys_and_prefixes_narrow_them() -> None:
             found += [(key.name, len(key.rows), key.rows[0].tags["n"]) for key in page.keys]
             start = page.next_start
         assert found == [(b"a/0", 3, "0"), (b"a/2", 3, "2"), (b"a/4", 3, "4")]
+
+    with_rig(test)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_keys_with_very_many_versions_come_in_pieces(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expire, "PAGE_KEYS", 2)
+    monkeypatch.setattr(expire, "PAGE_VERSIONS", 4)
+
+    async def test(rig: Rig) -> None:
+        rng = random.Random(seed)
+        for step in range(60):
+            if step in (8, 50):
+                await rig.store.set_versioning(ALICE, rig.bucket, "Enabled")
+            elif step == 40:
+                await rig.store.set_versioning(ALICE, rig.bucket, "Suspended")
+            key = rng.choice(("a", "a", "b", "c", "d"))
+            await (rig.put(key) if rng.random() < 0.8 else rig.store.delete(ALICE, rig.bucket, key))
+            await asyncio.sleep(0.001)
+        expirer, bucket = await opened(rig)
+        found: dict[bytes, list[Row]] = {}
+        start: bytes | None = b""
+        inside = None
+        while start is not None:
+            page = await expirer.keys(bucket, start, b"", inside)
+            assert page.rows <= 4 + 2
+            for key in page.keys:
+                rows = found.setdefault(key.name, [])
+                assert key.before == len(rows)
+                assert not rows or key.rows[0] == rows[-1]
+                rows += key.rows[1:] if rows else key.rows
+            start, inside = page.next_start, page.inside
+        listed = (await rig.store.list_versions(ALICE, rig.bucket, ListQuery())).objects
+        assert [(name.decode(), row.version or "null") for name in sorted(found) for row in found[name]] == [
+            (info.key, info.version_id or "null") for info in listed
+        ]
+        assert len(listed) > 30
 
     with_rig(test)
 

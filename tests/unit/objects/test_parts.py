@@ -4,9 +4,11 @@ from objstore.core.multipart import PartRecord, UploadRecord
 from objstore.core.rows import Kind, Row, RowKey, Space
 from objstore.core.timestamp import ZERO
 from objstore.errors import QuorumLost
+from objstore.objects import parts
+from objstore.objects.api import ListQuery
 from objstore.objects.buckets import tombstone_row
-from objstore.objects.parts import attempts_of, drop_rows, encode_record, part_owner, sweep_bucket, upload_record
-from tests.support.store_rig import Rig, with_rig
+from objstore.objects.parts import attempts_of, drop_rows, encode_record, part_owner, sweep_bucket, upload_record, versions_of
+from tests.support.store_rig import ALICE, Rig, with_rig
 
 
 def row(kind: Kind, record: bytes) -> Row:
@@ -70,5 +72,37 @@ def test_a_swept_bucket_has_nothing_left() -> None:
         assert await sweep_bucket(rig.cluster, bucket, 0) == 4
         assert rig.registers.blobs == {}
         assert await sweep_bucket(rig.cluster, bucket, 0) == 0
+
+    with_rig(test)
+
+
+def test_a_key_with_many_versions_is_swept_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "REMOVED_AT_ONCE", 3)
+
+    async def test(rig: Rig) -> None:
+        await rig.put("a")
+        await rig.store.set_versioning(ALICE, rig.bucket, "Enabled")
+        for _ in range(10):
+            await rig.put("a", b"x" * 9000)
+            await rig.put("b")
+        bucket = await rig.id()
+        assert next(row.version for row in [row async for row in versions_of(rig.cluster, bucket, b"a")]) == ""
+        assert await sweep_bucket(rig.cluster, bucket, 0) >= 6
+        assert rig.registers.blobs == {}
+        assert (await rig.store.list_versions(ALICE, rig.bucket, ListQuery())).objects == []
+
+    with_rig(test)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 1000])
+def test_versions_of_a_key_are_its_own_alone(limit: int) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.store.set_versioning(ALICE, rig.bucket, "Enabled")
+        for key in ("k", "k", "k", "k/2", "k/2", "j", "j"):
+            await rig.put(key)
+        rig.cluster.page_limit = limit
+        versions = [row.version async for row in versions_of(rig.cluster, await rig.id(), b"k")]
+        assert len(versions) == 2
+        assert versions == sorted(versions, reverse=True)
 
     with_rig(test)

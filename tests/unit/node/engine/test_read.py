@@ -9,6 +9,7 @@ import pytest
 from objstore.core.rows import Kind, Register
 from objstore.core.timestamp import ZERO
 from objstore.errors import DamagedRow
+from objstore.node.engine import read as read_module
 from objstore.node.engine.api import EnginePage
 from tests.support.engine_rig import BUCKET, DIRECTORY, SMALL, SimRig, ballot, delete, key, names, put, row
 
@@ -155,6 +156,67 @@ def test_all_versions_of_a_name_come_in_one_page(rig: SimRig) -> None:
     assert found.scanned_to == b"a\x00"
     heads = page(rig, limit=5)  # many versions in a row are jumped over
     assert [r.name for r in heads.rows] == [b"a", b"b"]
+
+
+def walk(rig: SimRig, **changes: Any) -> list[tuple[bytes, bytes]]:
+    """(name, version) of all pages that may be torn."""
+    found: list[tuple[bytes, bytes]] = []
+    start: bytes | None = changes.pop("start", b"")
+    version = changes.pop("start_version", b"")
+    while start is not None:
+        before = len(found), start, version
+        got = page(rig, start=start, start_version=version, versions=True, torn=True, **changes)
+        found += [(r.name, r.version) for r in got.rows]
+        start, version = got.scanned_to, got.scanned_version
+        assert (len(found), start, version) != before
+    return found
+
+
+@pytest.mark.parametrize("stem", ["k", "\0k", "x" * 463 + "\0", "x" * 600])
+def test_a_page_may_end_between_two_versions_and_the_next_one_goes_on_there(rig: SimRig, stem: str) -> None:
+    numbers = {"": 12, "b": 3, "c": 20, "d": 1}
+    for index, (tail, count) in enumerate(numbers.items()):
+        for number in range(1, count + 1):
+            rig.run(
+                lambda number=number, tail=tail: put(
+                    rig.engine, key(stem + tail, ballot(number), space=3), number, b"x", version=ballot(number).hex()
+                )
+            )
+        if index == 1:
+            checkpoint(rig)
+    rig.run(lambda: put(rig.engine, key(stem + "c", space=3), 50, b"null"))
+    wanted = []
+    for tail, count in numbers.items():
+        versions = [ballot(number) for number in range(count, 0, -1)]
+        wanted += [((stem + tail).encode(), version) for version in ([b"", *versions] if tail == "c" else versions)]
+    for limit in (1, 2, 7, 1000):
+        assert walk(rig, space=3, limit=limit) == wanted
+    for place, (name, version) in enumerate(wanted):
+        assert walk(rig, space=3, limit=5, start=name, start_version=version) == wanted[place:]
+    assert walk(rig, space=3, limit=5, prefix=(stem + "c").encode()) == wanted[15:36]
+    short = SimRig(settings=dataclasses.replace(SMALL, scan_examined=4))
+    for number in range(1, 30):
+        short.run(lambda number=number: put(short.engine, key("k", ballot(number), space=3), number, b"x", version=ballot(number).hex()))
+    assert page(short, space=3, versions=True, torn=True).scanned_version == ballot(25)
+    assert len(walk(short, space=3)) == 29
+
+
+def test_versions_of_a_long_name_are_not_all_in_memory_at_once(rig: SimRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "x" * 600
+    for number in range(1, 301):
+        rig.run(lambda number=number: put(rig.engine, key(name, ballot(number), space=3), number, b"x", version=ballot(number).hex()))
+    checkpoint(rig)
+    looked = 0
+    decode = read_module.decode_entry
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        return decode(*arguments)
+
+    monkeypatch.setattr(read_module, "decode_entry", counted)
+    assert len(page(rig, space=3, versions=True, torn=True, limit=10).rows) == 10
+    assert looked < 50
 
 
 def test_a_page_ends_early_when_it_had_to_look_at_too_much() -> None:
