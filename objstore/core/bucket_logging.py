@@ -66,12 +66,17 @@ def line(access: Access) -> str:
     """Amazon's server access log format, 26 fields; "-" stands for nothing."""
     at = datetime.fromtimestamp(access.time_us // 1_000_000, UTC)
     fields: Sequence[str] = (
-        access.owner, access.bucket, f"[{at:%d/%b/%Y:%H:%M:%S +0000}]", access.source_ip, access.requester, access.request_id,
+        access.owner, access.bucket, f"[{at:%d/%b/%Y:%H:%M:%S +0000}]", _plain(access.source_ip), _plain(access.requester), access.request_id,
         access.operation, quote(access.key, safe="/-_.~"), _quoted(access.uri), str(access.status), access.error,
-        str(access.bytes_sent or ""), "", str(access.total_ms), "", _quoted(access.referer), _quoted(access.user_agent), access.version_id,
+        str(access.bytes_sent or ""), "", str(access.total_ms), "", _quoted(access.referer), _quoted(access.user_agent), _plain(access.version_id),
         access.host_id, access.signature, "", access.auth, access.host, "TLSv1.3" if access.secure else "", "", "",
     )  # fmt: skip
     return " ".join([field or "-" for field in fields]) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Without blanks and line ends, which would begin fields and lines of their own."""
+    return quote(text[:_LONGEST_FIELD], safe="/:=@+,.-_~")
 
 
 def _quoted(text: str) -> str:

@@ -17,6 +17,7 @@ order of every listing) is decided in one place.  Names of rows are bytes and co
 
 import re
 from collections.abc import Mapping
+from urllib.parse import unquote_to_bytes
 
 from objstore.errors import InvalidArgument, InvalidBucketName, InvalidKey, KeyTooLong, MetadataTooLarge
 
@@ -48,6 +49,14 @@ def object_name(key: str) -> bytes:
     if len(name) > KEY_LIMIT_BYTES:
         raise KeyTooLong(f"the key has {len(name)} bytes; {KEY_LIMIT_BYTES} are allowed", size=len(name), limit=KEY_LIMIT_BYTES)
     return name
+
+
+def split_copy_source(text: str) -> tuple[str, str]:
+    """("bucket/key" decoded, version id or "") of x-amz-copy-source, one character a byte.  Raises UnicodeDecodeError."""
+    path, separator, version = text.rpartition("?versionId=")
+    if not separator:
+        path, version = text, ""
+    return unquote_to_bytes(path.encode("latin-1")).decode().removeprefix("/"), version
 
 
 def listing_bytes(text: str) -> bytes:

@@ -292,6 +292,7 @@ def _load(data: bytes) -> dict[str, object]:
         raise MalformedPolicy("Policies must be valid JSON and the first byte must be '{'")
     try:
         document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        json.dumps(document, ensure_ascii=False).encode()  # halves of characters, which no answer could repeat, are ValueErrors
     except (ValueError, RecursionError):
         raise MalformedPolicy("This policy contains invalid Json") from None
     assert isinstance(document, dict)

@@ -7,6 +7,7 @@ lock lasts) it hands over in `given`.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from objstore.core.names import split_copy_source
 from objstore.core.policy_conditions import parse_date
 from objstore.core.rows import Row
 from objstore.objects.api import BucketInfo, Principal
@@ -94,7 +95,10 @@ class Asked:
 
     def _copy_source(self) -> Sequence[str] | None:
         text = self._who.request.header("x-amz-copy-source")
-        return None if text is None else (text.removeprefix("/").partition("?versionId=")[0],)
+        try:
+            return None if text is None else (split_copy_source(text)[0],)
+        except UnicodeDecodeError:
+            return None  # it names nothing, and the copy is refused for that
 
     def _signed_how(self) -> tuple[str, str] | None:
         """(kind of authentication, version of the signature); None of a request that is not signed."""

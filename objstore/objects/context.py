@@ -45,6 +45,7 @@ class ObjectSettings:
 DEFAULT_SETTINGS = ObjectSettings()
 # For conditions of policies: whether the operation makes an object, rather than a part of one.
 CREATES = {"s3:objectcreationoperation": ("true",)}
+_LOCKING = (Action.WRITE_RETENTION, Action.WRITE_LEGAL_HOLD)
 PREPARES = {"s3:objectcreationoperation": ("false",)}
 
 
@@ -96,14 +97,15 @@ class StoreContext:
     ) -> Bucket:
         """Open a bucket for an object with these attributes; what else the attributes need must not be forbidden.
 
-        The caller's own policies must allow tags, lists and locks besides; a bucket's policy may forbid them.
+        The caller's own policies must allow tags, lists and locks besides; a bucket's policy may forbid them, and must allow locks of others.
         """
         bucket = await self.open_bucket(who, name, Action.WRITE_OBJECT, key, tags=attributes.tags, given=given)
         if bucket.gate is not None or not who.plain or who.account != bucket.account:
             for action in self._also_written(who, attributes):
                 question = Question(action, key, tags=attributes.tags, given=given)
                 decision = decide(who, bucket.info, bucket.gate, question)
-                if not decision.allowed and (decision.forbidden or who.policies is not None):
+                # A lock binds the bucket's account, perhaps for a century: from others it takes an allow of its own.
+                if not decision.allowed and (decision.forbidden or who.policies is not None or action in _LOCKING):
                     raise self._refusal(who, bucket, question, decision)
         return bucket
 

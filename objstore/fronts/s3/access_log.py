@@ -7,6 +7,7 @@ beyond the limit are dropped and counted.  Nothing is written for the writing of
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
+from urllib.parse import unquote_plus
 
 from objstore.core import bucket_logging
 from objstore.core.bucket_logging import Access, LoggingConfig, line, log_key
@@ -160,9 +161,14 @@ _RESOURCES = {
     "tagging": "TAGGING", "uploadId": "UPLOAD", "uploads": "UPLOADS", "versioning": "VERSIONING", "versions": "BUCKETVERSIONS",
     "website": "WEBSITE",
 }  # fmt: skip
-_SECRET = ("x-amz-signature=", "signature=", "x-amz-security-token=", "x-amz-credential=", "awsaccesskeyid=")
+_SECRET = frozenset(
+    (
+        "x-amz-signature", "signature", "x-amz-security-token", "x-amz-credential", "awsaccesskeyid",
+        "x-amz-server-side-encryption-customer-key", "x-amz-copy-source-server-side-encryption-customer-key",
+    )
+)  # fmt: skip
 
 
 def _shown(request: S3Request) -> str:
-    """The query without what signs it: a presigned address in a log would be a key to the object."""
-    return "&".join([item for item in request.received.query.split("&") if not item.lower().startswith(_SECRET)])
+    """The query without what signs it, and without keys: a presigned address in a log would be a key to the object."""
+    return "&".join([item for item in request.received.query.split("&") if unquote_plus(item.partition("=")[0]).lower() not in _SECRET])

@@ -125,6 +125,8 @@ def _overridden(request: S3Request, stored: Mapping[str, str], content_type: byt
         value = request.query.get(parameter)
         if value is None:
             continue
+        if request.who.anonymous:
+            raise InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
         if any(ord(char) < 0x20 or ord(char) == 0x7F for char in value):
             raise InvalidArgument(f"The parameter {parameter} holds control characters.")
         if name == "content-type":

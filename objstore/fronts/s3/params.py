@@ -3,12 +3,12 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from urllib.parse import unquote_to_bytes
 
 from objstore.core.acl import Acl
 from objstore.core.encryption import NO_WISH, Wish
 from objstore.core.etag import parse_etags
 from objstore.core.locks import MODES, ObjectLock
+from objstore.core.names import split_copy_source
 from objstore.core.ranges import parse_range
 from objstore.core.sigv4 import decode_component, split_query
 from objstore.core.timestamp import parse_version_id
@@ -241,13 +241,11 @@ def parse_tagging_header(text: str) -> dict[str, str]:
 def parse_copy_source(headers: Mapping[str, str], customer_key: bytes = b"") -> CopySource:
     """x-amz-copy-source with its conditions and range.  Raises InvalidArgument."""
     value = headers["x-amz-copy-source"]
-    path, separator, version = value.rpartition("?versionId=")
-    if not separator:
-        path, version = value, ""
     try:
-        bucket, _, key = unquote_to_bytes(path.encode("latin-1")).decode().removeprefix("/").partition("/")
+        path, version = split_copy_source(value)
     except UnicodeDecodeError:
         raise InvalidArgument("The x-amz-copy-source value must be percent-encoded UTF-8.") from None
+    bucket, _, key = path.partition("/")
     if not bucket or not key:
         raise InvalidArgument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
     first, last = parse_copy_range(headers.get("x-amz-copy-source-range"))

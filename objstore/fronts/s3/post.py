@@ -4,6 +4,7 @@ The fields come first: they are authenticated (a signed policy, or nothing for a
 and then stand for the headers of a PutObject, which this becomes.  So whatever PutObject honours or refuses is honoured or refused here.
 """
 
+import re
 from urllib.parse import quote, urlencode, urlsplit
 
 from objstore.core import post_policy
@@ -21,6 +22,7 @@ from objstore.objects.api import Principal
 
 FILENAME = "${filename}"
 MAX_REDIRECT_CHARS = 2048
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")  # in lower case
 _HEADERS = frozenset((*STORED_HEADERS, "content-type", "content-md5"))
 # x-amz-* fields that belong to the signature, and such as would speak of a body that a form does not have.
 _SIGNATURE = frozenset(("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-security-token", "x-amz-signature"))
@@ -75,6 +77,8 @@ def _as_put(request: S3Request, form: Form, who: Principal) -> S3Request:
     for name, text in form.fields.items():
         value = text.encode().decode("latin-1")  # headers are text of one character a byte
         if name in _HEADERS or (name.startswith("x-amz-") and name not in _SIGNATURE):
+            if _HEADER_NAME.fullmatch(name) is None:
+                raise InvalidArgument("A field's name holds characters that the name of a header cannot have.")
             if name.startswith(_NOT_IN_FORMS):
                 raise InvalidArgument(f"The field {name} has no place in a form.")
             if any(ord(char) < 0x20 or ord(char) == 0x7F for char in value):

@@ -90,3 +90,16 @@ def test_a_target_that_is_gone_costs_its_lines_and_nothing_else() -> None:
         asyncio.run_coroutine_threadsafe(running.app._access_log.flush(), running.loop).result(10)
         assert running.app._access_log.counts["failed"] >= 1
         s3.head_bucket(Bucket="source")
+
+
+def test_nobody_writes_lines_of_his_own_or_reads_keys_there(server: Running, s3: Any) -> None:
+    enable(s3, "forged", "forged-logs")
+    s3.head_bucket(Bucket="forged")
+    send(server, "GET", "/forged/k")
+    send(server, "GET", "/forged/k?versionId=x%0Aalice+forged+%5B01/Jan/2026")
+    query = "x-amz-server-side-encryption-customer-key=c2VjcmV0&X-Amz-Securit%79-Token=hidden"
+    call(server, "GET", f"/forged/k?{query}&X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key=c2VjcmV0")
+    found = lines(server, "forged-logs")
+    assert all(text.startswith("alice forged [") and " REST." in text for text in found)
+    assert any("x%0Aalice%20forged" in text for text in found)
+    assert not any(secret in text for text in found for secret in ("c2VjcmV0", "hidden"))

@@ -1,12 +1,13 @@
 import datetime
 import itertools
+import json
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.s3_raw import call
-from tests.support.s3_server import Running
+from tests.support.s3_server import BOB, Running
 
 FAR = datetime.datetime(2140, 1, 1, tzinfo=datetime.UTC)
 FARTHER = datetime.datetime(2141, 1, 1, tzinfo=datetime.UTC)
@@ -122,3 +123,22 @@ def test_a_bucket_without_object_lock_has_no_locks(s3: Any, bucket: str) -> None
     ):
         assert answer == (400, "InvalidRequest")
     assert refusal(s3.put_object, Bucket=bucket, Key="k", ObjectLockMode="GOVERNANCE") == (400, "InvalidArgument")
+
+
+def test_who_may_only_write_cannot_lock_what_he_writes(server: Running, s3: Any, locked: str) -> None:
+    """Else a guest, or anybody at all, could fill somebody's bucket with what nobody can remove for a hundred years."""
+
+    def allow(*actions: str) -> None:
+        statement = {"Effect": "Allow", "Principal": {"AWS": "bob"}, "Action": list(actions), "Resource": f"arn:aws:s3:::{locked}/*"}
+        s3.put_bucket_policy(Bucket=locked, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+
+    retention = {"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": "2140-01-01T00:00:00Z"}
+    hold = {"x-amz-object-lock-legal-hold": "ON"}
+    allow("s3:PutObject")
+    for headers in (retention, hold):
+        assert call(server, "PUT", f"/{locked}/k", b"x", headers, user=BOB).code == "AccessDenied"
+        assert call(server, "POST", f"/{locked}/k?uploads", b"", headers, user=BOB).code == "AccessDenied"
+    assert call(server, "PUT", f"/{locked}/k", b"x", user=BOB).status == 200
+    allow("s3:PutObject", "s3:PutObjectLegalHold")
+    assert call(server, "PUT", f"/{locked}/k", b"x", hold, user=BOB).status == 200
+    assert call(server, "PUT", f"/{locked}/k", b"x", retention, user=BOB).code == "AccessDenied"

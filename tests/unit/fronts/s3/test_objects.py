@@ -1,6 +1,7 @@
 """Objects through boto3, over HTTP and TLS: what is written comes back, conditions decide, errors have Amazon's codes."""
 
 import datetime
+import json
 import os
 from hashlib import md5
 from typing import Any
@@ -332,3 +333,16 @@ def test_storage_classes_that_the_store_was_given_are_kept_and_shown() -> None:
         s3.complete_multipart_upload(Bucket="classes", Key="parts", UploadId=upload, MultipartUpload=parts)
         assert s3.head_object(Bucket="classes", Key="parts")["StorageClass"] == "COLD"
         assert refusal(s3.put_object, Bucket="classes", Key="k", Body=b"", StorageClass="GLACIER")[:2] == (400, "InvalidStorageClass")
+
+
+def test_nobody_dresses_an_answer_without_a_signature(server: Running, s3: Any, bucket: str) -> None:
+    """Else a link could make a page, with scripts, of what was uploaded as a picture."""
+    s3.delete_public_access_block(Bucket=bucket)
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": statement}))
+    s3.put_object(Bucket=bucket, Key="k", Body=b"<script>", ContentType="image/png")
+    for name in ("content-type", "content-disposition", "content-encoding", "cache-control", "expires", "content-language"):
+        answer = send(server, "GET", f"/{bucket}/k?response-{name}=text/html")
+        assert (answer.status, answer.code) == (400, "InvalidRequest")
+    assert send(server, "HEAD", f"/{bucket}/k?response-content-type=text/html").status == 400
+    assert send(server, "GET", f"/{bucket}/k").headers["content-type"] == "image/png"

@@ -171,3 +171,32 @@ def test_forms_are_judged_by_their_fields(server: Running, s3: Any, open_bucket:
     assert post(("key", "k"), **{"x-amz-tagging": "level=public"}) == 403  # of the request, not of the form
     assert post(("key", "k"), ("tagging", tags)) == 204
     assert s3.get_object_tagging(Bucket=open_bucket, Key="k")["TagSet"] == [{"Key": "level", "Value": "public"}]
+
+
+def test_a_copys_source_is_judged_by_what_it_means(server: Running, s3: Any, open_bucket: str) -> None:
+    """Percent-encoded in another way, or with a second version id behind it, it is still the source that the policy speaks of."""
+    for key in ("secret/k", "public/k", "public/k?versionId=x"):
+        s3.put_object(Bucket=open_bucket, Key=key, Body=b"x")
+    secret = {"StringLike": {"s3:x-amz-copy-source": f"{open_bucket}/secret/*"}}
+    statements = [
+        {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{open_bucket}/*", "Condition": secret}
+    ]
+    exact = {"StringEquals": {"s3:x-amz-copy-source": f"{open_bucket}/public/k"}}
+    statements.append({**statements[0], "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{open_bucket}/exact", "Condition": exact})
+    s3.put_bucket_policy(Bucket=open_bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+
+    def copy(source: str, key: str = "copy") -> int:
+        return call(server, "PUT", f"/{open_bucket}/{key}", b"", {"x-amz-copy-source": source}).status
+
+    for source in ("secret/k", "%73ecret/k", "secret%2Fk", "secret/k?versionId=null"):
+        assert copy(f"/{open_bucket}/{source}") == 403, source
+        assert copy(f"%2F{open_bucket}%2F{source}") == 403, source
+    assert copy(f"{open_bucket}/public/k") == 200
+    assert copy(f"{open_bucket}/public/k", "exact") == 403
+    assert copy(f"{open_bucket}/public/k?versionId=x?versionId=null", "exact") == 200  # another key
+
+
+def test_halves_of_characters_in_a_policy_are_no_crash(server: Running, bucket: str) -> None:
+    for text in ('{"\\ud800": 1}', '{"Statement": {"Sid": "\\udfff"}}', '{"Id": "\\ud800\\ud800", "Statement": []}'):
+        refused = call(server, "PUT", f"/{bucket}?policy", text.encode())
+        assert (refused.status, refused.code) == (400, "MalformedPolicy")

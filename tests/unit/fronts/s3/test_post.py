@@ -220,3 +220,11 @@ def test_forms_and_version_2_work_where_the_host_names_the_bucket() -> None:
             403,
             "SignatureDoesNotMatch",
         )
+
+
+def test_names_of_fields_that_no_header_could_have_are_refused(server: Running, s3: Any, bucket: str) -> None:
+    """They are kept as names of headers; an object with such a one could never be read again."""
+    for name in ("x-amz-meta-a\nb", "x-amz-meta-a\rset-cookie: x", "x-amz-meta-a b", "x-amz-meta-a:b", "x-amz-meta-é"):
+        answer = post(server, bucket, made(s3, bucket, "poisoned", {name: "v"}, [{name: "v"}]))
+        assert (answer.status, answer.code) == (400, "InvalidArgument"), name
+    assert call(server, "HEAD", f"/{bucket}/poisoned").status == 404
