@@ -61,7 +61,7 @@ def ctl(directory: Path | None) -> None:
     "--identities", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Users and keys that exist from the start."
 )
 @click.option("--tls", is_flag=True, help="Serve HTTPS with a generated certificate; its authority is given as ca_cert.")
-@click.option("--services", default="", help="Services besides the object store; none is built yet.")
+@click.option("--services", default="", help="Services besides the object store: identity, which is always there.")
 @click.option("--exec-prefix", "exec_prefix", multiple=True, help='"CMD" before every process, "NAME:CMD" before one; may be repeated.')
 @click.option("--uid-base", type=int, help="Node i runs as user id UID_BASE + i (needs root).")
 @click.option("--env", "environment", multiple=True, help="NAME:K=V for one process, K=V for all; may be repeated.")
@@ -72,8 +72,8 @@ def up(context: click.Context, /, directory: Path | None, **options: Any) -> int
     """Lay a new cluster, or start the one that is there; returns when writes are possible."""
     root = _root(context, directory)
     names = ("nodes", "devices", "zones", "proxies", "port_base", "tls", "uid_base")
-    if options["services"]:
-        return report(f"--services {options['services']}: no service besides the object store is built yet")
+    if options["services"] not in ("", "identity"):
+        return report(f"--services {options['services']}: identity is built, and always there; no other service is built yet")
     identities = options["identities"]
     arguments = {
         "new": {name: options[name] for name in names},

@@ -24,6 +24,7 @@ from objstore.cli.layout import (
     node_address,
     proxy_port,
     read_cluster,
+    services_port,
     with_node,
     without,
     write_cluster,
@@ -166,7 +167,7 @@ class Desk:
         return {
             "s3": [f"{scheme}://127.0.0.1:{proxy['port']}" for proxy in proxies],
             "swift_auth": None,
-            "identity": None,
+            "identity": f"{scheme}://127.0.0.1:{services_port(layout, 1)}/identity/v3" if layout.services else None,
             "console": None,
             "metrics": [f"http://127.0.0.1:{port}/metrics" for port in metrics],
             "admin": {"user": admin.user, "project": admin.project, "password": admin.password},

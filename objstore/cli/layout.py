@@ -27,6 +27,7 @@ PROXY_PORT_OFFSET = 0
 NODE_PORT_OFFSET = 100
 METRICS_PORT_OFFSET = 200
 DAEMON_METRICS_PORT_OFFSET = 300
+SERVICES_PORT_OFFSET = 400
 NODES_LIMIT = 100
 PROXIES_LIMIT = 100
 DEVICES_LIMIT = 100
@@ -53,6 +54,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     next_node: int  # numbers are not used twice: a log or a ring that names node4 means one node for ever
     tls: bool = False
     uid_base: int | None = None
+    services: int = 1  # processes that serve OpenStack's APIs
     node: tuple[NodeEntry, ...] = ()
 
     def find(self, name: str) -> NodeEntry:
@@ -138,6 +140,11 @@ def daemon_metrics_port(layout: Layout, number: int) -> int:
     return layout.port_base + DAEMON_METRICS_PORT_OFFSET + number - 1
 
 
+def services_port(layout: Layout, number: int) -> int:
+    """Where services process `number` serves OpenStack's APIs."""
+    return layout.port_base + SERVICES_PORT_OFFSET + number - 1
+
+
 def ports_of(layout: Layout, name: str) -> list[int]:
     """The ports that a process listens on."""
     number = int(name.lstrip("abcdefghijklmnopqrstuvwxyz"))
@@ -145,6 +152,8 @@ def ports_of(layout: Layout, name: str) -> list[int]:
         return [layout.find(name).port]
     if name.startswith("proxy"):
         return [proxy_port(layout, number), metrics_port(layout, number)]
+    if name.startswith("services"):
+        return [services_port(layout, number)]
     return [daemon_metrics_port(layout, number)]
 
 

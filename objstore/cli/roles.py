@@ -47,7 +47,7 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
         settle_allocator()
         settings = role_settings(role, Path(arguments[1]))
         logs.set_up(getattr(settings, role).name, level=settings.log.level, style=settings.log.style)
-        _run({"node": run_node, "proxy": run_proxy, "daemon": run_daemon}[role](settings))
+        _run({"node": run_node, "proxy": run_proxy, "daemon": run_daemon, "services": run_services}[role](settings))
     except (ConfigError, ObjstoreError, OSError) as failure:
         log.error("%s cannot run: %s", role, failure)  # noqa: TRY400 the message says what to do; a traceback would hide it
         return complain(f"{role} cannot run: {failure}")
@@ -148,6 +148,30 @@ async def run_proxy(settings: Any) -> None:
         if section.metrics_port:
             metrics = await serve_metrics(section.metrics_port, lambda: proxy_metrics(app.counters.snapshot(), cluster, notifier))
             stack.push_async_callback(metrics)
+        config = uvicorn_config(
+            app, host=section.host, port=section.port, certificate_file=section.certificate_file or None, key_file=section.key_file or None
+        )
+        config.timeout_graceful_shutdown = int(GRACEFUL_S)
+        await _serve(config, listening, world, supervised)
+
+
+async def run_services(settings: Any) -> None:
+    """OpenStack's APIs, which keep what they know in the store."""
+    from objstore.cli.identities import read_identities
+    from objstore.cli.openstack import identity_app
+    from objstore.cli.settings import component, read_cluster_key
+    from objstore.fronts.http import uvicorn_config
+
+    supervised = Supervised()
+    section = settings.services
+    world = system_world(settings.host.sockets)
+    known = read_identities(section.identities)
+    key = read_cluster_key(section.cluster_key_file)
+    _check_exposure(section.host, section.certificate_file)
+    async with contextlib.AsyncExitStack() as stack:
+        listening = stack.enter_context(_listening(section.host, section.port))
+        cluster = await stack.enter_async_context(_cluster(world, settings, section))
+        app = await identity_app(stack, world, cluster, key, known.users, section, component(settings, "identity"))
         config = uvicorn_config(
             app, host=section.host, port=section.port, certificate_file=section.certificate_file or None, key_file=section.key_file or None
         )

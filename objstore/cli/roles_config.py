@@ -17,6 +17,7 @@ from objstore.cli.layout import (
     node_address,
     proxy_port,
     read_cluster,
+    services_port,
     write_file,
 )
 from objstore.cli.settings import ROLE_SECTIONS
@@ -44,6 +45,8 @@ def write_role_config(place: Place, layout: Layout, name: str, role: str) -> Pat
         tables["node"] = _node(place, layout.find(name))
     elif role == "proxy":
         tables["proxy"] = _proxy(place, layout, name)
+    elif role == "services":
+        tables["services"] = _services(place, layout, name, region=sections.get("s3", {}).get("region"))
     else:
         number = int(name.removeprefix("daemon"))
         tables["daemon"] = {
@@ -85,6 +88,26 @@ def _proxy(place: Place, layout: Layout, name: str) -> dict[str, Any]:
         "kms_file": str(place.kms_file),
         "data_directory": str(place.directory(name)),
     }
+    if layout.tls:
+        table |= {"certificate_file": str(place.tls / "server.pem"), "key_file": str(place.tls / "server.key")}
+    return table
+
+
+def _services(place: Place, layout: Layout, name: str, *, region: str | None) -> dict[str, Any]:
+    number = int(name.removeprefix("services"))
+    scheme = "https" if layout.tls else "http"
+    table = {
+        "name": name,
+        "port": services_port(layout, number),
+        "url": f"{scheme}://127.0.0.1:{services_port(layout, number)}",
+        "object_store_url": f"{scheme}://127.0.0.1:{proxy_port(layout, 1)}",
+        "ring": str(place.ring_file),
+        "cluster_key_file": str(place.cluster_key_file),
+        "identities": [str(place.identities_file)],
+        "admin_file": str(place.admin_file),
+    }
+    if region:
+        table["region"] = region
     if layout.tls:
         table |= {"certificate_file": str(place.tls / "server.pem"), "key_file": str(place.tls / "server.key")}
     return table

@@ -42,6 +42,23 @@ class ProxySection(msgspec.Struct, frozen=True):
     data_directory: str = ""  # what a proxy keeps between its runs: events on their way; "" is nowhere
 
 
+class ServicesSection(msgspec.Struct, frozen=True):
+    """[services]: the process of OpenStack's APIs: where it listens, by which addresses clients find it and the object store."""
+
+    name: str = ""
+    host: str = "127.0.0.1"
+    port: int = 5000
+    url: str = ""  # as clients reach it, without a path
+    object_store_url: str = ""
+    region: str = "us-east-1"
+    ring: str = ""
+    cluster_key_file: str = ""
+    identities: tuple[str, ...] = ()
+    admin_file: str = ""  # the password that the administrator has until it is changed
+    certificate_file: str = ""
+    key_file: str = ""
+
+
 class DaemonSection(msgspec.Struct, frozen=True):
     """[daemon]: the process of the background work, and the socket that it is asked on."""
 
@@ -79,6 +96,7 @@ COMPONENTS = {
     "objects": "objstore.objects.context:ObjectSettings",
     "s3": "objstore.fronts.s3.settings:S3Settings",
     "kms": "objstore.identity.kms:KmsSettings",
+    "identity": "objstore.fronts.identity.settings:IdentitySettings",
     "notifications": "objstore.fronts.s3.notifier:NotificationSettings",
     "engine": "objstore.node.engine.settings:EngineSettings",
     "daemons": "objstore.daemons.service:DaemonSettings",
@@ -87,6 +105,7 @@ OWN: dict[str, type[Any]] = {
     "node": NodeSection,
     "proxy": ProxySection,
     "daemon": DaemonSection,
+    "services": ServicesSection,
     "lifecycle": LifecycleSection,
     "host": HostSection,
     "log": LogSection,
@@ -106,12 +125,14 @@ SHARED_SECTIONS = (
     "daemons",
     "lifecycle",
     "notifications",
+    "identity",
     "host",
     "log",
 )  # what cluster.toml may hold
 ROLE_SECTIONS = {
     "node": ("node", "engine", "host", "log"),
     "proxy": ("proxy", "cluster", "objects", "s3", "kms", "lifecycle", "notifications", "host", "log"),
+    "services": ("services", "identity", "cluster", "host", "log"),
     "daemon": ("daemon", "daemons", "cluster", "objects", "lifecycle", "host", "log"),
 }
 

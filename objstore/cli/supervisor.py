@@ -32,9 +32,9 @@ LOG_CHECK_S = 2.0
 GIVEN_UP_DEATHS = 3  # so many deaths in a row while starting: `up` no longer waits for that process
 POLL_S = 0.01
 PORT_WAIT_S = 2.0
-ROLES = ("node", "proxy", "daemon")  # in the order of starting; they are stopped in the order of STOP_ORDER
-STOP_ORDER = ("proxy", "daemon", "node")
-_NAMED = re.compile(r"^((?:node|proxy|daemon)\d+):(.*)$", re.DOTALL)
+ROLES = ("node", "proxy", "daemon", "services")  # in the order of starting; they are stopped in the order of STOP_ORDER
+STOP_ORDER = ("services", "proxy", "daemon", "node")
+_NAMED = re.compile(r"^((?:node|proxy|daemon|services)\d+):(.*)$", re.DOTALL)
 
 
 class RunOptions:
@@ -98,6 +98,7 @@ class Supervisor:
         names = [(entry.name, "node") for entry in layout.node]
         names += [(f"proxy{number}", "proxy") for number in range(1, layout.proxies + 1)]
         names += [(f"daemon{number}", "daemon") for number in range(1, layout.daemons + 1)]
+        names += [(f"services{number}", "services") for number in range(1, layout.services + 1)]
         known = self.processes
         self.processes = {name: known.get(name) or self._new(name, role) for name, role in names}
 

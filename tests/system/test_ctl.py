@@ -40,7 +40,7 @@ def test_up_prints_what_the_contract_says(cluster: Cluster) -> None:
 
 def test_pids_are_those_of_running_processes(cluster: Cluster) -> None:
     pids = cluster.pids()
-    assert list(pids) == ["node1", "node2", "node3", "proxy1", "proxy2", "daemon1"]
+    assert list(pids) == ["node1", "node2", "node3", "proxy1", "proxy2", "daemon1", "services1"]
     assert cluster.ctl("pids", "node2") == {"node2": pids["node2"]}
     for name, pid in pids.items():
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -82,7 +82,7 @@ def test_what_stop_stopped_stays_stopped_and_start_is_idempotent(cluster: Cluste
     assert {**cluster.pids(), "proxy2": 0} == {**before, "proxy2": 0}, "nothing else was touched"
 
 
-@pytest.mark.parametrize("name", ["node3", "proxy1", "daemon1"])
+@pytest.mark.parametrize("name", ["node3", "proxy1", "daemon1", "services1"])
 def test_what_dies_is_started_again_within_three_seconds(cluster: Cluster, name: str) -> None:
     pid = cluster.pids()[name]
     os.kill(pid, signal.SIGKILL)
@@ -204,7 +204,7 @@ def test_down_ends_everything_in_time_and_up_brings_it_back(tmp_path: Path) -> N
         began = time.monotonic()
         stopped = cluster.ctl("down")
         assert time.monotonic() - began < 10
-        assert stopped["stopped"] == ["node1", "node2", "node3", "proxy1", "daemon1"]
+        assert stopped["stopped"] == ["node1", "node2", "node3", "proxy1", "daemon1", "services1"]
         assert not any(map(is_running, pids))
         assert cluster.ctl("down") == {"stopped": []}
         status = cluster.status()
@@ -297,7 +297,7 @@ def test_under_strace_pids_are_the_processes_own_and_a_kill_leaves_nothing(tmp_p
 def test_each_node_may_run_as_a_user_of_its_own(tmp_path: Path) -> None:
     with running_cluster(tmp_path / "c", "--proxies", "1", "--uid-base", "41000") as cluster:
         users = {name: Path(f"/proc/{pid}").stat().st_uid for name, pid in cluster.pids().items()}
-        assert users == {"node1": 41001, "node2": 41002, "node3": 41003, "proxy1": 0, "daemon1": 0}
+        assert users == {"node1": 41001, "node2": 41002, "node3": 41003, "proxy1": 0, "daemon1": 0, "services1": 0}
         cluster.s3().create_bucket(Bucket="users")
         cluster.s3().put_object(Bucket="users", Key="k", Body=b"x" * 300_000)
         owners = {path.stat().st_uid for path in (cluster.directory / "node1" / "d1").rglob("*")}

@@ -68,12 +68,12 @@ def test_everything_starts_and_is_stopped_proxies_first_nodes_last(tmp_path: Pat
     async def scenario(supervisor: Stubs) -> None:
         await supervisor.start_all()
         assert await supervisor.wait_ready(list(supervisor.processes), timeout_s=10) == []
-        assert list(supervisor.pids()) == ["node1", "node2", "proxy1", "daemon1"]
+        assert list(supervisor.pids()) == ["node1", "node2", "proxy1", "daemon1", "services1"]
 
     place = _run(tmp_path, scenario)
     names = (place.run / "notes").read_text().split()
-    assert names[:2] == ["proxy1", "daemon1"]
-    assert sorted(names[2:]) == ["node1", "node2"]
+    assert names[:3] == ["services1", "proxy1", "daemon1"]
+    assert sorted(names[3:]) == ["node1", "node2"]
 
 
 def test_a_process_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_process_that_cannot_start_is_named_with_its_last_words(tmp_path: Path
         await supervisor.start_all()
         assert await supervisor.wait_ready(list(supervisor.processes), timeout_s=20) == ["node2"]
         assert "it broke" in supervisor.last_words("node2")
-        with pytest.raises(ConfigError, match=r"no process 'node7'.*node1, node2, proxy1, daemon1"):
+        with pytest.raises(ConfigError, match=r"no process 'node7'.*node1, node2, proxy1, daemon1, services1"):
             supervisor.find("node7")
 
     _run(tmp_path, scenario, fail="node2")

@@ -1,0 +1,1 @@
+"""OpenStack's Identity API, version 3, over HTTP."""

@@ -1,0 +1,20 @@
+"""Settings of the identity service."""
+
+import msgspec
+
+
+class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[identity]` section."""
+
+    token_s: float = 3600.0  # life of a token; at most 30 days
+    expired_token_s: float = 172_800.0  # how long services may still ask about an expired token (allow_expired)
+    lockout_failures: int = 10  # wrong passwords in a row that lock a user; 0: never
+    lockout_s: float = 300.0
+    password_days: float = 0.0  # life of a password; 0: for ever
+    password_min_chars: int = 0
+    password_history: int = 0  # so many earlier passwords may not be set again
+    password_min_age_s: float = 0.0  # a user may change its own password not sooner than this
+    hash_threads: int = 2
+    hash_memory_kib: int = 19_456
+    max_project_depth: int = 5
+    signature_age_s: float = 900.0  # signatures that ec2tokens and s3tokens are asked about may be this old

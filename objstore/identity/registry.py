@@ -1,0 +1,352 @@
+"""Everything the identity service knows, in memory: tables by id, names, who has which role where; and every change of it.
+
+Look-ups are look-ups in dictionaries.  Keys of S3 that belong to a user and a project are answered from here too
+(identity/directory.py asks), and tokens are judged here, on every process alike.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from objstore.cluster.api import ClusterApi
+from objstore.errors import PreconditionFailed
+from objstore.identity.bearer import Bearer, BearerSealer, SecretBox
+from objstore.identity.feed import Change, Feed
+from objstore.identity.rules import Access, expanded
+from objstore.identity.tenancy import (
+    KINDS,
+    RECORD_VERSION,
+    SYSTEM,
+    AppCredential,
+    Credential,
+    Domain,
+    Grant,
+    Group,
+    Kept,
+    Person,
+    Project,
+    Revocation,
+    Role,
+    grant_record,
+)
+from objstore.runtime.world import World
+
+T = TypeVar("T", bound=Kept)
+
+MAX_DEPTH = 32  # of projects below one another, so that no damaged record makes a walk endless
+JUDGED_KEPT = 8192
+_PREFIX = "ks"
+
+
+class Registry:
+    """The tables of one process."""
+
+    def __init__(self, cluster: ClusterApi, world: World, cluster_key: bytes, below: Iterable[Kept] = ()) -> None:
+        self.clock = world.clock
+        self.rng = world.rng
+        self.bearers = BearerSealer(cluster_key, world.rng)
+        self.secrets = SecretBox(cluster_key, world.rng)
+        self.on_change: list[Callable[[], None]] = []
+        self._ids: dict[str, dict[str, Kept]] = {kind: {} for kind in KINDS}
+        self._records: dict[str, dict[str, Kept]] = {kind: {} for kind in KINDS}
+        self._grants: dict[str, dict[str, Grant]] = {}  # actor -> target -> grant
+        self._access: dict[str, str] = {}  # access key -> id of its credential
+        self._judged: OrderedDict[str, Access] = OrderedDict()
+        self.feed = Feed(cluster, world.clock, KINDS, self._apply, prefix=_PREFIX)
+        kinds = {struct: kind for kind, struct in KINDS.items()}
+        self.feed.lay_below((kinds[type(value)], value) for value in below)
+
+    async def start(self) -> None:
+        """Begin to keep up."""
+        await self.feed.start()
+
+    async def aclose(self) -> None:
+        """Stop keeping up."""
+        await self.feed.aclose()
+
+    # -- keeping the tables -----------------------------------------------------------------------------------
+
+    def _apply(self, changes: list[Change]) -> None:
+        for kind, record, value in changes:
+            records, ids = self._records[kind], self._ids[kind]
+            before = records.pop(record, None)
+            if before is not None and ids.get(before.id) is before:
+                del ids[before.id]
+                self._unlink(before)
+            if value is None:
+                continue
+            records[record] = value
+            known = ids.get(value.id)
+            if known is None or known.changes <= value.changes:  # of two names of one id the younger holds
+                if known is not None:
+                    self._unlink(known)
+                ids[value.id] = value
+                self._link(value)
+        self._judged.clear()
+        for tell in self.on_change:
+            tell()
+
+    def _link(self, value: Kept) -> None:
+        if isinstance(value, Grant):
+            self._grants.setdefault(value.actor, {})[value.target] = value
+        elif isinstance(value, Credential) and value.access:
+            self._access[value.access] = value.id
+
+    def _unlink(self, value: Kept) -> None:
+        if isinstance(value, Grant):
+            self._grants.get(value.actor, {}).pop(value.target, None)
+        elif isinstance(value, Credential) and value.access:
+            self._access.pop(value.access, None)
+
+    # -- looking up -------------------------------------------------------------------------------------------
+
+    def get(self, struct: type[T], id_: str) -> T | None:
+        """Something by its id."""
+        found = self._ids[_KIND_OF[struct]].get(id_)
+        return cast("T | None", found)
+
+    def all(self, struct: type[T]) -> list[T]:
+        """All of a kind, by id."""
+        table = self._ids[_KIND_OF[struct]]
+        return cast("list[T]", [table[id_] for id_ in sorted(table)])
+
+    def named(self, value: T) -> T | None:
+        """What has the name that `value` would have."""
+        found = self._records[_KIND_OF[type(value)]].get(value.record)
+        return cast("T | None", found if found is not None and self._ids[_KIND_OF[type(value)]].get(found.id) is found else None)
+
+    def domain_named(self, name: str) -> Domain | None:
+        """A domain by its name."""
+        return self.named(Domain(RECORD_VERSION, "", name))
+
+    def project_named(self, name: str, domain_id: str) -> Project | None:
+        """A project by its name."""
+        return self.named(Project(RECORD_VERSION, "", name, domain_id))
+
+    def user_named(self, name: str, domain_id: str) -> Person | None:
+        """A user by name."""
+        return self.named(Person(RECORD_VERSION, "", name, domain_id))
+
+    def role_named(self, name: str) -> Role | None:
+        """A role of all domains by its name."""
+        return self.named(Role(RECORD_VERSION, "", name))
+
+    def grant(self, actor: str, target: str) -> Grant | None:
+        """What an actor has on a target, directly."""
+        return self._grants.get(actor, {}).get(target)
+
+    def grants(self) -> list[Grant]:
+        """All of them whose actor, target and roles are there."""
+        return [grant for grant in self.all(Grant) if self._holds(grant)]
+
+    def _holds(self, grant: Grant) -> bool:
+        kind, _, actor = grant.actor.partition(":")
+        where, _, target = grant.target.partition(":")
+        there = self.get(Person, actor) if kind == "u" else self.get(Group, actor)
+        on = True if where == SYSTEM else self.get(Project, target) if where == "p" else self.get(Domain, target)
+        return there is not None and on is not None
+
+    def actors(self, user: Person) -> list[str]:
+        """Whose grants a user has: its own, and its groups'."""
+        return [f"u:{user.id}", *(f"g:{group}" for group in user.groups if self.get(Group, group) is not None)]
+
+    def lineage(self, project: Project) -> list[Project]:
+        """The projects above one, the nearest first."""
+        found: list[Project] = []
+        parent = self.get(Project, project.parent_id)
+        while parent is not None and len(found) < MAX_DEPTH and parent not in found:
+            found.append(parent)
+            parent = self.get(Project, parent.parent_id)
+        return found
+
+    def roles_on(self, user: Person, target: str) -> list[Role]:
+        """The roles a user has on a target: granted, inherited from above, implied; those of one domain only stand for what they imply."""
+        held: dict[str, None] = {}
+        kind, _, id_ = target.partition(":")
+        project = self.get(Project, id_) if kind == "p" else None
+        above = [] if project is None else [f"p:{parent.id}" for parent in self.lineage(project)] + [f"d:{project.domain_id}"]
+        for actor in self.actors(user):
+            grants = self._grants.get(actor, {})
+            if target in grants:
+                held.update(dict.fromkeys(grants[target].roles))
+            for higher in above:
+                if higher in grants:
+                    held.update(dict.fromkeys(grants[higher].inherited))
+        if not held:
+            return []
+        roles = {role.id: role for role in self.all(Role)}
+        ids = expanded(held, {id_: role.implies for id_, role in roles.items()})
+        return [roles[id_] for id_ in ids if id_ in roles and not roles[id_].domain_id]
+
+    def projects_of(self, user: Person) -> list[Project]:
+        """The enabled projects on which a user has a role."""
+        targets = {target for actor in self.actors(user) for target in self._grants.get(actor, {})}
+        inherits = any(grant.inherited for actor in self.actors(user) for grant in self._grants.get(actor, {}).values())
+        candidates = (
+            self.all(Project) if inherits else [p for p in (self.get(Project, t[2:]) for t in sorted(targets) if t[:2] == "p:") if p]
+        )
+        return [project for project in candidates if self.is_usable(project) and self.roles_on(user, f"p:{project.id}")]
+
+    def domains_of(self, user: Person) -> list[Domain]:
+        """The enabled domains on which a user has a role."""
+        targets = {target for actor in self.actors(user) for target in self._grants.get(actor, {}) if target[:2] == "d:"}
+        found = [self.get(Domain, target[2:]) for target in sorted(targets)]
+        return [domain for domain in found if domain is not None and domain.enabled and self.roles_on(user, f"d:{domain.id}")]
+
+    def is_usable(self, value: Project | Person) -> bool:
+        """Whether it is enabled, and its domain."""
+        domain = self.get(Domain, value.domain_id)
+        return value.enabled and domain is not None and domain.enabled
+
+    # -- judging ----------------------------------------------------------------------------------------------
+
+    def access(self, token: str) -> Access | None:
+        """What a token is good for now; None when it is none of ours, has expired, was revoked, or its user lost what it was for."""
+        now_us = self.clock.wall_us()
+        found = self._judged.get(token)
+        if found is None:
+            bearer = self.bearers.open(token, now_us)
+            found = None if bearer is None else self.judge(bearer)
+            if found is None:
+                return None
+            self._judged[token] = found
+            if len(self._judged) > JUDGED_KEPT:
+                self._judged.popitem(last=False)
+        if found.app_credential is not None and 0 < found.app_credential.expires_us <= now_us:
+            return None
+        return found if found.bearer.expires_us > now_us else None
+
+    def judge(self, bearer: Bearer) -> Access | None:
+        """What these words are good for, whenever they expire."""
+        user = self.get(Person, bearer.user_id)
+        if user is None or not self.is_usable(user) or bearer.issued_us < user.valid_from_us:
+            return None
+        if any(self.get(Revocation, audit_id) is not None for audit_id in bearer.audit_ids[:1]):
+            return None
+        domain = self.get(Domain, user.domain_id)
+        assert domain is not None
+        kind, _, id_ = bearer.scope.partition(":")
+        project = self.get(Project, id_) if kind == "p" else None
+        scope_domain = self.get(Domain, id_) if kind == "d" else None
+        if (kind == "p" and (project is None or not self.is_usable(project))) or (
+            kind == "d" and (scope_domain is None or not scope_domain.enabled)
+        ):
+            return None
+        roles = self.roles_on(user, bearer.scope) if bearer.scope else []
+        credential = None
+        if bearer.app_credential_id:
+            credential = self.app_credential(bearer.app_credential_id)
+            if credential is None or credential.user_id != user.id or bearer.scope != f"p:{credential.project_id}":
+                return None
+            roles = self.within(credential, roles)
+        if bearer.credential_id and self.get(Credential, bearer.credential_id) is None:
+            return None
+        if bearer.scope and not roles:
+            return None
+        project_domain = self.get(Domain, project.domain_id) if project is not None else None
+        return Access(bearer, user, domain, tuple(roles), project, project_domain, scope_domain, credential)
+
+    def app_credential(self, id_: str) -> AppCredential | None:
+        """An application credential that has not expired."""
+        found = self.get(AppCredential, id_)
+        return None if found is None or 0 < found.expires_us <= self.clock.wall_us() else found
+
+    def within(self, credential: AppCredential, roles: list[Role]) -> list[Role]:
+        """Those of a user's roles that an application credential may use."""
+        implies = {role.id: role.implies for role in self.all(Role)}
+        allowed = set(expanded(credential.roles, implies))
+        return [role for role in roles if role.id in allowed]
+
+    # -- keys of S3 -------------------------------------------------------------------------------------------
+
+    def key(self, access_key: str) -> Credential | None:
+        """The credential of an access key."""
+        return self.get(Credential, self._access.get(access_key, ""))
+
+    def secret_of(self, credential: Credential) -> str:
+        """Its secret key; empty when it cannot be opened, with another cluster's key."""
+        opened = self.secrets.open(credential.sealed, credential.id)
+        return "" if opened is None else opened.decode("utf-8", "replace")
+
+    def key_access(self, credential: Credential) -> Access | None:
+        """Who a key of S3 stands for now, with which roles; None when it may not be used."""
+        methods = ("ec2credential",)
+        now_us = self.clock.wall_us()
+        bearer = Bearer(
+            1, credential.user_id, methods, f"p:{credential.project_id}", now_us, now_us, (), credential.app_credential_id, credential.id
+        )
+        return self.judge(bearer)
+
+    # -- changes ----------------------------------------------------------------------------------------------
+
+    async def create(self, value: Kept) -> None:
+        """Raises PreconditionFailed when its name is taken."""
+        kind = _KIND_OF[type(value)]
+        try:
+            await self.feed.create(kind, value)
+        except PreconditionFailed:
+            # Somebody who died while a name was changed left the old one.
+            if not await self.feed.replace_stale(kind, value, lambda left: self._is_left_over(kind, left)):
+                raise
+
+    def _is_left_over(self, kind: str, left: Kept) -> bool:
+        now = self._ids[kind].get(left.id)
+        return now is not None and now.record != left.record and now.changes > left.changes
+
+    async def change(self, value: T, edit: Callable[[T], T]) -> T:
+        """Change what is there under the name of `value`.  Raises PreconditionFailed when it is gone, or the new name is taken; ConditionalConflict."""
+        kind = _KIND_OF[type(value)]
+
+        def edited(found: Kept) -> Kept:
+            if found.id != value.id:
+                raise PreconditionFailed("it is another one by now", condition="version")
+            changed = edit(cast("T", found))
+            return found if changed == found else msgspec.structs.replace(changed, changes=found.changes + 1)
+
+        preview = edited(value)
+        if preview.record == value.record:
+            return cast("T", await self.feed.change(kind, value.record, edited))
+        await self.create(preview)
+        await self.feed.delete(kind, value.record, lambda old: old.id == value.id)
+        return cast("T", preview)
+
+    async def delete(self, value: Kept) -> bool:
+        """Remove what is there; False when it is gone already.  Raises ConditionalConflict."""
+        return await self.feed.delete(_KIND_OF[type(value)], value.record, lambda found: found.id == value.id)
+
+    async def change_grant(self, actor: str, target: str, edit: Callable[[Grant], Grant]) -> Grant:
+        """Give or take roles; a grant without any goes."""
+        empty = Grant(RECORD_VERSION, f"{actor}/{target}", actor=actor, target=target)
+        record = grant_record(actor, target)
+        changed = cast("Grant", await self.feed.change("grant", record, lambda found: edit(cast("Grant", found)), empty))
+        if not changed.roles and not changed.inherited and record not in self.feed.tables["grant"].below:
+            await self.feed.delete("grant", record, lambda found: not cast("Grant", found).roles and not cast("Grant", found).inherited)
+        return changed
+
+    async def delete_grants(self, *, actor: str = "", target: str = "") -> None:
+        """Remove what is left of something that is gone."""
+        for grant in self.all(Grant):
+            if grant.actor == actor or grant.target == target:
+                await self.feed.delete("grant", grant.record)
+
+    async def revoke(self, bearer: Bearer) -> None:
+        """Make a token void."""
+        mark = Revocation(RECORD_VERSION, bearer.audit_ids[0], expires_us=bearer.expires_us)
+        if self.get(Revocation, mark.id) is None:
+            try:
+                await self.feed.create("revocation", mark)
+            except PreconditionFailed:
+                await self.feed.refresh()
+
+    async def sweep(self) -> int:
+        """Remove the marks of tokens that have expired; how many."""
+        now_us = self.clock.wall_us()
+        gone = [mark for mark in self.all(Revocation) if mark.expires_us < now_us]
+        for mark in gone:
+            await self.feed.delete("revocation", mark.record)
+        return len(gone)
+
+
+_KIND_OF: dict[type[Any], str] = {struct: kind for kind, struct in KINDS.items()}

@@ -1,0 +1,47 @@
+"""Putting the identity service together."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from objstore.cli.openstack import catalog, first_passwords, identity_app
+from objstore.cli.settings import ServicesSection
+from objstore.fronts.identity.settings import IdentitySettings
+from objstore.identity.model import User
+from objstore.runtime.config import ConfigError
+from tests.support.memory_cluster import MemoryCluster, memory_world, run
+
+
+def test_the_catalog_names_the_store_where_there_is_one() -> None:
+    section = ServicesSection(url="http://h:1", object_store_url="http://h:2")
+    assert [(place.type, place.url) for place in catalog(section)] == [
+        ("identity", "http://h:1/identity/v3"),
+        ("object-store", "http://h:2/v1/AUTH_$(project_id)s"),
+        ("s3", "http://h:2"),
+    ]
+    assert len(catalog(ServicesSection())) == 1
+
+
+def test_the_printed_password_lets_the_administrator_in(tmp_path: Path) -> None:
+    (tmp_path / "admin.toml").write_text(
+        '[admin]\nuser = "admin"\nproject = "admin"\npassword = "pw"\naccess_key = "a"\nsecret_key = "b"\n'
+    )
+    assert first_passwords(str(tmp_path / "admin.toml")) == {"admin/admin": "pw"}
+    assert first_passwords("") == {}
+    with pytest.raises(ConfigError):
+        first_passwords(str(tmp_path / "nothing"))
+
+    async def test() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            section = ServicesSection(admin_file=str(tmp_path / "admin.toml"), url="http://h:1")
+            users = [User("admin", "admin", "AK", "s", admin=True)]
+            settings = IdentitySettings(hash_memory_kib=64)
+            app = await identity_app(stack, memory_world(), MemoryCluster(), bytes(32), users, section, settings)
+            await asyncio.sleep(1)
+            admin = app._identity.registry.user_named("admin", "default")
+            assert admin is not None
+            assert await app._identity.passwords.check(admin.id, "pw", admin.password)
+
+    run(test())

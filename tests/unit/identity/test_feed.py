@@ -1,0 +1,118 @@
+"""Tables that several processes hold, and how they keep up."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from objstore.errors import PreconditionFailed
+from objstore.identity.feed import JOURNAL_NAMES, POLL_S, RELOAD_S, Change, Feed
+from objstore.identity.tenancy import Domain, Kept
+from tests.support.memory_cluster import LoopClock, MemoryCluster, run
+
+
+class Held:
+    """A feed and what it told."""
+
+    def __init__(self, cluster: MemoryCluster) -> None:
+        self.told: list[Change] = []
+        self.feed = Feed(cluster, LoopClock(), {"domain": Domain}, self.told.extend, prefix="t")
+
+    def names(self) -> set[str]:
+        return set(self.feed.tables["domain"].held)
+
+
+def renamed(text: str) -> "object":
+    def edit(found: Kept) -> Kept:
+        return msgspec.structs.replace(found, description=text)
+
+    return edit
+
+
+def test_a_change_is_there_at_once_and_elsewhere_within_a_second() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one, two = Held(cluster), Held(MemoryCluster(cluster.registers, proxy_id=2))
+        await two.feed.start()
+        await asyncio.sleep(1)
+        await one.feed.create("domain", Domain(1, "i", "a"))
+        assert one.names() == {"a"}
+        assert two.names() == set()
+        await asyncio.sleep(POLL_S + 0.1)
+        assert two.names() == {"a"}
+        with pytest.raises(PreconditionFailed):
+            await two.feed.create("domain", Domain(1, "j", "a"))
+        await two.feed.change("domain", "a", renamed("x"))  # type: ignore[arg-type]
+        await one.feed.catch_up()
+        assert one.feed.tables["domain"].held["a"].description == "x"
+        assert await one.feed.delete("domain", "a")
+        assert not await one.feed.delete("domain", "a")
+        await two.feed.catch_up()
+        assert two.names() == set()
+        assert one.told[-1] == ("domain", "a", None)
+        await two.feed.aclose()
+
+    run(test())
+
+
+def test_a_burst_of_changes_costs_few_writes_of_the_journal_and_loses_none() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one, two = Held(cluster), Held(MemoryCluster(cluster.registers, proxy_id=2))
+        await two.feed.catch_up()
+        feeds = [one.feed, two.feed]
+        await asyncio.gather(*(feeds[n % 2].create("domain", Domain(1, f"{n}", f"{n}")) for n in range(100)))
+        entry = await one.feed._journal.get("head")
+        assert entry is not None
+        assert entry.value.count == 100
+        await one.feed.catch_up()
+        await two.feed.catch_up()
+        assert len(one.names()) == len(two.names()) == 100
+
+    run(test())
+
+
+def test_who_missed_more_than_the_journal_holds_reads_everything() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one, two = Held(cluster), Held(MemoryCluster(cluster.registers, proxy_id=2))
+        await two.feed.catch_up()
+        for n in range(JOURNAL_NAMES + 1):
+            await one.feed.create("domain", Domain(1, f"{n}", f"{n}"))
+        await two.feed.catch_up()
+        assert len(two.names()) == JOURNAL_NAMES + 1
+
+    run(test())
+
+
+def test_a_record_whose_writer_died_before_the_journal_is_found_within_a_minute() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one = Held(cluster)
+        await one.feed.start()
+        await asyncio.sleep(1)
+        await one.feed.tables["domain"].records.put("lost", Domain(1, "i", "lost"))
+        await asyncio.sleep(2)
+        assert one.names() == set()
+        await asyncio.sleep(RELOAD_S)
+        assert one.names() == {"lost"}
+        await one.feed.aclose()
+
+    run(test())
+
+
+def test_values_below_are_hidden_by_records_and_come_back() -> None:
+    async def test() -> None:
+        one = Held(MemoryCluster())
+        one.feed.lay_below([("domain", Domain(1, "i", "a"))])
+        assert one.told[-1][2] == Domain(1, "i", "a")
+        with pytest.raises(PreconditionFailed):
+            await one.feed.create("domain", Domain(1, "j", "a"))
+        await one.feed.change("domain", "a", renamed("x"))  # type: ignore[arg-type]
+        assert one.told[-1][2] == Domain(1, "i", "a", description="x")
+        await one.feed.delete("domain", "a")
+        assert one.told[-1][2] == Domain(1, "i", "a")
+        with pytest.raises(PreconditionFailed):
+            await one.feed.change("domain", "b", renamed("x"))  # type: ignore[arg-type]
+
+    run(test())
