@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+MAX_SLICES = 64  # of a body that is waiting: more are tiny, and taking the first of a hundred thousand moves all others
 JOIN_BELOW_BYTES = 64 * 1024  # a body piece this small is joined to the head; a larger one is written beside it
 
 
@@ -121,7 +122,7 @@ class Exchange:
                 return {"type": "http.request", "body": b"", "more_body": False}
             self.reader = self.connection.loop.create_future()
             await self.reader
-        if len(self.slices) > 1 and self.buffered <= JOIN_BELOW_BYTES:
+        if len(self.slices) > 1 and (self.buffered <= JOIN_BELOW_BYTES or len(self.slices) > MAX_SLICES):
             body = b"".join(self.slices)
             self.slices.clear()
             self.buffered = 0

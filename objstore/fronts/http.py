@@ -23,7 +23,7 @@ from xml.sax.saxutils import escape
 import uvicorn
 from uvicorn.server import ServerState
 
-from objstore.fronts.exchange import STATUS_LINES, App, Exchange, Scope
+from objstore.fronts.exchange import MAX_SLICES, STATUS_LINES, App, Exchange, Scope
 from objstore.fronts.http1 import MAX_HEAD_BYTES, Head, HttpProblem, parse_head
 
 log = logging.getLogger(__name__)
@@ -274,7 +274,7 @@ class Connection(asyncio.Protocol):
                 self._next()
             return rest
         exchange.buffered += gained
-        if exchange.buffered > self.limits.buffer_bytes and not exchange.body_done:
+        if (exchange.buffered > self.limits.buffer_bytes or len(slices) > MAX_SLICES) and not exchange.body_done:
             self._pause()
         exchange.wake()
         return rest

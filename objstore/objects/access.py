@@ -19,7 +19,7 @@ from objstore.core.acl import Acl, Ownership, Permission, PublicAccessBlock, See
 from objstore.core.policy import NOTHING, S3_ARN, Ask, Caller, Effect, Finding, Kind, Naming, Policy, label, parse_policy
 from objstore.core.rows import Row
 from objstore.errors import AccessDenied, AclNotSupported, MalformedPolicy
-from objstore.objects.actions import ACP, ALSO, ALWAYS_THE_OWNERS, BY_BUCKET_LIST, BY_OBJECT_LIST, ON_ROW, WITHOUT_BUCKET, Action
+from objstore.objects.actions import ACP, ALSO, ALWAYS_THE_OWNERS, BY_BUCKET_LIST, BY_OBJECT_LIST, ON_OBJECT, ON_ROW, Action
 from objstore.objects.api import BucketInfo, Principal
 from objstore.objects.asked import Asked, arns_of
 
@@ -126,8 +126,8 @@ def resource_of(bucket: str, key: str) -> str:
 
 
 def authorize(who: Principal, action: Action, bucket: str = "*", given: Mapping[str, Sequence[str]] | None = None) -> None:
-    """Let `who` go on with what needs no bucket (making one, listing the own ones).  Raises AccessDenied."""
-    assert action in WITHOUT_BUCKET
+    """Let `who` go on with what needs no bucket: making one (and configuring it thereby), listing the own ones.  Raises AccessDenied."""
+    assert action not in ON_OBJECT
     if who.anonymous or not who.account:
         raise AccessDenied("an anonymous caller has no buckets", hint="Sign the request.")
     if who.plain:

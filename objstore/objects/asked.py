@@ -10,11 +10,15 @@ from datetime import UTC, datetime
 from objstore.core.names import split_copy_source
 from objstore.core.policy_conditions import parse_date
 from objstore.core.rows import Row
+from objstore.errors import InvalidRequest
 from objstore.objects.api import BucketInfo, Principal
 
 EXISTING_TAG = "s3:existingobjecttag/"
 REQUEST_TAG = "s3:requestobjecttag/"
 PRINCIPAL_TAG = "aws:principaltag/"
+# Patterns of a policy take time by their length times that of what they are held against; keys are no longer than the first.
+MAX_VALUE_CHARS = 2048
+MAX_GRANT_CHARS = 8192  # a hundred grants
 GRANTS = ("read", "write", "read-acp", "write-acp", "full-control")
 _DAY_S = 86_400
 _TLS = "1.2"  # the least that is spoken here: whoever demands more is not let in by mistake
@@ -65,7 +69,7 @@ class Asked:
         if key.startswith(REQUEST_TAG):
             return _tag(self._tags, key[len(REQUEST_TAG) :])
         if name in _HEADERS:
-            return _one(request.header(name))
+            return _one(request.header(name), MAX_GRANT_CHARS if name.startswith("x-amz-grant-") else MAX_VALUE_CHARS)
         if name in _PARAMETERS:
             return _one(request.parameter(name))
         maker = _S3.get(name)
@@ -96,7 +100,7 @@ class Asked:
     def _copy_source(self) -> Sequence[str] | None:
         text = self._who.request.header("x-amz-copy-source")
         try:
-            return None if text is None else (split_copy_source(text)[0],)
+            return None if text is None else _one(split_copy_source(text)[0])
         except UnicodeDecodeError:
             return None  # it names nothing, and the copy is refused for that
 
@@ -242,8 +246,12 @@ _AWS: dict[str, Callable[[Asked], Sequence[str] | None]] = {
 }
 
 
-def _one(text: str | None) -> Sequence[str] | None:
-    return None if text is None else (text,)
+def _one(text: str | None, most: int = MAX_VALUE_CHARS) -> Sequence[str] | None:
+    if text is None:
+        return None
+    if len(text) > most:
+        raise InvalidRequest(f"The request has a value of more than {most} characters, which a policy would have to be held against.")
+    return (text,)
 
 
 def _tag(tags: Mapping[str, str] | None, name: str) -> Sequence[str] | None:

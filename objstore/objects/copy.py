@@ -47,6 +47,10 @@ class Copies(Gets, Puts, Uploads):
             if source.key == key and source.bucket == bucket and not changes and opened.row.storage_class == storage_class:
                 raise InvalidRequest("the copy would put the object onto itself and change nothing about it")
             row = opened.row
+            if tags is None and row.tags:
+                # What is taken along unasked is read and written all the same.
+                await self.open_bucket(who, source.bucket, Action.READ_TAGS, source.key, source.version_id)
+                await self.open_for_writing(who, bucket, key, Attributes(tags=row.tags, acl=acl, lock=lock))
             taken = attributes or Attributes(row.content_type, _copied_headers(row.headers), row.metadata)
             described = Attributes(
                 taken.content_type, taken.headers, taken.metadata, row.tags if tags is None else tags, lock, encryption, acl, storage_class

@@ -66,7 +66,8 @@ class Gets(Sealing):
         """Raises NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified."""
         home = await self.open_bucket(who, bucket, action, key, version_id, row_follows=True)
         row = await self.find_admitted(who, home, action, key, version_id)
-        _check(row, conditions, customer_key)
+        # Tags and lists are not encrypted, and who asks for them need not have the object's key.
+        _check(row, conditions, customer_key, keyed=action is Action.READ_OBJECT)
         return object_info(key, row, null_of(home.info))
 
     async def object_parts(
@@ -192,8 +193,9 @@ class Gets(Sealing):
         return await self.cluster.read(RowKey(bucket.id, part.space, part.name), spread=bucket.spread, inline=True)
 
 
-def _check(row: Row, conditions: Conditions, customer_key: bytes) -> None:
-    check_key(row, customer_key)
+def _check(row: Row, conditions: Conditions, customer_key: bytes, *, keyed: bool = True) -> None:
+    if keyed:
+        check_key(row, customer_key)
     if conditions:
         check_read(conditions, row.etag, modified_us(row))
 

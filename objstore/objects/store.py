@@ -15,7 +15,7 @@ from objstore.objects.api import NO_CONFIG, BucketInfo, BucketPage, ObjectStoreA
 from objstore.objects.append import Appends
 from objstore.objects.buckets import Bucket
 from objstore.objects.complete import Completions
-from objstore.objects.config import Configs, first_config
+from objstore.objects.config import PARTS, Configs, first_config
 from objstore.objects.context import DEFAULT_SETTINGS, ObjectSettings
 from objstore.objects.copy import Copies
 from objstore.objects.delete import Deletes
@@ -42,6 +42,11 @@ class ObjectStore(Renames, Acls, Appends, Copies, Completions, Configs, Deletes,
     ) -> BucketInfo:  # fmt: skip
         """Raises InvalidBucketName, BucketAlreadyOwnedByYou, BucketAlreadyExists, AccessDenied, AclAgainstOwnership."""
         authorize(who, Action.CREATE_BUCKET, name, {"s3:locationconstraint": (region,)} if region else None)
+        for wanted in (
+            *(PARTS[part][1] for part in config if part in PARTS),
+            *((Action.WRITE_BUCKET_LOCK, Action.WRITE_VERSIONING) if object_lock else ()),
+        ):
+            authorize(who, wanted, name)
         first = first_config(config, self.settings)
         if object_lock:
             first[LOCK_PART] = encode_config(LockConfig())

@@ -12,7 +12,7 @@ from objstore.core.names import split_copy_source
 from objstore.core.ranges import parse_range
 from objstore.core.sigv4 import decode_component, split_query
 from objstore.core.timestamp import parse_version_id
-from objstore.errors import InvalidArgument, NotImplementedHere
+from objstore.errors import InvalidArgument, MetadataTooLarge, NotImplementedHere
 from objstore.fronts.s3.errors import S3Refused
 from objstore.fronts.s3.times import parse_date, parse_http_date
 from objstore.objects.api import NO_CONDITIONS, Attributes, ByteRange, Conditions, CopySource
@@ -27,6 +27,7 @@ STANDARD = "STANDARD"
 META_PREFIX = "x-amz-meta-"
 REDIRECT_LOCATION = "x-amz-website-redirect-location"  # kept with the headers, obeyed on website endpoints alone
 STORED_HEADERS = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires", REDIRECT_LOCATION)
+MAX_STORED_CHARS = 8192  # of these and Content-Type: they travel with every row of every listing
 MAX_REDIRECT_LOCATION = 2048
 NULL_VERSION = "null"
 
@@ -156,8 +157,11 @@ def attributes_of(headers: Mapping[str, str], amz: Mapping[str, str], encryption
             if text:
                 stored[name] = text
     tagging = amz.get("x-amz-tagging")
+    content_type = header_text(headers.get("content-type", ""))
+    if len(content_type) + sum(map(len, stored.values())) > MAX_STORED_CHARS:
+        raise MetadataTooLarge(f"the headers that are kept with an object have at most {MAX_STORED_CHARS} characters together")
     return Attributes(
-        content_type=header_text(headers.get("content-type", "")),
+        content_type=content_type,
         headers=stored,
         metadata=metadata_of(amz),
         tags=parse_tagging_header(tagging) if tagging else {},

@@ -491,3 +491,26 @@ def test_what_was_done_is_not_answered_as_refused_because_of_a_bad_body() -> Non
         status, headers, _ = client.answer()
         assert (status, headers[b"connection"]) == (204, b"close")
         assert client.closed()
+
+
+def test_a_body_in_one_byte_chunks_is_held_in_bounds() -> None:
+    """A slice takes fifty times its one byte: what waits for the application is limited by their number too."""
+    held: list[Any] = []
+    release = threading.Event()
+
+    async def app(_: Any, receive: Any, send: Any) -> None:
+        held.append(receive.__self__)
+        while not release.is_set():
+            await asyncio.sleep(0.01)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    with serving(lambda: app) as running, Client(running.port) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.sock.settimeout(0.3)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 4 << 20:
+                sent += client.sock.send(b"1\r\nx\r\n" * 1000)
+        assert len(held[0].slices) < 100_000  # what one read from the socket brings
+        release.set()

@@ -5,6 +5,7 @@ import pytest
 
 from objstore.core.rows import BucketId, Kind, Row
 from objstore.core.timestamp import ZERO
+from objstore.errors import InvalidRequest
 from objstore.objects.api import BucketInfo, Principal, RequestFacts
 from objstore.objects.asked import Asked, arns_of
 
@@ -138,3 +139,19 @@ def test_what_the_operation_knows_goes_before_what_headers_say() -> None:
     assert value("s3:object-lock-mode", {"x-amz-object-lock-mode": "GOVERNANCE"}, given=given) == ["COMPLIANCE"]
     assert value("s3:object-lock-remaining-retention-days", given=given) == ["1"]
     assert value("s3:prefix", prefix="key", parameters={"prefix": "other"}) == ["key"]
+
+
+def test_values_that_would_take_patterns_too_long_are_refused() -> None:
+    assert value("aws:useragent", {"user-agent": "x" * 2048}) == ["x" * 2048]
+    for key, header in (
+        ("aws:useragent", "user-agent"),
+        ("aws:referer", "referer"),
+        ("s3:x-amz-metadata-directive", "x-amz-metadata-directive"),
+    ):
+        with pytest.raises(InvalidRequest):
+            value(key, {header: "x" * 2049})
+    with pytest.raises(InvalidRequest):
+        value("s3:x-amz-copy-source", {"x-amz-copy-source": "b/" + "x" * 2048})
+    with pytest.raises(InvalidRequest):
+        value("s3:delimiter", parameters={"delimiter": "x" * 2049})
+    assert value("s3:x-amz-grant-read", {"x-amz-grant-read": "x" * 8192})

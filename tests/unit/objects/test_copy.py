@@ -1,6 +1,10 @@
+import dataclasses
+import json
+
 import pytest
 
 from objstore.core import checksums
+from objstore.core.policy import Kind, parse_policy
 from objstore.core.rows import RowKey
 from objstore.errors import AccessDenied, BadDigest, InvalidRange, InvalidRequest, NoSuchBucket, NoSuchKey, NoSuchUpload, PreconditionFailed
 from objstore.objects.api import Attributes, CompletedPart, Conditions, CopySource, Expected, Principal
@@ -177,5 +181,28 @@ def test_the_reading_side_is_closed_when_the_writing_side_fails() -> None:
             await rig.store.copy(ALICE, SOURCE, "photos", "to")
         rig.cluster.before = None
         assert (await rig.put("to", b"y", expected=Expected())).size == 1
+
+    with_rig(test)
+
+
+def test_tags_are_taken_along_only_by_who_may_read_and_set_them() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.put("from", b"x", attributes=WITH_ALL)
+        await rig.put("bare", b"x")
+        for actions, good in (
+            (("s3:GetObject", "s3:PutObject"), False),
+            (("s3:GetObject*", "s3:PutObject"), False),
+            (("s3:*Object*",), True),
+        ):
+            statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+            text = json.dumps({"Version": "2012-10-17", "Statement": statement})
+            narrow = dataclasses.replace(ALICE, policies=(parse_policy(text.encode(), Kind.IDENTITY),))
+            assert (await rig.store.copy(narrow, CopySource("photos", "bare"), "photos", "to")).size == 1
+            assert (await rig.store.copy(narrow, SOURCE, "photos", "to", tags={})).tags == {}
+            if good:
+                assert (await rig.store.copy(narrow, SOURCE, "photos", "to")).tags == {"t": "3"}
+            else:
+                with pytest.raises(AccessDenied):
+                    await rig.store.copy(narrow, SOURCE, "photos", "to")
 
     with_rig(test)

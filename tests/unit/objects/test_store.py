@@ -1,7 +1,10 @@
 import asyncio
+import dataclasses
+import json
 
 import pytest
 
+from objstore.core.policy import Kind, parse_policy
 from objstore.core.rows import SYSTEM_BUCKET, RowKey, Space
 from objstore.errors import AccessDenied, BucketNotEmpty, NoSuchBucket, ObjstoreError, OutcomeUnknown, QuorumLost
 from objstore.objects.api import Attributes, Expected, ListQuery, ObjectStoreApi, Principal
@@ -187,5 +190,25 @@ def test_a_slow_upload_that_ends_after_its_bucket_is_not_acknowledged() -> None:
         await rig.store.delete_bucket(ALICE, "photos")
         with pytest.raises(NoSuchBucket):
             await late
+
+    with_rig(test)
+
+
+def test_what_a_new_bucket_begins_with_needs_the_rights_to_set_it() -> None:
+    """Else who may only make buckets could make one whose list lets others in, or one that is locked."""
+
+    def may(*actions: str) -> Principal:
+        text = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": list(actions), "Resource": "*"}})
+        return dataclasses.replace(ALICE, policies=(parse_policy(text.encode(), Kind.IDENTITY),))
+
+    async def test(rig: Rig) -> None:
+        create, owned = rig.store.create_bucket, {"ownershipControls": b"ObjectWriter"}
+        await create(may("s3:CreateBucket"), "plain")
+        with pytest.raises(AccessDenied):
+            await create(may("s3:CreateBucket"), "owned", config=owned)
+        with pytest.raises(AccessDenied):
+            await create(may("s3:CreateBucket"), "locked", object_lock=True)
+        await create(may("s3:CreateBucket", "s3:PutBucketOwnershipControls"), "owned", config=owned)
+        await create(may("s3:CreateBucket", "s3:PutBucketVersioning", "s3:PutBucketObjectLockConfiguration"), "locked", object_lock=True)
 
     with_rig(test)

@@ -259,3 +259,14 @@ def test_a_browsers_form_may_ask_for_encryption(server: Running, s3: Any) -> Non
         assert answer.headers["x-amz-server-side-encryption-customer-algorithm"] == "AES256"
     assert s3.get_object(Bucket="photos", Key="form", **customer_bytes())["Body"].read() == b"from a form"
     assert refusal(s3.get_object, Bucket="photos", Key="form")[0] == 400
+
+
+def test_tags_and_lists_of_an_object_under_a_customers_key_need_no_key(s3: Any) -> None:
+    s3.create_bucket(Bucket="keyless", ObjectOwnership="ObjectWriter")
+    s3.put_object(Bucket="keyless", Key="k", Body=b"x", SSECustomerAlgorithm="AES256", SSECustomerKey="k" * 32)
+    s3.put_object_tagging(Bucket="keyless", Key="k", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
+    assert s3.get_object_tagging(Bucket="keyless", Key="k")["TagSet"] == [{"Key": "a", "Value": "b"}]
+    s3.put_object_acl(Bucket="keyless", Key="k", ACL="private")
+    assert len(s3.get_object_acl(Bucket="keyless", Key="k")["Grants"]) == 1
+    with pytest.raises(ClientError):
+        s3.head_object(Bucket="keyless", Key="k")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.errors import InvalidArgument, Refused
+from objstore.errors import InvalidArgument, MetadataTooLarge, Refused
 from objstore.fronts.s3.errors import S3Refused
 from objstore.fronts.s3.params import (
     attributes_of,
@@ -126,3 +126,11 @@ def test_long_values_cost_no_time(filler: str) -> None:
             call()
         assert time.process_time() - before < 0.25
     assert time.process_time() - started < 1
+
+
+def test_headers_that_are_kept_have_a_limit_together() -> None:
+    half = {"content-disposition": "x" * 4096, "content-type": "y" * 4096}
+    assert attributes_of(half, {}).content_type == "y" * 4096
+    for name in ("cache-control", "expires", "content-language"):
+        with pytest.raises(MetadataTooLarge):
+            attributes_of({**half, name: "z"}, {})
