@@ -21,7 +21,7 @@ from objstore.core.machine import ATTEMPTS, IssueBallot, Machine, Round, Step, V
 from objstore.core.quorum import Quorum
 from objstore.core.rows import NEW_VERSION, Kind, Row, decode_row, encode_row
 from objstore.core.timestamp import ZERO, Ballot, version_id
-from objstore.core.versions import is_version, rank
+from objstore.core.versions import is_version, rank, removed_at
 from objstore.errors import Refused
 
 JudgeRow = Callable[[Row | None], Row | None]
@@ -108,7 +108,7 @@ class PlainWrite(Inquirer):
     def _is_ours_or_later(self, found: Row) -> bool:
         """Whether what is held under our version id is our row, or came after it."""
         # By base: the origin of an older null version rises with each change of its metadata.
-        return found.base >= self.first if is_version(found) else found.origin >= self.first
+        return found.base >= self.first if is_version(found) else removed_at(found) >= self.first
 
     def _took_effect(self, top: Row) -> bool:
         # Compared with the ballot of our *first* proposal: one of several may have been carried on by another proposer.
@@ -275,7 +275,7 @@ class ConditionalWrite(Inquirer):
         have said that it was refused.
         """
         top = self._top
-        if self._agreed(top.accepted) and (self._last == ZERO or top.accepted > self._last):
+        if self._agreed(top.accepted) and (self._last == ZERO or top.accepted > self._last) and not (self._buried and top.row):
             return self._finish(verdict, top.accepted, top.row)
         if not top.row:
             return self._finish(Verdict.CONFLICT)  # there is no row to put above our proposal

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 from objstore.core.machine import Machine, Round, Step
 from objstore.core.quorum import Tally
-from objstore.core.rows import Register, Row, decode_row
+from objstore.core.rows import Kind, Register, Row, decode_row, encode_row
 from objstore.core.timestamp import ZERO, Ballot
-from objstore.core.versions import age_key, is_version, rank
+from objstore.core.versions import age_key, is_version, kept, raised, rank
 
 _NO_HORIZON = (0, "")
 
@@ -53,7 +53,7 @@ class Versions:
 class Inquirer(Machine):
     """A machine that has prepared a ballot and may look at noncurrent versions before it goes on."""
 
-    __slots__ = ("_candidates", "_granted", "_heard", "_horizon", "_newest", "_read", "_resume", "_sources")
+    __slots__ = ("_buried", "_candidates", "_granted", "_heard", "_horizon", "_newest", "_read", "_resume", "_sources")
 
     # -- what is known ----------------------------------------------------------------------------------------------------
 
@@ -69,6 +69,7 @@ class Inquirer(Machine):
         self._candidates: dict[str, Row] | None = None
         self._horizon: tuple[int, str] = _NO_HORIZON  # versions older than this have not been listed by all
         self._heard: list[tuple[int, Row | None, bytes, bool]] = []  # device, row, encoded, voting
+        self._buried = False  # a version that we read is gone: what we say next must stand above every head below our promise
 
     def _begin(self, round_: Round) -> bool:
         if round_.step is Step.PREPARE:
@@ -119,6 +120,10 @@ class Inquirer(Machine):
         self._read[version] = top
         if top is None:
             return self._resume()
+        if top.origin > self._granted:
+            return self._end_lost()  # somebody was faster: whatever we proposed now would rank below what we have just read
+        if top.kind == Kind.TOMBSTONE:
+            return self._bury(version, top)
         holding = Tally(self._quorum)
         holders = [(device, voting) for device, row, _, voting in self._heard if row is not None and rank(row) == rank(top)]
         for device, voting in holders:
@@ -130,6 +135,17 @@ class Inquirer(Machine):
         self._begin(Round(Step.ACCEPT, missing, self._granted, encoded, sources=self._sources[version], version=version))
         self._tally = holding
         return True
+
+    def _bury(self, version: str, tombstone: Row) -> bool:
+        """Make sure of a tombstone before anybody is told that the version is gone, at the rank of our own promise.
+
+        It may be the effect of a head that nobody chose, and somebody who had not seen it may since have written a head that changes the
+        version or promotes it, at a higher ballot than the tombstone's and below ours.  That head must not bring the version back.
+        """
+        self._buried = True
+        row = raised(kept(tombstone), self._granted)
+        self._read[version] = row
+        return self._begin(Round(Step.ACCEPT, self._quorum.members, self._granted, encode_row(row), version=version))
 
     # -- the newest -------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from objstore.core.machine import ATTEMPTS, IssueBallot, Machine, Round, Step, V
 from objstore.core.quorum import Quorum, Tally
 from objstore.core.rows import Row, decode_row
 from objstore.core.timestamp import ZERO, Ballot
-from objstore.core.versions import rank
+from objstore.core.versions import is_version, rank
 
 
 class ReadDecision(Machine):
@@ -86,8 +86,9 @@ class Settlement(ReadDecision):
 class VersionRead(Machine):
     """A read of a noncurrent version: what a quorum holds, by rank.
 
-    UNSETTLED when none agrees.  A row that fewer hold may be the effect of a head that nobody chose: only a look under a promise of
-    the head (`LookAtVersion`) can tell, or the version would be gone for one reader and the latest for the next.
+    UNSETTLED when none agrees, and when the version was removed.  A row that fewer hold may be the effect of a head that nobody chose, and
+    so may a tombstone that reached a quorum by way of the daemons: only a look under a promise of the head (`LookAtVersion`) can tell,
+    or the version would be gone for one reader and the latest for the next.
     """
 
     __slots__ = ("_best",)
@@ -126,7 +127,7 @@ class VersionRead(Machine):
         for answer in self.answers:
             if answer.device in holders:
                 tally.yes(answer.device, voting=answer.voting)
-        if not tally.reached:
+        if not tally.reached or not is_version(self._best):
             return self._finish(Verdict.UNSETTLED)
         return self._finish(Verdict.DONE, self._top.accepted, self._top.row)
 

@@ -11,9 +11,9 @@ Noncurrent versions (docs/adr/0006-versions.md) are rows that a replica makes of
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from objstore.core.rows import Kind, Register, Row, decode_row
+from objstore.core.rows import Kind, Register, Row, decode_row, encode_row
 from objstore.core.timestamp import BALLOT_BYTES, Ballot
-from objstore.core.versions import is_version, rank, speaks_of
+from objstore.core.versions import is_version, raised, rank, speaks_of
 
 Verdict = Literal["yes", "superseded", "no"]
 
@@ -65,8 +65,8 @@ def stored_with(old: Kept | None, ballot: Ballot, new: Row, held: Held, floor: B
         before = held(old.row.version)
         if before is None or rank(before.row) < rank(old.row):
             found[old.row.version] = Kept(accepted_above(old.accepted, before, old.row), old.row, old.encoded, of_head=True)
-    for encoded in new.effects:
-        row = decode_row(encoded)
+    for effect in new.effects:
+        row, encoded = _at(ballot, effect)
         version = row.version
         if version == new.version and is_version(new):
             continue  # the head stands above it
@@ -82,6 +82,18 @@ def stored_with(old: Kept | None, ballot: Ballot, new: Row, held: Held, floor: B
         else:
             found[version] = Kept(accepted_above(ballot, before, row), row, encoded, before.of_head)
     return found
+
+
+def _at(ballot: Ballot, effect: bytes) -> tuple[Row, bytes]:
+    """An effect of a head that is accepted at a ballot.
+
+    One that is proposed again outranks whatever heads between the two ballots did that nobody chose.
+    """
+    row = decode_row(effect)
+    if row.origin >= ballot:
+        return row, effect
+    row = raised(row, ballot)
+    return row, encode_row(row)
 
 
 def accepted_above(ballot: Ballot, before: Kept | None, row: Row) -> Ballot:

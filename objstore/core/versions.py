@@ -110,6 +110,18 @@ def rank(row: Row) -> tuple[Ballot, bool]:
     return row.origin, row.kind != Kind.TOMBSTONE
 
 
+def raised(row: Row, ballot: Ballot) -> Row:
+    """A row of a version at the rank of a later ballot; a tombstone goes on telling in its `base` when the removal was first proposed."""
+    if row.kind == Kind.TOMBSTONE:
+        return msgspec.structs.replace(row, origin=ballot, base=removed_at(row))
+    return msgspec.structs.replace(row, origin=ballot)
+
+
+def removed_at(tombstone: Row) -> Ballot:
+    """When the removal was first proposed: whatever was written at a higher ballot came after it."""
+    return tombstone.base if tombstone.base != ZERO else tombstone.origin
+
+
 def age_key(row: Row) -> tuple[int, str]:
     """Sorts the versions of a key from the oldest on; the null version by its time of modification."""
     return (wall_us_of(version_ballot(row.version)) if row.version else modified_us(row), row.version)

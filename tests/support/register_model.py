@@ -252,7 +252,8 @@ class Model:
         for place, device in enumerate(to):
             hedge = 30 if round_.step is Step.QUERY and place >= 2 and self.rng.random() < 0.7 else 0
             self.at(hedge, self.transmit, client, machine, round_, device, client.inside)
-        if self.rules.send_home and round_.step is Step.ACCEPT and round_.own and self.rng.random() < 0.2:
+        about_the_head = round_.own and round_.version is None
+        if self.rules.send_home and round_.step is Step.ACCEPT and about_the_head and self.rng.random() < 0.2:
             self.at(self.delay() * 10, self.hand_off, round_.row, round_.ballot)
         self.at(ROUND_TIMEOUT + self.rng.randrange(60), self.expire, client, machine, round_)
 

@@ -12,7 +12,7 @@ import msgspec
 from objstore.core.replica import Kept, decide_accept, decide_prepare, is_stored_below, stored_with
 from objstore.core.rows import BodyKind, Kind, Register, RowKey, Space, decode_row
 from objstore.core.timestamp import ZERO, Ballot
-from objstore.core.versions import VERSION_KINDS, head_key, rank
+from objstore.core.versions import VERSION_KINDS, head_key, rank, speaks_of
 from objstore.errors import DamagedRow, DeviceFull
 from objstore.node.engine.ballast import Ballast
 from objstore.node.engine.commit import Batch
@@ -199,8 +199,8 @@ class Registers:
             return True
         if old.accepted != ballot or old.kind != Kind.TOMBSTONE or old.promised > ballot:
             return False
-        if key.space == Space.VERSIONS and self._is_head(batch, key, partition):
-            return False  # it would become a version again with the next head
+        if key.space == Space.VERSIONS and self._speaks_of(batch, key, partition):
+            return False  # it would be stored again with the next head
         batch.drop(index_key, key, old, floor=ballot)
         return True
 
@@ -229,10 +229,10 @@ class Registers:
             if self._state.notes.get(name) != value or name in batch.notes:
                 batch.set_note(name, value)
 
-    def _is_head(self, batch: Batch, key: RowKey, partition: int) -> bool:
-        """Whether the head held here is the version of this key."""
+    def _speaks_of(self, batch: Batch, key: RowKey, partition: int) -> bool:
+        """Whether the head held here tells what becomes of the version of this key (core.versions.speaks_of)."""
         entry = batch.get(encode_key(head_key(key)), partition)
-        return entry is not None and entry.kind in VERSION_KINDS and head_of(entry.row).version == key.version.hex()
+        return entry is not None and bool(entry.row) and speaks_of(decode_row(entry.row), key.version.hex())
 
     # -- helpers -------------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,17 @@ def held(value: Row, accepted: int | None = None, *, promised: int = 0) -> Regis
     return Register(at(promised) if promised else ZERO, value.origin if accepted is None else at(accepted), encode_row(value))
 
 
+def bury(write: FamilyWrite, number: int, *devices: int) -> None:
+    """The tombstone of a version is stored anew, at the rank of the promise under which it was read."""
+    round_ = write.round
+    assert (round_.step, round_.version, round_.to) == (Step.ACCEPT, at(number).hex(), (1, 2, 3))
+    stored = decode_row(round_.row)
+    assert (stored.kind, stored.origin) == (Kind.TOMBSTONE, round_.ballot)
+    assert stored.base < stored.origin  # it still tells when the removal was proposed
+    for device in devices:
+        write.answered(device, "yes")
+
+
 # -- what a judge sees ---------------------------------------------------------------------------------------------
 
 
@@ -108,10 +119,11 @@ def test_a_write_that_was_removed_again_has_taken_effect() -> None:
     write = prepared(proposed())
     for device in (1, 2):
         write.registered(device, held(row(301, base=3)))
-    dead = held(row(302, kind=Kind.TOMBSTONE, version=100), 302)
-    dead = Register(ZERO, at(302), encode_row(msgspec.structs.replace(decode_row(dead.row), version=write.first.hex())))
+    dead = held(row(102, kind=Kind.TOMBSTONE, version=100), 102)
+    dead = Register(ZERO, at(102), encode_row(msgspec.structs.replace(decode_row(dead.row), version=write.first.hex())))
     for device in (1, 2):
         write.registered(device, dead)
+    assert (write.round.step, write.round.version) == (Step.ACCEPT, write.first.hex())  # no lower head may bring it back
     while write.verdict is Verdict.PENDING:
         assert write.round.step is Step.ACCEPT
         assert not write.round.own
@@ -167,8 +179,7 @@ def test_a_candidate_that_was_removed_elsewhere_is_passed_over() -> None:
     write.listed(2, [row(3)], more=False)
     write.registered(1, held(row(4)))
     write.registered(2, held(row(6, kind=Kind.TOMBSTONE, version=4)))
-    assert write.round.step is Step.ACCEPT  # the tombstone is on one of them only
-    write.answered(1, "yes")
+    bury(write, 4, 1, 3)
     assert (write.round.step, write.round.version) == (Step.QUERY, at(3).hex())
     for device in (1, 2):
         write.registered(device, held(row(3)))
@@ -185,6 +196,7 @@ def test_more_is_asked_for_when_all_that_were_shown_are_gone() -> None:
         assert (write.round.step, write.round.version) == (Step.QUERY, at(number).hex())
         for device in (1, 2):
             write.registered(device, held(row(20, kind=Kind.TOMBSTONE, version=number)))
+        bury(write, number, 1, 2)
     assert (write.round.step, write.round.version) == (Step.NEWEST, at(7).hex())
     write.listed(1, [], more=False)
     write.listed(2, [], more=False)
@@ -242,10 +254,33 @@ def test_an_unsettled_version_is_looked_at_under_a_promise_of_the_head() -> None
         look.registered(device, held(row(9)))
     look.registered(1, held(row(5), 90))
     look.registered(2, held(row(7, kind=Kind.TOMBSTONE, version=5), 7))
-    assert (look.round.step, look.round.to, look.round.sources) == (Step.ACCEPT, (1, 3), (2,))
-    assert look.answered(3, "yes")
+    bury(look, 5, 2, 3)
+    # The head too: one that promotes the version may have been accepted somewhere below our promise.
+    assert (look.round.step, look.round.version, decode_row(look.round.row)) == (Step.ACCEPT, None, row(9))
+    for device in (1, 3):
+        look.answered(device, "yes")
     assert look.verdict is Verdict.DONE
     assert look.found is None
+
+
+def test_a_removed_version_is_unsettled_even_where_a_quorum_says_so() -> None:
+    read = VersionRead(THREE)
+    for device in (1, 2):
+        read.registered(device, held(row(7, kind=Kind.TOMBSTONE, version=5), 7))
+    assert read.verdict is Verdict.UNSETTLED
+
+
+def test_what_was_written_above_the_own_promise_is_not_judged_by() -> None:
+    look = LookAtVersion(THREE, "", MINE, issue)
+    for device in (1, 2):
+        look.registered(device, held(row(9)))
+    first = look.round
+    assert first.step is Step.QUERY
+    later = msgspec.structs.replace(row(200), version="")
+    look.registered(1, held(later))
+    assert look.registered(2, EMPTY)
+    assert look.round.step is Step.PREPARE
+    assert look.round.ballot > later.origin
 
 
 def test_a_version_that_a_quorum_holds_is_read_at_once_whatever_the_ballots() -> None:

@@ -3,8 +3,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.core.replica import decide_accept, decide_prepare
-from objstore.core.rows import EMPTY, Register
+from objstore.core.replica import Kept, decide_accept, decide_prepare, stored_with
+from objstore.core.rows import EMPTY, Kind, Register, Row, decode_row, encode_row
 from objstore.core.timestamp import ZERO, Ballot, ballot_at
 
 
@@ -78,3 +78,18 @@ def test_replicas_that_exchange_rows_in_any_order_and_any_number_of_times_end_eq
     again = [*rows, *order.choices(rows, k=3)]
     order.shuffle(again)
     assert merged(EMPTY, again) == merged(EMPTY, rows) == max(rows, key=lambda register: register.accepted)
+
+
+def test_effects_of_a_head_that_is_proposed_again_outrank_what_heads_in_between_did() -> None:
+    def version(kind: Kind, origin: int) -> Row:
+        return Row(kind, b"", at(origin), ZERO, 0, version=at(1).hex())
+
+    removal = Row(Kind.OBJECT, b"", at(5), at(2), 0, version=at(2).hex(), effects=(encode_row(version(Kind.TOMBSTONE, 5)),))
+    tagged = version(Kind.OBJECT, 7)  # by a head at 7 that was not chosen
+    held = {at(1).hex(): Kept(at(7), tagged, encode_row(tagged))}
+    assert stored_with(None, at(5), removal, held.get, ZERO) == {}
+    stored = stored_with(None, at(9), removal, held.get, ZERO)
+    assert stored is not None
+    kept = stored[at(1).hex()]
+    assert (kept.accepted, kept.row.kind, kept.row.origin) == (at(9), Kind.TOMBSTONE, at(9))
+    assert decode_row(kept.encoded) == kept.row

@@ -13,6 +13,8 @@ from objstore.core.versions import (
     newest_first,
     next_older,
     pick_head,
+    raised,
+    removed_at,
     with_version,
     without_version,
 )
@@ -153,3 +155,12 @@ def test_a_delete_marker_is_told_by_the_key_and_refused_by_its_id() -> None:
     assert (refused.value.facts["marker"], refused.value.facts["modified_us"]) == (marker.version, 5)
     with pytest.raises(VersionIsMarker):
         pick_head(version(5, kind=Kind.DELETE_MARKER, null=True), "k", "null")
+
+
+def test_a_tombstone_raised_to_a_later_rank_tells_when_the_removal_was_first_proposed() -> None:
+    dead = Row(Kind.TOMBSTONE, b"", ballot_at(5, 1), ZERO, 0, version=ballot_at(3, 1).hex())
+    assert removed_at(dead) == ballot_at(5, 1)
+    twice = raised(raised(dead, ballot_at(7, 1)), ballot_at(9, 1))
+    assert (twice.origin, removed_at(twice)) == (ballot_at(9, 1), ballot_at(5, 1))
+    there = Row(Kind.OBJECT, b"", ballot_at(5, 1), ballot_at(2, 1), 0)
+    assert (raised(there, ballot_at(7, 1)).origin, raised(there, ballot_at(7, 1)).base) == (ballot_at(7, 1), ballot_at(2, 1))

@@ -246,6 +246,14 @@ def test_a_tombstone_of_the_head_is_not_reclaimed(rig: SimRig) -> None:
     assert rig.run(lambda: rig.engine.reclaim(version(5), partition=0, ballot=ballot(6)))
 
 
+def test_a_tombstone_of_the_null_version_stays_while_the_head_says_that_it_is_gone(rig: SimRig) -> None:
+    assert rig.run(lambda: rig.engine.accept(NULL, partition=0, ballot=ballot(5), row=gone(5, None))).verdict == "yes"
+    rig.run(lambda: rig.engine.accept(K, partition=0, ballot=ballot(7), row=gone(7, None)))
+    assert not rig.run(lambda: rig.engine.reclaim(NULL, partition=0, ballot=ballot(5)))
+    put_version(rig, 8)  # and stores its own there
+    assert rig.run(lambda: rig.engine.reclaim(NULL, partition=0, ballot=stored(rig)[NULL].accepted))
+
+
 def test_nothing_is_promised_and_nothing_is_nothing_under_a_version_key(rig: SimRig) -> None:
     with pytest.raises(InvalidArgument):
         rig.run(lambda: rig.engine.prepare(version(5), partition=0, ballot=ballot(6)))
