@@ -10,6 +10,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from objstore.cluster.api import Held, ScannedRow, ScanPage
 from objstore.cluster.membership import Membership
 from objstore.core.listing import Doubt, Scanned, after_group, merge, merge_groups, place_of_version, reach, reach_version
@@ -31,6 +33,7 @@ CATCH_UPS = 3  # ring changes between a device and us that one page follows
 READS_AT_ONCE = 16
 DOUBTS_AT_ONCE = 4 * READS_AT_ONCE  # read together, so that a page with many of them reads little beyond its limit
 GROUP_PAGE = 32
+_OBJECT = int(Kind.OBJECT)
 
 
 class Lister:
@@ -87,8 +90,10 @@ class Lister:
                 avoid.clear()
                 continue
             answers = await self._ask_all(ask, placement, cover, wait_s=left_s if patient else min(left_s, SOON_S))
-            scans = []
-            for device, answer in answers.items():
+            scans: list[Scanned[ScanRow]] = []
+            known: list[tuple[msgspec.Raw, list[ScanRow]]] = []
+            for device, answered in answers.items():
+                answer = _scanned(device, answered, known)
                 if isinstance(answer, ObjstoreError):
                     said.append(f"device {device}: {answer.message}")
                     await self._after(device, answer, avoid, refusals)
@@ -110,10 +115,10 @@ class Lister:
 
     async def _ask_all(
         self, ask: Callable[..., Scan], placement: Placement, cover: Sequence[int], *, wait_s: float
-    ) -> dict[int, Scanned[ScanRow] | ObjstoreError]:
+    ) -> dict[int, ScanAnswer | ObjstoreError]:
         ring = placement.ring
         loop = asyncio.get_running_loop()
-        answers: dict[int, asyncio.Future[Scanned[ScanRow] | ObjstoreError]] = {}
+        answers: dict[int, asyncio.Future[ScanAnswer | ObjstoreError]] = {}
         for device in cover:
             future = answers[device] = loop.create_future()
             if device not in self._members.ring.devices:
@@ -122,7 +127,7 @@ class Lister:
             message = ask(
                 epoch=ring.epoch, device=device, incarnation=ring.devices[device].incarnation, timeout_ms=int(self._timeout_s * 1000)
             )
-            self._members.client(device).send(message, b"", timeout_s=wait_s + 1.0, done=partial(_note, device, future))
+            self._members.client(device).send(message, b"", timeout_s=wait_s + 1.0, done=partial(_note, future))
         await asyncio.wait(answers.values(), timeout=wait_s)
         silence = DeadlineExceeded(f"no answer to a scan within {wait_s:.3g} s")
         return {device: future.result() if future.done() else silence for device, future in answers.items()}
@@ -200,12 +205,14 @@ class _Search:
         for index, entry in enumerate(entries):
             if len(rows) >= limit:
                 return ScanPage(rows, entry.name, entry.version)
-            if type(entry) is ScanRow:
-                row = _listed(entry.name, entry.version, decode_row(entry.row), versions=versions)
-            else:
-                if (entry.name, entry.version) not in settled:
-                    settled = await self._settle(entries[index : index + DOUBTS_AT_ONCE])
-                row = settled[entry.name, entry.version]
+            if type(entry) is ScanRow:  # nearly all: spelled out, since a page has a thousand
+                held = decode_row(entry.row)
+                if held.kind == _OBJECT or _is_listed(held, versions=versions):
+                    rows.append(ScannedRow(entry.name, held, entry.version))
+                continue
+            if (entry.name, entry.version) not in settled:
+                settled = await self._settle(entries[index : index + DOUBTS_AT_ONCE])
+            row = settled[entry.name, entry.version]
             if row is not None:
                 rows.append(row)
         return ScanPage(rows, end, end_version)
@@ -287,13 +294,11 @@ def _lacks_vote(placement: Placement, scan: Scanned[ScanRow]) -> bool:
     return any(scan.device in placement.plan(partition).reading for partition in scan.silent)
 
 
-def _note(
-    device: int, future: "asyncio.Future[Scanned[ScanRow] | ObjstoreError]", answer: Message | None, _: object, failure: ObjstoreError | None
-) -> None:  # fmt: skip
+def _note(future: "asyncio.Future[ScanAnswer | ObjstoreError]", answer: Message | None, _: object, failure: ObjstoreError | None) -> None:
     if future.done():
         return
     if isinstance(answer, ScanAnswer):
-        future.set_result(Scanned(device, answer.rows, answer.scanned_to, frozenset(answer.silent), answer.scanned_version))
+        future.set_result(answer)
     else:
         future.set_result(failure or QuorumLost(f"a scan was answered with {type(answer).__name__}"))
 
@@ -305,7 +310,25 @@ def _not_before(scan: Scanned[ScanRow], start: bytes, start_version: bytes) -> S
     return replace(scan, rows=rows)
 
 
+def _scanned(
+    device: int, answer: ScanAnswer | ObjstoreError, known: list[tuple[msgspec.Raw, list[ScanRow]]]
+) -> Scanned[ScanRow] | ObjstoreError:
+    """An answer decoded.  Rows that came in the same bytes from another device, as they mostly do, are taken from `known`."""
+    if isinstance(answer, ObjstoreError):
+        return answer
+    rows = next((rows for encoded, rows in known if encoded == answer.encoded), None)
+    if rows is None:
+        try:
+            rows = answer.rows
+        except msgspec.MsgspecError as failure:
+            return QuorumLost(f"the rows of a scan do not decode: {failure}")
+        known.append((answer.encoded, rows))
+    return Scanned(device, rows, answer.scanned_to, frozenset(answer.silent), answer.scanned_version)
+
+
 def _listed(name: bytes, version: bytes, row: Row | None, *, versions: bool) -> ScannedRow | None:
-    if row is None or not (is_live(row) or (versions and row.kind == Kind.DELETE_MARKER)):
-        return None
-    return ScannedRow(name, row, version)
+    return ScannedRow(name, row, version) if row is not None and _is_listed(row, versions=versions) else None
+
+
+def _is_listed(row: Row, *, versions: bool) -> bool:
+    return is_live(row) or (versions and row.kind == Kind.DELETE_MARKER)

@@ -214,7 +214,10 @@ class Exchange:
         if head is not None and size <= JOIN_BELOW_BYTES:
             transport.write(head + body if size else head)
             return
-        if head is not None:
+        if head is None:
+            if size:
+                transport.write(body)
+        elif size:
+            transport.writelines((head, body))  # one system call, and the client wakes up once
+        else:
             transport.write(head)
-        if size:
-            transport.write(body)

@@ -47,8 +47,10 @@ class Pages:
             start_version=message.start_version,
             torn=message.torn,
         )
-        page = cut(page, torn=message.torn)
-        call.answer(ScanAnswer(page.rows, page.scanned_to, device.silent, page.scanned_version))
+        answer = _answer_of(page, device)
+        if memoryview(answer.encoded).nbytes > MAX_PAGE_BYTES:
+            answer = _answer_of(cut(page, torn=message.torn), device)
+        call.answer(answer)
 
     def _digests(self, call: Call, device: LocalDevice, message: Digests) -> None:
         self._check_partitions(device, message.partitions)
@@ -84,6 +86,10 @@ class Pages:
         count = len(device.view.roles)
         if len(partitions) > MAX_PARTITIONS or not all(0 <= partition < count for partition in partitions):
             raise InvalidArgument(f"at most {MAX_PARTITIONS} partitions, each below {count}")
+
+
+def _answer_of(page: EnginePage, device: LocalDevice) -> ScanAnswer:
+    return ScanAnswer.of(page.rows, page.scanned_to, device.silent, page.scanned_version)
 
 
 def cut(page: EnginePage, *, torn: bool) -> EnginePage:

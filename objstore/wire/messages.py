@@ -6,6 +6,8 @@ frame's header names the message type by its code in REQUESTS or ANSWERS below; 
 head in the same frame, or as DATA frames of the same request id.  New fields go last, with a default.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from objstore.core.rows import EMPTY, Register, RowKey
@@ -190,6 +192,10 @@ class ScanRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     row: bytes
 
 
+_encode_rows = msgspec.msgpack.Encoder().encode
+_decode_rows = msgspec.msgpack.Decoder(list[ScanRow]).decode
+
+
 class ScanAnswer(Message, frozen=True, array_like=True):
     """`scanned_to`: every name below it was looked at; None when the end of the range was reached.
 
@@ -197,10 +203,22 @@ class ScanAnswer(Message, frozen=True, array_like=True):
     `silent`: partitions of which this device is a primary in the ring but for which it has no vote now.
     """
 
-    rows: list[ScanRow]
+    encoded: msgspec.Raw  # list[ScanRow]: devices that agree send the same bytes, which need decoding only once
     scanned_to: bytes | None = None
     silent: tuple[int, ...] = ()
     scanned_version: bytes = b""
+
+    @classmethod
+    def of(
+        cls, rows: Sequence[ScanRow], scanned_to: bytes | None = None, silent: tuple[int, ...] = (), scanned_version: bytes = b""
+    ) -> "ScanAnswer":
+        """The answer that shows `rows`."""
+        return cls(msgspec.Raw(_encode_rows(rows)), scanned_to, silent, scanned_version)
+
+    @property
+    def rows(self) -> list[ScanRow]:
+        """The rows, decoded anew each time.  Raises msgspec.MsgspecError."""
+        return _decode_rows(self.encoded)
 
 
 class Digests(Request, frozen=True, array_like=True):

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
+import msgspec
 import xxhash
 
 from objstore.cluster.cluster import Cluster, ClusterSettings
@@ -45,6 +46,7 @@ class Node:
         self.bodies: dict[RowKey, bytes] = {}
         self.blobs: dict[bytes, bytes] = {}
         self.trouble: Trouble | None = None
+        self.garbled = False  # its scans show rows that do not decode
         self.body_trouble: Callable[[int], ObjstoreError | float | None] | None = None  # asked before each piece sent or taken
         self.digest_of: Callable[[bytes], bytes] = xxhash.xxh3_128_digest
         self.silent: set[int] = set()  # partitions on which it has no vote
@@ -157,7 +159,7 @@ class Node:
         call.answer(m.Merged(True, 0, message.register.accepted, message.register.promised))
 
     def _scan(self, call: Call, message: m.Scan) -> None:
-        call.answer(self.scan(message))
+        call.answer(m.ScanAnswer(msgspec.Raw(b"\x91\x01")) if self.garbled else self.scan(message))
 
     def scan(self, message: m.Scan) -> m.ScanAnswer:
         """What a scan of this node shows, the simple way."""
@@ -172,13 +174,13 @@ class Node:
             if group != b"-" and name.startswith(group):
                 continue
             if len(rows) >= message.limit or count >= self.examined:
-                return m.ScanAnswer(rows, name, tuple(sorted(self.silent)))
+                return m.ScanAnswer.of(rows, name, tuple(sorted(self.silent)))
             shown = self._shown(name, message)
             rows += shown
             at = name.find(message.delimiter, len(message.prefix)) if message.delimiter else -1
             if shown and at >= 0:
                 group = name[: at + len(message.delimiter)]
-        return m.ScanAnswer(rows, None, tuple(sorted(self.silent)))
+        return m.ScanAnswer.of(rows, None, tuple(sorted(self.silent)))
 
     def _scan_torn(self, names: list[bytes], message: m.Scan) -> m.ScanAnswer:
         silent = tuple(sorted(self.silent))
@@ -186,9 +188,9 @@ class Node:
         first = place_of_version(message.start_version)
         rows = [row for row in rows if row.name != message.start or place_of_version(row.version) >= first]
         if len(rows) <= message.limit:
-            return m.ScanAnswer(rows, None, silent)
+            return m.ScanAnswer.of(rows, None, silent)
         end = rows[message.limit]
-        return m.ScanAnswer(rows[: message.limit], end.name, silent, end.version)
+        return m.ScanAnswer.of(rows[: message.limit], end.name, silent, end.version)
 
     def _shown(self, name: bytes, message: m.Scan) -> list[m.ScanRow]:
         assert self.ring is not None

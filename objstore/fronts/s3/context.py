@@ -1,6 +1,6 @@
 """What every handler needs, and what it returns."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 from objstore.core.lifecycle import DAY_US
@@ -81,7 +81,7 @@ class Front:
             )
 
 
-def xml_answer(root: str, content: str, headers: Headers | None = None) -> Response:
+def xml_answer(root: str, content: str | Iterable[str], headers: Headers | None = None) -> Response:
     """200 with a document."""
     return Response(200, [XML_TYPE, *(headers or ())], document(root, content))
 

@@ -9,7 +9,7 @@ from objstore.errors import InvalidArgument
 from objstore.fronts.s3.context import Front, Response, xml_answer
 from objstore.fronts.s3.params import STANDARD, parse_number, parse_version
 from objstore.fronts.s3.request import S3Request
-from objstore.fronts.s3.times import iso_time
+from objstore.fronts.s3.times import iso_second, iso_time
 from objstore.fronts.s3.xml import element, encoded_names, escape, flag, name_encoder
 from objstore.objects.actions import Action
 from objstore.objects.api import ListPage, ListQuery, ObjectInfo
@@ -55,7 +55,7 @@ def _checksum_elements(algorithm: str, kind: str) -> str:
     return f"<ChecksumAlgorithm>{algorithm.upper()}</ChecksumAlgorithm><ChecksumType>{kind}</ChecksumType>"
 
 
-def _contents(infos: Sequence[ObjectInfo], encode: Callable[[str], str], owner_of: Callable[[str], str] | None) -> str:
+def _contents(infos: Sequence[ObjectInfo], encode: Callable[[str], str], owner_of: Callable[[str], str] | None) -> list[str]:
     out = []
     for info, key in zip(infos, encoded_names([info.key for info in infos], encode), strict=True):
         checksum = ""
@@ -63,10 +63,10 @@ def _contents(infos: Sequence[ObjectInfo], encode: Callable[[str], str], owner_o
             checksum = _checksum_elements(algorithm, info.checksum_type)
         owner = owner_of(info.owner) if owner_of is not None else ""
         out.append(
-            f"<Contents><Key>{key}</Key><LastModified>{iso_time(info.modified_us)}</LastModified>"
+            f"<Contents><Key>{key}</Key><LastModified>{iso_second(info.modified_us // 1_000_000)}</LastModified>"
             f"<ETag>&quot;{info.etag}&quot;</ETag>{checksum}<Size>{info.size}</Size>{owner}<StorageClass>{info.storage_class or STANDARD}</StorageClass></Contents>"
         )
-    return "".join(out)
+    return out
 
 
 def owner_element(front: Front, tag: str = "Owner") -> Callable[[str], str]:
@@ -111,12 +111,10 @@ async def list_objects(front: Front, request: S3Request) -> Response:
     marker = query.get("marker", "")
     page = await _page(front, request, marker, limit)
     next_marker = f"<NextMarker>{encode(page.next_after)}</NextMarker>" if page.truncated and query.get("delimiter") else ""
-    return xml_answer(
-        "ListBucketResult",
-        f"{_common(request, page, limit, encoding, encode)}<Marker>{encode(marker)}</Marker>{next_marker}"
-        f"{_contents(page.objects, encode, owner_element(front))}{prefixes_of(page.prefixes, encode)}",
-        [_region(front)],
-    )
+    out = [_common(request, page, limit, encoding, encode), f"<Marker>{encode(marker)}</Marker>", next_marker]
+    out += _contents(page.objects, encode, owner_element(front))
+    out.append(prefixes_of(page.prefixes, encode))
+    return xml_answer("ListBucketResult", out, [_region(front)])
 
 
 async def list_objects_v2(front: Front, request: S3Request) -> Response:
@@ -137,8 +135,9 @@ async def list_objects_v2(front: Front, request: S3Request) -> Response:
         out.append(element("NextContinuationToken", continuation_token(page.next_after)))
     if start_after is not None:
         out.append(f"<StartAfter>{encode(start_after)}</StartAfter>")
-    out += [_contents(page.objects, encode, owner), prefixes_of(page.prefixes, encode)]
-    return xml_answer("ListBucketResult", "".join(out), [_region(front)])
+    out += _contents(page.objects, encode, owner)
+    out.append(prefixes_of(page.prefixes, encode))
+    return xml_answer("ListBucketResult", out, [_region(front)])
 
 
 def _region(front: Front) -> tuple[bytes, bytes]:
@@ -168,7 +167,7 @@ async def list_object_versions(front: Front, request: S3Request) -> Response:
     owner = owner_element(front)
     out += [_version(info, encode, owner) for info in page.objects]
     out.append(prefixes_of(page.prefixes, encode))
-    return xml_answer("ListVersionsResult", "".join(out))
+    return xml_answer("ListVersionsResult", out)
 
 
 def _next_version(page: ListPage, encode: Callable[[str], str]) -> str:

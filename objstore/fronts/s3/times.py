@@ -28,11 +28,12 @@ def _day(days: int) -> str:
 
 def iso_time(us: int) -> str:
     """2026-01-31T23:59:59.000Z, as in XML: whole seconds, so that it equals the Last-Modified header."""
-    return _iso_second(us // _SECOND_US)
+    return iso_second(us // _SECOND_US)
 
 
 @lru_cache(maxsize=4096)
-def _iso_second(seconds: int) -> str:
+def iso_second(seconds: int) -> str:
+    """The same of whole seconds; a listing calls it a thousand times."""
     days, second = divmod(seconds, 86400)
     return f"{_day(days)}{_MINUTES[second // 60]}{_SECONDS[second % 60]}"
 

@@ -51,9 +51,10 @@ def encoded_names(names: Sequence[str], encode: Callable[[str], str]) -> Iterabl
     return names if plain else map(encode, names)
 
 
-def document(root: str, content: str) -> bytes:
-    """A whole answer."""
-    return f'{DECLARATION}<{root} xmlns="{NAMESPACE}">{content}</{root}>'.encode()
+def document(root: str, content: str | Iterable[str]) -> bytes:
+    """A whole answer; of a long one the pieces, which are joined once."""
+    pieces = (content,) if isinstance(content, str) else content
+    return "".join((f'{DECLARATION}<{root} xmlns="{NAMESPACE}">', *pieces, f"</{root}>")).encode()
 
 
 def element(name: str, text: str | int) -> str:

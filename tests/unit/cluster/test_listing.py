@@ -88,7 +88,7 @@ def test_what_one_device_does_not_know_is_read() -> None:
     run(main)
 
 
-@pytest.mark.parametrize("how", ["dead", "dies midway", "damaged", "no vote"])
+@pytest.mark.parametrize("how", ["dead", "dies midway", "damaged", "garbled", "no vote"])
 def test_a_device_that_cannot_answer_is_left_out(how: str) -> None:
     async def main(rig: Rig) -> None:
         fill(rig, *(f"k{number}" for number in range(20)))
@@ -100,12 +100,14 @@ def test_a_device_that_cannot_answer_is_left_out(how: str) -> None:
                 bad.trouble = lambda message, bad=bad: bad.stop() if isinstance(message, m.Scan) else None  # type: ignore[misc]
             elif how == "damaged":
                 bad.trouble = lambda message: DamagedRow("rot") if isinstance(message, m.Scan) else None
+            elif how == "garbled":
+                bad.garbled = True
             else:
                 bad.silent = set(range(4))
             began_s = rig.now_s
             assert len(await names(rig)) == 20
             assert rig.now_s - began_s < 0.5
-            bad.trouble, bad.silent = None, set()
+            bad.trouble, bad.silent, bad.garbled = None, set(), False
             if not bad.host.alive:
                 bad.restart()
                 await asyncio.sleep(0.5)

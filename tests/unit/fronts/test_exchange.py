@@ -1,7 +1,7 @@
 """Exchanges on a connection that only takes notes: what is written, and what an application may not do."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -22,6 +22,9 @@ class Notes:
 
     def write(self, data: bytes) -> None:
         self.written.append(bytes(data))
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        self.written.extend(map(bytes, pieces))
 
     def default_headers(self) -> list[tuple[bytes, bytes]]:
         return [(b"date", b"now")]
