@@ -59,7 +59,8 @@ class Pages:
 
     def _bucket_usage(self, call: Call, device: LocalDevice, message: BucketUsage) -> None:
         engine = device.open()
-        call.answer(BucketUsageAnswer(*engine.bucket_counters(message.bucket), *engine.version_counters(message.bucket)))
+        bucket = message.bucket
+        call.answer(BucketUsageAnswer(*engine.bucket_counters(bucket), *engine.version_counters(bucket), *engine.marker_counters(bucket)))
 
     def _partition_rows(self, call: Call, device: LocalDevice, message: PartitionRows) -> None:
         self._check_partitions(device, [message.partition])

@@ -241,12 +241,14 @@ class BucketUsage(Request, frozen=True, array_like=True):
 
 
 class BucketUsageAnswer(Message, frozen=True, array_like=True):
-    """Live heads and noncurrent versions, and their bytes."""
+    """Live heads and noncurrent versions (delete markers among these), and their bytes; delete markers, current and noncurrent."""
 
     objects: int
     bytes: int
     versions: int = 0
     version_bytes: int = 0
+    markers: int = 0
+    version_markers: int = 0
 
 
 class PartitionRows(Request, frozen=True, array_like=True):

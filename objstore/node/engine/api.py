@@ -194,6 +194,9 @@ class EngineApi(Protocol):
         A version that was brought back as the head may be counted as both until it is replaced.
         """
 
+    def marker_counters(self, bucket: bytes) -> tuple[int, int]:
+        """(delete markers that are heads, noncurrent ones) that this device holds of a bucket."""
+
     def stats(self) -> EngineStats:
         """Counts."""
 

@@ -286,6 +286,10 @@ class Engine:
         """(noncurrent versions, their bytes)."""
         return self._state.versions.get(bucket, (0, 0))
 
+    def marker_counters(self, bucket: bytes) -> tuple[int, int]:
+        """(current delete markers, noncurrent ones)."""
+        return self._state.markers.get(bucket, (0, 0))
+
     # -- notes, upkeep, status -----------------------------------------------------------------------------------------
 
     def note(self, name: str) -> bytes | None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from objstore.core.digests import contribution
-from objstore.core.rows import BodyKind, Space
+from objstore.core.rows import BodyKind, Kind, Space
 from objstore.core.timestamp import ZERO
 from objstore.core.versions import VERSION_KINDS
 from objstore.errors import Damaged, DamagedFile, DamagedRow
@@ -131,6 +131,7 @@ class _Sums:
     partitions: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     buckets: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     versions: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    markers: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     named: dict[bytes, None] = field(default_factory=dict)
 
 
@@ -171,6 +172,10 @@ def _add(sums: _Sums, index_key: bytes, entry: Entry) -> None:
     if key.space == Space.VERSIONS and entry.kind in VERSION_KINDS:
         versions, size = sums.versions.get(key.bucket, (0, 0))
         sums.versions[key.bucket] = (versions + 1, size + entry.size)
+    if entry.kind == Kind.DELETE_MARKER:
+        current, noncurrent = sums.markers.get(key.bucket, (0, 0))
+        is_old = key.space == Space.VERSIONS
+        sums.markers[key.bucket] = (current + 1 - is_old, noncurrent + is_old)
     blob = blob_of(entry)
     if blob:
         sums.named[blob] = None
@@ -192,6 +197,7 @@ def _check_totals(state: State, sums: _Sums, report: Report) -> None:
         ("partition", state.partitions, sums.partitions),
         ("bucket", state.buckets, sums.buckets),
         ("bucket of noncurrent versions", state.versions, sums.versions),
+        ("bucket of delete markers", state.markers, sums.markers),
     )
     for name, kept, counted in everything:
         if kept != counted:

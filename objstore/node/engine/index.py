@@ -4,15 +4,18 @@ One checkpoint is one transaction: rows, their shadows, blob references, purge q
 position in the packs up to which all that is true.  So the index is always the exact state at some record boundary.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from objstore.core.rows import Kind, Space
 from objstore.core.timestamp import Ballot
 from objstore.errors import DamagedFile, DamagedRow
+from objstore.node.engine.keys import decode_key
 from objstore.node.engine.memtable import Memtable
-from objstore.node.engine.records import Entry, Table, reference_key, seal_value, shadow_key, shadow_of, unseal
+from objstore.node.engine.records import Entry, Table, decode_entry, reference_key, seal_value, shadow_key, shadow_of, unseal
 from objstore.node.engine.state import Position, State, Totals
 from objstore.runtime.kv import Change, Kv
 
@@ -21,7 +24,7 @@ SLICE = 64  # entries encoded between two turns of the event loop: a fraction of
 _POSITION = b"position"
 _TOTALS = b"totals"
 _CENSUS = b"census"  # how many of each kind of total there are: LMDB can lose keys without a word
-_PARTITION, _BUCKET, _FLOOR, _NOTE, _PACK, _VERSIONS = b"p", b"b", b"f", b"n", b"k", b"v"
+_PARTITION, _BUCKET, _FLOOR, _NOTE, _PACK, _VERSIONS, _MARKERS = b"p", b"b", b"f", b"n", b"k", b"v", b"m"
 
 
 class Frozen:
@@ -67,6 +70,8 @@ class Frozen:
                     yield _BUCKET + name, state.buckets.get(name)
                 case "v", bytes():
                     yield _VERSIONS + name, state.versions.get(name)
+                case "m", bytes():
+                    yield _MARKERS + name, state.markers.get(name)
                 case "f", int():
                     yield _FLOOR + name.to_bytes(4, "big"), state.floors[name]
                 case "n", str():
@@ -125,7 +130,7 @@ class Frozen:
 
 
 def _census(state: State) -> list[int]:
-    sums = (state.partitions, state.buckets, state.floors, state.notes, state.live, state.purge, state.versions)
+    sums = (state.partitions, state.buckets, state.floors, state.notes, state.live, state.purge, state.versions, state.markers)
     return [len(x) for x in sums]
 
 
@@ -148,10 +153,27 @@ def load(kv: Kv) -> State:
         raise DamagedFile("the index is damaged; rebuild it from the packs") from failure
     finally:
         snapshot.close()
-    # One from before versions were counted is shorter, and there were none.
-    if census + [0] * (len(_census(state)) - len(census)) != _census(state) or (state.position.pack == 0 and any(census)):
+    if len(census) < len(_census(state)):
+        _count_markers(state)
+        # One from before versions were counted is shorter still, and there were none.
+        census = [*census, *[0] * (len(_census(state)) - 1 - len(census)), len(state.markers)]
+    if census != _census(state) or (state.position.pack == 0 and any(census)):
         raise DamagedFile("the index has lost some of its totals; rebuild it from the packs")
     return state
+
+
+def _count_markers(state: State) -> None:
+    """An index from before delete markers were counted: once, by looking at every row.  Rows that are damaged are healed elsewhere."""
+    snapshot = state.kv.snapshot()
+    try:
+        for index_key, value in snapshot.scan("rows", b""):
+            with contextlib.suppress(DamagedRow):
+                entry = decode_entry(index_key, value)
+                if entry.kind == Kind.DELETE_MARKER:
+                    noncurrent = decode_key(index_key, entry.long_name).space == Space.VERSIONS
+                    state.count_marker(index_key[:8], 1 - noncurrent, int(noncurrent))
+    finally:
+        snapshot.close()
 
 
 def _load_meta(state: State, key: bytes, body: bytes) -> None:
@@ -167,6 +189,8 @@ def _load_meta(state: State, key: bytes, body: bytes) -> None:
         state.buckets[name] = msgspec.msgpack.decode(body, type=tuple[int, int])
     elif kind == _VERSIONS:
         state.versions[name] = msgspec.msgpack.decode(body, type=tuple[int, int])
+    elif kind == _MARKERS:
+        state.markers[name] = msgspec.msgpack.decode(body, type=tuple[int, int])
     elif kind == _FLOOR:
         state.floors[int.from_bytes(name, "big")] = Ballot(msgspec.msgpack.decode(body, type=bytes))
     elif kind == _NOTE:

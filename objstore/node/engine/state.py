@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from objstore.core.digests import contribution
-from objstore.core.rows import BodyKind, Space
+from objstore.core.rows import BodyKind, Kind, Space
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.core.versions import VERSION_KINDS
 from objstore.errors import DamagedFile, DamagedRow
@@ -29,6 +29,7 @@ from objstore.node.engine.records import (
 )
 from objstore.runtime.kv import Kv
 
+_MARKER = int(Kind.DELETE_MARKER)
 _META_BYTES = 96  # of a STATE record besides row and payload, roughly: live bytes are an estimate, used the same both ways
 
 
@@ -71,6 +72,7 @@ class State:
         self.partitions: dict[int, tuple[int, int, int]] = {}  # digest, rows accepted, registers
         self.buckets: dict[bytes, tuple[int, int]] = {}  # live objects, their bytes
         self.versions: dict[bytes, tuple[int, int]] = {}  # the same of noncurrent versions, delete markers included
+        self.markers: dict[bytes, tuple[int, int]] = {}  # delete markers: current, noncurrent
         self.floors: dict[int, Ballot] = {}
         self.notes: dict[str, bytes] = {}
         self.purge: dict[bytes, None] = {}
@@ -193,11 +195,15 @@ class State:
                 objects, size = self.buckets.get(bucket, (0, 0))
                 self.buckets[bucket] = (objects + 1, size + entry.size)
                 changed["b", bucket] = None
+            elif entry.flags & 15 == _MARKER:
+                self.count_marker(index_key[:8], 1, 0)
         elif index_key[8] == Space.VERSIONS and entry.flags & 15 in VERSION_KINDS:
             bucket = index_key[:8]
             versions, size = self.versions.get(bucket, (0, 0))
             self.versions[bucket] = (versions + 1, size + entry.size)
             changed["v", bucket] = None
+            if entry.flags & 15 == _MARKER:
+                self.count_marker(bucket, 0, 1)
 
     def _remove(self, index_key: bytes, entry: Entry, *, counted: bool) -> None:
         partition = entry.partition
@@ -224,10 +230,24 @@ class State:
                 bucket = index_key[:8]
                 _take_one(self.buckets, bucket, entry.size)
                 changed["b", bucket] = None
+            elif entry.flags & 15 == _MARKER:
+                self.count_marker(index_key[:8], -1, 0)
         elif index_key[8] == Space.VERSIONS and entry.flags & 15 in VERSION_KINDS:
             bucket = index_key[:8]
             _take_one(self.versions, bucket, entry.size)
             changed["v", bucket] = None
+            if entry.flags & 15 == _MARKER:
+                self.count_marker(bucket, 0, -1)
+
+    def count_marker(self, bucket: bytes, current: int, noncurrent: int) -> None:
+        """Delete markers came or went."""
+        held = self.markers.get(bucket, (0, 0))
+        total = (held[0] + current, held[1] + noncurrent)
+        if total == (0, 0):
+            self.markers.pop(bucket, None)
+        else:
+            self.markers[bucket] = total
+        self.changed["m", bucket] = None
 
     def _refer(self, index_key: bytes, old: bytes, new: bytes) -> None:
         if old == new:
@@ -263,7 +283,10 @@ class State:
 
         They are read when the device opens and never before, so that nobody would notice damage to them in between.
         """
-        totals = (("p", self.partitions), ("b", self.buckets), ("f", self.floors), ("n", self.notes), ("k", self.live), ("q", self.purge))
+        totals = (
+            ("p", self.partitions), ("b", self.buckets), ("v", self.versions), ("m", self.markers), ("f", self.floors), ("n", self.notes),
+            ("k", self.live), ("q", self.purge),
+        )  # fmt: skip
         for kind, names in totals:
             for name in names:
                 self.changed[kind, name] = None

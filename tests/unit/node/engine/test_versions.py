@@ -5,6 +5,7 @@ import pytest
 from objstore.core.rows import EMPTY, Kind, Register, RowKey, Space, decode_row
 from objstore.core.timestamp import ZERO
 from objstore.errors import InvalidArgument, NoSuchVersion
+from objstore.node.engine import index
 from objstore.wire.messages import AcceptAnswer
 from tests.support.engine_rig import BUCKET, SimRig, ballot, key, put, put_blob, read, row
 
@@ -100,6 +101,36 @@ def test_an_effect_removes_a_version_together_with_the_head(rig: SimRig) -> None
     put_version(rig, 2, effects=(gone(2, 1),))
     assert decode_row(rig.engine.query(version(1), partition=0).row).kind == Kind.TOMBSTONE
     assert rig.engine.version_counters(BUCKET) == (0, 0)
+
+
+def test_counts_of_versions_outlive_the_restatement_of_all_totals(rig: SimRig) -> None:
+    put_version(rig, 1, b"one")
+    put_version(rig, 2, b"two")
+    rig.reopen()
+    rig.call(rig.engine._state.restate)
+    rig.reopen()
+    assert rig.engine.version_counters(BUCKET) == (1, 3)
+
+
+def test_delete_markers_are_counted_apart_also_by_who_has_to_count_them_anew(rig: SimRig) -> None:
+    put_version(rig, 1, b"one")
+    marker = row(ballot(2), kind=Kind.DELETE_MARKER, version=ballot(2).hex())
+    rig.run(lambda: rig.engine.accept(K, partition=0, ballot=ballot(2), row=marker))
+    assert rig.engine.version_counters(BUCKET) == (1, 3)
+    assert rig.engine.marker_counters(BUCKET) == (1, 0)
+    put_version(rig, 3, b"three")
+    assert rig.engine.version_counters(BUCKET) == (2, 3)
+    assert rig.engine.marker_counters(BUCKET) == (0, 1)
+    rig.crash()
+    assert rig.engine.marker_counters(BUCKET) == (0, 1)
+    rig.reopen()
+    assert rig.engine.marker_counters(BUCKET) == (0, 1)
+    state = rig.engine._state
+    state.markers.clear()
+    rig.call(lambda: index._count_markers(state))  # as for an index from before they were counted
+    assert rig.engine.marker_counters(BUCKET) == (0, 1)
+    put_version(rig, 4, effects=(gone(4, 2),))
+    assert rig.engine.marker_counters(BUCKET) == (0, 0)
 
 
 def test_an_effect_changes_metadata_and_keeps_the_bytes(rig: SimRig) -> None:
