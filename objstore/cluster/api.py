@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from objstore.core.quota import Usage
+from objstore.core.quota import Holdings, Usage
 from objstore.core.rows import Row, RowKey
 from objstore.core.timestamp import Ballot
 
@@ -152,7 +152,10 @@ class ClusterApi(Protocol):
         """
 
     async def usage(self, bucket: bytes) -> Usage:
-        """What a bucket holds, by the devices' counters: cheap, and off by what is on its way (cluster/usage.py)."""
+        """What a bucket holds, by the devices' counters: cheap, rather too much than too little, off by what is on its way."""
+
+    async def holdings(self, bucket: bytes) -> Holdings:
+        """The same with all that is counted, and as likely too little as too much."""
 
     async def scan(
         self,

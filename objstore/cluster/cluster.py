@@ -13,9 +13,9 @@ from objstore.cluster.read import BodyReader, look, read, settle
 from objstore.cluster.repair import Repair
 from objstore.cluster.rounds import Operation
 from objstore.cluster.stage import Staging
-from objstore.cluster.usage import bucket_usage
+from objstore.cluster.usage import bucket_holdings
 from objstore.cluster.write import EarlyQuery, conditional_write, plain_write
-from objstore.core.quota import Usage
+from objstore.core.quota import Holdings, Usage
 from objstore.core.rows import Row, RowKey
 from objstore.core.versions import head_key
 from objstore.errors import QuorumLost, Unavailable
@@ -209,8 +209,12 @@ class Cluster:
         return reader.stream(key, partition, row, offset=offset, length=length, sources=sources, turn=turn)
 
     async def usage(self, bucket: bytes) -> Usage:
-        """What a bucket holds, by the devices' counters."""
-        return await bucket_usage(self.members, bucket, timeout_s=self.settings.operation_timeout_s)
+        """What a bucket holds at most, by the devices' counters."""
+        return (await bucket_holdings(self.members, bucket, timeout_s=self.settings.operation_timeout_s, most=True)).usage
+
+    async def holdings(self, bucket: bytes) -> Holdings:
+        """What a bucket holds, and what it takes."""
+        return await bucket_holdings(self.members, bucket, timeout_s=self.settings.operation_timeout_s)
 
     # -- listings -----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Quotas of buckets as stored, and whether a write fits; pure."""
+"""Quotas of buckets as stored, and what they are compared with; pure.  Whether a write fits is decided in escrow.py."""
 
 from typing import NamedTuple
 
@@ -23,6 +23,32 @@ class Usage(NamedTuple):
         """The sum."""
         return Usage(self.objects + other.objects, self.bytes + other.bytes)
 
+    def minus(self, other: "Usage") -> "Usage":
+        """The difference."""
+        return Usage(self.objects - other.objects, self.bytes - other.bytes)
+
+    def covers(self, other: "Usage") -> bool:
+        """Whether `other` can be had from this; what is not positive always can."""
+        return (other.objects <= 0 or other.objects <= self.objects) and (other.bytes <= 0 or other.bytes <= self.bytes)
+
+
+class Holdings(NamedTuple):
+    """All that is counted of a bucket: current objects, noncurrent versions without delete markers, all delete markers, and the
+    bytes of all copies of objects and versions on all devices.
+    """
+
+    objects: int
+    bytes: int
+    versions: int
+    version_bytes: int
+    markers: int
+    stored_bytes: int
+
+    @property
+    def usage(self) -> Usage:
+        """What a quota limits: objects and versions; delete markers are free."""
+        return Usage(self.objects + self.versions, self.bytes + self.version_bytes)
+
 
 _DECODER = msgspec.msgpack.Decoder(QuotaConfig)
 
@@ -35,11 +61,3 @@ def encode(config: QuotaConfig) -> bytes:
 def decode(data: bytes) -> QuotaConfig:
     """Bytes to configuration."""
     return _DECODER.decode(data)
-
-
-def fits(config: QuotaConfig, held: Usage, added: Usage) -> bool:
-    """Whether a write may go on.  What does not grow the bucket always may, also beyond its quota."""
-    total = held.plus(added)
-    if config.max_bytes is not None and added.bytes > 0 and total.bytes > config.max_bytes:
-        return False
-    return config.max_objects is None or added.objects <= 0 or total.objects <= config.max_objects

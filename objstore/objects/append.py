@@ -151,7 +151,7 @@ class Appends(Gets, Puts):
             return new
 
         key = object_key(bucket, name)
-        async with self.quotas.room(bucket, key, new.size):
+        async with self.quotas.within(bucket, key, new, over=row):
             written = await self.cluster.conditional(key, judge, spread=bucket.spread)
         await self.directory.confirm(bucket)
         return written.row

@@ -136,10 +136,12 @@ class Completions(Uploads):
         def judge(current: Row | None) -> Row | None:
             if current is not None and is_live(current) and upload_id_of(current) == upload_id and current.parts == draft.parts:
                 return None  # an earlier try of the same completion: its own object does not stand against it
+            if room is not None:
+                room.check(current)
             check_write(conditions, current)
             return draft
 
-        async with self.quotas.room(bucket, key, draft.size):
+        async with self.quotas.within(bucket, key, draft) as room:
             written = await self.cluster.conditional(key, judge, spread=bucket.spread)
         await self.directory.confirm(bucket)
         return written.row

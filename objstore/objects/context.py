@@ -11,13 +11,13 @@ from objstore.core.conditions import check_write
 from objstore.core.multipart import MIN_PART_BYTES
 from objstore.core.rows import INLINE_LIMIT_BYTES, Kind, Row, RowKey, Space
 from objstore.core.versions import CURRENT, check_version_id, pick_head, row_version, version_bytes
-from objstore.errors import AccessDenied, ConditionalConflict, ObjstoreError, Refused
+from objstore.errors import AccessDenied, ConditionalConflict, Refused
 from objstore.objects.access import MISSING, Decision, Question, decide, denied, may_know, needs_row, resource_of
 from objstore.objects.actions import OF_VERSION, ON_OBJECT, Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, Principal
 from objstore.objects.buckets import Bucket, BucketDirectory
 from objstore.objects.encryption import KeyService, NoKeyService
-from objstore.objects.quota import Quotas
+from objstore.objects.quota import Quotas, Room
 from objstore.objects.turns import Turns
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
@@ -44,6 +44,7 @@ class ObjectSettings:
 
 DEFAULT_SETTINGS = ObjectSettings()
 # For conditions of policies: whether the operation makes an object, rather than a part of one.
+QUOTA_ATTEMPTS = 8  # of a write that fits only over what it replaces, while that changes
 CREATES = {"s3:objectcreationoperation": ("true",)}
 _LOCKING = (Action.WRITE_RETENTION, Action.WRITE_LEGAL_HOLD)
 PREPARES = {"s3:objectcreationoperation": ("false",)}
@@ -62,13 +63,14 @@ class StoreContext:
         self.threads = world.new_threads("digest", settings.digest_threads)
         self.tasks = TaskOwner("objects")
         self.turns = Turns()
-        self.quotas = Quotas(cluster, world.clock)
+        self.quotas = Quotas(cluster, world)
 
     async def start(self) -> None:
         """Nothing needs to run before the first request; here so that every component starts alike."""
 
     async def aclose(self) -> None:
         """Cancel what runs in the background and end the threads."""
+        await self.quotas.aclose()
         await self.tasks.aclose()
         await self.directory.aclose()
         self.threads.close()
@@ -165,23 +167,38 @@ class StoreContext:
         self, bucket: Bucket, key: RowKey, draft: Row, *, conditions: Conditions = NO_CONDITIONS, payload: bytes | None = None, staging: Staging | None = None
     ) -> Row:  # fmt: skip
         """Write a row of a bucket, under conditions or plainly; acknowledged only while the bucket is there, and has room."""
-        if draft.kind != Kind.OBJECT or "quota" not in bucket.info.config:
+        quota = bucket.info.config.get("quota")
+        if quota is None or draft.kind != Kind.OBJECT:
             return await self._commit(bucket, key, draft, conditions, payload, staging)
-        try:
-            grant = await self.quotas.reserve(bucket, key, draft.size)
-        except ObjstoreError:
-            if staging is not None:
-                await staging.abort()
-            raise
-        async with self.quotas.using(bucket, grant):
-            return await self._commit(bucket, key, draft, conditions, payload, staging)
+        attempt = 0
+        while True:
+            attempt += 1
+            room = self.quotas.take(bucket, quota, draft.size)
+            try:
+                if room is None:
+                    room = await self.quotas.reserve(bucket, key, draft.size, draft.version)
+            except BaseException:
+                if staging is not None:
+                    await staging.abort()
+                raise
+            try:
+                row = await self._commit(bucket, key, draft, conditions, payload, staging, room)
+            except BaseException as failure:
+                room.failed(failure)
+                if room.missed and attempt < QUOTA_ATTEMPTS:
+                    continue
+                raise
+            room.used()
+            return row
 
     async def _commit(
-        self, bucket: Bucket, key: RowKey, draft: Row, conditions: Conditions, payload: bytes | None, staging: Staging | None
-    ) -> Row:
-        if conditions is not NO_CONDITIONS and conditions:
+        self, bucket: Bucket, key: RowKey, draft: Row, conditions: Conditions, payload: bytes | None, staging: Staging | None, room: Room | None = None
+    ) -> Row:  # fmt: skip
+        if (conditions is not NO_CONDITIONS and conditions) or (room is not None and room.over is not None):
 
             def judge(current: Row | None) -> Row:
+                if room is not None:
+                    room.check(current)
                 check_write(conditions, current)
                 return draft
 

@@ -1,128 +1,152 @@
-"""Quotas of buckets: whether there is room for a write, from counters that are at most a second old and what was let in since.
+"""Quotas of buckets: room for every write of an object, exact through any number of proxies (ADR 10).
 
-This proxy's own writes are counted when they are let in.  Before one is refused the counters are read anew, and an overwritten
-object is taken off.  So through one proxy a quota is kept while replicas agree; through several it can be passed by what the
-others let in within a second and what replicas that lag behind do not show yet.
+A write takes room before it begins and tells how it ended.  The room that a write takes is that of its whole object; only where
+that does not fit, and the object replaces another, is it the difference, and then the write is conditional on replacing just that.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from objstore.cluster.api import ClusterApi
 from objstore.core import quota
-from objstore.core.quota import Usage, fits
-from objstore.core.rows import Kind, RowKey
-from objstore.errors import QuotaExceeded, Refused
+from objstore.core.rows import Kind, Row, RowKey
+from objstore.core.versions import ENABLED
+from objstore.errors import ConditionalConflict, OutcomeUnknown, QuotaExceeded, Refused
 from objstore.objects.buckets import Bucket
-from objstore.runtime.clock import Clock
+from objstore.objects.budget import Budget, Full, Grant
+from objstore.runtime.tasks import TaskOwner
+from objstore.runtime.world import World
 
-FRESH_S = 1.0
-_KEPT = 10_000  # buckets with quotas remembered at once
-_NOTHING = Usage(0, 0)
+PART = "quota"
+_KEPT = 1000  # budgets of buckets remembered before those that are idle are dropped
 _decode = lru_cache(maxsize=1024)(quota.decode)
 
 
-@dataclass(eq=False)
-class Grant:
-    """Room that a write was given; `ended_in`: how many times the counters had been asked for when it ended."""
+class Room:
+    """Room for one write; `over` is what it must replace, if it counts on that."""
 
-    added: Usage
-    ended_in: int | None = None
+    __slots__ = ("_budget", "_grant", "missed", "over")
 
+    def __init__(self, budget: Budget, grant: Grant, over: Row | None = None) -> None:
+        self._budget = budget
+        self._grant = grant
+        self.over = over
+        self.missed = False  # something else was there
 
-@dataclass(eq=False)
-class _Known:
-    base: Usage = _NOTHING
-    read_at: float = float("-inf")  # when the counters were asked for
-    reads: int = 0  # how many times they were
-    granted: Usage = _NOTHING
-    grants: list[Grant] = field(default_factory=list)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    def check(self, current: Row | None) -> None:
+        """For the judge of a conditional write.  Raises ConditionalConflict when the room does not suffice for what is there now."""
+        if self.over is not None:
+            self.missed = current is None or current.origin != self.over.origin
+            if self.missed:
+                raise ConditionalConflict("what was to be replaced within the bucket's quota was changed meanwhile; try again")
+
+    def failed(self, failure: BaseException) -> None:
+        """The write failed: what certainly changed nothing gives its room back."""
+        refused = isinstance(failure, Refused) and (self.missed or not isinstance(failure, ConditionalConflict))
+        self._budget.end(self._grant, written=False if refused else None)
+
+    def used(self) -> None:
+        """The write took effect.  Raises OutcomeUnknown when that took so long that the room may be another's by now."""
+        if not self._budget.end(self._grant, written=True):
+            raise OutcomeUnknown("the write took too long to be sure that it is within the bucket's quota; read before writing again")
 
 
 class Quotas:
     """Lets writes into buckets that have a quota."""
 
-    def __init__(self, cluster: ClusterApi, clock: Clock) -> None:
+    def __init__(self, cluster: ClusterApi, world: World) -> None:
         self._cluster = cluster
-        self._clock = clock
-        self._known: dict[bytes, _Known] = {}
+        self._world = world
+        self._tasks = TaskOwner("quotas")
+        self._holder = world.rng.token(8).hex()
+        self._budgets: dict[bytes, Budget] = {}
 
-    async def reserve(self, bucket: Bucket, key: RowKey, size: int) -> Grant:
-        """Room for an object; give it to `end` whatever becomes of the write.  Raises QuotaExceeded, QuorumLost."""
-        config = _decode(bucket.info.config["quota"])
-        known = self._known.get(bucket.id)
-        if known is None:
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            known = self._known[bucket.id] = _Known()
-        if self._clock.monotonic() - known.read_at > FRESH_S:
-            await self._read(bucket, known)
-        added = Usage(1, size)
-        if not fits(config, known.base.plus(known.granted), added):
-            await self._read(bucket, known)
-            added = await self._growth(bucket, key, size)
-            if not fits(config, known.base.plus(known.granted), added):
-                raise QuotaExceeded(f"bucket {bucket.info.name!r} has no room for {size} bytes more", bucket=bucket.info.name)
-        grant = Grant(added)
-        known.grants.append(grant)
-        known.granted = known.granted.plus(added)
-        return grant
+    async def aclose(self) -> None:
+        """Give all room back."""
+        for budget in self._budgets.values():
+            await budget.aclose()
+        await self._tasks.aclose()
 
-    def end(self, bucket: Bucket, grant: Grant, *, written: bool) -> None:
-        """The write ended; one that did not happen gives its room back."""
-        known = self._known.get(bucket.id)
-        if known is None:
-            return
-        grant.ended_in = known.reads
-        if not written and grant in known.grants:
-            known.grants.remove(grant)
-            known.granted = known.granted.plus(Usage(-grant.added.objects, -grant.added.bytes))
+    def take(self, bucket: Bucket, data: bytes, size: int) -> Room | None:
+        """Room for a whole object from what is in hand, without waiting; `data` is the bucket's configured quota."""
+        budget = self._budgets.get(bucket.id)
+        if budget is None:
+            return None
+        grant = budget.take(_decode(data), 1, size)
+        return None if grant is None else Room(budget, grant)
+
+    async def reserve(self, bucket: Bucket, key: RowKey, size: int, version: str) -> Room:
+        """The same, waiting where needed; `version` is the draft's.  Raises QuotaExceeded, TooBusy, QuorumLost."""
+        budget, config = self._budget(bucket), _decode(bucket.info.config[PART])
+        try:
+            return Room(budget, await budget.obtain(config, 1, size))
+        except Full:
+            over = await self._replaced(bucket, key, version)
+            if over is None:
+                raise _refusal(bucket, size) from None
+        try:
+            return Room(budget, await budget.obtain(config, 0, size - over.size), over)
+        except Full:
+            raise _refusal(bucket, size) from None
+
+    async def grow(self, bucket: Bucket, over: Row, size: int, version: str) -> Room:
+        """For a write that is conditional on `over` by itself, such as an append.  Raises QuotaExceeded, TooBusy, QuorumLost."""
+        stays = version != "" or over.version != ""
+        budget, config = self._budget(bucket), _decode(bucket.info.config[PART])
+        try:
+            return Room(budget, await budget.obtain(config, 1 if stays else 0, size if stays else size - over.size))
+        except Full:
+            raise _refusal(bucket, size) from None
 
     async def check(self, bucket: Bucket, key: RowKey, size: int) -> None:
-        """Refuse a body before it is sent.  Raises QuotaExceeded, QuorumLost."""
-        self.end(bucket, await self.reserve(bucket, key, size), written=False)
-
-    @contextlib.asynccontextmanager
-    async def room(self, bucket: Bucket, key: RowKey, size: int) -> AsyncIterator[None]:
-        """For the writing of an object of a bucket that may have a quota.  Raises QuotaExceeded, QuorumLost."""
-        if "quota" not in bucket.info.config:
-            yield
+        """Refuse a body before it is sent, if it is certain that there is no room.  Raises QuotaExceeded, QuorumLost."""
+        budget, config = self._budget(bucket), _decode(bucket.info.config[PART])
+        if await budget.could_fit(config, 1, size):
             return
-        async with self.using(bucket, await self.reserve(bucket, key, size)):
-            yield
+        version = "*" if bucket.info.versioning == ENABLED else ""
+        over = await self._replaced(bucket, key, version)
+        if over is None or not await budget.could_fit(config, 0, size - over.size):
+            raise _refusal(bucket, size)
 
     @contextlib.asynccontextmanager
-    async def using(self, bucket: Bucket, grant: Grant) -> AsyncIterator[None]:
-        """Around the write that a grant is for."""
-        written = True
+    async def within(self, bucket: Bucket, key: RowKey, draft: Row, over: Row | None = None) -> AsyncIterator[Room | None]:
+        """Around a conditional write, whose judge calls `check`; with `over` a write that judges itself whether it replaces that.
+
+        None: the bucket has no quota.  Raises QuotaExceeded, TooBusy, QuorumLost.
+        """
+        if PART not in bucket.info.config:
+            yield None
+            return
+        if over is not None:
+            room = await self.grow(bucket, over, draft.size, draft.version)
+        else:
+            room = await self.reserve(bucket, key, draft.size, draft.version)
         try:
-            yield
-        except Refused:
-            written = False  # after any other failure the write may have taken effect
+            yield room
+        except BaseException as failure:
+            room.failed(failure)
             raise
-        finally:
-            self.end(bucket, grant, written=written)
+        room.used()
 
-    async def _read(self, bucket: Bucket, known: _Known) -> None:
-        asked = known.reads
-        async with known.lock:
-            if known.reads > asked:
-                return  # somebody else asked for them since
-            known.reads += 1
-            began = self._clock.monotonic()
-            known.base = await self._cluster.usage(bucket.id)
-            known.read_at = began
-            # What ended before the counters were asked for is in them.
-            known.grants = [grant for grant in known.grants if grant.ended_in is None or grant.ended_in >= known.reads]
-            known.granted = Usage(sum(grant.added.objects for grant in known.grants), sum(grant.added.bytes for grant in known.grants))
+    def _budget(self, bucket: Bucket) -> Budget:
+        found = self._budgets.get(bucket.id)
+        if found is None:
+            if len(self._budgets) >= _KEPT:
+                self._budgets = {name: budget for name, budget in self._budgets.items() if not budget.idle}
+            world = self._world
+            measure = partial(self._cluster.usage, bucket.id)
+            found = Budget(bucket.id.hex(), measure, self._cluster, world.clock, world.rng, self._tasks, self._holder)
+            self._budgets[bucket.id] = found
+        return found
 
-    async def _growth(self, bucket: Bucket, key: RowKey, size: int) -> Usage:
-        """What a write adds once what it replaces is gone."""
-        if bucket.info.versioning:
-            return Usage(1, size)
+    async def _replaced(self, bucket: Bucket, key: RowKey, version: str) -> Row | None:
+        """The object that goes when one is written; None: nothing does, or it stays as a version."""
+        if version:
+            return None
         row = (await self._cluster.read(key, spread=bucket.spread)).row
-        return Usage(1, size) if row is None or row.kind != Kind.OBJECT else Usage(0, size - row.size)
+        return row if row is not None and row.kind == Kind.OBJECT and not row.version else None
+
+
+def _refusal(bucket: Bucket, size: int) -> QuotaExceeded:
+    return QuotaExceeded(f"bucket {bucket.info.name!r} has no room for {size} bytes more", bucket=bucket.info.name)

@@ -99,11 +99,14 @@ class Renames(Alterations, Sharing):
         def judge(current: Row | None) -> Row | None:
             if current is not None and lineage_of(current).token == mark:
                 return None  # an earlier try of this very rename
+            if room is not None:
+                room.check(current)
             _check_target(current, conditions)
             return draft
 
         try:
-            return (await self.cluster.conditional(register, judge, spread=bucket.spread, payload=payload, staging=staging)).row
+            async with self.quotas.within(bucket, register, draft) as room:
+                return (await self.cluster.conditional(register, judge, spread=bucket.spread, payload=payload, staging=staging)).row
         except Refused as refusal:
             if staging is not None and not isinstance(refusal, ConditionalConflict):
                 await staging.abort()

@@ -19,7 +19,7 @@ from sortedcontainers import SortedDict
 
 from objstore.cluster.api import Held, Judge, ScannedRow, ScanPage, Staging, VersionsJudge, Written
 from objstore.core.listing import place_of_version
-from objstore.core.quota import Usage
+from objstore.core.quota import Holdings, Usage
 from objstore.core.rows import NEW_VERSION, BodyKind, Kind, Row, RowKey, Space, decode_row, encode_row, is_live, stored_size
 from objstore.core.timestamp import ZERO, Ballot, HybridClock, version_id
 from objstore.core.versions import VERSION_KINDS, newest_first, version_bytes
@@ -353,10 +353,19 @@ class MemoryCluster:
 
     async def usage(self, bucket: bytes) -> Usage:
         await self._enter("usage", RowKey(bucket, Space.OBJECTS, b""))
-        heads = (await self.scan(bucket, Space.OBJECTS, limit=1_000_000)).rows
-        others = (await self.scan(bucket, Space.VERSIONS, limit=1_000_000, versions=True)).rows
-        rows = [item.row for item in (*heads, *others) if item.row.kind == Kind.OBJECT]
-        return Usage(len(rows), sum(row.size for row in rows))
+        return (await self.holdings(bucket)).usage
+
+    async def holdings(self, bucket: bytes) -> Holdings:
+        heads, others, markers = [0, 0], [0, 0], 0
+        for (home, space, _, version), (_, encoded, _) in self.registers.rows.items():
+            if home == bucket and space in (Space.OBJECTS, Space.VERSIONS):
+                row = decode_row(encoded)
+                markers += row.kind == Kind.DELETE_MARKER
+                if row.kind == Kind.OBJECT:
+                    total = others if space == Space.VERSIONS or version else heads
+                    total[0] += 1
+                    total[1] += row.size
+        return Holdings(*heads, *others, markers, heads[1] + others[1])
 
     async def scan(
         self,

@@ -2,13 +2,17 @@
 
 import pytest
 
-from objstore.core.quota import Usage
+from objstore.cluster.usage import domains_of, settle
+from objstore.core.quota import Holdings, Usage
 from objstore.core.rows import Kind, Row
 from objstore.core.timestamp import ZERO
 from objstore.errors import QuorumLost
+from ring.builder import create
+from ring.lookup import Ring
 from tests.support import wires
 from tests.support.nodes import key
 from tests.unit.cluster.test_cluster import inline, on_real_nodes
+from tests.unit.ring.rings import a_device, a_spec
 
 
 def test_the_sum_of_all_devices_is_what_clients_see() -> None:
@@ -30,3 +34,34 @@ def test_the_sum_of_all_devices_is_what_clients_see() -> None:
         await cluster.aclose()
 
     wires.run(main)
+
+
+def a_ring_of(zones: list[int]) -> Ring:
+    return create(a_spec(part_power=6), [a_device(n, zone=f"z{zone}", weight=1 / zones.count(zone)) for n, zone in enumerate(zones)])
+
+
+def holding(objects: int) -> Holdings:
+    return Holdings(objects, 10 * objects, 0, 0, 0, 10 * objects)
+
+
+def test_a_domain_that_lags_behind_changes_nothing() -> None:
+    found = {1: holding(4), 2: holding(6), 3: holding(10), 4: holding(7)}
+    domains = [[1, 2], [3], [4]]
+    assert settle(domains, found, 4, 3, max) == Holdings(10, 100, 0, 0, 0, 270)
+    assert settle(domains, found, 4, 3, lambda values: sorted(values)[1]).objects == 10
+    del found[4]
+    assert settle(domains, found, 4, 3, max).objects == 10
+
+
+def test_without_domains_the_copies_are_divided_by_the_replicas() -> None:
+    found = {1: holding(4), 2: holding(6), 3: holding(10), 4: holding(10)}
+    assert settle([], found, 4, 3, max).usage == Usage(10, 100)
+    del found[4]
+    assert settle([], found, 4, 3, max).usage == Usage(-(-20 * 4 // 9), -(-200 * 4 // 9))
+    assert settle([[1, 2, 3, 4]], {1: holding(2), 2: holding(2)}, 4, 1, max).objects == 8
+
+
+def test_domains_are_zones_where_there_are_as_many_as_replicas() -> None:
+    assert domains_of(a_ring_of([1, 2, 3, 1])) == [[0, 3], [1], [2]]
+    assert domains_of(a_ring_of([1, 2, 3, 4])) == []
+    assert len(domains_of(a_ring_of([1, 1, 1]))) == 3

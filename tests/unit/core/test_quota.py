@@ -1,15 +1,21 @@
-"""Whether a write fits."""
+"""Quotas as stored, and sums."""
 
-from objstore.core.quota import QuotaConfig, Usage, decode, encode, fits
+from objstore.core.quota import Holdings, QuotaConfig, Usage, decode, encode
 
 
-def test_each_limit_counts_and_what_does_not_grow_always_fits() -> None:
+def test_a_quota_comes_back_as_it_was_stored() -> None:
     config = QuotaConfig(1, 100, 3)
     assert decode(encode(config)) == config
-    assert fits(config, Usage(2, 90), Usage(1, 10))
-    assert not fits(config, Usage(2, 90), Usage(1, 11))
-    assert not fits(config, Usage(3, 0), Usage(1, 0))
-    assert fits(config, Usage(3, 200), Usage(0, -5))
-    assert fits(config, Usage(9, 200), Usage(0, 0))
-    assert fits(QuotaConfig(1), Usage(10**9, 10**15), Usage(1, 10**15))
-    assert not fits(QuotaConfig(1, max_objects=0), Usage(0, 0), Usage(1, 0))
+    assert decode(encode(QuotaConfig(1))) == QuotaConfig(1, None, None)
+
+
+def test_what_does_not_grow_is_always_covered() -> None:
+    assert Usage(1, 10).covers(Usage(1, 10))
+    assert not Usage(1, 10).covers(Usage(2, 0))
+    assert not Usage(1, 10).covers(Usage(0, 11))
+    assert Usage(-1, -10).covers(Usage(0, -5))
+    assert Usage(1, 2).plus(Usage(3, 4)).minus(Usage(3, 4)) == Usage(1, 2)
+
+
+def test_delete_markers_do_not_count() -> None:
+    assert Holdings(2, 20, 3, 30, 9, 150).usage == Usage(5, 50)
