@@ -4,7 +4,7 @@ A change is acknowledged once every proxy can learn of it.  What depends on a se
 before, as fresh as can be; a change that slips in between leaves a reference to an id that is gone, which means nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from objstore.errors import ConditionalConflict, PreconditionFailed
 from objstore.identity.directory import Directory, fixed_holder
 from objstore.identity.entities import (
+    MAX_OF_ACCOUNT,
     USER,
     Holder,
     HolderKey,
@@ -21,6 +22,7 @@ from objstore.identity.entities import (
     exists_already,
     key_of,
     no_such,
+    over_limit,
 )
 from objstore.records.store import Records
 
@@ -72,6 +74,7 @@ class Changes:
         key = key_of(holder)
         if self.directory.fixed_user(key.record) is not None:
             raise exists_already(holder.kind, holder.name)
+        _check_room(holder.kind, holder.account, (h.account for h in self.directory.holders.values() if h.kind == holder.kind))
         await self._create("holder", key.record, holder, exists_already(holder.kind, holder.name))
 
     async def change_holder(self, key: HolderKey, edit: Callable[[Holder], Holder]) -> Holder:
@@ -103,6 +106,7 @@ class Changes:
 
     async def create_policy(self, policy: ManagedPolicy) -> None:
         """Raises IdentityRefused when there is one of that name."""
+        _check_room("policy", policy.account, (found.account for found in self.directory.policies.values()))
         await self._create("policy", _policy_record(policy), policy, exists_already("policy", policy.name))
 
     async def change_policy(self, policy: ManagedPolicy, edit: Callable[[ManagedPolicy], ManagedPolicy]) -> ManagedPolicy:
@@ -115,6 +119,7 @@ class Changes:
 
     async def create_provider(self, provider: WebProvider) -> None:
         """Raises IdentityRefused when there is one of that address."""
+        _check_room("oidc-provider", provider.account, (found.account for found in self.directory.providers.values()))
         await self._create("provider", _provider_record(provider), provider, exists_already("provider", provider.url))
 
     async def change_provider(self, provider: WebProvider, edit: Callable[[WebProvider], WebProvider]) -> WebProvider:
@@ -130,6 +135,19 @@ class Changes:
     def _check_own(self, provider: WebProvider) -> None:
         if provider.arn in self.directory.fixed_providers:
             raise IdentityRefused("UnmodifiableEntity", "The provider belongs to the identities file; change it there.", 400)
+
+
+def _check_room(kind: str, account: str, accounts: Iterable[str]) -> None:
+    """Raises IdentityRefused when an account has as many of a kind as it may."""
+    limit = MAX_OF_ACCOUNT[kind]
+    if sum(found == account for found in accounts) >= limit:
+        raise over_limit(_QUOTAS[kind], limit)
+
+
+_QUOTAS = {
+    "user": "UsersPerAccount", "group": "GroupsPerAccount", "role": "RolesPerAccount", "policy": "PoliciesPerAccount",
+    "oidc-provider": "OpenIdConnectProvidersPerAccount",
+}  # fmt: skip
 
 
 def _anything(_: msgspec.Struct) -> None:

@@ -24,6 +24,7 @@ from objstore.identity.managed import BUILT_IN, EVERYTHING, NOTHING
 from objstore.identity.model import Keyholder, User
 from objstore.identity.tokens import Session, TokenSealer
 from objstore.objects.api import Principal
+from objstore.objects.kept import Kept
 from objstore.records.store import Records
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
@@ -79,7 +80,7 @@ class Directory(Credentials):
         self._count = -1
         self._keys: dict[str, str] = {}  # access key -> record name of its user
         self._by_id: dict[str, Holder] = {}
-        self._parsed: OrderedDict[str, Policy] = OrderedDict()
+        self._parsed: Kept[str, Policy] = Kept(POLICIES_KEPT)
         self._sessions: OrderedDict[str, tuple[Session, Principal] | None] = OrderedDict()
         self._loaded_at = -RELOAD_S
         self._looked_at = -REFRESH_S
@@ -274,9 +275,8 @@ class Directory(Credentials):
         """A policy of an identity, parsed once.  Raises MalformedPolicy."""
         policy = self._parsed.get(text)
         if policy is None:
-            policy = self._parsed[text] = parse_policy(text.encode(), Kind.IDENTITY)
-            if len(self._parsed) > POLICIES_KEPT:
-                self._parsed.popitem(last=False)
+            policy = parse_policy(text.encode(), Kind.IDENTITY)
+            self._parsed.put(text, policy, len(text))
         return policy
 
     def _documents(self, holder: Holder) -> list[str]:

@@ -26,6 +26,7 @@ NAME_LIMITS = {USER: 64, ROLE: 64, GROUP: 128, "policy": 128}
 _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 _PATH = re.compile(r"/|/[\x21-\x7e]{1,510}/")
 # Amazon's limits for one account.
+MAX_OF_ACCOUNT = {USER: 5000, GROUP: 300, ROLE: 1000, "policy": 1500, "oidc-provider": 100}  # every proxy holds all of them in memory
 MAX_KEYS = 2
 MAX_ATTACHED = 10
 MAX_GROUPS_OF_USER = 10

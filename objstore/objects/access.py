@@ -22,6 +22,7 @@ from objstore.errors import AccessDenied, AclNotSupported, MalformedPolicy
 from objstore.objects.actions import ACP, ALSO, ALWAYS_THE_OWNERS, BY_BUCKET_LIST, BY_OBJECT_LIST, ON_OBJECT, ON_ROW, Action
 from objstore.objects.api import BucketInfo, Principal
 from objstore.objects.asked import Asked, arns_of
+from objstore.objects.kept import Kept
 
 __all__ = [
     "MISSING", "OWNERS_ALONE", "Action", "Decision", "Found", "Gate", "Question", "authorize", "block_of", "check_list", "check_policy", "decide", "denied",
@@ -73,14 +74,20 @@ class Question:
 _DENIES_ALL = b'{"Statement": {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::*"}}'
 
 
-@lru_cache(2048)
+_policies: Kept[tuple[bytes, str], Policy] = Kept(2048)
+
+
 def policy_of(data: bytes, bucket: str) -> Policy:
     """The policy kept with a bucket."""
-    try:
-        return parse_policy(data, Kind.BUCKET, bucket=bucket)
-    except MalformedPolicy:
-        # Kept by a version that understood it.  Whatever it says, nobody but the account, to mend it, goes by it.
-        return parse_policy(_DENIES_ALL, Kind.BUCKET, bucket=bucket)
+    found = _policies.get((data, bucket))
+    if found is None:
+        try:
+            found = parse_policy(data, Kind.BUCKET, bucket=bucket)
+        except MalformedPolicy:
+            # Kept by a version that understood it.  Whatever it says, nobody but the account, to mend it, goes by it.
+            found = parse_policy(_DENIES_ALL, Kind.BUCKET, bucket=bucket)
+        _policies.put((data, bucket), found, len(data))
+    return found
 
 
 _acl_of = lru_cache(2048)(lists.decode_acl)

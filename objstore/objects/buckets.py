@@ -41,6 +41,7 @@ RECORD_VERSION = 1
 ABANDONED_AFTER_US = 60_000_000  # a mark or a claim without a bucket this old belongs to a process that is gone
 CONFIG_LIMIT_BYTES = 192 * 1024  # all configuration of one bucket: its record travels inside a row
 CACHE_LIMIT = 20_000  # buckets held at once; the cache starts afresh beyond
+CACHE_LIMIT_BYTES = 64 * 1024 * 1024  # of their configuration: 20,000 times the limit above would be 4 GB
 LIVE = "live"
 DELETING = "deleting"
 
@@ -118,6 +119,7 @@ class BucketDirectory:
         self._rng = world.rng
         self._cache_s = cache_s
         self._cache: dict[tuple[str, str, str], Bucket] = {}
+        self._cached_bytes = 0  # of their configuration
         self._fetching: dict[tuple[str, str, str], asyncio.Task[Bucket | ObjstoreError]] = {}
         self._tasks = TaskOwner("bucket directory")
 
@@ -181,9 +183,7 @@ class BucketDirectory:
         if self._fetching.get(key) is asyncio.current_task():  # else it was forgotten meanwhile and may be outdated
             del self._fetching[key]
             if isinstance(outcome, Bucket):
-                if len(self._cache) >= CACHE_LIMIT:
-                    self._cache.clear()
-                self._cache[key] = outcome
+                self._keep(key, outcome)
         return outcome
 
     async def _look_up(self, account: str, tenant: str, name: str) -> BucketRecord:
@@ -198,9 +198,23 @@ class BucketDirectory:
             raise NoSuchBucket(f"there is no bucket {name!r}", bucket=name)
         return record
 
+    def _keep(self, key: tuple[str, str, str], bucket: Bucket) -> None:
+        self._drop(key)
+        size = _config_bytes(bucket)
+        if len(self._cache) >= CACHE_LIMIT or self._cached_bytes + size > CACHE_LIMIT_BYTES:
+            self._cache.clear()
+            self._cached_bytes = 0
+        self._cache[key] = bucket
+        self._cached_bytes += size
+
+    def _drop(self, key: tuple[str, str, str]) -> None:
+        bucket = self._cache.pop(key, None)
+        if bucket is not None:
+            self._cached_bytes -= _config_bytes(bucket)
+
     def _forget(self, name: str) -> None:
         for key in [key for key in self._cache if key[2] == name]:
-            del self._cache[key]
+            self._drop(key)
         for key in [key for key in self._fetching if key[2] == name]:
             del self._fetching[key]
 
@@ -391,6 +405,10 @@ async def all_buckets(cluster: ClusterApi) -> AsyncIterator[BucketRecord]:
         for item in page.rows:
             yield _decode_bucket(item.row.record)
         start = page.next_start
+
+
+def _config_bytes(bucket: Bucket) -> int:
+    return sum(map(len, bucket.info.config.values()))
 
 
 def _system_key(name: bytes) -> RowKey:

@@ -17,6 +17,7 @@ from objstore.objects.access import Action, Question, block_of, check_list, chec
 from objstore.objects.api import BucketInfo, Principal
 from objstore.objects.buckets import BucketRecord
 from objstore.objects.context import ObjectSettings, StoreContext
+from objstore.objects.kept import Kept
 
 # Every part there is, and what its caller must be allowed to see and to change.
 PARTS: dict[str, tuple[Action, Action]] = {
@@ -48,7 +49,7 @@ class Parsed(Generic[T]):
     def __init__(self, part: str, decode: Callable[[bytes], T]) -> None:
         self._part = part
         self._decode = decode
-        self._kept: dict[bytes, T] = {}
+        self._kept: Kept[bytes, T] = Kept(_KEPT)
 
     def of(self, info: BucketInfo) -> T | None:
         """The part of this bucket, None when it is not set."""
@@ -57,9 +58,8 @@ class Parsed(Generic[T]):
             return None
         found = self._kept.get(data)
         if found is None:
-            if len(self._kept) >= _KEPT:
-                self._kept.clear()
-            found = self._kept[data] = self._decode(data)
+            found = self._decode(data)
+            self._kept.put(data, found, len(data))
         return found
 
 

@@ -13,6 +13,7 @@ from objstore.errors import (
     NoSuchBucket,
     OutcomeUnknown,
 )
+from objstore.objects import buckets
 from objstore.objects.access import Action
 from objstore.objects.api import Principal
 from objstore.objects.buckets import ABANDONED_AFTER_US, BucketRecord, ClaimRecord, GoneRecord, all_buckets, record_row
@@ -259,3 +260,22 @@ def test_records_of_the_first_version_still_decode() -> None:
     assert msgspec.msgpack.decode(claim, type=ClaimRecord) == ClaimRecord(1, "alice", b"bidbidbi", 1_800_000_000_000_000)
     gone = bytes.fromhex("9601c4086269646269646269a5616c696365a66275636b657405cf0006651728988000")
     assert msgspec.msgpack.decode(gone, type=GoneRecord) == GoneRecord(1, b"bidbidbi", "alice", "bucket", 5, 1_800_000_000_000_000)
+
+
+def test_the_cache_of_buckets_is_bounded_by_the_bytes_of_their_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account with 20,000 buckets of 190 KB of configuration must not fill the memory of every proxy."""
+    monkeypatch.setattr(buckets, "CACHE_LIMIT_BYTES", 25_000)
+
+    async def test(rig: Rig) -> None:
+        directory = rig.store.directory
+        for number in range(10):
+            name = f"large-{number}"
+            await rig.store.create_bucket(ALICE, name)
+            await rig.store.set_config(ALICE, name, "cors", bytes(10_000))
+            await rig.store.find_bucket(ALICE, name)
+            await rig.store.find_bucket(BOB, name)
+            held = sum(len(value) for bucket in directory._cache.values() for value in bucket.info.config.values())
+            assert held == directory._cached_bytes <= 25_000
+            assert directory.known(BOB, name) is not None
+
+    with_rig(test)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from objstore.identity import entities
 from tests.support.iam_server import service
-from tests.support.policies import identity_policy
+from tests.support.policies import identity_policy, trust_policy
 from tests.support.s3_server import ALICE, BOB, Running
 
 Refused = Callable[..., tuple[str, int]]
@@ -112,3 +113,20 @@ def test_users_of_the_identities_file_stay_and_only_their_equals_change_them(
 def test_the_account_is_summed_up(iam: Any, user: str) -> None:
     assert iam.get_account_summary()["SummaryMap"]["Users"] >= 2
     assert iam.list_account_aliases()["AccountAliases"] == []
+
+
+def test_an_account_has_so_many_users_groups_roles_and_policies_and_no_more(
+    iam: Any, name: str, refused: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every proxy holds all of them: without a limit one account could fill everybody's memory."""
+    for kind in entities.MAX_OF_ACCOUNT:
+        monkeypatch.setitem(entities.MAX_OF_ACCOUNT, kind, 0)
+    trust = trust_policy("*")
+    for call, parameters in (
+        (iam.create_user, {"UserName": name}),
+        (iam.create_group, {"GroupName": name}),
+        (iam.create_role, {"RoleName": name, "AssumeRolePolicyDocument": trust}),
+        (iam.create_policy, {"PolicyName": name, "PolicyDocument": identity_policy("s3:*")}),
+        (iam.create_open_id_connect_provider, {"Url": "https://issuer.example", "ThumbprintList": []}),
+    ):
+        assert refused(call, **parameters) == ("LimitExceeded", 409)
