@@ -10,6 +10,7 @@ import msgspec
 
 from objstore.cli.errors import complain
 from objstore.runtime.config import ConfigError, Loaded
+from objstore.runtime.log import REDACTED, redact
 
 
 @click.group()
@@ -55,7 +56,7 @@ def show(file: Path | None, directory: Path, origin: bool, as_json: bool) -> int
         loaded = _load(file, directory)
     except ConfigError as failure:
         return complain(str(failure), hint="objstore config schema")
-    values = msgspec.to_builtins(loaded.settings)
+    values = _veiled(msgspec.to_builtins(loaded.settings))
     if as_json:
         print(json.dumps({"settings": values, "origins": loaded.origins} if origin else values))
         return 0
@@ -84,6 +85,13 @@ def schema(as_json: bool) -> int:
             section = setting.section
         print(f"{setting.key} = {json.dumps(msgspec.to_builtins(setting.default))}  # {_type_name(setting.type)}")
     return 0
+
+
+def _veiled(value: Any) -> Any:
+    """The values without tokens and passwords: what is shown is read over shoulders and pasted into questions."""
+    if isinstance(value, dict):
+        return {key: REDACTED if key == "token" and kept else _veiled(kept) for key, kept in value.items()}
+    return redact(value) if isinstance(value, str) else value
 
 
 def _type_name(kind: Any) -> str:

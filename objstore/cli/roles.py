@@ -183,7 +183,8 @@ async def _notifier(stack: contextlib.AsyncExitStack, world: Any, settings: Any)
     """Queue and senders of events; None where the configuration names no targets."""
     from objstore.cli.settings import component
     from objstore.fronts.s3.notifier import Notifier
-    from objstore.runtime.outgoing import SocketOutgoing
+    from objstore.runtime.log import hide
+    from objstore.runtime.outgoing import SocketOutgoing, secrets_of
 
     chosen = component(settings, "notifications")
     if not chosen.targets:
@@ -195,8 +196,11 @@ async def _notifier(stack: contextlib.AsyncExitStack, world: Any, settings: Any)
     threads = world.new_threads("events", 1)
     stack.callback(threads.close)
     try:
+        for target in chosen.targets.values():
+            for secret in secrets_of(target.url, target.token):
+                hide(secret)
         notifier = Notifier(world.open_disk(str(directory)), threads, world.clock, SocketOutgoing(), chosen)
-    except ValueError as failure:
+    except (OSError, ValueError) as failure:
         raise ConfigError(f"notifications.targets: {failure}") from failure
     await notifier.start()
     stack.push_async_callback(notifier.aclose)

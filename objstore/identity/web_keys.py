@@ -6,12 +6,11 @@ send requests from inside the cluster's network.  What was fetched last stays wh
 
 import logging
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from objstore.errors import InvalidArgument
 from objstore.identity.directory import Directory
 from objstore.identity.web_tokens import KeySet
-from objstore.runtime.http_client import Http
+from objstore.runtime.http_client import Http, split_target
 from objstore.runtime.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -52,10 +51,8 @@ class WebKeys:
 
 async def fetch_keys(url: str) -> str:
     """A JSON Web Key Set from its address.  Raises OSError, InvalidArgument."""
-    parts = urlsplit(url)
-    http = Http(f"{parts.scheme}://{parts.netloc}", timeout_s=TIMEOUT_S)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    answer = await http.request("GET", target, headers={"Accept": "application/json"})
+    base, target = split_target(url)
+    answer = await Http(base, timeout_s=TIMEOUT_S).request("GET", target, headers={"Accept": "application/json"})
     if answer.status != 200:
         raise OSError(f"the answer is {answer.status}")
     try:

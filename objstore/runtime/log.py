@@ -22,6 +22,7 @@ _PATTERNS = (
     re.compile(r"(?i)(\bx-(?:amz-security|auth|subject|storage)-token\b[\"']?\s*[:=,]\s*b?[\"']?)[^\s\"'&,;)\]}]+"),
     re.compile(r"(?i)(\b(?:x-amz-signature|x-amz-credential|signature|temp_url_sig|awsaccesskeyid)=)[^\s\"'&,;)\]}]+"),
     re.compile(r"(?i)(\b(?:secret|secret_key|secret_access_key|password|cluster_key|token)\b[\"']?\s*[:=]\s*b?[\"']?)[^\s\"'&,;)\]}]+"),
+    re.compile(r"(://[^/@:\s\"']*:)[^@/\s\"']+(?=@)"),  # the password of a URL
     re.compile(r"(?i)(\bx-amz-server-side-encryption-customer-key\b[\"']?\s*[:=,]\s*b?[\"']?)[^\s\"'&,;)\]}]+"),
 )
 _secrets: list[str] = []

@@ -1,23 +1,27 @@
-"""Messages to foreign servers: webhooks over HTTP or HTTPS, and NATS.  The only door to connections that leave the cluster.
+"""Messages to foreign servers: webhooks over HTTP or HTTPS, NATS, and RabbitMQ (AMQP 0-9-1).
 
-One connection a message, since there are few; each has one deadline for all of it.  Whatever goes wrong is an OSError.
+A sender belongs to one target; whatever goes wrong in it is an OSError, and the caller tries again.  Addresses, tokens and
+certificates come from the operator's configuration; see runtime/dial.py for the rules of such connections.
 """
 
 import asyncio
-import json
-import ssl
 from typing import NamedTuple, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-ANSWER_LIMIT_BYTES = 65_536
+from objstore.runtime.dial import place_of
+from objstore.runtime.http_client import Http, basic_authorization, split_target
+from objstore.runtime.nats import Nats
+
+PORTS = {"http": 80, "https": 443, "nats": 4222, "tls": 4222, "amqp": 5672, "amqps": 5671}
 
 
 class Message(NamedTuple):
-    """What is to be sent where; `token` authorises."""
+    """What is to be sent where; `token` authorises, `ca_file` names certificates that the server's is checked against."""
 
     url: str
     body: bytes
     token: str = ""
+    ca_file: str = ""
 
 
 class Outgoing(Protocol):
@@ -26,72 +30,82 @@ class Outgoing(Protocol):
     async def send(self, message: Message, *, timeout_s: float) -> None:
         """Returns when the server took it.  Raises OSError."""
 
+    async def aclose(self) -> None:
+        """End what connections are kept."""
+
+
+class Sender(Protocol):
+    """Sends to one target."""
+
+    async def send(self, body: bytes) -> None:
+        """Returns when the server took it; the caller has the deadline.  Raises OSError."""
+
+    def close(self) -> None:
+        """End a connection that is kept."""
+
 
 class SocketOutgoing:
     """Real connections."""
 
+    def __init__(self) -> None:
+        self._senders: dict[tuple[str, str, str], Sender] = {}  # as many as the configuration has targets
+
     async def send(self, message: Message, *, timeout_s: float) -> None:
         """Returns when the server took it.  Raises OSError."""
-        parts = urlsplit(message.url)
-        send = _nats if parts.scheme in ("nats", "tls") else _webhook
-        secure = parts.scheme in ("https", "tls")
-        default = {"http": 80, "https": 443}.get(parts.scheme, 4222)
-        try:
-            async with asyncio.timeout(timeout_s):
-                reader, writer = await asyncio.open_connection(
-                    parts.hostname or "",
-                    parts.port or default,
-                    ssl=ssl.create_default_context() if secure else None,
-                    limit=ANSWER_LIMIT_BYTES,
-                )
-                try:
-                    await send(reader, writer, message)
-                finally:
-                    writer.close()
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as failure:
-            raise OSError(f"{parts.hostname} does not answer as it should: {failure!r}") from failure
+        key = (message.url, message.token, message.ca_file)
+        sender = self._senders.get(key)
+        if sender is None:
+            sender = self._senders[key] = open_sender(*key)
+        async with asyncio.timeout(timeout_s):
+            await sender.send(message.body)
+
+    async def aclose(self) -> None:
+        """End what connections are kept."""
+        for sender in self._senders.values():
+            sender.close()
+        self._senders.clear()
 
 
-def check_url(url: str) -> None:
-    """Raises ValueError for an address that nothing can be sent to."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https", "nats", "tls") or not parts.hostname or not url.isascii() or " " in url:
-        raise ValueError(f"{url!r} is not an address of the form http://, https://, nats:// or tls://")
-    if parts.scheme in ("nats", "tls") and not parts.path.strip("/"):
-        raise ValueError(f"{url!r} names no subject: nats://HOST:PORT/SUBJECT")
+def open_sender(url: str, token: str = "", ca_file: str = "") -> Sender:
+    """Connects when there is something to send.
+
+    Raises ValueError for an address that nothing can be sent to, OSError for certificates that cannot be read; neither repeats
+    credentials.
+    """
+    scheme = place_of(url, PORTS).scheme
+    if scheme in ("nats", "tls"):
+        return Nats(url, token, ca_file)
+    if scheme in ("amqp", "amqps"):
+        from objstore.runtime.amqp import Amqp  # noqa: PLC0415 its grammar is large, and most clusters have no such target
+
+        return Amqp(url, token, ca_file)
+    return Webhook(url, token, ca_file)
 
 
-async def _webhook(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, message: Message) -> None:
-    parts = urlsplit(message.url)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    host = parts.netloc.rpartition("@")[2]
-    authorization = f"Authorization: Bearer {message.token}\r\n" if message.token else ""
-    writer.write(
-        f"POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{authorization}"
-        f"Content-Length: {len(message.body)}\r\nConnection: close\r\n\r\n".encode()
-    )
-    writer.write(message.body)
-    await writer.drain()
-    words = (await reader.readuntil(b"\r\n")).split(b" ")
-    if len(words) < 2 or len(words[1].strip()) != 3 or not words[1].startswith(b"2"):
-        raise OSError(f"{host} answered {words[1:2]}")
+def secrets_of(url: str, token: str) -> list[str]:
+    """What of a target must not be logged."""
+    password = urlsplit(url).password or ""
+    return [secret for secret in (token, password, unquote(password)) if secret]
 
 
-async def _nats(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, message: Message) -> None:
-    parts = urlsplit(message.url)
-    if not (await reader.readuntil(b"\r\n")).startswith(b"INFO "):
-        raise OSError(f"{parts.hostname} does not speak NATS")
-    options = {"verbose": False, "pedantic": False, "name": "objstore", "lang": "python", "version": "1", "protocol": 0}
-    if message.token:
-        options["auth_token"] = message.token
-    subject = parts.path.strip("/").replace("/", ".")
-    writer.write(b"CONNECT " + json.dumps(options).encode() + b"\r\n")
-    writer.write(f"PUB {subject} {len(message.body)}\r\n".encode() + message.body + b"\r\nPING\r\n")
-    await writer.drain()
-    # The server works in order: its PONG says that it took what came before.
-    while True:
-        line = await reader.readuntil(b"\r\n")
-        if line.startswith(b"PONG"):
-            return
-        if line.startswith(b"-ERR"):
-            raise OSError(f"{parts.hostname} refused: {line!r}")
+class Webhook:
+    """POSTs JSON; any 2xx is a yes."""
+
+    def __init__(self, url: str, token: str, ca_file: str) -> None:
+        self._place = place_of(url, PORTS)
+        base, self._target = split_target(url)
+        self._http = Http(base, timeout_s=None, ca_file=ca_file)
+        self._headers = {"Content-Type": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        elif self._place.user:
+            self._headers["Authorization"] = basic_authorization(self._place)
+
+    async def send(self, body: bytes) -> None:
+        """Returns when the server said yes; the caller has the deadline.  Raises OSError."""
+        answer = await self._http.request("POST", self._target, headers=self._headers, body=body, head_only=True)
+        if not 200 <= answer.status < 300:
+            raise OSError(f"{self._place} answered {answer.status}")
+
+    def close(self) -> None:
+        """Nothing is kept."""

@@ -5,10 +5,14 @@ import json
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from tests.support.cluster import running_cluster, wait_until
+from tests.support import rabbitmq
+from tests.support.cluster import free_port_base, running_cluster, wait_until
+from tests.support.rabbitmq import PASSWORD, QUEUE, USER
+from tests.support.s3_server import make_certificate
 
 
 class Hook:
@@ -66,3 +70,37 @@ def test_events_outlive_the_proxy_that_took_the_write(tmp_path: Path, how: tuple
             wait_until(lambda: "after" in hook.keys, 10, "the event of a later write")
     finally:
         hook.close()
+
+
+def test_events_reach_a_queue_of_rabbitmq_over_kills_of_the_proxy_and_of_the_server(tmp_path: Path) -> None:
+    if missing := rabbitmq.obtainable():
+        pytest.skip(missing)
+    certificate = make_certificate(tmp_path)
+    base = free_port_base()
+    with rabbitmq.rabbitmq(tmp_path / "rabbit", (base, base + 1, base + 2, base + 3), certificate) as server:
+        url = f"amqps://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{server.tls_port}/store%2Fa?routing_key={QUEUE}"
+        targets = json.dumps({"queue": {"url": url, "ca_file": certificate[0]}})
+        settings = ("--set", f"notifications.targets={targets}", "--set", "notifications.longest_pause_s=1")
+        with running_cluster(tmp_path / "c", "--nodes", "3", "--proxies", "1", *settings) as cluster:
+            s3 = cluster.s3()
+            s3.create_bucket(Bucket="told")
+            rule = {"QueueArn": "arn:aws:sqs:us-east-1:1:queue", "Events": ["s3:ObjectCreated:*"]}
+            s3.put_bucket_notification_configuration(Bucket="told", NotificationConfiguration={"QueueConfigurations": [rule]})
+            s3.put_object(Bucket="told", Key="k00", Body=b"x")
+            server.stop()
+            for number in range(1, 20):
+                s3.put_object(Bucket="told", Key=f"k{number:02}", Body=b"x")
+            cluster.ctl("stop", "proxy1", "--signal", "KILL")
+            server.start()
+            cluster.ctl("start", "proxy1")
+            found: set[str] = set()
+
+            def all_came() -> bool:
+                found.update(json.loads(body)["Records"][0]["s3"]["object"]["key"] for body in server.take())
+                return len(found) == 20
+
+            wait_until(all_came, 30, "all events to arrive")
+            logs = "".join(path.read_text(errors="replace") for path in (cluster.directory / "log").glob("*.log"))
+            assert "events for queue wait" in logs
+            assert PASSWORD not in logs
+            assert quote(PASSWORD, safe="") not in logs

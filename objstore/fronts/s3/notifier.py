@@ -16,7 +16,7 @@ import msgspec
 from objstore.fronts.s3.event_queue import Entry, EventQueue, Pending
 from objstore.runtime.clock import Clock
 from objstore.runtime.disk import Disk
-from objstore.runtime.outgoing import Message, Outgoing, check_url
+from objstore.runtime.outgoing import Message, Outgoing, open_sender
 from objstore.runtime.tasks import TaskOwner, Threads
 
 log = logging.getLogger(__name__)
@@ -26,10 +26,11 @@ SAVE_EVERY_S = 1.0
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[notifications.targets.NAME]`: http(s)://HOST/PATH is a webhook, nats://HOST:PORT/SUBJECT a NATS server (tls:// over TLS)."""
+    """`[notifications.targets.NAME]`; runtime/outgoing.py knows the schemes."""
 
     url: str
-    token: str = ""  # Authorization: Bearer TOKEN; NATS's auth_token
+    token: str = ""  # Authorization: Bearer TOKEN; NATS's auth_token; RabbitMQ's password
+    ca_file: str = ""  # certificates that the server's is checked against; "" takes the system's
 
 
 class NotificationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ class Notifier:
         self._waiting: dict[str, deque[Entry]] = {name: deque() for name in settings.targets}
         self._wake = {name: asyncio.Event() for name in settings.targets}
         for target in settings.targets.values():
-            check_url(target.url)
+            open_sender(target.url, target.token, target.ca_file)
 
     @property
     def targets(self) -> Mapping[str, Target]:
@@ -77,6 +78,7 @@ class Notifier:
     async def aclose(self) -> None:
         """Stop sending; what waits is sent after the next start."""
         await self._tasks.aclose()
+        await self._outgoing.aclose()
         await self._queue.aclose()
 
     async def record(self, target: str, body: bytes) -> None:
@@ -97,6 +99,7 @@ class Notifier:
 
     async def _deliver(self, name: str) -> None:
         waiting, wake, target = self._waiting[name], self._wake[name], self._settings.targets[name]
+        message = Message(target.url, b"", target.token, target.ca_file)
         pause_s = 0.0
         while True:
             if not waiting:
@@ -104,7 +107,7 @@ class Notifier:
                 await wake.wait()
             entry = waiting[0]
             try:
-                await self._outgoing.send(Message(target.url, entry.pending.body, target.token), timeout_s=self._settings.timeout_s)
+                await self._outgoing.send(message._replace(body=entry.pending.body), timeout_s=self._settings.timeout_s)
             except (OSError, TimeoutError) as failure:
                 self.counts[name, "failed"] += 1
                 if not pause_s:

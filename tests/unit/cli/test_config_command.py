@@ -38,6 +38,17 @@ def test_show_is_toml_with_origins_and_json_on_request(
     assert json.loads(capsys.readouterr().out)["log"]["level"] == "debug"
 
 
+@pytest.mark.parametrize("how", [(), ("--json",)])
+def test_show_hides_tokens_and_passwords(file: Path, capsys: pytest.CaptureFixture[str], how: tuple[str, ...]) -> None:
+    targets = '[notifications.targets.q]\nurl = "amqp://me:hidden%2Fone@host/?routing_key=k"\ntoken = "hidden two"\n'
+    file.write_text(targets + '[notifications.targets.plain]\nurl = "https://host/x"\n')
+    assert run(["config", "show", "--config", str(file), *how]) == 0
+    text = capsys.readouterr().out
+    assert "hidden" not in text
+    assert "amqp://me:[redacted]@host/?routing_key=k" in text
+    assert "https://host/x" in text
+
+
 def test_the_schema_lists_every_setting_with_type_and_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["config", "schema"]) == 0
     text = capsys.readouterr().out

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from objstore.runtime.http_client import MAX_ANSWER_BYTES, Answer, Http
+from objstore.runtime.http_client import MAX_ANSWER_BYTES, Answer, Http, split_target
 
 
 def answered(raw: bytes, check: Callable[[Http], Awaitable[None]], *, hold_open: bool = False) -> bytes:
@@ -79,6 +79,32 @@ def test_what_is_no_answer_is_an_error(raw: bytes) -> None:
             await http.request("GET", "/", headers={})
 
     answered(raw, check)
+
+
+def test_news_on_the_way_to_the_answer_is_passed_over() -> None:
+    async def check(http: Http) -> None:
+        assert await http.request("GET", "/", headers={}) == Answer(200, {"content-length": "2"}, b"ok")
+
+    answered(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", check)
+
+
+def test_where_the_head_is_enough_a_body_without_end_is_not_waited_for() -> None:
+    async def check(http: Http) -> None:
+        assert await http.request("POST", "/", headers={}, head_only=True) == Answer(202, {"content-length": "5000000"})
+
+    answered(b"HTTP/1.1 202 Accepted\r\nContent-Length: 5000000\r\n\r\nbegin", check, hold_open=True)
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
+    async def check(http: Http) -> None:
+        assert (await http.request("GET", "/", headers={})).status == 302
+
+    assert answered(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", check).count(b"GET ") == 1
+
+
+def test_the_url_of_one_thing_is_cut_into_base_and_target() -> None:
+    assert split_target("https://host/a?b=c") == ("https://host:443", "/a?b=c")
+    assert split_target("http://[::1]:8") == ("http://[::1]:8", "/")
 
 
 def test_silence_ends_at_the_deadline() -> None:

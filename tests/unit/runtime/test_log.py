@@ -57,6 +57,7 @@ def test_the_level_cuts_off_what_is_below(stream: io.StringIO) -> None:
         "{'authorization': 'AWS4-HMAC-SHA256 Credential=x, Signature=S3CR3TVALUE'}",
         "(b'authorization', b'AWS4 S3CR3TVALUE')",
         "GET /b/k?X-Amz-Algorithm=A&X-Amz-Signature=S3CR3TVALUE&x=1 403",
+        "Target(url='amqps://me:S3CR3TVALUE@host:5671/v?routing_key=q')",
         "GET /v1/AUTH_a/c/o?temp_url_sig=S3CR3TVALUE&temp_url_expires=1",
         "X-Auth-Token: S3CR3TVALUE",
         "x-amz-security-token=S3CR3TVALUE",

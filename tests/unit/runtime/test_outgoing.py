@@ -1,4 +1,4 @@
-"""Webhooks and NATS against small servers of our own."""
+"""Webhooks against small servers of our own, and who sends where; tests/conformance/test_event_servers.py has the real servers."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from objstore.runtime.outgoing import Message, SocketOutgoing, check_url
+from objstore.runtime.outgoing import Message, SocketOutgoing, open_sender, secrets_of
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -29,9 +29,11 @@ def sent(serve: Serve, url: str, body: bytes = b'{"a":1}', token: str = "", time
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
+        outgoing = SocketOutgoing()
         try:
-            await SocketOutgoing().send(Message(url.format(port=port), body, token), timeout_s=timeout_s)
+            await outgoing.send(Message(url.format(port=port), body, token), timeout_s=timeout_s)
         finally:
+            await outgoing.aclose()
             server.close()
             for task in served:
                 task.cancel()
@@ -68,27 +70,6 @@ def test_any_other_answer_of_a_webhook_is_a_failure(answer: bytes) -> None:
         sent(webhook(answer, []), "http://127.0.0.1:{port}/")
 
 
-def nats(answer: bytes, got: list[bytes]) -> Serve:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b'INFO {"server_id":"x"}\r\n')
-        got.append(await reader.readuntil(b"PING\r\n"))
-        writer.write(answer)
-        await writer.drain()
-        writer.close()
-
-    return serve
-
-
-def test_nats_takes_a_message_before_it_answers_the_ping() -> None:
-    got: list[bytes] = []
-    sent(nats(b"PING\r\nPONG\r\n", got), "nats://127.0.0.1:{port}/events/store", token="t")
-    assert b'"auth_token": "t"' in got[0]
-    assert b'\r\nPUB events.store 7\r\n{"a":1}\r\nPING\r\n' in got[0]
-    for answer in (b"-ERR 'Authorization Violation'\r\n", b""):
-        with pytest.raises(OSError):
-            sent(nats(answer, []), "nats://127.0.0.1:{port}/events")
-
-
 def test_nobody_there_and_silence_are_failures() -> None:
     async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.3)
@@ -100,9 +81,47 @@ def test_nobody_there_and_silence_are_failures() -> None:
         sent(silent, "http://127.0.0.1:{port}/", timeout_s=0.1)
 
 
-def test_addresses_are_checked() -> None:
-    check_url("https://host/path")
-    check_url("nats://host:4222/subject")
-    for odd in ("nats://host", "gopher://host/", "http:///x", "http://ü/"):
-        with pytest.raises(ValueError):
-            check_url(odd)
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("https://host/path", "Webhook"),
+        ("nats://host:4222/subject", "Nats"),
+        ("tls://host/a/b", "Nats"),
+        ("amqp://host/?routing_key=q", "Amqp"),
+    ],
+)
+def test_the_scheme_chooses_who_sends(url: str, kind: str) -> None:
+    assert type(open_sender(url)).__name__ == kind
+
+
+@pytest.mark.parametrize(
+    "odd", ["nats://host", "gopher://host/", "http:///x", "http://ü/", "http://host:no/", "http://host/#x", "amqp://host/"]
+)
+def test_addresses_that_nothing_can_be_sent_to_are_refused(odd: str) -> None:
+    with pytest.raises(ValueError):
+        open_sender(odd)
+
+
+@pytest.mark.parametrize("url", ["amqp://u:hidden@host/v", "gopher://u:hidden@host/", "nats://u:hidden@host", "http://u:hidden@host/#x"])
+def test_a_refusal_does_not_repeat_credentials(url: str) -> None:
+    with pytest.raises(ValueError) as refusal:
+        open_sender(url)
+    assert "hidden" not in str(refusal.value)
+    assert "hidden" in secrets_of(url, "")
+
+
+def test_what_must_not_be_logged_of_a_target() -> None:
+    assert secrets_of("amqp://u:a%40b@host/?routing_key=q", "t") == ["t", "a%40b", "a@b"]
+    assert secrets_of("https://host/", "") == []
+
+
+def test_certificates_that_are_not_there_are_noticed_before_anything_is_sent() -> None:
+    with pytest.raises(OSError):
+        open_sender("https://host/", "", "missing.pem")
+
+
+def test_credentials_in_a_webhooks_address_are_said_in_a_header() -> None:
+    got: list[bytes] = []
+    sent(webhook(b"HTTP/1.1 200 OK", got), "http://me:p%40ss@127.0.0.1:{port}/x")
+    assert b"Authorization: Basic bWU6cEBzcw==\r\n" in got[0]
+    assert b"p%40ss" not in got[0]

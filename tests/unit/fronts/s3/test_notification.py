@@ -35,6 +35,9 @@ class Taken:
     async def send(self, message: Message, *, timeout_s: float) -> None:
         self.bodies.append(message.body)
 
+    async def aclose(self) -> None:
+        pass
+
     def wait(self, count: int) -> list[dict[str, Any]]:
         deadline = time.monotonic() + 10
         while len(self.bodies) < count and time.monotonic() < deadline:
