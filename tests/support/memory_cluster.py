@@ -357,9 +357,12 @@ class MemoryCluster:
 
     async def holdings(self, bucket: bytes) -> Holdings:
         heads, others, markers = [0, 0], [0, 0], 0
-        for (home, space, _, version), (_, encoded, _) in self.registers.rows.items():
+        for (home, space, name, version), (_, encoded, _) in self.registers.rows.items():
             if home == bucket and space in (Space.OBJECTS, Space.VERSIONS):
                 row = decode_row(encoded)
+                head = self.registers.get(RowKey(bucket, Space.OBJECTS, name)) if space == Space.VERSIONS else None
+                if head is not None and (current := decode_row(head[1])).kind in VERSION_KINDS and version_bytes(current.version) == version:
+                    continue  # the head is this very version
                 markers += row.kind == Kind.DELETE_MARKER
                 if row.kind == Kind.OBJECT:
                     total = others if space == Space.VERSIONS or version else heads

@@ -32,7 +32,7 @@ from objstore.node.engine.pack_format import (
     encode_record,
 )
 from objstore.node.engine.packs import Packs
-from objstore.node.engine.records import Entry, RowHead, flags_of
+from objstore.node.engine.records import SHADOWED, Entry, RowHead, flags_of
 from objstore.node.engine.state import State
 from objstore.runtime.disk import Buffer
 from objstore.runtime.tasks import TaskOwner, Threads
@@ -83,14 +83,14 @@ class Batch:
 
     def set_state(
         self, index_key: bytes, key: RowKey, old: Entry | None, *, partition: int, promised: Ballot, accepted: Ballot,
-        row: bytes, head: RowHead, payload: bytes | memoryview = b"",
+        row: bytes, head: RowHead, payload: bytes | memoryview = b"", shadowed: bool = False,
     ) -> Entry:  # fmt: skip
-        """Store a register in full."""
+        """Store a register in full.  `shadowed`: a version that is the head too."""
         length = len(payload)
         checksum = checksum_of(payload)
         entry = Entry(
-            partition, flags_of(head), promised, accepted, head.size, self.pack, self.offset + RECORD_HEADER_BYTES, length, checksum,
-            self.pack if old is None else old.born, long_name(index_key, key.name), row,
+            partition, flags_of(head) | shadowed * SHADOWED, promised, accepted, head.size, self.pack, self.offset + RECORD_HEADER_BYTES,
+            length, checksum, self.pack if old is None else old.born, long_name(index_key, key.name), row,
         )  # fmt: skip
         meta = encode_meta((key, entry))
         header = encode_record(RecordType.STATE, meta, self.sequence, self._seed + self.offset, payload_length=length, checksum=checksum)
@@ -103,12 +103,13 @@ class Batch:
         return entry
 
     def set_moved(
-        self, index_key: bytes, key: RowKey, old: Entry | None, donor: Entry, *, promised: Ballot, accepted: Ballot, row: bytes, head: RowHead
+        self, index_key: bytes, key: RowKey, old: Entry | None, donor: Entry, *, promised: Ballot, accepted: Ballot, row: bytes,
+        head: RowHead, shadowed: bool = False,
     ) -> Entry:  # fmt: skip
         """Store a register whose payload is that of `donor`, an entry of the same bytes; they are not written again."""
         entry = Entry(
-            donor.partition, flags_of(head), promised, accepted, head.size, donor.pack, donor.offset, donor.length, donor.checksum,
-            self.pack if old is None else old.born, long_name(index_key, key.name), row, self.pack, self.offset + RECORD_HEADER_BYTES,
+            donor.partition, flags_of(head) | shadowed * SHADOWED, promised, accepted, head.size, donor.pack, donor.offset,
+            donor.length, donor.checksum, self.pack if old is None else old.born, long_name(index_key, key.name), row, self.pack, self.offset + RECORD_HEADER_BYTES,
         )  # fmt: skip
         meta = encode_meta((key, entry))
         self.buffers.append(encode_record(RecordType.MOVED, meta, self.sequence, self._seed + self.offset) + meta)

@@ -8,10 +8,11 @@ record names the place where they lie (pack_format.RecordType.MOVED).
 from objstore.core.replica import Kept
 from objstore.core.rows import BodyKind, Kind, RowKey, decode_row
 from objstore.core.timestamp import ZERO
-from objstore.core.versions import VERSION_KINDS, version_key
+from objstore.core.versions import VERSION_KINDS, is_version, version_key
+from objstore.errors import DamagedRow
 from objstore.node.engine.commit import Batch
 from objstore.node.engine.keys import encode_key
-from objstore.node.engine.records import Entry, RowHead, head_of
+from objstore.node.engine.records import SHADOWED, Entry, RowHead, head_of
 from objstore.node.engine.state import State
 
 
@@ -60,17 +61,37 @@ class Family:
             stored = self.entry(version)
             self.store(version, stored, kept, donor=head if kept.of_head else stored)
 
-    def store(self, version: str, stored: Entry | None, kept: Kept, *, donor: Entry | None, payload: bytes | memoryview = b"") -> None:
+    def note_head(self, version: str | None, before: str | None) -> None:
+        """The head becomes this version (None: none), and was `before`: bucket counters count a version that is the head once.
+
+        A version that is written for the first time has nothing under its key, and need not be given here.
+        """
+        for name, shadowed in ((before, False), (version, True)):
+            if name is None or (not shadowed and name == version):
+                continue
+            try:
+                stored = self.entry(name)
+            except DamagedRow:
+                continue  # what heals it counts it
+            kept = kept_of(stored)
+            if stored is not None and kept is not None and is_version(kept.row) and bool(stored.flags & SHADOWED) is not shadowed:
+                self.store(name, stored, kept, donor=stored, shadowed=shadowed)
+
+    def store(
+        self, version: str, stored: Entry | None, kept: Kept, *, donor: Entry | None, payload: bytes | memoryview = b"", shadowed: bool = False
+    ) -> None:  # fmt: skip
         """Store one version, with a payload or with the bytes of `donor`."""
         key = version_key(self._head, version)
         index_key = encode_key(key)
         row = head_of(kept.encoded)
         if row.body == BodyKind.INLINE and not payload and donor is not None and donor.length:
-            self._batch.set_moved(index_key, key, stored, donor, promised=ZERO, accepted=kept.accepted, row=kept.encoded, head=row)
+            self._batch.set_moved(
+                index_key, key, stored, donor, promised=ZERO, accepted=kept.accepted, row=kept.encoded, head=row, shadowed=shadowed
+            )
         else:
             self._batch.set_state(
                 index_key, key, stored, partition=self._partition, promised=ZERO, accepted=kept.accepted,
-                row=kept.encoded, head=row, payload=payload,
+                row=kept.encoded, head=row, payload=payload, shadowed=shadowed,
             )  # fmt: skip
         if row.kind == Kind.TOMBSTONE or payload:
             self._state.healed(index_key)

@@ -12,7 +12,6 @@ import msgspec
 from objstore.core.digests import contribution
 from objstore.core.rows import BodyKind, Kind, Space
 from objstore.core.timestamp import ZERO
-from objstore.core.versions import VERSION_KINDS
 from objstore.errors import Damaged, DamagedFile, DamagedRow
 from objstore.node.engine.blobs import DIRECTORY as BLOBS
 from objstore.node.engine.blobs import BlobReader, blob_name
@@ -23,7 +22,7 @@ from objstore.node.engine.keys import decode_key
 from objstore.node.engine.pack_format import FILE_HEADER_BYTES, REGISTERS, decode_meta, decode_state
 from objstore.node.engine.packs import Packs
 from objstore.node.engine.read import merged_entries
-from objstore.node.engine.records import LIVE_KINDS, Entry, blob_of, blob_size, shadow_of
+from objstore.node.engine.records import LIVE_KINDS, SHADOWED, Entry, blob_of, blob_size, counts_as_version, shadow_of
 from objstore.node.engine.recover import apply_record, later_record
 from objstore.node.engine.state import State
 from objstore.node.engine.verify import Health, check_record, whole_blob_is_good
@@ -169,10 +168,10 @@ def _add(sums: _Sums, index_key: bytes, entry: Entry) -> None:
     if is_counted(key) and entry.kind in LIVE_KINDS:
         objects, size = sums.buckets.get(key.bucket, (0, 0))
         sums.buckets[key.bucket] = (objects + 1, size + entry.size)
-    if key.space == Space.VERSIONS and entry.kind in VERSION_KINDS:
+    if key.space == Space.VERSIONS and counts_as_version(entry):
         versions, size = sums.versions.get(key.bucket, (0, 0))
         sums.versions[key.bucket] = (versions + 1, size + entry.size)
-    if entry.kind == Kind.DELETE_MARKER:
+    if entry.kind == Kind.DELETE_MARKER and not entry.flags & SHADOWED:
         current, noncurrent = sums.markers.get(key.bucket, (0, 0))
         is_old = key.space == Space.VERSIONS
         sums.markers[key.bucket] = (current + 1 - is_old, noncurrent + is_old)

@@ -19,6 +19,7 @@ import xxhash
 
 from objstore.core.rows import BodyKind, Kind, decode_row, stored_size
 from objstore.core.timestamp import ZERO, Ballot
+from objstore.core.versions import VERSION_KINDS
 from objstore.errors import DamagedRow
 
 FORMAT_VERSION = 1
@@ -124,6 +125,7 @@ _HEAD_DECODER = msgspec.msgpack.Decoder(RowHead)
 _EMPTY_HEAD = RowHead(0, b"", ZERO, ZERO, 0)
 # Plain numbers: looking a number up among members of an enumeration costs a call each time.
 IN_FAMILY = 1 << 8  # in Entry.flags: the row has a version id or effects, so that replacing it concerns noncurrent versions
+SHADOWED = 1 << 9  # in Entry.flags under a version key: the head held here is that very version, and is what bucket counters count
 LIVE_KINDS = frozenset(int(kind) for kind in (Kind.OBJECT, Kind.UPLOAD, Kind.PART, Kind.RECORD))
 
 
@@ -131,6 +133,11 @@ def flags_of(head: RowHead) -> int:
     """Entry.flags for a row."""
     flags = head.kind | head.body << 4
     return flags | IN_FAMILY if head.version or head.effects else flags
+
+
+def counts_as_version(entry: Entry) -> bool:
+    """Whether counters of noncurrent versions count an entry under a version key."""
+    return entry.flags & 15 in VERSION_KINDS and not entry.flags & SHADOWED
 
 
 def head_of(row: bytes) -> RowHead:

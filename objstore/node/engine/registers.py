@@ -67,6 +67,18 @@ def _in_family(proposal: "Proposal", held: "Held") -> bool:
     return held.entry is not None and held.entry.flags & IN_FAMILY != 0 and proposal.key.space == Space.OBJECTS
 
 
+def _shadowing(head: RowHead) -> str | None:
+    """The version of a new head, unless it is written for the first time: then nothing lies under its key."""
+    if not is_version_kind(head) or head.version == head.origin.hex():
+        return None
+    return head.version
+
+
+def _version_in(entry: Entry | None) -> str | None:
+    """The version that a head was."""
+    return head_of(entry.row).version if entry is not None and entry.row and entry.kind in VERSION_KINDS else None
+
+
 def register_of(entry: Entry | None, floor: Ballot) -> Register:
     """What a replica answers for an entry; an absent one counts as promised up to the floor."""
     return Register(floor) if entry is None else Register(entry.promised, entry.accepted, entry.row)
@@ -295,6 +307,8 @@ class Registers:
         old = held.entry
         if held.damaged:
             old = self.stand_in(proposal.index_key, proposal.partition, proposal.head, proposal.row, len(payload))
+        if family is not None:
+            family.note_head(_shadowing(proposal.head), _version_in(old))
         donor = None
         if family is not None and proposal.head.body == BodyKind.INLINE and proposal.payload is None:
             donor = family.entry(proposal.head.version)

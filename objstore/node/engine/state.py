@@ -13,7 +13,6 @@ import msgspec
 from objstore.core.digests import contribution
 from objstore.core.rows import BodyKind, Kind, Space
 from objstore.core.timestamp import ZERO, Ballot
-from objstore.core.versions import VERSION_KINDS
 from objstore.errors import DamagedFile, DamagedRow
 from objstore.node.engine.memtable import Memtable
 from objstore.node.engine.pack_format import RECORD_HEADER_BYTES
@@ -22,6 +21,7 @@ from objstore.node.engine.records import (
     Entry,
     Shadow,
     blob_of,
+    counts_as_version,
     decode_entry,
     decode_shadow,
     reference_key,
@@ -197,7 +197,7 @@ class State:
                 changed["b", bucket] = None
             elif entry.flags & 15 == _MARKER:
                 self.count_marker(index_key[:8], 1, 0)
-        elif index_key[8] == Space.VERSIONS and entry.flags & 15 in VERSION_KINDS:
+        elif index_key[8] == Space.VERSIONS and counts_as_version(entry):
             bucket = index_key[:8]
             versions, size = self.versions.get(bucket, (0, 0))
             self.versions[bucket] = (versions + 1, size + entry.size)
@@ -232,7 +232,7 @@ class State:
                 changed["b", bucket] = None
             elif entry.flags & 15 == _MARKER:
                 self.count_marker(index_key[:8], -1, 0)
-        elif index_key[8] == Space.VERSIONS and entry.flags & 15 in VERSION_KINDS:
+        elif index_key[8] == Space.VERSIONS and counts_as_version(entry):
             bucket = index_key[:8]
             _take_one(self.versions, bucket, entry.size)
             changed["v", bucket] = None

@@ -158,7 +158,8 @@ class VersionRegisters:
         if held.damaged:
             old = self._registers.stand_in(proposal.index_key, proposal.partition, row, proposal.row, len(payload))
         donor = None if payload else self._donor(proposal, held, head)
-        family.store(kept.row.version, old, kept, donor=donor, payload=payload)
+        shadowed = head is not None and head.kind in VERSION_KINDS and head_of(head.row).version == kept.row.version
+        family.store(kept.row.version, old, kept, donor=donor, payload=payload, shadowed=shadowed)
         self._state.healed(proposal.index_key)
         if row.body == BodyKind.BLOB:
             self._present.pop(row.blob, None)

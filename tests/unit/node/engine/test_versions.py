@@ -6,8 +6,9 @@ from objstore.core.rows import EMPTY, Kind, Register, RowKey, Space, decode_row
 from objstore.core.timestamp import ZERO
 from objstore.errors import InvalidArgument, NoSuchVersion
 from objstore.node.engine import index
+from objstore.node.engine.fsck import fsck
 from objstore.wire.messages import AcceptAnswer
-from tests.support.engine_rig import BUCKET, SimRig, ballot, key, put, put_blob, read, row
+from tests.support.engine_rig import BUCKET, DIRECTORY, SimRig, ballot, key, put, put_blob, read, row
 
 K = key("k")
 
@@ -52,6 +53,51 @@ def test_a_head_that_is_replaced_by_another_version_is_kept_with_its_bytes_in_pl
         assert rig.run(lambda: read(rig.engine, version(1), 1)) == b"first" * 100
         assert rig.run(lambda: read(rig.engine, "k", 2)) == b"x"
     assert rig.engine.version_counters(BUCKET) == (1, 500)
+
+
+def totals(rig: SimRig) -> tuple[int, int, int, int]:
+    return (*rig.engine.bucket_counters(BUCKET), *rig.engine.version_counters(BUCKET))
+
+
+@pytest.mark.parametrize("size", [0, 7])
+def test_a_version_that_becomes_the_head_again_is_counted_once(rig: SimRig, size: int) -> None:
+    put_version(rig, 1, bytes(size))
+    put_version(rig, 2, bytes(2 * size))
+    assert totals(rig) == (1, 2 * size, 1, size)
+
+    def promote(number: int, to: int, of: int) -> None:
+        again = row(ballot(number), bytes(to * size), version=ballot(to).hex(), effects=(gone(number, of),))
+        answer = rig.run(lambda: rig.engine.accept(K, partition=0, ballot=ballot(number), row=again))
+        assert answer.verdict == "yes"
+
+    promote(3, 1, of=2)
+    for crash in (False, True):
+        if crash:
+            rig.crash()
+        assert totals(rig) == (1, size, 0, 0)
+        assert rig.run(lambda: read(rig.engine, K, 3)) == bytes(size)
+    put_version(rig, 4, bytes(4 * size))
+    assert totals(rig) == (1, 4 * size, 1, size)
+    promote(5, 1, of=4)
+    assert totals(rig) == (1, size, 0, 0)
+    tombstone = row(ballot(6), kind=Kind.TOMBSTONE, effects=(gone(6, 1),))
+    rig.run(lambda: rig.engine.accept(K, partition=0, ballot=ballot(6), row=tombstone))
+    assert totals(rig) == (0, 0, 0, 0)
+    rig.run(rig.engine.close)
+    assert fsck(rig.host.world(), DIRECTORY)["clean"]
+
+
+def test_a_version_that_comes_while_it_is_the_head_is_not_counted(rig: SimRig) -> None:
+    put_version(rig, 1, b"data")
+    rig.run(
+        lambda: rig.engine.accept(
+            version(1), partition=0, ballot=ballot(2), row=row(ballot(1), b"data", version=ballot(1).hex()), payload=b"data"
+        )
+    )
+    assert version(1) in stored(rig)
+    assert totals(rig) == (1, 4, 0, 0)
+    put_version(rig, 3, b"other")
+    assert totals(rig) == (1, 5, 1, 4)
 
 
 def test_a_row_of_a_bucket_that_never_had_versions_leaves_nothing(rig: SimRig) -> None:
