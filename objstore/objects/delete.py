@@ -9,6 +9,7 @@ from objstore.core import names
 from objstore.core.conditions import check_write
 from objstore.core.locks import check_removable
 from objstore.core.rows import BodyKind, Kind, Row, RowKey
+from objstore.core.timestamp import Ballot
 from objstore.core.versions import (
     CURRENT,
     NULL,
@@ -20,12 +21,14 @@ from objstore.core.versions import (
     row_version,
     without_version,
 )
-from objstore.errors import AccessDenied, ConditionalConflict, NoSuchKey, ObjstoreError
+from objstore.errors import AccessDenied, ConditionalConflict, NoSuchKey, ObjstoreError, OutcomeUnknown
 from objstore.objects.access import Action
 from objstore.objects.alter import ATTEMPTS, Alterations
 from objstore.objects.api import NO_CONDITIONS, Conditions, DeleteOutcome, DeleteTarget, Principal
 from objstore.objects.buckets import Bucket, tombstone_row
 from objstore.objects.context import object_key
+
+UNKNOWN_WITHIN_S = 5.0  # how long a removal of unknown outcome is tried again
 
 
 class _Doing(NamedTuple):
@@ -130,17 +133,21 @@ class Deletes(Alterations):
         removed: Row | None = None
         now_us = self.clock.wall_us()
         head: Row | None = None
+        of: Ballot | None = None  # from the second attempt on: the write that made the version
 
         def judge(current: Row | None, versions: Versions) -> Row | None:
             nonlocal removed
             _check_payload(current, head, version)
             removed = versions.get(version)
+            if removed is not None and of is not None and removed.base != of:
+                removed = None  # an earlier attempt of ours, or somebody else, removed it: this null version is a newer one
             if conditions:
                 check_write(conditions, removed)
             if removed is not None:
                 check_removable(removed, now_us, bypass=target.bypass)
             return None if removed is None else without_version(current, versions, version, who.account)
 
+        began = self.clock.monotonic()
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self.turns.of(register):
@@ -152,15 +159,28 @@ class Deletes(Alterations):
                 if conditions.demands_presence:
                     raise
                 break
-            except ConditionalConflict:
-                # Removing what is removed changes nothing, so it may be tried again; but conditions would be judged anew.
-                if attempt == ATTEMPTS or conditions:
+            except (ConditionalConflict, OutcomeUnknown) as failure:
+                if attempt == ATTEMPTS or not self._may_try_again(failure, doing, began):
                     raise
+                of = removed.base if removed is not None else of
                 await self.pause(attempt)
         marker = removed is not None and removed.kind == Kind.DELETE_MARKER
         return DeleteOutcome(
             key=target.key, version_id=target.version_id, delete_marker=marker, marker_version_id=target.version_id if marker else ""
         )
+
+    def _may_try_again(self, failure: ConditionalConflict | OutcomeUnknown, doing: _Doing, began: float) -> bool:
+        """Whether a removal that was not told to have taken effect may be done once more."""
+        if isinstance(failure, _WrittenMeanwhile):
+            return True  # nothing was proposed
+        if doing.target.conditions:
+            return False  # they would be judged anew
+        # Removing what is removed changes nothing.  A quorum that is gone stays gone a while.
+        return isinstance(failure, ConditionalConflict) or self.clock.monotonic() - began < UNKNOWN_WITHIN_S
+
+
+class _WrittenMeanwhile(ConditionalConflict):
+    """Another head than the one whose payload was read.  Raised by a judge, and seen outside only when nothing was proposed."""
 
 
 def _is_version(row: Row, version: str) -> bool:
@@ -176,7 +196,7 @@ def _check_payload(current: Row | None, head: Row | None, version: str) -> None:
     expected = head is not None and not _is_version(head, version)
     inline = any(row is not None and row.body == BodyKind.INLINE for row in (current, head))
     if inline and (stays != expected or (stays and _bytes_of(current) != _bytes_of(head))):
-        raise ConditionalConflict("the object was written meanwhile")
+        raise _WrittenMeanwhile("the object was written meanwhile")
 
 
 def _bytes_of(row: Row | None) -> tuple[int, int, bytes] | None:
