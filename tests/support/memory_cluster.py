@@ -361,7 +361,11 @@ class MemoryCluster:
             if home == bucket and space in (Space.OBJECTS, Space.VERSIONS):
                 row = decode_row(encoded)
                 head = self.registers.get(RowKey(bucket, Space.OBJECTS, name)) if space == Space.VERSIONS else None
-                if head is not None and (current := decode_row(head[1])).kind in VERSION_KINDS and version_bytes(current.version) == version:
+                if (
+                    head is not None
+                    and (current := decode_row(head[1])).kind in VERSION_KINDS
+                    and version_bytes(current.version) == version
+                ):
                     continue  # the head is this very version
                 markers += row.kind == Kind.DELETE_MARKER
                 if row.kind == Kind.OBJECT:
