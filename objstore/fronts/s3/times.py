@@ -17,6 +17,7 @@ _HTTP_DATES = (
     re.compile(rf"[A-Za-z]{{3}} (?P<month>[A-Z][a-z]{{2}}) (?P<day>[ \d]\d) {_CLOCK} (?P<year>\d{{4}})", re.ASCII),
 )
 _SECOND_US = 1_000_000
+_FIRST_S, _LAST_S = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 _MINUTES = tuple(f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(24 * 60))
 _SECONDS = tuple(f"{second:02d}.000Z" for second in range(60))
 
@@ -71,7 +72,7 @@ def parse_date(text: str) -> int | None:
     zone = (found["zone"] or "+0000").replace(":", "")
     offset_s = (int(zone[1:3]) * 3600 + int(zone[3:]) * 60) * (-1 if zone[0] == "-" else 1)
     fraction_us = int((found["fraction"] or "").ljust(6, "0")[:6])
-    return (timegm(at.timetuple()) + int(found["second"]) - offset_s) * _SECOND_US + fraction_us
+    return _within(timegm(at.timetuple()) + int(found["second"]) - offset_s, fraction_us)
 
 
 def parse_http_date(text: str | None) -> int | None:
@@ -90,4 +91,9 @@ def parse_http_date(text: str | None) -> int | None:
         return None
     zone = found.groupdict().get("zone")
     offset_s = (int(zone[1:3]) * 3600 + int(zone[3:]) * 60) * (-1 if zone[0] == "-" else 1) if zone else 0
-    return (timegm(at.timetuple()) + int(found["second"]) - offset_s) * _SECOND_US
+    return _within(timegm(at.timetuple()) + int(found["second"]) - offset_s, 0)
+
+
+def _within(second: int, fraction_us: int) -> int | None:
+    """None for what zones and leap seconds push out of the years that can be written down again."""
+    return second * _SECOND_US + fraction_us if _FIRST_S <= second <= _LAST_S else None

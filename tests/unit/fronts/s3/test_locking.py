@@ -142,3 +142,13 @@ def test_who_may_only_write_cannot_lock_what_he_writes(server: Running, s3: Any,
     allow("s3:PutObject", "s3:PutObjectLegalHold")
     assert call(server, "PUT", f"/{locked}/k", b"x", hold, user=BOB).status == 200
     assert call(server, "PUT", f"/{locked}/k", b"x", retention, user=BOB).code == "AccessDenied"
+
+
+def test_a_lock_cannot_end_when_no_answer_could_say(server: Running, locked: str) -> None:
+    """A version locked until the year 10000 could be neither read nor removed."""
+    headers = {"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": "9999-12-31T23:59:59-23:59"}
+    assert call(server, "PUT", f"/{locked}/k", b"x", headers).code == "InvalidArgument"
+    call(server, "PUT", f"/{locked}/k", b"x")
+    document = b"<Retention><Mode>COMPLIANCE</Mode><RetainUntilDate>9999-12-31T23:59:59-23:59</RetainUntilDate></Retention>"
+    assert call(server, "PUT", f"/{locked}/k?retention", document).code == "MalformedXML"
+    assert call(server, "GET", f"/{locked}/k").status == 200

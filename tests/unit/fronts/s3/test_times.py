@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.fronts.s3.times import basic_timestamp, http_time, iso_time, parse_http_date
+from objstore.fronts.s3.times import basic_timestamp, http_time, iso_time, parse_date, parse_http_date
 
 
 @given(st.integers(0, 4_102_444_800_000_000))
@@ -41,3 +42,24 @@ def test_dates_are_read_in_every_http_form() -> None:
         "1" * 10_000,
     ):
         assert parse_http_date(odd) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9999-12-31T23:59:59-00:01",
+        "9999-12-31T23:59:60Z",
+        "0001-01-01T00:00:00+00:01",
+        "Fri, 31 Dec 9999 23:59:59 -0001",
+        "Fri, 31 Dec 9999 23:59:99 GMT",
+    ],
+)
+def test_dates_that_cannot_be_written_are_none(text: str) -> None:
+    assert parse_date(text) is None
+
+
+def test_the_first_and_the_last_date_come_back() -> None:
+    for text in ("9999-12-31T23:59:59.000Z", "1970-01-01T00:00:00.000Z"):
+        at = parse_date(text)
+        assert at is not None
+        assert iso_time(at) == text
