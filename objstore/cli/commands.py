@@ -13,6 +13,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "dev": ("objstore.cli.dev:dev", "Run a cluster on this machine, in the foreground, until Ctrl-C."),
     "ctl": ("objstore.cli.ctl:ctl", "Start, stop, watch and change a cluster of processes; one JSON object an answer."),
     "snippet": ("objstore.cli.snippet:snippet", "Print a ready-to-use configuration for a client, with a cluster's endpoint and keys."),
+    "du": ("objstore.cli.du:du", "What buckets hold: objects, bytes, versions, uploads; of all of them or below a prefix."),
     "config": ("objstore.cli.config_command:config", "Check and show settings."),
     "policy": ("objstore.cli.policy:policy", "Explain what a bucket policy decides of a request, and which statement does."),
     "keys": ("objstore.cli.keys_command:keys", "Names and versions of the master keys of server-side encryption; add and rotate them."),

@@ -82,6 +82,8 @@ class Desk:
             requests.Drain: self._drain,
             requests.Remove: self._remove,
             requests.Where: self._where,
+            requests.ListHoldings: self._holdings,
+            requests.ScanHoldings: self._holdings,
         }
 
     async def aclose(self) -> None:
@@ -272,6 +274,9 @@ class Desk:
         if not slash or not bucket or not key:
             raise ConfigError(f"{request.target!r} is not of the form BUCKET/KEY")
         return await self._operator.where(bucket, key, _tenants(self._place))
+
+    async def _holdings(self, request: requests.ListHoldings | requests.ScanHoldings) -> dict[str, Any]:
+        return await self._operator.holdings(request)
 
     async def _tidy(self) -> None:
         """End nodes that the ring has done without."""

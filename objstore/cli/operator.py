@@ -14,7 +14,7 @@ import msgspec
 
 from objstore.cli.layout import Layout, NodeEntry, Place, node_address, proxy_port
 from objstore.cli.probe import probe_proxy
-from objstore.cli.requests import FindCopies
+from objstore.cli.requests import FindCopies, ListHoldings, ScanHoldings
 from objstore.cli.roles_config import daemon_control
 from objstore.cli.settings import read_cluster_key
 from objstore.cli.supervisor import Supervisor
@@ -28,6 +28,7 @@ from ring.lookup import Ring
 
 REPORT_TIMEOUT_S = 1.0
 DAEMON_TIMEOUT_S = 15.0
+HOLDINGS_TIMEOUT_S = 120.0  # a page of 10,000 rows, or of a hundred buckets with their uploads
 STATUS_TIMEOUT_S = 5.0  # a node that hangs keeps the daemon waiting; then its counts are not known
 RING_CHANGE_TIMEOUT_S = 120.0
 R = TypeVar("R")
@@ -196,6 +197,10 @@ class Operator:
     async def where(self, bucket: str, key: str, tenants: list[str]) -> dict[str, Any]:
         """Where the copies of an object are."""
         return await self._ask(FindCopies(bucket=bucket, key=key, tenants=tenants), dict[str, Any], timeout_s=DAEMON_TIMEOUT_S)
+
+    async def holdings(self, request: ListHoldings | ScanHoldings) -> dict[str, Any]:
+        """A page of what buckets hold."""
+        return await self._ask(request, dict[str, Any], timeout_s=HOLDINGS_TIMEOUT_S)
 
     def ring(self) -> Ring:
         """The ring in use, as far as this process knows."""

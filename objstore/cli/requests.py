@@ -113,6 +113,23 @@ class FindCopies(ControlRequest, frozen=True, tag="find_copies"):
     tenants: list[str]
 
 
+class ListHoldings(ControlRequest, frozen=True, tag="list_holdings"):
+    """What buckets hold, by the counters: of one name or of all, behind the record named `after`."""
+
+    bucket: str = ""
+    after: str = ""
+
+
+class ScanHoldings(ControlRequest, frozen=True, tag="scan_holdings"):
+    """The same below a prefix, a page of the bucket at a time; `bucket_id` in hexadecimal, `cursor` as the page before gave it."""
+
+    bucket_id: str
+    prefix: str = ""
+    depth: int = 0
+    cursor: str = ""
+
+
 SupervisorRequest = (
     Up | Down | Summary | StartProcess | StopProcess | GetStatus | GetPids | RunRepair | RunAudit | AddNode | Drain | Remove | Where
-)
+    | ListHoldings | ScanHoldings
+)  # fmt: skip

@@ -238,7 +238,7 @@ async def run_daemon(settings: Any) -> None:
     """The background work of one host, and the socket on which it is asked."""
     from msgspec import convert
 
-    from objstore.cli import where
+    from objstore.cli import holdings, where
     from objstore.cli.metrics import daemon_metrics, serve_metrics
     from objstore.cli.requests import FindCopies
     from objstore.cli.settings import component, read_cluster_key
@@ -271,8 +271,12 @@ async def run_daemon(settings: Any) -> None:
             lifecycle=Lifecycle(store, world, convert(settings.lifecycle, LifecycleSettings, from_attributes=True), holder=section.name),
         )
         stack.push_async_callback(daemons.aclose)
-        handlers: control.Handlers = {**daemons.handlers(), FindCopies: lambda request: where.find(store.directory, fleet, request)}
-        server = control.ControlServer(world, requests=control.DaemonRequest | FindCopies, handlers=handlers)
+        handlers: control.Handlers = {
+            **daemons.handlers(),
+            **holdings.handlers(cluster),
+            FindCopies: lambda request: where.find(store.directory, fleet, request),
+        }
+        server = control.ControlServer(world, requests=control.DaemonRequest | FindCopies | holdings.Requests, handlers=handlers)
         stack.push_async_callback(server.aclose)
         await server.start(section.control)
         if section.metrics_port:

@@ -397,9 +397,9 @@ class BucketDirectory:
         return _decode_claim(row.record) if row is not None and is_live(row) else None
 
 
-async def all_buckets(cluster: ClusterApi) -> AsyncIterator[BucketRecord]:
-    """Every bucket of every account, also those that are being deleted; for daemons."""
-    start: bytes | None = b""
+async def all_buckets(cluster: ClusterApi, after: bytes = b"") -> AsyncIterator[BucketRecord]:
+    """Every bucket of every account, also those that are being deleted, behind the row name `after`; for daemons."""
+    start: bytes | None = after + b"\0" if after else b""
     while start is not None:
         page = await cluster.scan(SYSTEM_BUCKET, Space.OBJECTS, prefix=names.ALL_BUCKETS_PREFIX, start=start)
         for item in page.rows:
