@@ -204,7 +204,7 @@ def judge(seen: Seen, reply: Reply, tally: Tally) -> None:
             raise Finding(f"a {status} without a document")
         return
     # IAM and STS, which answer forms at the root, say text/xml, as Amazon's do.
-    rootward = seen.target.partition(b"?")[0] == b"/" or seen.target.startswith(b"//")  # no bucket is named
+    rootward = seen.target.partition(b"?")[0] == b"/"
     kinds = (b"application/xml", b"text/xml") if rootward else (b"application/xml",)
     if reply.headers.get(b"content-type") not in kinds:
         raise Finding(f"an error of type {reply.headers.get(b'content-type')!r}")

@@ -122,6 +122,11 @@ class S3Request:
             bucket, _, key = path[1:].partition("/")
             if "%" in bucket or not bucket.isascii():
                 bucket = text_of(unquote_to_bytes(bucket.encode("latin-1")))
+            if not bucket and len(path) > 1:
+                # Of "//key" one half would see a key and the other a request without bucket, which is for other services.
+                raise S3Refused(
+                    400, "InvalidURI", "Couldn't parse the specified URI.", hint="The path names a key, and no bucket before it."
+                )
         self.bucket = bucket
         self.key = key if "%" not in key and key.isascii() else text_of(unquote_to_bytes(key.encode("latin-1")))
 

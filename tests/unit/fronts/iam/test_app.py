@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from botocore.auth import SigV4Auth, SigV4QueryAuth
+from botocore.auth import S3SigV4Auth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -95,6 +95,40 @@ def test_a_call_can_be_presigned(server: Running) -> None:
 def test_s3_is_still_there_beside_it(server: Running, s3: Any) -> None:
     assert "alices" in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
     assert send(server, "GET", "/").code == "AccessDenied"
+
+
+CALL = b"Action=GetCallerIdentity&Version=2011-06-15"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "kind", "expected"),
+    [
+        ("POST", "/", "text/xml", (200, "")),
+        ("POST", "/?x=1", "text/xml", (200, "")),
+        ("GET", "/?Action=NoSuchCall", "text/xml", (400, "InvalidAction")),
+        ("GET", "/?action=GetCallerIdentity", "application/xml", (200, "")),  # the list of buckets, for parameters' names have cases
+        ("POST", "//", "application/xml", (400, "InvalidURI")),
+        ("POST", "//?Action=GetCallerIdentity", "application/xml", (400, "InvalidURI")),
+        ("POST", "//alices", "application/xml", (400, "InvalidURI")),
+        ("POST", "/alices", "application/xml", (412, "PreconditionFailed")),
+        ("POST", "/alices/", "application/xml", (412, "PreconditionFailed")),
+        ("POST", "/alices/?Action=GetCallerIdentity", "application/xml", (412, "PreconditionFailed")),
+        ("POST", "/alices?delete", "application/xml", (400, "InvalidRequest")),  # no digest of its body
+        ("POST", "/alices/key", "application/xml", (501, "NotImplemented")),
+        ("POST", "/%2F", "application/xml", (412, "PreconditionFailed")),
+        ("PUT", "/?Action=GetCallerIdentity", "application/xml", (405, "MethodNotAllowed")),
+        ("DELETE", "/", "application/xml", (405, "MethodNotAllowed")),
+    ],
+)
+def test_only_forms_at_the_root_are_calls(server: Running, method: str, target: str, kind: str, expected: tuple[int, str]) -> None:
+    request = AWSRequest(method, server.url + target, data=CALL if method == "POST" else b"", headers=FORM)
+    name = "sts" if kind == "text/xml" else "s3"
+    signer = SigV4Auth if name == "sts" else S3SigV4Auth
+    signer(Credentials(ALICE.access_key, ALICE.secret_key), name, "us-east-1").add_auth(request)
+    if target.startswith("//"):
+        request.headers["Authorization"] = "nobody looks at it"
+    answer = send(server, method, target, CALL if method == "POST" else b"", dict(request.headers.items()))
+    assert (code_of(answer), answer.headers["content-type"]) == (expected, kind)
 
 
 def test_calls_are_counted_by_their_names(server: Running) -> None:

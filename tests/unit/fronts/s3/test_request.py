@@ -45,6 +45,15 @@ def test_names_must_be_utf8() -> None:
             parsed(path, query)
 
 
+@pytest.mark.parametrize("path", ["//", "///", "//k", "//%2F", "//?"])
+def test_a_key_without_a_bucket_is_no_request(path: str) -> None:
+    with pytest.raises(S3Refused, match="URI"):
+        parsed(path)
+    made = parsed(path, host="b.localhost", domains=("localhost",))
+    assert made.bucket == "b", "where the host names the bucket the path is all key"
+    assert made.key
+
+
 def test_the_bucket_may_be_in_the_host() -> None:
     domains = ("s3.example.com", "localhost")
     for host, bucket in (
