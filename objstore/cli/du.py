@@ -114,7 +114,7 @@ class _Progress:
     def tell(self, more: int) -> None:
         """So many more were looked at."""
         self._count += more
-        now = time.monotonic()  # noqa: TID251 as above
+        now = time.monotonic()  # noqa: TID251 the same as above
         if now - self._told_at >= QUIET_S:
             self._told_at, self._told = now, True
             print(f"\r{self._count:,} {self._what}", end="", file=sys.stderr, flush=True)
