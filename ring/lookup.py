@@ -100,6 +100,16 @@ class Ring:
             name = (xxh3_64_intdigest(name, self._seed) % spread).to_bytes(SPREAD_BYTES, "big")
         return xxh3_64_intdigest(bucket + name, self._seed) >> self._shift
 
+    def hash_of(self, bucket: bytes, name: bytes, spread: int = 0) -> int:
+        """The 64 bits whose top ones are the partition of a name."""
+        if spread:
+            name = (xxh3_64_intdigest(name, self._seed) % spread).to_bytes(SPREAD_BYTES, "big")
+        return int(xxh3_64_intdigest(bucket + name, self._seed))
+
+    def partition_at(self, hash_: int) -> int:
+        """The partition of what hashes to these 64 bits."""
+        return hash_ >> self._shift
+
     def primaries(self, partition: int) -> tuple[int, ...]:
         """Device ids by replica index, of the assignment that is current (the *new* one during a handover)."""
         start = partition * self._count

@@ -106,10 +106,17 @@ class ClusterApi(Protocol):
     async def settle(self, key: RowKey, partition: int) -> None:
         """Read a register by partition, so that one row is chosen on a majority; for daemons, which know no bucket's spread."""
 
+    def anchor(self, key: RowKey, *, spread: int = 0) -> int:
+        """What `names.part_name` needs to place a part where the body of `key` lies, so that the two can share it."""
+
     async def write(
-        self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None
-    ) -> Written:
+        self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None,
+        holders: Sequence[int] = (),
+    ) -> Written:  # fmt: skip
         """Plain write.  `draft.origin`, `base` and `operation` are filled in here.  Raises OutcomeUnknown after bounded retries.
+
+        `holders`: devices that hold the blob which the draft names, because a row that lies there too names it.  A replica that has
+        no such blob, or that has just lost it with the last row that named it, does not take the draft.
 
         Of every write: `draft.version` NEW_VERSION is replaced by a new version id; `draft.effects` are encoded rows of other
         versions of the key that are stored together with it, each with `version` set ("" is the null version): a TOMBSTONE removes

@@ -101,6 +101,10 @@ class Cluster:
         """The ring slot of a key."""
         return self.members.placement.partition(key, spread)
 
+    def anchor(self, key: RowKey, *, spread: int = 0) -> int:
+        """What places a part where the body of `key` lies."""
+        return self.members.placement.anchor(key, spread)
+
     async def read(self, key: RowKey, *, spread: int = 0, inline: bool = False) -> api.Held:
         """The chosen row, written back where needed before this returns."""
         return await self._read_at(key, self.partition(key, spread=spread), inline=inline)
@@ -120,7 +124,7 @@ class Cluster:
 
     async def write(
         self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: api.Staging | None = None,
-        early: EarlyQuery | None = None,
+        early: EarlyQuery | None = None, holders: Sequence[int] = (),
     ) -> api.Written:  # fmt: skip
         """Plain write."""
         if early is None and isinstance(staging, Staging):
@@ -128,7 +132,7 @@ class Cluster:
         if early is not None:
             assert early.key == key
             await early.wait()
-        sources = _holders(staging)
+        sources = _holders(staging) or tuple(holders)
         operation = self._operation(key, self.partition(key, spread=spread), payload=payload, sources=sources)
         survey = early.result(operation.plan) if early is not None else None
         token = self._world.rng.token(TOKEN_BYTES)

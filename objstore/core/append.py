@@ -62,6 +62,13 @@ def own_append_id(row: Row) -> str:
     return "" if append_id in lineage_of(row).owners else append_id
 
 
+def pieces_before(row: Row) -> list[PartRef]:
+    """The pieces that others come behind; the one of an object in one piece that shares its body becomes the first."""
+    if row.parts and not row.parts[0].number:
+        return [msgspec.structs.replace(row.parts[0], number=1)]
+    return list(row.parts)
+
+
 def next_number(parts: Sequence[PartRef], along: int) -> int:
     """The number of the piece that replaces the last `along` ones, or comes behind all.  Raises TooManyParts."""
     if len(parts) - along >= MAX_PIECES:

@@ -1,7 +1,7 @@
 """Where an object's bytes and name come from, when that is not where one would look: stored in its row's `record`; pure.
 
 The parts of a manifest belong to the key that they were written for.  When another key of the bucket comes to name them (a rename, a
-copy by reference), that key is entered in the *shares* of the owner first, and reclaiming asks every key that shares.
+copy by reference), that key is entered in the *shares* of the owner first, a row for each key, and reclaiming asks those that share.
 """
 
 import hashlib
@@ -13,7 +13,6 @@ from objstore.core.rows import Kind, Row
 from objstore.core.timestamp import ZERO, Ballot
 
 RECORD_VERSION = 1
-MAX_SHARES = 64  # other keys that may name the parts of one upload
 
 
 class Lineage(msgspec.Struct, frozen=True, array_like=True):
@@ -27,7 +26,7 @@ class Lineage(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Shares(msgspec.Struct, frozen=True, array_like=True):
-    """Which other keys may name the parts of an upload."""
+    """Which other keys may name the parts of an upload: one; up to 64 in rows of before there was a row for each."""
 
     record_version: int = RECORD_VERSION
     keys: tuple[bytes, ...] = ()

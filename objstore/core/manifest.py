@@ -37,7 +37,7 @@ def total_size(parts: Sequence[PartRef]) -> int:
 
 def span_of_part(row: Row, number: int) -> tuple[int, int]:
     """(offset, length) of a part by its number; an object in one piece is its own part 1.  Raises InvalidPart."""
-    if not row.parts and number == 1:
+    if number == 1 and (not row.parts or not row.parts[0].number):
         return 0, row.size
     begin = 0
     for part in row.parts:

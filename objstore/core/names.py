@@ -6,8 +6,10 @@ order of every listing) is decided in one place.  Names of rows are bytes and co
     space    name                                           holds
     OBJECTS  key                                            head of an object
     UPLOADS  key NUL upload id                              multipart upload in progress
-             key NUL "e" rest of an upload id               Shares: which other keys name the upload's parts
+             key NUL "e" rest of an upload id               Shares: keys that may name the upload's parts, as written until now
+             key NUL "e" rest of an upload id / digest      Shares: one key that may name the upload's parts
     PARTS    upload id / five-digit number / attempt        one attempt at one part, written once (ADR 5)
+             upload id / number / attempt @ anchor          the same, lying where the body is that it shares (ADR 13)
     OBJECTS of the system bucket:
              bucket/<account>/<name>                        BucketRecord
              claim/<tenant>/<name>                          ClaimRecord
@@ -15,6 +17,7 @@ order of every listing) is decided in one place.  Names of rows are bytes and co
              record/<kind>/<name>                           small records (objstore/records)
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
@@ -26,6 +29,10 @@ METADATA_LIMIT_BYTES = 2048  # S3: names and values of user metadata together
 PART_NUMBER_LIMIT = 10_000
 UPLOAD_ID_DIGITS = 32
 ATTEMPT_DIGITS = 16
+ANCHOR_DIGITS = 16
+_ANCHOR = "@"
+_ANCHOR_BYTE = b"@"
+_ANCHOR_MASK = 2**64 - 1
 
 _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]", re.ASCII)
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}", re.ASCII)
@@ -103,6 +110,14 @@ def new_append_id(wall_us: int, token: bytes) -> str:
     return _APPEND + new_upload_id(wall_us, token)[1:]
 
 
+_COPY = "d"
+
+
+def new_copy_id(wall_us: int, token: bytes) -> str:
+    """What the parts of an object that was copied by reference are named by, in place of an upload id."""
+    return _COPY + new_upload_id(wall_us, token)[1:]
+
+
 def is_append_piece(name: bytes) -> bool:
     """Whether a PARTS row was appended to an object, rather than uploaded as a part."""
     return name.startswith(_APPEND.encode())
@@ -133,12 +148,25 @@ def after_uploads_of(key: bytes) -> bytes:
     return key + b"\0g"  # upload ids are hexadecimal, so they all sort below "g"
 
 
-_SHARES = "e"  # in place of the first digit of an upload id, which is "0", or "f" for appends
+_SHARES = "e"  # in place of the first digit of an upload id, which is "0", "f" for appends or "d" for copies
 
 
-def shares_name(key: bytes, upload_id: str) -> bytes:
-    """The row name, among the uploads, of which other keys name the parts of an upload (or the pieces of an append)."""
+def shares_prefix(key: bytes, upload_id: str) -> bytes:
+    """What the names begin with, among the uploads, of the rows that say which other keys name the parts of an upload.
+
+    Also of the one row that named all of them formerly: its name is this.
+    """
     return upload_name(key, _SHARES + upload_id[1:])
+
+
+def share_name(key: bytes, upload_id: str, sharer: bytes) -> bytes:
+    """The row name of one key that shares: by a digest, since two keys together are too long for a name."""
+    return shares_prefix(key, upload_id) + b"/" + hashlib.sha256(sharer).hexdigest()[:UPLOAD_ID_DIGITS].encode()
+
+
+def is_share_name(name: bytes, prefix: bytes) -> bool:
+    """Whether what begins with a `shares_prefix` is such a row, and not one of a key that begins so."""
+    return len(name) - len(prefix) in (0, UPLOAD_ID_DIGITS + 1)
 
 
 def parts_prefix(upload_id: str) -> bytes:
@@ -146,10 +174,24 @@ def parts_prefix(upload_id: str) -> bytes:
     return upload_id.encode() + b"/"
 
 
-def part_name(upload_id: str, number: int, attempt: bytes) -> bytes:
-    """The row name of one attempt at a part; `attempt` is 8 random bytes, since no name is ever written twice."""
+def part_name(upload_id: str, number: int, attempt: bytes, anchor: int | None = None) -> bytes:
+    """The row name of one attempt at a part; `attempt` is 8 random bytes, since no name is ever written twice.
+
+    `anchor`: the hash by which a part is placed that shares the body of another row, see `anchor_of`.
+    """
     assert len(attempt) == ATTEMPT_DIGITS // 2
-    return f"{upload_id}/{number:05d}/{attempt.hex()}".encode()
+    plain = f"{upload_id}/{number:05d}/{attempt.hex()}"
+    return (plain if anchor is None else f"{plain}{_ANCHOR}{anchor:016x}").encode()
+
+
+def anchor_of(name: bytes) -> int | None:
+    """The hash by which a PARTS row is placed, when it is not that of its name: 64 bits, the top ones of which are its partition."""
+    if name[-ANCHOR_DIGITS - 1 : -ANCHOR_DIGITS] != _ANCHOR_BYTE:
+        return None
+    try:
+        return int(name[-ANCHOR_DIGITS:], 16) & _ANCHOR_MASK
+    except ValueError:
+        return None
 
 
 def split_part_name(name: bytes) -> tuple[str, int]:

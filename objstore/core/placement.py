@@ -6,6 +6,7 @@ The plan of a partition never changes within a ring epoch, so `Placement` keeps 
 
 from collections.abc import Callable, Iterable
 
+from objstore.core.names import anchor_of
 from objstore.core.quorum import Quorum, Tally, majority
 from objstore.core.rows import RowKey, Space
 from ring.lookup import Ring
@@ -69,9 +70,24 @@ class Placement:
         self._moving: list[Quorum] | None = None
 
     def partition(self, key: RowKey, spread: int) -> int:
-        """The ring slot of a key; all versions of an object lie together."""
-        space = Space.OBJECTS if key.space == Space.VERSIONS else key.space
+        """The ring slot of a key; all versions of an object lie together, and a part that shares a body lies where the body is."""
+        space = key.space
+        if space == Space.PARTS:
+            anchor = anchor_of(key.name)
+            if anchor is not None:
+                return self.ring.partition_at(anchor)
+        elif space == Space.VERSIONS:
+            space = Space.OBJECTS
         return int(self.ring.partition(key.bucket + bytes((space,)), key.name, spread))
+
+    def anchor(self, key: RowKey, spread: int) -> int:
+        """What puts the name of a part into the ring slot of `key`, in this ring and in each that follows it: 64 bits, see names.part_name."""
+        if key.space == Space.PARTS:
+            anchor = anchor_of(key.name)
+            if anchor is not None:
+                return anchor
+        space = Space.OBJECTS if key.space == Space.VERSIONS else key.space
+        return int(self.ring.hash_of(key.bucket + bytes((space,)), key.name, spread))
 
     def plan(self, partition: int) -> Plan:
         """The plan of a partition."""

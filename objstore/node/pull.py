@@ -74,12 +74,13 @@ class Puller:
         self._state = state
         self._peers = peers
         self._room = asyncio.Semaphore(MAX_PULLS)
-        self._turns: dict[tuple[str, RowKey, bytes], _Turn] = {}
+        self._turns: dict[tuple[str, object, bytes], _Turn] = {}
 
     @contextlib.asynccontextmanager
     async def turn(self, device: LocalDevice, key: RowKey, row: Row) -> AsyncIterator[None]:
         """One at a time for one body on one device: who comes second finds it there."""
-        name = (device.directory, key, row.origin)
+        # Several rows may name one blob: a copy, a version that becomes the head again.
+        name = (device.directory, None, row.blob) if row.blob else (device.directory, key, row.origin)
         turn = self._turns.setdefault(name, _Turn())
         turn.users += 1
         try:

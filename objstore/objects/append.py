@@ -11,7 +11,7 @@ from typing import NamedTuple
 import xxhash
 
 from objstore.core import checksums, names
-from objstore.core.append import appended, check_offset, next_number, own_append_id, running_algorithm, taken_along
+from objstore.core.append import appended, check_offset, next_number, own_append_id, pieces_before, running_algorithm, taken_along
 from objstore.core.conditions import check_write
 from objstore.core.etag import md5_etag
 from objstore.core.manifest import Piece
@@ -104,7 +104,7 @@ class Appends(Gets, Puts):
 
     async def _grow(self, growing: _Growing, key: str, body: Body, expected: Expected, conditions: Conditions) -> Row:
         bucket, row, algorithm = growing.bucket, growing.row, growing.algorithm
-        parts = list(row.parts)
+        parts = pieces_before(row)
         written: list[RowKey] = []
         try:
             if row.body != BodyKind.MANIFEST and row.size:

@@ -1,36 +1,55 @@
-"""CopyObject and UploadPartCopy: read the source's bytes, write them as any other body.
+"""CopyObject and UploadPartCopy: by reference where the body can be shared (linking.py), else the bytes are read and written.
 
-What the source promises of its bytes (a plain MD5 as ETag, full-object checksums) is verified on the way, so damage is
-never copied.
+Where bytes move, what the source promises of them (a plain MD5 as ETag, full-object checksums) is verified on the way, so damage is
+never copied.  A body that is shared stays as it is: the same ETag, checksums and parts.
 """
 
 import dataclasses
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import msgspec
 
 from objstore.core import checksums, names
 from objstore.core.acl import Acl
-from objstore.core.conditions import check_copy_source
+from objstore.core.conditions import check_copy_source, check_write
 from objstore.core.encryption import NO_WISH, Wish, is_opaque
 from objstore.core.etag import is_md5_etag
 from objstore.core.locks import ObjectLock
-from objstore.core.rows import Row
-from objstore.core.versions import modified_us
-from objstore.errors import InvalidRange, InvalidRequest, VersionIsMarker
-from objstore.objects.access import Action
+from objstore.core.manifest import pieces_of
+from objstore.core.multipart import UploadRecord
+from objstore.core.rows import BodyKind, Row, RowKey
+from objstore.core.versions import modified_us, new_version
+from objstore.errors import (
+    ConditionalConflict,
+    Damaged,
+    InvalidRange,
+    InvalidRequest,
+    NoSuchUpload,
+    ObjstoreError,
+    Refused,
+    Unavailable,
+    VersionIsMarker,
+)
+from objstore.objects.access import Action, owner_of_new
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, CopySource, Expected, ObjectInfo, PartInfo, Principal
-from objstore.objects.context import PREPARES
+from objstore.objects.buckets import Bucket, tombstone_row
+from objstore.objects.context import PREPARES, object_key
 from objstore.objects.encryption import description_of
-from objstore.objects.get import Gets, Opened
+from objstore.objects.get import Opened
 from objstore.objects.info import null_of, object_info
+from objstore.objects.intake import Received
+from objstore.objects.linking import Linking, Origin, Place
+from objstore.objects.lock import locks_of_new
 from objstore.objects.multipart import Uploads
-from objstore.objects.put import Puts
+from objstore.objects.parts import drop_rows
+from objstore.objects.put import Puts, object_row
 
 NOT_COPIED = "x-amz-website-redirect-location"
+# What sharing fails with when a body is just going, or its devices are not there: perhaps the bytes can still be read.
+_NOT_SHARED = (Unavailable, Damaged)
 
 
-class Copies(Gets, Puts, Uploads):
+class Copies(Linking, Puts, Uploads):
     """Copying objects and parts."""
 
     async def copy(  # noqa: PLR0913 as much as S3 lets a copy say
@@ -42,26 +61,92 @@ class Copies(Gets, Puts, Uploads):
         name = names.object_name(key)
         home = await self.open_for_writing(who, bucket, key, Attributes(tags=tags or {}, acl=acl, lock=lock))
         changes = attributes is not None or tags is not None or checksum or source.version_id or encryption is not NO_WISH
-        opened = await self._open_source(who, source)
-        try:
-            if source.key == key and source.bucket == bucket and not changes and opened.row.storage_class == storage_class:
-                raise InvalidRequest("the copy would put the object onto itself and change nothing about it")
-            row = opened.row
-            if tags is None and row.tags:
-                # What is taken along unasked is read and written all the same.
-                await self.open_bucket(who, source.bucket, Action.READ_TAGS, source.key, source.version_id)
-                await self.open_for_writing(who, bucket, key, Attributes(tags=row.tags, acl=acl, lock=lock))
-            taken = attributes or Attributes(row.content_type, _copied_headers(row.headers), row.metadata)
-            described = Attributes(
-                taken.content_type, taken.headers, taken.metadata, row.tags if tags is None else tags, lock, encryption, acl, storage_class
-            )
-            written = await self.put_body(
-                who, home, name, Copied(opened), attributes=described, expected=_promised(row, checksum), conditions=conditions
-            )
-        finally:
-            await opened.chunks.aclose()
+
+        def shares(row: Row, _first: int, _length: int) -> bool:
+            known = not checksum or (row.checksum_type == checksums.FULL_OBJECT and checksum in row.checksums)
+            large = row.body == BodyKind.BLOB or (row.body == BodyKind.MANIFEST and row.size > self.settings.inline_limit_bytes)
+            return large and known and self.keeps_seal(row, home.info, encryption)
+
+        written: Row | None = None
+        version_id = ""
+        for only_bytes in (False, True):
+            began = self.clock.monotonic()
+            origin, opened = await self._open_source(who, source, None if only_bytes else shares)
+            version_id = opened.version_id
+            try:
+                row = opened.row
+                if source.key == key and source.bucket == bucket and not changes and row.storage_class == storage_class:
+                    raise InvalidRequest("the copy would put the object onto itself and change nothing about it")
+                if tags is None and row.tags:
+                    # What is taken along unasked is read and written all the same.
+                    await self.open_bucket(who, source.bucket, Action.READ_TAGS, source.key, source.version_id)
+                    await self.open_for_writing(who, bucket, key, Attributes(tags=row.tags, acl=acl, lock=lock))
+                taken = attributes or Attributes(row.content_type, _copied_headers(row.headers), row.metadata)
+                described = Attributes(
+                    taken.content_type,
+                    taken.headers,
+                    taken.metadata,
+                    row.tags if tags is None else tags,
+                    lock,
+                    encryption,
+                    acl,
+                    storage_class,
+                )
+                if not only_bytes and shares(row, 0, row.size):
+                    written = await self._copy_by_reference(who, (home, name), origin, source, opened, described, conditions, began)
+                else:
+                    promised = _promised(row, checksum)
+                    written = await self.put_body(
+                        who, home, name, Copied(opened), attributes=described, expected=promised, conditions=conditions
+                    )
+            finally:
+                await opened.chunks.aclose()
+            if written is not None:
+                break
+        assert written is not None
         info = object_info(key, written, null_of(home.info))
-        return msgspec.structs.replace(info, source_version_id=opened.version_id) if opened.version_id else info
+        return msgspec.structs.replace(info, source_version_id=version_id) if version_id else info
+
+    async def _copy_by_reference(
+        self, who: Principal, target: tuple[Bucket, bytes], origin: Bucket, source: CopySource, opened: Opened, attributes: Attributes,
+        conditions: Conditions, began: float,
+    ) -> Row | None:  # fmt: skip
+        """The head of a copy that shares the source's body; None where that could not be shared, and nothing is left of the try."""
+        (home, name), row = target, opened.row
+        names.check_metadata(attributes.metadata)
+        versioning = home.info.versioning
+        locks = locks_of_new(home, attributes.lock, self.clock.wall_us()) if versioning or attributes.lock is not None else {}
+        owner, acl = owner_of_new(who, home.account, home.gate, attributes.acl)
+        key = object_key(home, name)
+        if conditions:
+            check_write(conditions, (await self.cluster.read(key, spread=home.spread)).row)
+        if "quota" in home.info.config:
+            await self.quotas.check(home, key, row.size)
+        made: list[RowKey] = []
+        place = Place(home, name, who.account, names.new_copy_id(self.clock.wall_us(), self.rng.token(8)))
+        register = self.version_key(origin, names.object_name(source.key), source.version_id)
+        try:
+            body = await self.share_body(origin, register, opened, place, made)
+        except _NOT_SHARED:
+            body = None
+        if body is None or not self.in_time(began):
+            await self._give_back(home, made)
+            return None
+        received = Received(row.size, row.etag, dict(row.checksums), BodyKind.MANIFEST, encryption=body.encryption)
+        draft = object_row(owner, received, attributes, acl)
+        draft = msgspec.structs.replace(draft, parts=body.parts, record=body.record, checksum_type=row.checksum_type)
+        try:
+            return await self.commit(home, key, new_version(draft, versioning, **locks), conditions=conditions)
+        except Refused as refusal:
+            if not isinstance(refusal, ConditionalConflict):  # then it is not known whether a manifest names them
+                await self._give_back(home, made)
+            raise
+
+    async def _give_back(self, bucket: Bucket, made: list[RowKey]) -> None:
+        try:
+            await drop_rows(self.cluster, made, bucket.spread)
+        except ObjstoreError:
+            return  # reclaim.py finds them
 
     async def copy_part(
         self, who: Principal, source: CopySource, bucket: str, key: str, upload_id: str, number: int, *, customer_key: bytes = b""
@@ -69,32 +154,90 @@ class Copies(Gets, Puts, Uploads):
         """Write a part from (a range of) an object.  Raises InvalidRange when out of bounds."""
         home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT, key, given=PREPARES)
         name = names.object_name(key)
-        await self.find_upload(home, name, upload_id)
-        opened = await self._open_source(who, source)
+        names.check_part_number(number)
+        upload, record = await self.find_upload(home, name, upload_id)
+        place = Place(home, name, who.account, upload_id)
+        part: PartInfo | None = None
+        if not upload.encryption and not customer_key:
+            origin, opened = await self._open_source(who, source, _is_one_body)
+            span = _span_of(source, opened.row)
+            if _is_one_body(opened.row, *span):
+                part = await self._part_by_reference(place, origin, source, opened, span, number, record)
+            if part is not None:
+                return dataclasses.replace(part, source_version_id=opened.version_id) if opened.version_id else part
+            await opened.chunks.aclose()
+        origin, opened = await self._open_source(who, source)
         try:
             part = await self.take_part(who, home, name, upload_id, number, Copied(opened), expected=Expected(), customer_key=customer_key)
             return dataclasses.replace(part, source_version_id=opened.version_id) if opened.version_id else part
         finally:
             await opened.chunks.aclose()
 
-    async def _open_source(self, who: Principal, source: CopySource) -> Opened:
+    async def _part_by_reference(
+        self, place: Place, origin: Bucket, source: CopySource, opened: Opened, span: tuple[int, int], number: int, record: UploadRecord
+    ) -> PartInfo | None:  # fmt: skip
+        """A part that shares the body of an object, or of one of its parts; None where it cannot."""
+        register, found, sources = self.version_key(origin, names.object_name(source.key), source.version_id), opened.row, opened.sources
+        algorithm = record.checksum_algorithm
+        try:
+            if found.body == BodyKind.MANIFEST:
+                ref = next(pieces_of(found.parts, *span)).part
+                held = await self.read_part(origin, ref)
+                if held.row is None or held.row.origin != ref.origin:
+                    return None
+                register, found, sources = RowKey(origin.id, ref.space, ref.name), held.row, held.sources
+            known = found.checksum_type == checksums.FULL_OBJECT and algorithm in found.checksums and is_md5_etag(found.etag)
+            if found.body != BodyKind.BLOB or not known:
+                return None
+            sums = {algorithm: found.checksums[algorithm]}
+            made, row = await self.link(Origin(origin, register, found, sources), place, number, sums)
+        except _NOT_SHARED:
+            return None
+        try:
+            upload, _ = await self.find_upload(place.bucket, place.name, place.upload_id)
+        except NoSuchUpload:
+            await self.cluster.write(made, tombstone_row(place.account), spread=place.bucket.spread)
+            raise
+        return PartInfo(number, row.size, row.etag, modified_us(row), sums, encryption=upload.encryption)
+
+    async def _open_source(
+        self, who: Principal, source: CopySource, shares: Callable[[Row, int, int], bool] | None = None
+    ) -> tuple[Bucket, Opened]:
+        """The source and its bucket; not a byte is read where `shares` says of (row, offset, length) that none will be wanted."""
         origin = await self.open_bucket(who, source.bucket, Action.READ_OBJECT, source.key, source.version_id, row_follows=True)
 
         def judge(row: Row) -> tuple[int, int]:
             if source.conditions:
                 check_copy_source(source.conditions, row.etag, modified_us(row))
-            first = source.first or 0
-            last = row.size - 1 if source.last is None else source.last
-            if source.first is not None and not first <= last < row.size:
-                raise InvalidRange(f"bytes {first} to {last} are not within the source's {row.size}", size_bytes=row.size)
-            if last - first >= self.settings.max_put_bytes:
+            first, length = _span_of(source, row)
+            if length > self.settings.max_put_bytes:
                 raise InvalidRequest(f"the source is larger than the {self.settings.max_put_bytes} bytes that one copy may have")
-            return first, last - first + 1
+            return (0, 0) if shares is not None and shares(row, first, length) else (first, length)
 
         try:
-            return await self.open_version(origin, source.key, source.version_id, judge, source.customer_key, reader=who)
+            return origin, await self.open_version(origin, source.key, source.version_id, judge, source.customer_key, reader=who)
         except VersionIsMarker as refusal:
             raise InvalidRequest("The source of a copy request may not specifically refer to a delete marker by version id.") from refusal
+
+
+def _span_of(source: CopySource, row: Row) -> tuple[int, int]:
+    """(offset, length) of what is copied.  Raises InvalidRange."""
+    first = source.first or 0
+    last = row.size - 1 if source.last is None else source.last
+    if source.first is not None and not first <= last < row.size:
+        raise InvalidRange(f"bytes {first} to {last} are not within the source's {row.size}", size_bytes=row.size)
+    return first, last - first + 1
+
+
+def _is_one_body(row: Row, first: int, length: int) -> bool:
+    """Whether a range is all of a body that is not sealed, as far as the object's row tells."""
+    if row.encryption or not length:
+        return False
+    if row.body == BodyKind.BLOB:
+        return length == row.size
+    pieces = pieces_of(row.parts, first, length)
+    piece = next(pieces, None)
+    return piece is not None and (piece.offset, piece.length) == (0, piece.part.size) and length == piece.length
 
 
 class Copied:

@@ -54,6 +54,7 @@ class Opened(NamedTuple):
     length: int
     chunks: Chunks
     version_id: str = ""  # as shown, see info.null_of
+    sources: tuple[int, ...] = ()  # devices that hold the row
 
 
 class Gets(Sealing):
@@ -128,7 +129,7 @@ class Gets(Sealing):
             try:
                 data_key = await self.data_key_of(row, customer_key) if row.encryption else b""
                 chunks = await self._open_chunks(bucket, register, held, offset, length, data_key)
-                return Opened(row, offset, length, chunks, row.version or null_of(bucket.info))
+                return Opened(row, offset, length, chunks, row.version or null_of(bucket.info), held.sources)
             except (NoSuchVersion, Damaged, Unavailable):  # the first means that these bytes were overwritten
                 held = await self.cluster.read(register, spread=bucket.spread, inline=True)
                 if held.row is not None and held.row.origin == row.origin:
@@ -171,11 +172,11 @@ class Gets(Sealing):
 
     async def stream_pieces(self, bucket: Bucket, pieces: Sequence[Piece], data_key: bytes) -> AsyncIterator[Chunk]:
         """The bytes of pieces of a manifest, one after the other."""
-        held = await self._read_part(bucket, pieces[0].part)
+        held = await self.read_part(bucket, pieces[0].part)
         for index, (part, offset, length) in enumerate(pieces):
             # The next part's row is fetched while this part's bytes stream: no pause of a round trip between parts.
             following = pieces[index + 1].part if index + 1 < len(pieces) else None
-            ahead = self.tasks.spawn(self._read_part(bucket, following), name="next part") if following is not None else None
+            ahead = self.tasks.spawn(self.read_part(bucket, following), name="next part") if following is not None else None
             try:
                 if held.row is None or held.row.origin != part.origin:
                     raise DamagedBody(f"part {part.number} of the object is gone", part=part.number)
@@ -189,7 +190,8 @@ class Gets(Sealing):
                 if ahead is not None:
                     ahead.cancel()
 
-    async def _read_part(self, bucket: Bucket, part: PartRef) -> Held:
+    async def read_part(self, bucket: Bucket, part: PartRef) -> Held:
+        """The row of a part, with its bytes where they lie beside it."""
         return await self.cluster.read(RowKey(bucket.id, part.space, part.name), spread=bucket.spread, inline=True)
 
 

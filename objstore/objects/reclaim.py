@@ -4,7 +4,8 @@ A part is garbage when its upload is not in progress and no version of the objec
 aborted in the middle of a completion, its object was replaced or deleted, or its uploader died.  It is dropped once it was
 found so twice, a grace apart, and its object's head is older than the grace too; so readers that are still at the object,
 and completions under way, come to their end first.  Keys that share an object's parts are asked too, see sharing.py.  The order of the reads matters: the upload before the head, since a
-completion writes the manifest before it ends the upload.
+completion writes the manifest before it ends the upload; and when something is due, the owner's head and the shares once more, since parts may have
+gone from one name to the next while the names were asked one after the other.
 """
 
 from collections.abc import Iterable
@@ -17,14 +18,15 @@ from objstore.cluster.api import ClusterApi, ScannedRow
 from objstore.core import names
 from objstore.core.lineage import shares_of
 from objstore.core.manifest import upload_id_of
-from objstore.core.rows import SYSTEM_BUCKET, Row, RowKey, Space, is_live
+from objstore.core.rows import SYSTEM_BUCKET, Kind, Row, RowKey, Space, is_live
 from objstore.core.timestamp import Ballot, wall_us_of
+from objstore.errors import ConditionalConflict, NoSuchKey
 from objstore.objects.buckets import BucketRecord, GoneRecord, all_buckets, tombstone_row
 from objstore.objects.parts import drop_rows, part_owner, sweep_bucket, upload_key, upload_record, versions_of
-from objstore.objects.sharing import shares_key
 from objstore.runtime.clock import Clock
 
 CANDIDATES_LIMIT = 200_000  # remembered at once; beyond, the oldest knowledge is given up and the grace begins anew
+Named = tuple[bytes, Ballot]  # a part by its name and the ballot it was written at
 GONE_AFTER_US = 3_600_000_000  # no write that began before a bucket was deleted can still arrive after an hour
 
 
@@ -104,34 +106,80 @@ class PartReclaimer:
                 return await self._end(upload, spread, upload_row)
             return 0
         unnamed = {(item.name, item.row.origin) for item in parts} - _named_by(head)
-        young = False
         if unnamed:
             # The head was read before: a version that it was then is found among the noncurrent ones now.
             await self._strike(bucket_id, owner, unnamed)
+        shares: list[ScannedRow] = []
+        dropped = 0
         if unnamed:
-            shares = (await self._cluster.read(shares_key(bucket_id, owner, upload_id), spread=spread)).row
-            young = bool(shares_of(shares)) and not self._is_old(shares)
-            await self._strike_shared(bucket_id, spread, shares_of(shares), unnamed)
+            shares = await self._shares(bucket_id, owner, upload_id)
+            dropped += await self._strike_shared(bucket_id, spread, upload_id, shares, unnamed)
         self._forget(bucket_id, [item for item in parts if (item.name, item.row.origin) not in unnamed])
         garbage = [item.name for item in parts if (item.name, item.row.origin) in unnamed]
-        due = [name for name in garbage if self._is_due(bucket_id, name)] if (head is None or self._is_old(head)) and not young else []
+        settled = (head is None or self._is_old(head)) and all(self._is_old(item.row) for item in shares)
+        due = [name for name in garbage if self._is_due(bucket_id, name)] if settled else []
+        if not due or not await self._is_still_so(bucket_id, spread, owner, upload_id, head, shares):
+            return dropped
         for name in due:
             self._since.pop((bucket_id, name), None)
-        return await drop_rows(self._cluster, [RowKey(bucket_id, Space.PARTS, name) for name in due], spread)
+        return dropped + await drop_rows(self._cluster, [RowKey(bucket_id, Space.PARTS, name) for name in due], spread)
 
-    async def _strike(self, bucket_id: bytes, key: bytes, parts: set[tuple[bytes, Ballot]]) -> None:
+    async def _strike(self, bucket_id: bytes, key: bytes, parts: set[Named]) -> None:
         """Take away the parts that noncurrent versions of a key name."""
         async for row in versions_of(self._cluster, bucket_id, key):
             parts -= _named_by(row)
             if not parts:
                 return
 
-    async def _strike_shared(self, bucket_id: bytes, spread: int, keys: Iterable[bytes], parts: set[tuple[bytes, Ballot]]) -> None:
-        """Take away the parts that keys which share an object's parts name; see sharing.py."""
-        for key in keys:
-            parts -= _named_by((await self._cluster.read(RowKey(bucket_id, Space.OBJECTS, key), spread=spread)).row)
-            if parts:
-                await self._strike(bucket_id, key, parts)
+    async def _shares(self, bucket_id: bytes, owner: bytes, upload_id: str) -> list[ScannedRow]:
+        """Entries of the keys that may name the upload's parts."""
+        found: list[ScannedRow] = []
+        prefix = names.shares_prefix(owner, upload_id)
+        start: bytes | None = prefix
+        while start is not None:
+            page = await self._cluster.scan(bucket_id, Space.UPLOADS, prefix=prefix, start=start)
+            found += [item for item in page.rows if item.row.kind == Kind.RECORD and names.is_share_name(item.name, prefix)]
+            start = page.next_start
+        return found
+
+    async def _strike_shared(self, bucket_id: bytes, spread: int, upload_id: str, shares: list[ScannedRow], parts: set[Named]) -> int:
+        """Take away the parts that the keys name which share them, until none is left; drops entries that are of no use any more."""
+        dropped = 0
+        prefix = names.parts_prefix(upload_id)
+        for item in shares:
+            needed = False
+            for key in shares_of(item.row):
+                needed |= await self._strike_of(bucket_id, spread, key, prefix, parts)
+            if not needed and self._is_old(item.row):
+                dropped += await self._end(RowKey(bucket_id, Space.UPLOADS, item.name), spread, item.row)
+            if not parts:
+                break
+        return dropped
+
+    async def _strike_of(self, bucket_id: bytes, spread: int, key: bytes, prefix: bytes, parts: set[Named]) -> bool:
+        """Take away the parts that versions of a key name; whether one names a part that begins with `prefix`."""
+        theirs = _named_by((await self._cluster.read(RowKey(bucket_id, Space.OBJECTS, key), spread=spread)).row)
+        parts -= theirs
+        needed = any(name.startswith(prefix) for name, _ in theirs)
+        if needed and not parts:
+            return True
+        async for row in versions_of(self._cluster, bucket_id, key):
+            theirs = _named_by(row)
+            parts -= theirs
+            needed = needed or any(name.startswith(prefix) for name, _ in theirs)
+            if needed and not parts:
+                return True
+        return needed
+
+    async def _is_still_so(
+        self, bucket_id: bytes, spread: int, owner: bytes, upload_id: str, head: Row | None, shares: list[ScannedRow]
+    ) -> bool:
+        """Whether the owner is as it was, and nobody has come to share since: who is about to take parts over enters first."""
+        now = (await self._cluster.read(RowKey(bucket_id, Space.OBJECTS, owner), spread=spread)).row
+        if (None if now is None else now.origin) != (None if head is None else head.origin):
+            return False
+        before = {(item.name, item.row.origin) for item in shares}
+        return all((item.name, item.row.origin) in before for item in await self._shares(bucket_id, owner, upload_id))
 
     async def _became_object(self, bucket_id: bytes, owner: bytes, head: Row | None, upload_id: str) -> bool:
         if _is_of(head, upload_id):
@@ -147,7 +195,10 @@ class PartReclaimer:
         def judge(current: Row | None) -> Row | None:
             return tombstone_row() if current is not None and seen is not None and current.origin == seen.origin else None
 
-        await self._cluster.conditional(upload, judge, spread=spread)
+        try:
+            await self._cluster.conditional(upload, judge, spread=spread)
+        except (ConditionalConflict, NoSuchKey):
+            return 0  # somebody else is at it
         return 1
 
     def _is_due(self, bucket_id: bytes, name: bytes) -> bool:
@@ -164,8 +215,8 @@ class PartReclaimer:
             self._since.pop((bucket_id, item.name), None)
 
 
-def _named_by(row: Row | None) -> set[tuple[bytes, Ballot]]:
-    """The parts that a version of an object is made of, by name and the ballot they were written at."""
+def _named_by(row: Row | None) -> set[Named]:
+    """The parts that a version of an object is made of."""
     return {(part.name, part.origin) for part in row.parts} if row is not None and is_live(row) else set()
 
 

@@ -69,8 +69,7 @@ class Renames(Alterations, Sharing):
         lineage = Lineage(token=mark, source=old, origin=row.origin)
         payload, staging, blob = None, None, b""
         if row.body == BodyKind.MANIFEST:
-            if not await self.share_parts(bucket, row, old, new):
-                raise InvalidRequest("The object's parts are shared by too many names; copy it instead.")
+            await self.share_parts(bucket, row, old, new)
             foreign = {upload_id: owner for upload_id, owner in owners_of(row, old).items() if owner != new}
             lineage = msgspec.structs.replace(lineage, owners=foreign)
         elif row.body == BodyKind.INLINE:

@@ -4,6 +4,7 @@ from objstore.core.encryption import (
     CUSTOMER,
     PART_NEEDS_KEY,
     PART_WANTS_NO_KEY,
+    BucketEncryption,
     Description,
     Wish,
     check_customer_key,
@@ -51,6 +52,11 @@ class Sealing(StoreContext):
         """The data key of an object, empty when it is not encrypted.  Raises InvalidRequest, AccessDenied, KeyNotFound..."""
         description: Description | None = description_of(row)
         return b"" if description is None else await unlock(self.keys, description, customer_key)
+
+
+def bucket_encryption(bucket: BucketInfo) -> BucketEncryption | None:
+    """A bucket's default, as stored."""
+    return _DEFAULTS.of(bucket)
 
 
 def check_key(row: Row, customer_key: bytes) -> None:

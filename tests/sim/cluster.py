@@ -7,7 +7,7 @@ the daemons to repair and to audit.
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from objstore.cluster.cluster import Cluster
 from objstore.daemons.fleet import Fleet
@@ -43,6 +43,7 @@ class Shape:
     part_power: int
     engine: EngineSettings
     daemons: DaemonSettings
+    objects: ObjectSettings = field(default_factory=lambda: ObjectSettings(bucket_cache_s=1.0))
 
     @classmethod
     def draw(cls, rng: random.Random) -> "Shape":
@@ -135,8 +136,9 @@ class ProxySeat(Seat):
 
     ring: Ring
 
-    def __init__(self, simulation: Simulation, name: str, newest: Callable[[], Ring]) -> None:
+    def __init__(self, simulation: Simulation, name: str, newest: Callable[[], Ring], settings: ObjectSettings) -> None:
         super().__init__(simulation.host(name))
+        self._settings = settings
         self._rng = simulation.rng(f"ring files {name}")
         self._newest = newest
         self._ids = simulation.rng(f"proxy id {name}")
@@ -165,7 +167,7 @@ class ProxySeat(Seat):
         world = self.host.world()
         self._cluster = cluster = Cluster(world, ring=self.ring, proxy_id=self._ids.getrandbits(32), name=self.host.name, cluster_key=KEY)
         await cluster.start()
-        store = ObjectStore(cluster, world, ObjectSettings(bucket_cache_s=1.0))
+        store = ObjectStore(cluster, world, self._settings)
         await store.start()
         return store
 
@@ -218,7 +220,7 @@ class SimCluster:
         rng = simulation.rng("cluster")
         self.nodes = [NodeSeat(simulation, f"node{number}", shape) for number in range(shape.nodes)]
         self.daemons = DaemonSeat(simulation, shape.daemons)
-        self.proxies = [ProxySeat(simulation, f"proxy{number}", self.daemons.newest_ring) for number in range(shape.proxies)]
+        self.proxies = [ProxySeat(simulation, f"proxy{number}", self.daemons.newest_ring, shape.objects) for number in range(shape.proxies)]
         self._hash_seed = rng.getrandbits(64)
         self.harmed: set[str] = set()  # nodes that ever lost something that was flushed
         for host in self.hosts():

@@ -19,11 +19,12 @@ from sortedcontainers import SortedDict
 
 from objstore.cluster.api import Held, Judge, ScannedRow, ScanPage, Staging, VersionsJudge, Written
 from objstore.core.listing import place_of_version
+from objstore.core.names import anchor_of
 from objstore.core.quota import Holdings, Usage
 from objstore.core.rows import NEW_VERSION, BodyKind, Kind, Row, RowKey, Space, decode_row, encode_row, is_live, stored_size
 from objstore.core.timestamp import ZERO, Ballot, HybridClock, version_id
 from objstore.core.versions import VERSION_KINDS, newest_first, version_bytes
-from objstore.errors import NoSuchKey, NoSuchVersion, Refused
+from objstore.errors import NoSuchKey, NoSuchVersion, QuorumLost, Refused
 from objstore.runtime.net import SocketNet
 from objstore.runtime.rng import SystemRng
 from objstore.runtime.world import World
@@ -87,6 +88,7 @@ class Registers:
     rows: SortedDict = field(default_factory=SortedDict)  # (bucket, space, name, version) -> Kept
     blobs: dict[bytes, bytes] = field(default_factory=dict)  # named by a row
     staged: dict[bytes, bytes] = field(default_factory=dict)
+    names: dict[bytes, set[Where]] = field(default_factory=dict)  # which rows name a blob
 
     def get(self, key: RowKey) -> Kept | None:
         return self.rows.get((key.bucket, key.space, key.name, key.version))
@@ -146,7 +148,11 @@ class Registers:
         row = decode_row(kept[1])
         before = self.rows.get(where)
         if row.body == BodyKind.BLOB and row.blob not in self.blobs:
+            if row.blob not in self.staged:
+                raise QuorumLost("no replica has the body that the row names")
             self.blobs[row.blob] = self.staged.pop(row.blob)
+        if row.body == BodyKind.BLOB:
+            self.names.setdefault(row.blob, set()).add(where)
         if row.body == BodyKind.BLOB:
             assert len(self.blobs[row.blob]) == stored_size(row)
         if row.body == BodyKind.INLINE:
@@ -156,13 +162,10 @@ class Registers:
             assert xxhash.xxh3_128_digest(payload) == row.digest
         self.rows[where] = kept
         old = decode_row(before[1]) if before is not None else None
-        if old is not None and old.body == BodyKind.BLOB and old.blob != row.blob and not self._named(where, old.blob):
-            del self.blobs[old.blob]
-
-    def _named(self, where: Where, blob: bytes) -> bool:
-        """Whether any version of the key has these bytes."""
-        rows = [decode_row(kept[1]) for space in (Space.OBJECTS, Space.VERSIONS) for kept in self._rows_of(where[0], space, where[2])]
-        return any(row.blob == blob for row in rows)
+        if old is not None and old.body == BodyKind.BLOB and old.blob != row.blob:
+            self.names[old.blob].discard(where)
+            if not self.names[old.blob]:
+                del self.blobs[old.blob], self.names[old.blob]
 
     def live_names(self, bucket: bytes, space: int) -> list[bytes]:
         """For assertions."""
@@ -250,7 +253,11 @@ class MemoryCluster:
         await asyncio.sleep(0)
 
     def partition(self, key: RowKey, *, spread: int = 0) -> int:
-        return zlib.crc32(key.name) & 255
+        return self.anchor(key) >> 56
+
+    def anchor(self, key: RowKey, *, spread: int = 0) -> int:
+        anchor = anchor_of(key.name) if key.space == Space.PARTS else None
+        return zlib.crc32(key.name) << 32 if anchor is None else anchor
 
     def _current(self, key: RowKey) -> tuple[Ballot, Row | None, bytes | None]:
         found = self.registers.version(key) if key.space == Space.VERSIONS else self.registers.get(key)
@@ -284,8 +291,9 @@ class MemoryCluster:
         return row
 
     async def write(
-        self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None
-    ) -> Written:
+        self, key: RowKey, draft: Row, *, spread: int = 0, payload: bytes | None = None, staging: Staging | None = None,
+        holders: Sequence[int] = (),
+    ) -> Written:  # fmt: skip
         await self._enter("write", key)
         accepted, previous, _ = self._current(key)
         row = self._store(key, draft, accepted, None, payload, staging)

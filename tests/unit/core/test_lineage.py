@@ -11,7 +11,16 @@ from objstore.core.lineage import (
     rename_token,
     shares_of,
 )
-from objstore.core.names import is_upload_id, new_append_id, new_upload_id, part_name, shares_name, split_upload_name
+from objstore.core.names import (
+    is_share_name,
+    is_upload_id,
+    new_append_id,
+    new_upload_id,
+    part_name,
+    share_name,
+    shares_prefix,
+    split_upload_name,
+)
 from objstore.core.rows import BodyKind, Kind, PartRef, Row, Space
 from objstore.core.timestamp import ZERO
 
@@ -42,10 +51,14 @@ def test_parts_belong_to_the_key_unless_the_row_says_otherwise() -> None:
 
 
 def test_shares_have_names_that_no_upload_has() -> None:
-    name, found = split_upload_name(shares_name(b"k\0", ONE))
+    name, found = split_upload_name(shares_prefix(b"k\0", ONE))
     assert name == b"k\0"
     assert is_upload_id(found)
-    assert len({ONE, TWO, found, split_upload_name(shares_name(b"k", TWO))[1]}) == 3  # ONE and TWO differ in their first digit alone
+    assert len({ONE, TWO, found, split_upload_name(shares_prefix(b"k", TWO))[1]}) == 3  # ONE and TWO differ in their first digit alone
+    names = {share_name(b"k", ONE, sharer) for sharer in (b"a", b"b", b"c" * 1024)}
+    assert len(names) == 3
+    assert all(is_share_name(name, shares_prefix(b"k", ONE)) for name in (*names, shares_prefix(b"k", ONE)))
+    assert not is_share_name(share_name(shares_prefix(b"k", ONE), ONE, b"a"), shares_prefix(b"k", ONE))  # a key that looks like one
 
 
 def test_a_rename_is_known_by_its_token_and_both_names() -> None:

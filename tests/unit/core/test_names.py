@@ -98,3 +98,21 @@ def test_names_in_the_system_bucket_never_meet() -> None:
     assert len(made) == 4
     assert names.bucket_record_name(account, bucket).startswith(names.buckets_prefix(account))
     assert names.buckets_prefix(account).startswith(names.ALL_BUCKETS_PREFIX)
+
+
+def test_a_part_that_shares_a_body_says_in_its_name_where_it_lies() -> None:
+    upload_id = names.new_copy_id(1, b"\x01" * 8)
+    plain = names.part_name(upload_id, 7, b"\x02" * 8)
+    for anchor in (0, 1, 2**64 - 1, 0x0123456789ABCDEF):
+        name = names.part_name(upload_id, 7, b"\x02" * 8, anchor)
+        assert names.anchor_of(name) == anchor
+        assert names.split_part_name(name) == names.split_part_name(plain) == (upload_id, 7)
+        assert names.after_part(upload_id, 6) < name < names.after_part(upload_id, 7)
+    for name in (plain, b"", b"@", plain + b"@" + b"x" * 16, b"1" * 16):
+        assert names.anchor_of(name) is None
+
+
+def test_ids_of_copies_are_none_of_uploads_or_appends() -> None:
+    made = {make(1, b"\x01" * 8) for make in (names.new_copy_id, names.new_append_id, names.new_upload_id)}
+    assert len({upload_id[0] for upload_id in made}) == 3
+    assert not names.is_append_piece(names.part_name(names.new_copy_id(1, bytes(8)), 1, bytes(8)))

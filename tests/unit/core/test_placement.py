@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from objstore.core.names import new_copy_id, part_name
 from objstore.core.placement import HANDOFFS_AT_MOST, Placement, best_first, smallest_quorum
 from objstore.core.quorum import Quorum, Tally
 from objstore.core.rows import RowKey, Space
@@ -131,3 +132,19 @@ def test_those_asked_first_reach_the_quorum_and_all_are_listed_once(sets: list[t
 def test_best_first_keeps_the_order_of_equals() -> None:
     assert best_first([4, 2, 9, 1], lambda device: device % 2) == [4, 2, 9, 1]
     assert best_first([1, 2, 3], lambda device: -device) == [3, 2, 1]
+
+
+def test_a_part_lies_where_its_anchor_says_in_every_ring_that_follows() -> None:
+    ring = a_ring(6)
+    for ring_now in (ring, a_moving_ring()):
+        placement = Placement(ring_now)
+        for number in range(50):
+            source = RowKey(b"bucket 1", Space.OBJECTS, b"key %d" % number)
+            version = RowKey(b"bucket 1", Space.VERSIONS, b"key %d" % number, bytes(12))
+            for spread in (0, 3):
+                anchor = placement.anchor(source, spread)
+                part = RowKey(b"bucket 2", Space.PARTS, part_name(new_copy_id(1, bytes(8)), 1, bytes(8), anchor))
+                assert placement.partition(part, 5) == placement.partition(source, spread) == placement.partition(version, spread)
+                assert placement.anchor(part, 0) == placement.anchor(version, spread) == anchor
+        plain = RowKey(b"bucket 2", Space.PARTS, part_name(new_copy_id(1, bytes(8)), 1, bytes(8)))
+        assert ring_now.partition_at(placement.anchor(plain, 0)) == placement.partition(plain, 0)

@@ -227,3 +227,11 @@ def test_covers_kept_are_bounded() -> None:
     for first in idle:
         ring.cover(1, frozenset({first}))
     assert len(ring._covers) <= 64
+
+
+@pytest.mark.parametrize("spread", [0, 5])
+def test_the_hash_of_a_name_leads_to_its_partition(spread: int) -> None:
+    ring = create(a_spec(part_power=7), devices(4))
+    for number in range(100):
+        name = b"%d" % number
+        assert ring.partition_at(ring.hash_of(b"bucket 1", name, spread)) == ring.partition(b"bucket 1", name, spread)

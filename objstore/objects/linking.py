@@ -1,0 +1,157 @@
+"""Bodies that several rows name: a copy costs a row for each body and no bytes (ADR 13).
+
+A part that shares a body lies in the ring slot of the row that it takes the body from, so each device that takes the part has the file
+already; it takes the row only if it has, and unlinks a file when the last row that names it is gone.  So nobody counts and nobody asks:
+the source may be replaced, deleted or reclaimed at any moment, before, while or after it is copied.  Every such part is its
+object's own and is reclaimed as any part is.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from objstore.cluster.api import Held
+from objstore.core import checksums, names
+from objstore.core.encryption import AES256, AWS_KMS, RECORD_VERSION, Description, Wish, encode_description, settled
+from objstore.core.lineage import Lineage, encode_lineage, owners_of
+from objstore.core.multipart import RECORD_VERSION as PART_VERSION
+from objstore.core.multipart import PartRecord
+from objstore.core.rows import BodyKind, Kind, PartRef, Row, RowKey, Space
+from objstore.core.timestamp import ZERO
+from objstore.errors import DamagedBody
+from objstore.objects.api import BucketInfo
+from objstore.objects.buckets import Bucket
+from objstore.objects.encryption import description_of, wants_nothing
+from objstore.objects.get import Gets, Opened
+from objstore.objects.parts import encode_record
+from objstore.objects.sealing import bucket_encryption
+from objstore.objects.sharing import Sharing
+
+LINKS_AT_ONCE = 16
+LINKS_AT_MOST = 16  # within a bucket more parts than these are shared as they are, by one row: see sharing.py
+
+
+class Origin(NamedTuple):
+    """What a body is taken from: a row that names it, and where that lies."""
+
+    bucket: Bucket
+    register: RowKey
+    row: Row
+    sources: Sequence[int]
+
+
+class Place(NamedTuple):
+    """What it is for: parts of the object under `name`, named by an upload or a copy."""
+
+    bucket: Bucket
+    name: bytes
+    account: str
+    upload_id: str
+
+
+class Body(NamedTuple):
+    """What a new object's row says of a body that it shares."""
+
+    parts: tuple[PartRef, ...]
+    encryption: bytes
+    record: bytes
+
+
+class Linking(Gets, Sharing):
+    """Naming bodies of other rows."""
+
+    async def link(self, origin: Origin, place: Place, number: int, sums: dict[str, bytes]) -> tuple[RowKey, Row]:
+        """A part that has the blob of another row, and these checksums.  Raises Unavailable, also where the body has just gone."""
+        found = origin.row
+        assert found.body == BodyKind.BLOB
+        anchor = self.cluster.anchor(origin.register, spread=origin.bucket.spread)
+        register = RowKey(place.bucket.id, Space.PARTS, names.part_name(place.upload_id, number, self.rng.token(8), anchor))
+        draft = msgspec.structs.replace(_part_draft(found, place, sums), blob=found.blob)
+        written = await self.cluster.write(register, draft, spread=place.bucket.spread, holders=origin.sources)
+        return register, written.row
+
+    async def share_body(self, origin: Bucket, source: RowKey, opened: Opened, place: Place, made: list[RowKey]) -> Body:
+        """What the copy of an object is made of.  `made` gets the parts written for it, also when this raises Unavailable or Damaged."""
+        row = opened.row
+        if row.body == BodyKind.MANIFEST and origin.id == place.bucket.id and (len(row.parts) > LINKS_AT_MOST or source.name == place.name):
+            await self.share_parts(place.bucket, row, source.name, place.name)
+            foreign = {upload_id: owner for upload_id, owner in owners_of(row, source.name).items() if owner != place.name}
+            return Body(row.parts, row.encryption, encode_lineage(Lineage(owners=foreign)) if foreign else b"")
+        if row.body == BodyKind.MANIFEST:
+            return Body(tuple(await self._link_all(origin, row.parts, place, made)), row.encryption, b"")
+        description = description_of(row)
+        if description is not None:
+            # The data key stays in the row of the object, the seed goes to the part: together they open the body, as before.
+            row = msgspec.structs.replace(row, encryption=encode_description(Description(RECORD_VERSION, "", description.seed)))
+        register, part = await self.link(Origin(origin, source, row, opened.sources), place, 1, row.checksums)
+        made.append(register)
+        # Without a number: to clients it is an object in one piece.
+        parts = (PartRef(space=Space.PARTS, name=register.name, size=part.size, etag=part.etag, origin=part.origin, number=0),)
+        head = b"" if description is None else encode_description(msgspec.structs.replace(description, seed=b""))
+        return Body(parts, head, b"")
+
+    async def _link_all(self, origin: Bucket, parts: Sequence[PartRef], place: Place, made: list[RowKey]) -> list[PartRef]:
+        linked: dict[int, PartRef] = {}
+        waiting = iter(enumerate(parts))
+
+        async def worker() -> None:
+            for index, part in waiting:
+                register, row = await self._link_part(origin, part, place)
+                made.append(register)
+                linked[index] = msgspec.structs.replace(part, space=Space.PARTS, name=register.name, origin=row.origin)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(LINKS_AT_ONCE, len(parts))):
+                    group.create_task(worker())
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [linked[index] for index in range(len(parts))]
+
+    async def _link_part(self, origin: Bucket, part: PartRef, place: Place) -> tuple[RowKey, Row]:
+        held = await self.read_part(origin, part)
+        found = held.row
+        if found is None or found.origin != part.origin:
+            raise DamagedBody(f"part {part.number} of the object is gone", part=part.number)
+        source = RowKey(origin.id, part.space, part.name)
+        number = max(part.number, 1)
+        if found.body == BodyKind.BLOB:
+            return await self.link(Origin(origin, source, found, held.sources), place, number, found.checksums)
+        return await self._copy_small(origin, source, held, found, place, number)
+
+    async def _copy_small(
+        self, origin: Bucket, source: RowKey, held: Held, found: Row, place: Place, number: int
+    ) -> tuple[RowKey, Row]:  # fmt: skip
+        """A part that lies in a pack: as it is there, sealed or not."""
+        payload = held.payload
+        if payload is None and found.body == BodyKind.INLINE:
+            chunks = self.cluster.read_body(source, found, spread=origin.spread, sources=held.sources)
+            payload = b"".join([bytes(chunk) async for chunk in chunks])
+        register = RowKey(place.bucket.id, Space.PARTS, names.part_name(place.upload_id, number, self.rng.token(8)))
+        draft = msgspec.structs.replace(_part_draft(found, place, found.checksums), digest=found.digest)
+        return register, await self.commit(place.bucket, register, draft, payload=payload)
+
+    def keeps_seal(self, row: Row, bucket: BucketInfo, wish: Wish) -> bool:
+        """Whether the bytes of a row, as they are sealed, are what a wish gets in a bucket: not sealed, or under the very same key."""
+        description = description_of(row)
+        if wants_nothing(wish, bucket):
+            return description is None
+        wish = settled(wish, bucket_encryption(bucket))
+        if description is None:
+            return not wish.algorithm and not wish.customer_key
+        if wish.algorithm != description.algorithm:
+            return False
+        if wish.algorithm == AES256:
+            return description.key_id == self.keys.store_key
+        named = (wish.key_id or self.keys.default_key, wish.context, bool(wish.bucket_key))
+        return wish.algorithm == AWS_KMS and named == (description.key_id, description.context, description.bucket_key)
+
+
+def _part_draft(found: Row, place: Place, sums: dict[str, bytes]) -> Row:
+    return Row(
+        kind=Kind.PART, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=found.size, etag=found.etag, body=found.body,
+        checksums=sums, checksum_type=checksums.FULL_OBJECT, owner=place.account,
+        record=encode_record(PartRecord(record_version=PART_VERSION, key=place.name)), encryption=found.encryption, stored=found.stored,
+    )  # fmt: skip
