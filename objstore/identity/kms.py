@@ -219,6 +219,8 @@ class CachedKeys:
     async def new_key(self, key_id: str, context: str, *, scope: bytes = b"") -> tuple[bytes, bytes]:
         """A new data key, plain and wrapped; within a `scope` that is not empty one is given out for `cache_s`."""
         name, now = key_name(key_id), self._clock.monotonic()
+        if name == self.store_key and key_id != name:  # a client that calls it by an ARN or alias; the store itself never does
+            raise KeyNotFound(f"there is no key {key_id[:200]!r} for clients to use", key_id=key_id[:200])
         shared = self._shared.get((name, context, scope)) if scope else None
         if shared is not None and now < shared[0]:
             return shared[1], shared[2]

@@ -15,7 +15,7 @@ from objstore.core import names
 from objstore.core.conditions import check_write
 from objstore.core.locks import ObjectLock
 from objstore.core.manifest import total_size, upload_id_of
-from objstore.core.multipart import Stored, UploadRecord, check_promised, choose_parts, completed_checksum, completed_etag
+from objstore.core.multipart import UploadRecord, check_promised, choose_parts, completed_checksum, completed_etag
 from objstore.core.rows import BodyKind, Kind, PartRef, Row, RowKey, Space, is_live
 from objstore.core.timestamp import ZERO
 from objstore.core.versions import new_version
@@ -38,7 +38,7 @@ from objstore.objects.context import CREATES, object_key
 from objstore.objects.info import null_of, object_info
 from objstore.objects.lock import locks_of_new
 from objstore.objects.multipart import Uploads
-from objstore.objects.parts import attempts_of, drop_rows, encode_record, upload_key, upload_record, versions_of
+from objstore.objects.parts import claimed_attempts, drop_rows, encode_record, upload_key, upload_record, versions_of
 
 # From mark to manifest.  Far below the grace after which parts of a closed upload are reclaimed, so that a process that
 # slept in between does not name parts that are gone.
@@ -62,12 +62,12 @@ class Completions(Uploads):
             if made is None:
                 raise
             return object_info(key, made, null_of(home.info))
-        attempts = [attempt async for attempt in attempts_of(self.cluster, home.id, upload_id)]
+        attempts, uploaded = await claimed_attempts(self.cluster, home.id, upload_id, parts)
         chosen = choose_parts(parts, attempts, record, self.settings.min_part_bytes)
         draft = new_version(
             self._manifest(row, record, chosen, expected, object_size), home.info.versioning, **self._locks_of(home, row)
         )  # fmt: skip
-        written = await self._finish(home, name, upload_id, record, draft, attempts, conditions)
+        written = await self._finish(home, name, upload_id, record, draft, uploaded, conditions)
         return object_info(key, written, null_of(home.info))
 
     async def _made_by(self, bucket: Bucket, name: bytes, upload_id: str) -> Row | None:
@@ -106,7 +106,7 @@ class Completions(Uploads):
         return locks_of_new(bucket, asked, self.clock.wall_us())
 
     async def _finish(
-        self, bucket: Bucket, name: bytes, upload_id: str, seen: UploadRecord, draft: Row, attempts: list[Stored], conditions: Conditions
+        self, bucket: Bucket, name: bytes, upload_id: str, seen: UploadRecord, draft: Row, uploaded: list[bytes], conditions: Conditions
     ) -> Row:  # fmt: skip
         began = self.clock.monotonic()
         marked = msgspec.structs.replace(seen, completing=self.rng.token(8))
@@ -123,7 +123,7 @@ class Completions(Uploads):
             if await self.close_upload(bucket, name, upload_id, marked) and not seen.completing:
                 # Nobody else tried to complete this upload, so no manifest names the parts that were left out.
                 used = {part.name for part in draft.parts}
-                unused = [RowKey(bucket.id, Space.PARTS, attempt.name) for attempt in attempts if attempt.name not in used]
+                unused = [RowKey(bucket.id, Space.PARTS, part) for part in uploaded if part not in used]
                 await drop_rows(self.cluster, unused, bucket.spread)
         except Unavailable:
             pass  # the object is there, which is what was asked for; reclaim.py ends the upload and drops the rest

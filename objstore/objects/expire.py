@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from objstore.cluster.api import Versions
 from objstore.core import names
-from objstore.core.rows import Kind, Row, RowKey, Space
+from objstore.core.rows import Kind, Row, Space
 from objstore.core.timestamp import Ballot, wall_us_of
 from objstore.core.versions import ENABLED, VERSION_KINDS, delete_marker, modified_us, newest_first, without_version
 from objstore.errors import NoSuchBucket, NoSuchKey
@@ -16,7 +16,7 @@ from objstore.objects.api import Principal
 from objstore.objects.buckets import Bucket, tombstone_row
 from objstore.objects.context import StoreContext, object_key
 from objstore.objects.multipart import Uploads
-from objstore.objects.parts import attempts_of, drop_rows, upload_record
+from objstore.objects.parts import drop_attempts, upload_record
 
 PAGE_KEYS = 500
 PAGE_VERSIONS = 5000  # a page ends when so many were looked at, be it inside of a key
@@ -181,8 +181,7 @@ class Expirer:
         _, record = await self._store.find_upload(bucket, upload.name, upload.upload_id)
         if record.completing or not await self._store.close_upload(bucket, upload.name, upload.upload_id, record):
             return False
-        keys = [RowKey(bucket.id, Space.PARTS, attempt.name) async for attempt in attempts_of(store.cluster, bucket.id, upload.upload_id)]
-        await drop_rows(store.cluster, keys, bucket.spread)
+        await drop_attempts(store.cluster, bucket.id, upload.upload_id, bucket.spread)
         return True
 
 

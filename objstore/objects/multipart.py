@@ -6,7 +6,7 @@ part back if it is not.
 """
 
 from objstore.core import checksums, names
-from objstore.core.multipart import RECORD_VERSION, PartRecord, UploadRecord, latest_attempts
+from objstore.core.multipart import RECORD_VERSION, PartRecord, Stored, UploadRecord, latest_attempts
 from objstore.core.rows import Kind, Row, RowKey, Space
 from objstore.core.timestamp import ZERO
 from objstore.core.versions import modified_us
@@ -19,7 +19,7 @@ from objstore.objects.context import PREPARES
 from objstore.objects.intake import receive
 from objstore.objects.listing import common_prefix, start_after
 from objstore.objects.lock import locks_of_new
-from objstore.objects.parts import attempts_of, drop_rows, encode_record, upload_key, upload_record
+from objstore.objects.parts import attempts_of, drop_attempts, encode_record, upload_key, upload_record
 from objstore.objects.sealing import Sealing
 
 _ABORT_ATTEMPTS = 5  # rounds against completions that begin at the same moment
@@ -116,8 +116,7 @@ class Uploads(Sealing):
         else:
             raise ConditionalConflict("the upload is being completed; try again")
         if not record.completing:
-            keys = [RowKey(home.id, Space.PARTS, attempt.name) async for attempt in attempts_of(self.cluster, home.id, upload_id)]
-            await drop_rows(self.cluster, keys, home.spread)
+            await drop_attempts(self.cluster, home.id, upload_id, home.spread)
 
     async def close_upload(self, bucket: Bucket, name: bytes, upload_id: str, seen: UploadRecord) -> bool:
         """End an upload if it is still as seen; says whether it was."""
@@ -142,13 +141,15 @@ class Uploads(Sealing):
         upload = _upload_info(key, upload_id, row, record)
         if limit <= 0:
             return PartPage(upload=upload, parts=[], truncated=False)
-        attempts = []
+        attempts: list[Stored] = []
         seen: set[int] = set()
         async for attempt in attempts_of(self.cluster, home.id, upload_id, after=max(after, 0)):
             seen.add(names.split_part_name(attempt.name)[1])
             if len(seen) > limit:
                 break
-            attempts.append(attempt)
+            # Attempts at one number follow each other; there may be any number of them.
+            same = bool(attempts) and names.split_part_name(attempts[-1].name)[1] == names.split_part_name(attempt.name)[1]
+            attempts += latest_attempts([attempts.pop(), attempt]) if same else [attempt]
         parts = [
             PartInfo(
                 number=names.split_part_name(name)[1], size=part.size, etag=part.etag, modified_us=modified_us(part), checksums=part.checksums

@@ -7,12 +7,15 @@ import msgspec
 
 from objstore.cluster.api import ClusterApi
 from objstore.core import names
-from objstore.core.multipart import PartRecord, Stored, UploadRecord
+from objstore.core.etag import bare_etag
+from objstore.core.multipart import Claimed, PartRecord, Stored, UploadRecord
 from objstore.core.rows import Kind, Row, RowKey, Space, is_live
 from objstore.core.versions import removal
 from objstore.objects.buckets import tombstone_row
 
 DROPS_AT_ONCE = 16  # tombstones of one upload written at a time
+DROPS_TOGETHER = 1000  # parts whose names are held while they are dropped
+DROPS_MOST = 20_000  # parts that a completion drops itself; what is left is reclaimed
 REMOVED_AT_ONCE = 500  # versions named in one row that removes them, so that the row stays far below a frame
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -48,6 +51,36 @@ async def attempts_of(cluster: ClusterApi, bucket_id: bytes, upload_id: str, *, 
         for item in page.rows:
             yield Stored(item.name, item.row)
         start = page.next_start
+
+
+async def claimed_attempts(
+    cluster: ClusterApi, bucket_id: bytes, upload_id: str, claimed: Iterable[Claimed]
+) -> tuple[list[Stored], list[bytes]]:
+    """The attempts that a list of parts may mean, and the names of all, or of as many as are dropped at once.
+
+    A part may be uploaded again without end; so of attempts at one number with one ETag, which have the same bytes, the latest is held alone.
+    """
+    wanted = {(line.number, bare_etag(line.etag)) for line in claimed}
+    latest: dict[tuple[int, str], Stored] = {}
+    seen: list[bytes] = []
+    async for attempt in attempts_of(cluster, bucket_id, upload_id):
+        if len(seen) < DROPS_MOST:
+            seen.append(attempt.name)
+        mark = names.split_part_name(attempt.name)[1], attempt.row.etag
+        if mark in wanted and (mark not in latest or attempt.row.origin > latest[mark].row.origin):
+            latest[mark] = attempt
+    return list(latest.values()), seen
+
+
+async def drop_attempts(cluster: ClusterApi, bucket_id: bytes, upload_id: str, spread: int) -> None:
+    """Write tombstones over all parts of an upload, however many they are."""
+    keys: list[RowKey] = []
+    async for attempt in attempts_of(cluster, bucket_id, upload_id):
+        keys.append(RowKey(bucket_id, Space.PARTS, attempt.name))
+        if len(keys) >= DROPS_TOGETHER:
+            await drop_rows(cluster, keys, spread)
+            keys = []
+    await drop_rows(cluster, keys, spread)
 
 
 async def versions_of(cluster: ClusterApi, bucket_id: bytes, name: bytes) -> AsyncIterator[Row]:

@@ -148,6 +148,16 @@ class Counted:
         return await self.inner.unwrap(name, wrapped, context)
 
 
+@pytest.mark.parametrize("key_id", ["alias/objstore-s3", "arn:aws:kms:us-east-1:1:key/objstore-s3", "arn:aws:kms:::alias/objstore-s3"])
+def test_the_stores_own_key_is_not_for_clients_whatever_they_call_it(key_id: str) -> None:
+    async def main() -> None:
+        keys = CachedKeys(Counted(), KmsSettings(), SystemRng(), LoopClock())
+        with pytest.raises(KeyNotFound):
+            await keys.new_key(key_id, "")
+
+    run(main(), limit_s=1000)
+
+
 def test_data_keys_are_remembered_for_a_while_and_bucket_keys_shared() -> None:
     async def main() -> None:
         masters, clock = Counted(), LoopClock()

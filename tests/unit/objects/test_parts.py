@@ -5,9 +5,19 @@ from objstore.core.rows import Kind, Row, RowKey, Space
 from objstore.core.timestamp import ZERO
 from objstore.errors import QuorumLost
 from objstore.objects import parts
-from objstore.objects.api import ListQuery
+from objstore.objects.api import CompletedPart, ListQuery
 from objstore.objects.buckets import tombstone_row
-from objstore.objects.parts import attempts_of, drop_rows, encode_record, part_owner, sweep_bucket, upload_record, versions_of
+from objstore.objects.parts import (
+    attempts_of,
+    claimed_attempts,
+    drop_attempts,
+    drop_rows,
+    encode_record,
+    part_owner,
+    sweep_bucket,
+    upload_record,
+    versions_of,
+)
 from tests.support.store_rig import ALICE, Rig, with_rig
 
 
@@ -104,5 +114,28 @@ def test_versions_of_a_key_are_its_own_alone(limit: int) -> None:
         versions = [row.version async for row in versions_of(rig.cluster, await rig.id(), b"k")]
         assert len(versions) == 2
         assert versions == sorted(versions, reverse=True)
+
+    with_rig(test)
+
+
+def test_a_part_uploaded_without_end_takes_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held of an upload grows with the list of the client, not with what was uploaded under its numbers."""
+    monkeypatch.setattr(parts, "DROPS_MOST", 30)
+    monkeypatch.setattr(parts, "DROPS_TOGETHER", 7)
+
+    async def test(rig: Rig) -> None:
+        upload, _ = await rig.upload("k", [b"1", b"2"])
+        for number in range(50):
+            await rig.part("k", upload, 1, b"%d" % (number % 5))
+        etags = {part.number: part.etag for part in (await rig.store.list_parts(ALICE, "photos", "k", upload)).parts}
+        assert len(etags) == 2
+        bucket = await rig.id()
+        found, seen = await claimed_attempts(
+            rig.cluster, bucket, upload, [CompletedPart(number, etag, {}) for number, etag in etags.items()]
+        )
+        assert sorted(stored.row.etag for stored in found) == sorted(etags.values())
+        assert len(seen) == 30
+        await drop_attempts(rig.cluster, bucket, upload, 0)
+        assert [a async for a in attempts_of(rig.cluster, bucket, upload)] == []
 
     with_rig(test)
