@@ -53,6 +53,18 @@ BAD: dict[str, list[Operation]] = {
 }
 
 
+def test_many_deletions_that_nobody_knows_about_do_not_take_for_ever() -> None:
+    unknown = [delete(number, None) for number in range(40)]
+    writes = [
+        op
+        for turn in range(8)
+        for op in (put(100 * turn + 50, 100 * turn + 51, f"v{turn}"), get(100 * turn + 60, 100 * turn + 61, NOTHING))
+    ]
+    assert linearizable([*unknown, *writes])
+    few = unknown[:7]
+    assert not linearizable([*few, *writes])
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_a_history_that_some_order_explains_is_linearizable(name: str) -> None:
     assert linearizable(GOOD[name])

@@ -68,6 +68,7 @@ def _check(history: Sequence[Operation], initial: str) -> bool:
         if op.end is not None:
             events.append((op.end, 1, number))
     events.sort()
+    twins = _twins(history)
     pending = 0
     configurations = {(initial, 0)}
     for _, is_return, number in events:
@@ -75,7 +76,7 @@ def _check(history: Sequence[Operation], initial: str) -> bool:
         if not is_return:
             pending |= bit
             continue
-        configurations = _linearize(configurations, pending, bit, history)
+        configurations = _linearize(configurations, pending, bit, history, twins)
         if not configurations:
             return False
         pending &= ~bit
@@ -83,7 +84,25 @@ def _check(history: Sequence[Operation], initial: str) -> bool:
     return True
 
 
-def _linearize(start: set[tuple[str, int]], pending: int, wanted: int, history: Sequence[Operation]) -> set[tuple[str, int]]:
+def _twins(history: Sequence[Operation]) -> dict[int, int]:
+    """For each operation of unknown outcome the one before it (as bits) that is just the same: they can change places.
+
+    So the later need not be tried before the earlier, and many deletions that nobody knows about do not make two to their number of
+    configurations.
+    """
+    last: dict[tuple[str, str, str], int] = {}
+    twins: dict[int, int] = {}
+    for number in sorted((n for n, op in enumerate(history) if op.end is None), key=lambda n: history[n].start):
+        same = (history[number].kind, history[number].value, history[number].expected)
+        if same in last:
+            twins[1 << number] = last[same]
+        last[same] = 1 << number
+    return twins
+
+
+def _linearize(
+    start: set[tuple[str, int]], pending: int, wanted: int, history: Sequence[Operation], twins: dict[int, int]
+) -> set[tuple[str, int]]:
     """All configurations reachable from `start` in which the wanted operation has taken effect."""
     found: set[tuple[str, int]] = set()
     visited: set[tuple[str, int]] = set()
@@ -97,6 +116,9 @@ def _linearize(start: set[tuple[str, int]], pending: int, wanted: int, history: 
             found.add((state, done))
             continue
         for bit in _bits(pending & ~done):
+            twin = twins.get(bit)
+            if twin is not None and not done & twin:
+                continue
             after = apply(state, history[bit.bit_length() - 1])
             if after is not None:
                 todo.append((after, done | bit))

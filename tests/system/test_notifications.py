@@ -2,12 +2,16 @@
 
 import http.server
 import json
+import random
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.support import rabbitmq
 from tests.support.cluster import free_port_base, running_cluster, wait_until
@@ -31,7 +35,8 @@ class Hook:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                hook.keys += [record["s3"]["object"]["key"] for record in body["Records"]]
+                for record in body["Records"]:
+                    hook.take(record)
                 self.send_response(204)
                 self.end_headers()
 
@@ -41,6 +46,9 @@ class Hook:
         self._server = http.server.HTTPServer(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def take(self, record: dict[str, Any]) -> None:
+        self.keys.append(record["s3"]["object"]["key"])
 
     def close(self) -> None:
         if self._server is not None:
@@ -104,3 +112,81 @@ def test_events_reach_a_queue_of_rabbitmq_over_kills_of_the_proxy_and_of_the_ser
             assert "events for queue wait" in logs
             assert PASSWORD not in logs
             assert quote(PASSWORD, safe="") not in logs
+
+
+class Ordered(Hook):
+    """Keeps every event as (key, name, version id, sequencer)."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, str, str]] = []
+        super().__init__()
+
+    def take(self, record: dict[str, Any]) -> None:
+        thing = record["s3"]["object"]
+        self.events.append((thing["key"], record["eventName"], thing.get("versionId", ""), thing["sequencer"]))
+
+
+def one_writer(clients: list[Any], key: str, turns: int, told: list[tuple[str, str, str]]) -> None:
+    """Puts, marks and removals of one key, one after the other through both proxies; `told` are the events of those acknowledged."""
+    rng = random.Random(key)
+    versions: list[str] = []
+    for turn in range(turns):
+        client = clients[turn % 2]
+        try:
+            what = rng.random()
+            if what < 0.6 or len(versions) < 2:
+                versions.append(client.put_object(Bucket="told", Key=key, Body=b"x" * rng.choice((1, 200_000)))["VersionId"])
+                told.append((key, "ObjectCreated:Put", versions[-1]))
+            elif what < 0.75:
+                marker = client.delete_object(Bucket="told", Key=key)["VersionId"]
+                told.append((key, "ObjectRemoved:DeleteMarkerCreated", marker))
+            else:
+                version = versions.pop(rng.randrange(len(versions)))
+                client.delete_object(Bucket="told", Key=key, VersionId=version)
+                told.append((key, "ObjectRemoved:Delete", version))
+        except (ClientError, BotoCoreError):
+            time.sleep(0.05)  # its outcome is not known, so that its event may come or not
+
+
+@pytest.mark.parametrize("how", [(), ("--tls",)], ids=["http", "tls"])
+def test_queued_events_of_two_proxies_outlive_their_restarts_and_tell_the_order_of_writes(tmp_path: Path, how: tuple[str, ...]) -> None:
+    hook = Ordered()
+    targets = json.dumps({"hook": {"url": f"http://127.0.0.1:{hook.port}/events"}})
+    settings = ("--set", f"notifications.targets={targets}", "--set", "notifications.longest_pause_s=1")
+    told: list[tuple[str, str, str]] = []
+    try:
+        with running_cluster(tmp_path / "c", "--nodes", "3", "--proxies", "2", *settings, *how) as cluster:
+            clients = [cluster.s3(proxy, attempts=1) for proxy in (0, 1)]
+            clients[0].create_bucket(Bucket="told")
+            clients[0].put_bucket_versioning(Bucket="told", VersioningConfiguration={"Status": "Enabled"})
+            rule = {"QueueArn": "arn:aws:sqs:us-east-1:1:hook", "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}
+            clients[0].put_bucket_notification_configuration(Bucket="told", NotificationConfiguration={"QueueConfigurations": [rule]})
+            time.sleep(1.2)  # the other proxy may know the bucket as it was for a second
+            with ThreadPoolExecutor(5) as pool:
+                writers = [pool.submit(one_writer, clients, f"k{number}", 40, told) for number in range(4)]
+                wait_until(lambda: len(told) > 30, 30, "some events to be queued while the target is away")
+                cluster.ctl("stop", "proxy1", "--signal", "KILL")
+                hook.open()
+                cluster.ctl("start", "proxy1")
+                for writer in writers:
+                    writer.result()
+            hook.close()
+            more = [
+                (f"late{number}", clients[number % 2].put_object(Bucket="told", Key=f"late{number}", Body=b"x")) for number in range(10)
+            ]
+            told += [(key, "ObjectCreated:Put", answer["VersionId"]) for key, answer in more]
+            cluster.ctl("stop", "proxy1")
+            cluster.ctl("stop", "proxy2", "--signal", "KILL")
+            cluster.ctl("start", "proxy1")
+            cluster.ctl("start", "proxy2")
+            hook.open()
+            wait_until(lambda: set(told) <= {event[:3] for event in hook.events}, 30, "every event to arrive")
+    finally:
+        hook.close()
+    assert len(told) > 60
+    for key in {event[0] for event in told}:
+        written = [event for event in told if event[0] == key]
+        sequencers = {event[:3]: event[3] for event in hook.events if event[0] == key}
+        assert len({(event[:3], event[3]) for event in hook.events if event[0] == key}) == len(sequencers)  # repeats are the same
+        order = [sequencers[event] for event in written]
+        assert order == sorted(set(order)), key

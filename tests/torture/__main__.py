@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.torture import change, crash, race, realinput
+from tests.torture import change, crash, histories, race, realinput
 from tests.torture.harness import install
 
 RUNS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
@@ -17,6 +17,7 @@ RUNS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "powercut": (lambda d, n, p: crash.power_cuts(d, rounds=n, load_s=2.0, port_base=p), 50),
     "control": (lambda d, n, p: crash.power_cut_control(d, rounds=n, load_s=2.0, port_base=p), 5),
     "race": (lambda d, n, p: race.one_winner(d, rounds=n, port_base=p), 1000),
+    "histories": (lambda d, n, p: histories.histories(d, rounds=n, port_base=p), 60),
     "listing": (lambda d, n, p: race.listing_is_right(d, keys=n, port_base=p), 5000),
     "change": (lambda d, n, p: change.grow_and_shrink(d, port_base=p, stale_s=float(n)), 30),
     "files-http": (lambda d, n, p: realinput.real_input(d, files=n, large_bytes=realinput.LARGE_BYTES, port_base=p, tls=False), 5000),

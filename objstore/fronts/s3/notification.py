@@ -162,11 +162,17 @@ async def _tell(
             name=name, time=iso_time(front.clock.wall_us()), region=info.region or settings.region, bucket=info.name,
             owner=front.credentials.owner_of(info.account).canonical_id, key=key, principal=who.arn or who.account or "Anonymous",
             source_ip=who.request.source_ip, request_id=request.id, host_id=settings.host_id,
-            sequencer=_sequencer(version_id, modified_us or front.clock.wall_us()), size=size, etag=etag, version_id=version_id,
+            sequencer=_sequencer(name, version_id, modified_us, front.clock.wall_us()), size=size, etag=etag, version_id=version_id,
         )  # fmt: skip
         await front.notifier.record(target_of(rule.arn), document(event, rule))
 
 
-def _sequencer(version_id: str, at_us: int) -> str:
-    """Orders the events of one key: the ballot of a version, or the clock of the ballot that wrote the only one."""
-    return version_id if len(version_id) == 24 else f"{at_us << 12:016x}00000000"
+def _sequencer(name: str, version_id: str, modified_us: int, now_us: int) -> str:
+    """Orders the events of one key: the ballot of a version that came into being, or when something else happened.
+
+    The removal of a version and the change of its tags come long after the ballot that its id is made of.
+    """
+    is_new = name.startswith("s3:ObjectCreated:") or name == "s3:ObjectRemoved:DeleteMarkerCreated"
+    if is_new and len(version_id) == 24:
+        return version_id
+    return f"{(modified_us if is_new and modified_us else now_us) << 12:016x}00000000"
