@@ -168,7 +168,7 @@ class Desk:
         metrics += [daemon_metrics_port(layout, n) for n in range(1, layout.daemons + 1)]
         return {
             "s3": [f"{scheme}://127.0.0.1:{proxy['port']}" for proxy in proxies],
-            "swift_auth": None,
+            "swift_auth": f"{scheme}://127.0.0.1:{proxies[0]['port']}/auth/v1.0" if proxies else None,
             "identity": f"{scheme}://127.0.0.1:{services_port(layout, 1)}/identity/v3" if layout.services else None,
             "console": None,
             "metrics": [f"http://127.0.0.1:{port}/metrics" for port in metrics],

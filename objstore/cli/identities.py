@@ -7,26 +7,28 @@ from pathlib import Path
 from objstore.errors import InvalidArgument
 from objstore.identity.entities import RECORD_VERSION, WebProvider
 from objstore.identity.logic import parse_identities
-from objstore.identity.model import OidcProvider, User
+from objstore.identity.model import OidcProvider, SwiftUser, User
 from objstore.identity.web_keys import check_address
 from objstore.identity.web_tokens import KeySet, bare
 
 
 @dataclass(frozen=True)
 class Known:
-    """Users, providers of web identities, and where the keys of some of these are to be fetched (ARN -> address)."""
+    """Users, providers of web identities, where the keys of some of these are to be fetched (ARN -> address), Swift's own users."""
 
     users: list[User]
     providers: list[WebProvider]
     key_addresses: dict[str, str]
+    swift_users: list[SwiftUser]
 
 
 def read_identities(paths: Sequence[str]) -> Known:
     """What the files hold.  Raises InvalidArgument, OSError."""
-    known = Known([], [], {})
+    known = Known([], [], {}, [])
     for path in paths:
         found = parse_identities(Path(path).read_text())
         known.users.extend(found.user)
+        known.swift_users.extend(found.swift_user)
         for entry in found.oidc_provider:
             provider = _provider(entry)
             known.providers.append(provider)

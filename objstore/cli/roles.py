@@ -113,7 +113,10 @@ async def run_proxy(settings: Any) -> None:
     from objstore.fronts.http import uvicorn_config
     from objstore.fronts.iam.app import QueryCalls
     from objstore.fronts.s3.app import S3App
+    from objstore.fronts.swift.app import SwiftApp
+    from objstore.fronts.swift.context import SwiftFront
     from objstore.identity.directory import Directory
+    from objstore.identity.swift_tokens import SwiftAuth
     from objstore.identity.tokens import TokenSealer
     from objstore.identity.web_keys import WebKeys
     from objstore.objects.store import ObjectStore
@@ -122,7 +125,8 @@ async def run_proxy(settings: Any) -> None:
     section = settings.proxy
     world = system_world(settings.host.sockets)
     known = read_identities(section.identities)
-    sealer = TokenSealer(read_cluster_key(section.cluster_key_file), world.rng)
+    cluster_key = read_cluster_key(section.cluster_key_file)
+    sealer = TokenSealer(cluster_key, world.rng)
     _check_exposure(section.host, section.certificate_file)
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(_listening(section.host, section.port))
@@ -148,8 +152,10 @@ async def run_proxy(settings: Any) -> None:
         if section.metrics_port:
             metrics = await serve_metrics(section.metrics_port, lambda: proxy_metrics(app.counters.snapshot(), cluster, notifier))
             stack.push_async_callback(metrics)
+        swift = SwiftAuth(known.swift_users, known.users, directory, cluster_key, world.rng, world.clock)
+        both = SwiftApp(SwiftFront(store, swift, component(settings, "swift"), world.clock, world.rng), app)
         config = uvicorn_config(
-            app, host=section.host, port=section.port, certificate_file=section.certificate_file or None, key_file=section.key_file or None
+            both, host=section.host, port=section.port, certificate_file=section.certificate_file or None, key_file=section.key_file or None
         )
         config.timeout_graceful_shutdown = int(GRACEFUL_S)
         await _serve(config, listening, world, supervised)

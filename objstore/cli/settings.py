@@ -95,6 +95,7 @@ COMPONENTS = {
     "cluster": "objstore.cluster.cluster:ClusterSettings",
     "objects": "objstore.objects.context:ObjectSettings",
     "s3": "objstore.fronts.s3.settings:S3Settings",
+    "swift": "objstore.fronts.swift.context:SwiftSettings",
     "kms": "objstore.identity.kms:KmsSettings",
     "identity": "objstore.fronts.identity.settings:IdentitySettings",
     "notifications": "objstore.fronts.s3.notifier:NotificationSettings",
@@ -120,6 +121,7 @@ SHARED_SECTIONS = (
     "cluster",
     "objects",
     "s3",
+    "swift",
     "kms",
     "engine",
     "daemons",
@@ -131,7 +133,7 @@ SHARED_SECTIONS = (
 )  # what cluster.toml may hold
 ROLE_SECTIONS = {
     "node": ("node", "engine", "host", "log"),
-    "proxy": ("proxy", "cluster", "objects", "s3", "kms", "lifecycle", "notifications", "host", "log"),
+    "proxy": ("proxy", "cluster", "objects", "s3", "swift", "kms", "lifecycle", "notifications", "host", "log"),
     "services": ("services", "identity", "cluster", "host", "log"),
     "daemon": ("daemon", "daemons", "cluster", "objects", "lifecycle", "host", "log"),
 }

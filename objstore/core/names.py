@@ -13,6 +13,7 @@ order of every listing) is decided in one place.  Names of rows are bytes and co
     OBJECTS of the system bucket:
              bucket/<account>/<name>                        BucketRecord
              claim/<tenant>/<name>                          ClaimRecord
+             account/<account>                              AccountRecord (objects/containers.py)
              gone/<bucket id>                               GoneRecord: a deleted bucket to be swept
              record/<kind>/<name>                           small records (objstore/records)
 """
@@ -43,6 +44,12 @@ def check_bucket_name(name: str) -> None:
     """S3's rules for new names, which also fit a DNS label chain.  Raises InvalidBucketName."""
     if not _BUCKET.fullmatch(name) or ".." in name or ".-" in name or "-." in name or _IPV4.fullmatch(name):
         raise InvalidBucketName(f"{name!r}: a bucket name has 3 to 63 of a-z, 0-9, dots and hyphens and is no IPv4 address")
+
+
+def check_container_name(name: str) -> None:
+    """Swift's rules for new names: any text of at most 256 bytes without a slash.  Raises InvalidBucketName."""
+    if not could_be_bucket(name) or name in (".", ".."):
+        raise InvalidBucketName(f"a container's name has 1 to {BUCKET_NAME_LIMIT_BYTES} bytes of UTF-8 and no slash")
 
 
 def object_name(key: str) -> bytes:
@@ -230,6 +237,11 @@ def buckets_prefix(account: str) -> bytes:
 def bucket_record_name(account: str, bucket: str) -> bytes:
     """The row name of a bucket's record."""
     return f"bucket/{account}/{bucket}".encode()
+
+
+def account_record_name(account: str) -> bytes:
+    """The row name of what was said of an account."""
+    return f"account/{account}".encode()
 
 
 def claim_name(tenant: str, bucket: str) -> bytes:

@@ -16,22 +16,45 @@ from typing import Literal
 
 from objstore.core import acl as lists
 from objstore.core.acl import Acl, Ownership, Permission, PublicAccessBlock, Seeker
+from objstore.core.container import decode_container
+from objstore.core.container_acl import ContainerAcl, lets_referrer, lets_user, parse_acl
 from objstore.core.policy import NOTHING, S3_ARN, Ask, Caller, Effect, Finding, Kind, Naming, Policy, label, parse_policy
 from objstore.core.rows import Row
 from objstore.errors import AccessDenied, AclNotSupported, MalformedPolicy
-from objstore.objects.actions import ACP, ALSO, ALWAYS_THE_OWNERS, BY_BUCKET_LIST, BY_OBJECT_LIST, ON_OBJECT, ON_ROW, Action
+from objstore.objects.actions import (
+    ACP,
+    ALSO,
+    ALWAYS_THE_OWNERS,
+    BY_BUCKET_LIST,
+    BY_OBJECT_LIST,
+    BY_READ_LIST,
+    BY_WRITE_LIST,
+    LISTS,
+    ON_OBJECT,
+    ON_ROW,
+    Action,
+)
 from objstore.objects.api import BucketInfo, Principal
 from objstore.objects.asked import Asked, arns_of
 from objstore.objects.kept import Kept
 
 __all__ = [
-    "MISSING", "OWNERS_ALONE", "Action", "Decision", "Found", "Gate", "Question", "authorize", "block_of", "check_list", "check_policy", "decide", "denied",
+    "MISSING", "OWNERS_ALONE", "Action", "Decision", "Found", "Gate", "Question", "authorize", "block_of", "check_home", "check_list", "check_policy", "decide", "denied",
     "gate_of", "may_know", "needs_row", "owner_of_new", "ownership_of", "policy_of", "resource_of",
 ]  # fmt: skip
 
+PROJECT_NAME, USER_ID = "openstack:project_name", "openstack:user_id"  # facts: what else a caller's account and user go by
 MISSING: Literal["missing"] = "missing"
 Found = Row | Literal["missing"] | None
 """The object that is asked for: its row, that there is none, or that nobody has looked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerLists:
+    """A container's lists, parsed."""
+
+    read: ContainerAcl
+    write: ContainerAcl
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +65,7 @@ class Gate:
     acl: Acl
     ownership: Ownership
     block: PublicAccessBlock
+    container: ContainerLists | None = None  # Swift's; None: there are none
 
     @property
     def has_lists(self) -> bool:
@@ -90,6 +114,12 @@ def policy_of(data: bytes, bucket: str) -> Policy:
     return found
 
 
+@lru_cache(2048)
+def _container_of(data: bytes) -> ContainerLists | None:
+    container = decode_container(data)
+    return ContainerLists(parse_acl(container.read), parse_acl(container.write)) if container.read or container.write else None
+
+
 _acl_of = lru_cache(2048)(lists.decode_acl)
 _block_of = lru_cache(64)(lists.decode_block)
 
@@ -110,9 +140,10 @@ def gate_of(name: str, config: Mapping[str, bytes]) -> Gate | None:
     """What stands before a bucket; None when its account alone may do everything."""
     policy = config.get("policy")
     ownership = ownership_of(config)
-    if policy is None and ownership is Ownership.ENFORCED:
+    lists = _container_of(config["container"]) if "container" in config else None
+    if policy is None and ownership is Ownership.ENFORCED and lists is None:
         return None
-    return Gate(None if policy is None else policy_of(policy, name), _acl_of(config.get("acl", b"")), ownership, block_of(config))
+    return Gate(None if policy is None else policy_of(policy, name), _acl_of(config.get("acl", b"")), ownership, block_of(config), lists)
 
 
 def needs_row(who: Principal, gate: Gate | None, action: Action) -> bool:
@@ -178,6 +209,8 @@ def _decide_one(who: Principal, bucket: BucketInfo, gate: Gate | None, question:
     if refusal is not None:
         return Decision(allowed=False, reason=refusal, forbidden=True)
     allowed_here = finding.effect is Effect.ALLOW
+    if gate is not None and gate.container is not None and _container_allows(who, bucket, gate, action):
+        return Decision(allowed=True, reason="the container's access control list allows it")
     if own:
         if allowed_here and finding.naming is not Naming.ACCOUNT:
             return Decision(allowed=True, reason=f"the bucket policy allows it: {_shown(finding)}")
@@ -192,6 +225,28 @@ def _decide_one(who: Principal, bucket: BucketInfo, gate: Gate | None, question:
 
 
 _NO_OWN_ALLOW = "no identity-based policy allows it"
+
+
+def check_home(who: Principal, what: str) -> None:
+    """What only an account itself may do, or an administrator, in its home.  Raises AccessDenied."""
+    if who.home and who.home != who.account and not (who.plain and who.admin):
+        raise AccessDenied(f"{who.user or who.account} may not {what} of another account", hint="Use your own account's storage URL.")
+
+
+def _container_allows(who: Principal, bucket: BucketInfo, gate: Gate, action: Action) -> bool:
+    """Whether the container's own lists (Swift's) let the caller in."""
+    container = gate.container
+    reads, writes = action in BY_READ_LIST, action in BY_WRITE_LIST
+    if container is None or not (reads or writes):
+        return False
+    if not who.anonymous and who.account:
+        accounts = (who.account, who.facts.get(PROJECT_NAME, ""))
+        users = (who.user, who.facts.get(USER_ID, ""))
+        if lets_user(container.read if reads else container.write, accounts, users):
+            return True
+    if not reads or gate.block.restrict or (action in LISTS and not container.read.listings):
+        return False
+    return lets_referrer(container.read, who.request.header("referer"))
 
 
 def _within_the_account(who: Principal, bucket: BucketInfo, gate: Gate | None, question: Question, ask: Ask) -> Decision:

@@ -131,6 +131,10 @@ BY_OBJECT_LIST: Mapping[Action, Permission] = {
     Action.WRITE_ACL: Permission.WRITE_ACP,
     Action.WRITE_VERSION_ACL: Permission.WRITE_ACP,
 }
+# What Swift's lists of a container decide.
+LISTS = frozenset((Action.READ_BUCKET, Action.LIST_VERSIONS))
+BY_READ_LIST = LISTS | {Action.READ_OBJECT, Action.READ_VERSION}
+BY_WRITE_LIST = frozenset((Action.WRITE_OBJECT, Action.DELETE_OBJECT, Action.DELETE_VERSION, Action.ABORT_UPLOAD, Action.LIST_PARTS))
 ACP = (Permission.READ_ACP, Permission.WRITE_ACP)
 # What is done to an object that is there, so that its tags may decide.
 ON_ROW = frozenset(

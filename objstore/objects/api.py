@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from objstore.core.acl import Acl
+from objstore.core.container import AccountInfo, ContainerChange
 from objstore.core.encryption import NO_WISH, Wish
 from objstore.core.locks import LockConfig, ObjectLock
+from objstore.core.quota import Usage
 from objstore.objects.actions import Action
 from objstore.objects.caller import NO_FACTS, Principal, RequestFacts
 from objstore.objects.values import (
@@ -85,6 +87,27 @@ class ObjectStoreApi(Protocol):
 
     async def set_config(self, who: Principal, bucket: str, part: str, value: bytes | None) -> BucketInfo:
         """Set a sub-resource of a bucket, or take it away (None), atomically."""
+
+    async def set_container(self, who: Principal, name: str, change: ContainerChange) -> BucketInfo:
+        """Change a container's lists and metadata.  Raises InvalidArgument, InvalidRequest."""
+
+    async def container_usage(self, who: Principal, name: str) -> Usage:
+        """What a container holds, from the devices' counters."""
+
+    async def account(self, who: Principal) -> AccountInfo:
+        """The account that is the caller's home."""
+
+    async def account_usage(self, account: str) -> Usage:
+        """What an account holds, at most a second old; for quotas, not to be shown."""
+
+    async def account_metadata(self, account: str) -> Mapping[str, str]:
+        """What was said of an account, at most a second old; not to be shown."""
+
+    async def set_account(self, who: Principal, change: Mapping[str, str]) -> None:
+        """Change an account's metadata; an empty value takes a name away."""
+
+    async def set_attributes(self, who: Principal, bucket: str, key: str, attributes: Attributes) -> ObjectInfo:
+        """Replace an object's metadata and headers; its bytes stay."""
 
     async def set_policy(self, who: Principal, bucket: str, data: bytes, *, may_lock_out: bool = False) -> BucketInfo:
         """Set the bucket's policy.  Raises MalformedPolicy, AccessDenied when it is public and that is blocked, or locks its setter out."""

@@ -131,7 +131,7 @@ class BucketDirectory:
 
     async def find(self, who: Principal, name: str) -> Bucket:
         """The bucket that `name` means to the caller: of the own account, else as claimed in the tenant.  Raises NoSuchBucket."""
-        key = (who.account, who.tenant, name)
+        key = _meaning(who, name)
         bucket = self._cache.get(key)
         if bucket is not None and self._clock.monotonic() < bucket.fresh_until:
             return bucket
@@ -150,7 +150,7 @@ class BucketDirectory:
 
     def known(self, who: Principal, name: str) -> BucketInfo | None:
         """What was last seen of a bucket, however old; None when nothing was, or it was changed from here since."""
-        bucket = self._cache.get((who.account, who.tenant, name))
+        bucket = self._cache.get(_meaning(who, name))
         return None if bucket is None else bucket.info
 
     def _begin_fetch(self, key: tuple[str, str, str]) -> "asyncio.Task[Bucket | ObjstoreError]":
@@ -189,7 +189,7 @@ class BucketDirectory:
     async def _look_up(self, account: str, tenant: str, name: str) -> BucketRecord:
         record = await self._read_bucket(account, name) if account else None
         if record is None:
-            claim = await self._read_claim(tenant, name)
+            claim = await self._read_claim(tenant, name) if tenant else None
             if claim is not None and claim.account != account:
                 record = await self._read_bucket(claim.account, name)
         if record is not None and record.state != LIVE:
@@ -242,9 +242,16 @@ class BucketDirectory:
     async def create(
         self, who: Principal, name: str, *, region: str, spread: int, versioning: str = "", config: dict[str, bytes] | None = None
     ) -> BucketInfo:  # fmt: skip
-        """Raises InvalidBucketName, BucketAlreadyOwnedByYou, BucketAlreadyExists, ConditionalConflict (being deleted)."""
-        names.check_bucket_name(name)
-        current = await self._read_bucket(who.account, name)
+        """Raises InvalidBucketName, BucketAlreadyOwnedByYou, BucketAlreadyExists, ConditionalConflict (being deleted).
+
+        A container (its caller has a `home`) may have any name, which is not claimed: only its own account knows it by the name alone.
+        """
+        account = who.home or who.account
+        if who.home:
+            names.check_container_name(name)
+        else:
+            names.check_bucket_name(name)
+        current = await self._read_bucket(account, name)
         if current is not None and current.state != LIVE:
             current = await self._take_back_abandoned(current)
             if current is None:
@@ -253,11 +260,15 @@ class BucketDirectory:
             raise BucketAlreadyOwnedByYou(f"bucket {name!r} is yours already", bucket=name)
         now_us = self._clock.wall_us()
         record = BucketRecord(
-            record_version=RECORD_VERSION, id=self._rng.token(8), name=name, account=who.account, created_us=now_us, region=region, spread=spread,
+            record_version=RECORD_VERSION, id=self._rng.token(8), name=name, account=account, created_us=now_us, region=region, spread=spread,
             versioning=versioning, config=config or {},
         )  # fmt: skip
+        if who.home:
+            await self._cluster.conditional(_bucket_key(account, name), _create_judge(record))
+            self._forget(name)
+            return _info(record)
         await self._claim(who, name, record.id, now_us)
-        await self._cluster.conditional(_bucket_key(who.account, name), _create_judge(record))
+        await self._cluster.conditional(_bucket_key(account, name), _create_judge(record))
         claim = await self._read_claim(who.tenant, name)
         if claim is None or claim.account != who.account:
             # Another account waited out this one's claim while the record was on its way: the name is theirs.
@@ -409,6 +420,11 @@ async def all_buckets(cluster: ClusterApi, after: bytes = b"") -> AsyncIterator[
 
 def _config_bytes(bucket: Bucket) -> int:
     return sum(map(len, bucket.info.config.values()))
+
+
+def _meaning(who: Principal, name: str) -> tuple[str, str, str]:
+    """What a name is looked up by: account, the tenant whose claims count besides (empty: none do), name."""
+    return (who.home, "", name) if who.home else (who.account, who.tenant, name)
 
 
 def _system_key(name: bytes) -> RowKey:

@@ -65,6 +65,7 @@ class Principal:
     boundary: Any = None  # permissions boundary: nothing goes beyond it either
     facts: Mapping[str, str] = field(default_factory=dict)  # for conditions of policies: "aws:username", "aws:userid"...
     request: RequestFacts = field(default=NO_FACTS, compare=False, repr=False)
+    home: str = ""  # the account whose containers names mean, and no others (Swift's paths name it); empty: the own ones, then the tenant's
     plain: bool = field(init=False, default=False, compare=False, repr=False)  # an account, and nothing narrows its rights
 
     def __post_init__(self) -> None:
@@ -76,4 +77,11 @@ class Principal:
         made = object.__new__(Principal)
         made.__dict__.update(self.__dict__)
         made.__dict__["request"] = request
+        return made
+
+    def at(self, home: str) -> "Principal":
+        """The same caller, for whom names mean containers of this account."""
+        made = object.__new__(Principal)
+        made.__dict__.update(self.__dict__)
+        made.__dict__["home"] = home
         return made

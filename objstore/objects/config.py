@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 import msgspec
 
 from objstore.core.acl import Ownership, PublicAccessBlock, decode_acl, encode_block, is_public
+from objstore.core.container import decode_container
+from objstore.core.container_acl import parse_acl
 from objstore.core.policy import Kind, parse_policy
 from objstore.errors import AccessDenied, AclAgainstBlock, AclAgainstOwnership, AclNotSupported, InvalidArgument, NoSuchConfig
 from objstore.objects.access import Action, Question, block_of, check_list, check_policy, decide, gate_of, ownership_of, policy_of
@@ -22,6 +24,7 @@ from objstore.objects.kept import Kept
 # Every part there is, and what its caller must be allowed to see and to change.
 PARTS: dict[str, tuple[Action, Action]] = {
     "acl": (Action.READ_BUCKET_ACL, Action.WRITE_BUCKET_ACL),
+    "container": (Action.READ_BUCKET, Action.WRITE_BUCKET_ACL),  # what Swift says of it, see core/container.py
     "cors": (Action.READ_CORS, Action.WRITE_CORS),
     "encryption": (Action.READ_ENCRYPTION, Action.WRITE_ENCRYPTION),
     "lifecycle": (Action.READ_LIFECYCLE, Action.WRITE_LIFECYCLE),
@@ -87,7 +90,7 @@ class Configs(StoreContext):
             config = {name: data for name, data in record.config.items() if name != part}
             if value is not None:
                 config[part] = value
-                _check_change(part, config, bucket)
+                check_change(part, config, bucket)
             return msgspec.structs.replace(record, config=config)
 
         return await self.directory.change(home, edit)
@@ -129,7 +132,7 @@ def _check_lists(config: Mapping[str, bytes]) -> None:
         raise AclAgainstOwnership
 
 
-def _check_change(part: str, config: Mapping[str, bytes], name: str) -> None:
+def check_change(part: str, config: Mapping[str, bytes], name: str) -> None:
     """Refuse what would contradict the rest of the configuration.  Raises AclNotSupported, AclAgainstOwnership, AccessDenied."""
     if part == "acl":
         if ownership_of(config) is Ownership.ENFORCED:
@@ -137,6 +140,9 @@ def _check_change(part: str, config: Mapping[str, bytes], name: str) -> None:
         check_list(decode_acl(config["acl"]), block_of(config))
     elif part == "ownershipControls":
         _check_lists(config)
+    elif part == "container":
+        if block_of(config).restrict and parse_acl(decode_container(config["container"]).read).is_public:
+            raise AccessDenied("the bucket's public access block refuses public readers", hint="Take the public access block away first.")
     elif part == "policy":
         check_policy(policy_of(config["policy"], name), block_of(config))
 

@@ -9,9 +9,10 @@ from objstore.core import names
 from objstore.core.acl import Ownership
 from objstore.core.conditions import check_write
 from objstore.core.multipart import MIN_PART_BYTES
+from objstore.core.quota import Usage
 from objstore.core.rows import INLINE_LIMIT_BYTES, Kind, Row, RowKey, Space
 from objstore.core.versions import CURRENT, check_version_id, pick_head, row_version, version_bytes
-from objstore.errors import AccessDenied, ConditionalConflict, Refused
+from objstore.errors import AccessDenied, ConditionalConflict, NoSuchKey, Refused
 from objstore.objects.access import MISSING, Decision, Question, decide, denied, may_know, needs_row, resource_of
 from objstore.objects.actions import OF_VERSION, ON_OBJECT, Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, Principal
@@ -43,6 +44,7 @@ class ObjectSettings:
 
 
 DEFAULT_SETTINGS = ObjectSettings()
+EXPIRES = "x-delete-at"  # among an object's headers: seconds since 1970 when it goes (Swift)
 # For conditions of policies: whether the operation makes an object, rather than a part of one.
 QUOTA_ATTEMPTS = 8  # of a write that fits only over what it replaces, while that changes
 CREATES = {"s3:objectcreationoperation": ("true",)}
@@ -64,6 +66,8 @@ class StoreContext:
         self.tasks = TaskOwner("objects")
         self.turns = Turns()
         self.quotas = Quotas(cluster, world)
+        self._accounts: dict[str, tuple[float, Mapping[str, str]]] = {}
+        self._totals: dict[str, tuple[float, Usage]] = {}
 
     async def start(self) -> None:
         """Nothing needs to run before the first request; here so that every component starts alike."""
@@ -137,7 +141,8 @@ class StoreContext:
         question = Question(_of_version(action, version_id), key, version_id, MISSING)
         decision = decide(who, bucket.info, bucket.gate, question)
         lists_may_allow = bucket.gate is not None and bucket.gate.has_lists and not decision.forbidden
-        if not (decision.allowed or lists_may_allow) or not may_know(who, bucket.info, bucket.gate, key):
+        # Swift tells whoever may read that there is nothing.
+        if not (decision.allowed or lists_may_allow) or not (who.home or may_know(who, bucket.info, bucket.gate, key)):
             raise self._refusal(who, bucket, question, decision)
 
     async def _admit(self, who: Principal, bucket: Bucket, question: Question, *, row_follows: bool = False) -> None:
@@ -219,7 +224,16 @@ class StoreContext:
     async def find_version(self, bucket: Bucket, key: str, version_id: str) -> Row:
         """A version as it is now.  Raises NoSuchKey, NoSuchVersion, VersionIsMarker."""
         held = await self.cluster.read(self.version_key(bucket, names.object_name(key), version_id), spread=bucket.spread)
-        return pick_head(held.row, key, version_id)
+        row = pick_head(held.row, key, version_id)
+        if row.headers:
+            self.check_unexpired(row, key)
+        return row
+
+    def check_unexpired(self, row: Row, key: str) -> None:
+        """See that an object's time has not run out; a daemon removes it later.  Raises NoSuchKey."""
+        expires = row.headers.get(EXPIRES)
+        if expires is not None and int(expires) * 1_000_000 <= self.clock.wall_us():
+            raise NoSuchKey(f"object {key!r} has expired", key=key)
 
     async def find_admitted(self, who: Principal, bucket: Bucket, action: Action, key: str, version_id: str) -> Row:
         """A version as it is now, of a bucket that was opened for this with `row_follows`.

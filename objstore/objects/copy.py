@@ -204,6 +204,7 @@ class Copies(Linking, Puts, Uploads):
         self, who: Principal, source: CopySource, shares: Callable[[Row, int, int], bool] | None = None
     ) -> tuple[Bucket, Opened]:
         """The source and its bucket; not a byte is read where `shares` says of (row, offset, length) that none will be wanted."""
+        who = who.at(source.home) if source.home else who
         origin = await self.open_bucket(who, source.bucket, Action.READ_OBJECT, source.key, source.version_id, row_follows=True)
 
         def judge(row: Row) -> tuple[int, int]:

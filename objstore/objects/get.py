@@ -118,6 +118,8 @@ class Gets(Sealing):
         for _ in range(_RESTARTS):
             try:
                 row = pick_head(held.row, key, version_id)
+                if row.headers:
+                    self.check_unexpired(row, key)
             except Refused:
                 if reader is not None:
                     self.check_missing(reader, bucket, Action.READ_OBJECT, key, version_id)

@@ -9,13 +9,14 @@ from objstore.core.locks import LockConfig, encode_config
 from objstore.core.rows import Space
 from objstore.core.versions import ENABLED
 from objstore.errors import BucketNotEmpty, ObjstoreError, Unavailable
-from objstore.objects.access import Action, authorize
+from objstore.objects.access import Action, authorize, check_home
 from objstore.objects.acls import Acls
 from objstore.objects.api import NO_CONFIG, BucketInfo, BucketPage, ObjectStoreApi, Principal
 from objstore.objects.append import Appends
 from objstore.objects.buckets import Bucket
 from objstore.objects.complete import Completions
 from objstore.objects.config import PARTS, Configs, first_config
+from objstore.objects.containers import Containers
 from objstore.objects.context import DEFAULT_SETTINGS, ObjectSettings
 from objstore.objects.copy import Copies
 from objstore.objects.delete import Deletes
@@ -29,7 +30,7 @@ from objstore.objects.versions import Versions
 from objstore.runtime.world import World
 
 
-class ObjectStore(Renames, Acls, Appends, Copies, Completions, Configs, Deletes, Locks, Tags, Versions, ObjectStoreApi):
+class ObjectStore(Renames, Acls, Appends, Containers, Copies, Completions, Configs, Deletes, Locks, Tags, Versions, ObjectStoreApi):
     """Implements `ObjectStoreApi` on a cluster; one for each proxy process."""
 
     def __init__(
@@ -47,6 +48,7 @@ class ObjectStore(Renames, Acls, Appends, Copies, Completions, Configs, Deletes,
             *((Action.WRITE_BUCKET_LOCK, Action.WRITE_VERSIONING) if object_lock else ()),
         ):
             authorize(who, wanted, name)
+        check_home(who, "make containers")
         first = first_config(config, self.settings)
         if object_lock:
             first[LOCK_PART] = encode_config(LockConfig())
@@ -73,7 +75,8 @@ class ObjectStore(Renames, Acls, Appends, Copies, Completions, Configs, Deletes,
     async def list_buckets(self, who: Principal, *, prefix: str = "", after: str = "", limit: int = 10_000) -> BucketPage:
         """The caller's own buckets by name."""
         authorize(who, Action.LIST_BUCKETS)
-        return await self.directory.list(who.account, prefix=prefix, after=after, limit=limit)
+        check_home(who, "list the containers")
+        return await self.directory.list(who.home or who.account, prefix=prefix, after=after, limit=limit)
 
     async def delete_bucket(self, who: Principal, name: str) -> None:
         """Raises BucketNotEmpty; pending multipart uploads do not count and are removed with it."""

@@ -99,6 +99,7 @@ class CopySource:
     first: int | None = None
     last: int | None = None
     customer_key: bytes = field(default=b"", repr=False)  # of a source that is encrypted under one
+    home: str = ""  # the account whose container it lies in, where that is not the one the copy goes to (Swift)
 
 
 @dataclass(frozen=True)

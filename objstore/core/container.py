@@ -1,0 +1,89 @@
+"""What Swift says of a container besides its name: lists and metadata, as they are kept with the bucket; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from objstore.core.container_acl import normal_acl
+from objstore.core.quota import QuotaConfig, Usage
+from objstore.errors import InvalidRequest
+
+RECORD_VERSION = 1
+METADATA_LIMIT_BYTES = 4096  # of one container or account, names and values together
+METADATA_LIMIT_COUNT = 90
+
+
+class Container(msgspec.Struct, frozen=True, array_like=True):
+    """Kept in the bucket's configuration.  `read` and `write` in the normal form of container_acl.py; metadata by lower-case name."""
+
+    record_version: int = RECORD_VERSION
+    read: str = ""
+    write: str = ""
+    metadata: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class AccountInfo:
+    """An account as its users see it."""
+
+    metadata: Mapping[str, str]
+    containers: int
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class ContainerChange:
+    """What to change of a container: lists (None: leave them) and metadata (an empty value takes the name away)."""
+
+    read: str | None = None
+    write: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.read is not None or self.write is not None or bool(self.metadata)
+
+
+QUOTA_BYTES, QUOTA_COUNT = "quota-bytes", "quota-count"
+QUOTA_NAMES = frozenset((QUOTA_BYTES, QUOTA_COUNT))
+
+
+def quota_of(metadata: Mapping[str, str]) -> QuotaConfig | None:
+    """The quota that a container's metadata sets: the same as S3's.  None: there is none."""
+    size, count = metadata.get(QUOTA_BYTES), metadata.get(QUOTA_COUNT)
+    if not size and not count:
+        return None
+    return QuotaConfig(1, int(size) if size else None, int(count) if count else None)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Container).decode
+NOTHING = Container()
+
+
+def encode_container(container: Container) -> bytes:
+    """As it is kept."""
+    return _encode(container)
+
+
+def decode_container(data: bytes) -> Container:
+    """What was kept; nothing from nothing."""
+    return _decode(data) if data else NOTHING
+
+
+def changed(container: Container, change: ContainerChange) -> Container:
+    """The container after a change.  Raises InvalidArgument for lists, InvalidRequest for too much metadata."""
+    read = container.read if change.read is None else normal_acl("X-Container-Read", change.read)
+    write = container.write if change.write is None else normal_acl("X-Container-Write", change.write)
+    return Container(read=read, write=write, metadata=merged(container.metadata, change.metadata))
+
+
+def merged(metadata: Mapping[str, str], change: Mapping[str, str]) -> dict[str, str]:
+    """Metadata after a change; empty values take names away.  Raises InvalidRequest when it is too much."""
+    result = {name: value for name, value in {**metadata, **change}.items() if value}
+    size = sum(len(name.encode()) + len(value.encode("utf-8", "surrogateescape")) for name, value in result.items())
+    if len(result) > METADATA_LIMIT_COUNT:
+        raise InvalidRequest(f"there may be {METADATA_LIMIT_COUNT} names of metadata, not {len(result)}")
+    if size > METADATA_LIMIT_BYTES:
+        raise InvalidRequest(f"metadata may have {METADATA_LIMIT_BYTES} bytes in all, not {size}")
+    return result

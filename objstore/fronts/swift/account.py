@@ -1,0 +1,100 @@
+"""Accounts: HEAD, GET (its containers), POST (its metadata)."""
+
+import asyncio
+
+from objstore.core.container import AccountInfo
+from objstore.errors import AccessDenied
+from objstore.fronts.swift.answers import TEXT, Answer, Headers, SwiftRefused, empty
+from objstore.fronts.swift.context import SwiftFront
+from objstore.fronts.swift.headers import changes_of, shown_metadata
+from objstore.fronts.swift.listing import Item, Wanted, container_item, rendered, wanted_of, within
+from objstore.fronts.swift.request import SwiftRequest
+from objstore.objects.api import BucketInfo
+
+HIDDEN = ("temp-url-key", "temp-url-key-2")  # shown to those alone who may set them: for an account that is everybody who sees it
+QUOTA = "quota-bytes"
+_USAGE_AT_ONCE = 16
+_PAGE = 1000
+
+
+async def get_account(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """The containers of an account, by name."""
+    info = await front.store.account(request.who)
+    wanted = wanted_of(request, front.settings.account_listing_limit)
+    items = await _items(front, request, wanted)
+    return rendered(wanted, items, root="account", name=request.account, element="container", headers=_facts(front, info))
+
+
+async def head_account(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """What an account holds."""
+    info = await front.store.account(request.who)
+    return empty(204, [TEXT, *_facts(front, info)])
+
+
+async def post_account(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """Change metadata.  The quota is the reseller's to set."""
+    changes = changes_of(request.headers, "account")
+    if QUOTA in changes:
+        if not (request.who.plain and request.who.admin):
+            raise AccessDenied("only a reseller's administrator sets the quota of an account")
+        value = changes[QUOTA]
+        if value and not (value.isascii() and value.isdigit() and len(value) <= 18):
+            raise SwiftRefused(400, "The quota must be a number of bytes.")
+    await front.store.set_account(request.who, changes)
+    return empty(204, [TEXT])
+
+
+async def _items(front: SwiftFront, request: SwiftRequest, wanted: Wanted) -> list[Item]:
+    if wanted.limit == 0:
+        return []
+    found: list[BucketInfo] = []
+    grouped: dict[str, None] = {}
+    after = "" if wanted.reverse else wanted.marker
+    while True:
+        page = await front.store.list_buckets(request.who, prefix=wanted.prefix, after=after, limit=_PAGE)
+        for info in page.buckets:
+            prefix = _common_prefix(info.name, wanted)
+            if prefix:
+                grouped.setdefault(prefix)
+            else:
+                found.append(info)
+        past_end = bool(page.buckets and wanted.end_marker and not wanted.reverse and page.buckets[-1].name >= wanted.end_marker)
+        enough = not wanted.reverse and len(found) + len(grouped) > wanted.limit
+        if not page.truncated or past_end or enough:
+            break
+        after = page.next_after
+    by_name = {info.name: info for info in found}
+    names: list[Item] = sorted([(name, {}) for name in by_name] + [(prefix, None) for prefix in grouped])
+    chosen = within(names, wanted)
+    if wanted.form == "text":
+        return chosen
+    room = asyncio.Semaphore(_USAGE_AT_ONCE)
+
+    async def filled(item: Item) -> Item:
+        if item[1] is None:
+            return item
+        async with room:
+            return container_item(by_name[item[0]], await front.store.container_usage(request.who, item[0]))
+
+    return list(await asyncio.gather(*(filled(item) for item in chosen)))
+
+
+def _common_prefix(name: str, wanted: Wanted) -> str:
+    if not wanted.delimiter:
+        return ""
+    at = name.find(wanted.delimiter, len(wanted.prefix))
+    return name[: at + len(wanted.delimiter)] if at >= 0 else ""
+
+
+def _facts(front: SwiftFront, info: AccountInfo) -> Headers:
+    policy = front.settings.policy_name.title().encode()
+    headers: Headers = [
+        (b"x-account-container-count", b"%d" % info.containers),
+        (b"x-account-object-count", b"%d" % info.usage.objects),
+        (b"x-account-bytes-used", b"%d" % info.usage.bytes),
+        (b"x-account-storage-policy-%s-container-count" % policy, b"%d" % info.containers),
+        (b"x-account-storage-policy-%s-object-count" % policy, b"%d" % info.usage.objects),
+        (b"x-account-storage-policy-%s-bytes-used" % policy, b"%d" % info.usage.bytes),
+        (b"accept-ranges", b"bytes"),
+    ]
+    return headers + shown_metadata(info.metadata, "x-account-meta-")

@@ -1,0 +1,58 @@
+"""Who calls: version 1 of Swift's authentication, tokens in headers, signed addresses."""
+
+from objstore.fronts.swift.answers import Answer, SwiftRefused, empty, page, unauthorized
+from objstore.fronts.swift.context import SwiftFront
+from objstore.fronts.swift.request import NOBODY, SwiftRequest
+from objstore.fronts.swift.tempurl import check_temp_url
+from objstore.identity.swift_tokens import LIFE_S
+from objstore.objects.api import Principal
+
+V1_PATHS = frozenset(("/auth/v1.0", "/auth/v1.0/", "/auth/v1", "/auth/v1/"))
+
+
+def log_in(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """GET /auth/v1.0: a token and the storage URL for `X-Auth-User` (or `X-Storage-User`) and its key."""
+    if request.method not in ("GET", "HEAD"):
+        return page(405, headers=[(b"allow", b"GET, HEAD")])
+    headers = request.headers
+    user = headers.get("x-auth-user") or headers.get("x-storage-user") or ""
+    key = headers.get("x-auth-key") or headers.get("x-storage-pass") or ""
+    found = front.auth.log_in(user.encode("latin-1").decode(errors="replace"), key.encode("latin-1").decode(errors="replace"))
+    if found is None:
+        return unauthorized(user.partition(":")[0])
+    token, who = found
+    answer = empty(200)
+    url = front.storage_url(request.origin, who.account)
+    answer.headers = [
+        (b"x-storage-url", url.encode()),
+        (b"x-auth-token", token.encode()),
+        (b"x-storage-token", token.encode()),
+        (b"x-auth-token-expires", str(LIFE_S).encode()),
+        (b"content-type", b"text/plain; charset=utf-8"),
+    ]
+    return answer
+
+
+async def authenticate(front: SwiftFront, request: SwiftRequest) -> None:
+    """Set `request.who`, at home in the account that the path names.  Raises SwiftRefused for tokens and signatures that are not good."""
+    account = front.account_of(request.account)
+    token = request.headers.get("x-auth-token") or request.headers.get("x-storage-token")
+    who = NOBODY
+    if "temp_url_sig" in request.query or "temp_url_expires" in request.query:
+        await check_temp_url(front, request, account)
+        who = Principal(account=account, user="temporary URL", arn=f"arn:aws:iam::{account}:root")
+    elif token:
+        who = find_token(front, token) or NOBODY
+        if who.anonymous:
+            refused = unauthorized(request.account)
+            raise SwiftRefused(401, "The token is not valid, or has expired; get a new one.", refused.headers[1:])
+    request.who = who.of_request(request.facts).at(account)
+
+
+def find_token(front: SwiftFront, token: str) -> Principal | None:
+    """Whom a token stands for, by whoever knows it."""
+    for check in (front.auth, *front.checks):
+        found = check.who(token)
+        if found is not None:
+            return found
+    return None

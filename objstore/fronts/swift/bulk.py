@@ -1,0 +1,112 @@
+"""Bulk delete: many objects and containers by one request, told one by one in the answer."""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from html import escape
+from http import HTTPStatus
+from urllib.parse import unquote
+
+from objstore.errors import NoSuchBucket, NoSuchKey, ObjstoreError
+from objstore.fronts.swift.answers import JSON, TEXT, XML, Answer, SwiftRefused, refusal
+from objstore.fronts.swift.context import SwiftFront
+from objstore.fronts.swift.request import SwiftRequest
+from objstore.objects.api import Conditions, DeleteTarget
+
+MAX_NAME_BYTES = 3 * 1024 + 512  # percent-encoded
+MAX_ERRORS_TOLD = 1000
+_AT_ONCE = 500
+
+
+class Tally:
+    """How it went so far."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.errors: list[tuple[str, str]] = []
+
+    def failed(self, path: str, error: ObjstoreError) -> None:
+        """One that was not deleted."""
+        if isinstance(error, NoSuchBucket | NoSuchKey):
+            self.counts["Number Not Found"] += 1
+            return
+        status = refusal(error, known=True, realm="").status
+        if len(self.errors) < MAX_ERRORS_TOLD:
+            self.errors.append((path, f"{status} {HTTPStatus(status).phrase}"))
+
+
+async def bulk_delete(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """POST or DELETE `?bulk-delete`: a line for each `container/object` or `container`, percent-encoded."""
+    most = front.settings.max_bulk_deletes
+    data = await request.document(most * MAX_NAME_BYTES)
+    lines = [line.strip() for line in data.split(b"\n")]
+    names = [unquote(line.decode("latin-1"), encoding="utf-8", errors="replace").lstrip("/") for line in lines if line]
+    if len(names) > most:
+        raise SwiftRefused(413, f"Maximum Bulk Deletes: {most} per request")
+    tally = Tally()
+    if not names:
+        return _answer(request, tally, "400 Bad Request", "Invalid bulk delete.")
+    by_container: dict[str, list[str]] = {}
+    containers: list[str] = []
+    for name in names:
+        container, slash, key = name.partition("/")
+        if slash and key:
+            by_container.setdefault(container, []).append(key)
+        else:
+            containers.append(container)
+    for container, keys in by_container.items():
+        async for key, error in _delete_all(front, request, container, keys):
+            if error is None:
+                tally.counts["Number Deleted"] += 1
+            else:
+                tally.failed(f"{container}/{key}", error)
+    for container in containers:  # last, so that what was to be deleted in them is gone
+        try:
+            await front.store.delete_bucket(request.who, container)
+            tally.counts["Number Deleted"] += 1
+        except ObjstoreError as error:
+            tally.failed(container, error)
+    if tally.errors:
+        return _answer(request, tally, "400 Bad Request", "")
+    nothing = not tally.counts["Number Deleted"]
+    return _answer(request, tally, "404 Not Found" if nothing else "200 OK", "")
+
+
+async def _delete_all(
+    front: SwiftFront, request: SwiftRequest, container: str, keys: list[str]
+) -> AsyncIterator[tuple[str, ObjstoreError | None]]:
+    there = Conditions(if_match=("*",))
+    for first in range(0, len(keys), _AT_ONCE):
+        some = keys[first : first + _AT_ONCE]
+        try:
+            outcomes = await front.store.delete_many(request.who, container, [DeleteTarget(key, conditions=there) for key in some])
+        except ObjstoreError as error:
+            for key in some:
+                yield key, error
+            continue
+        for outcome in outcomes:
+            assert outcome.error is None or isinstance(outcome.error, ObjstoreError)
+            yield outcome.key, outcome.error
+
+
+def _answer(request: SwiftRequest, tally: Tally, status: str, body: str) -> Answer:
+    """200 whatever happened: the status is inside, as Swift has it."""
+    facts: dict[str, object] = {
+        "Response Status": status,
+        "Response Body": body,
+        "Number Deleted": tally.counts["Number Deleted"],
+        "Number Not Found": tally.counts["Number Not Found"],
+    }
+    accept = request.headers.get("accept", "")
+    if "application/json" in accept:
+        return Answer(200, [JSON], json.dumps({**facts, "Errors": [list(error) for error in tally.errors]}).encode())
+    if "xml" in accept:
+        lines = "".join(f"<{_element(name)}>{escape(str(value))}</{_element(name)}>" for name, value in facts.items())
+        errors = "".join(f"<object><name>{escape(name)}</name><status>{why}</status></object>" for name, why in tally.errors)
+        return Answer(200, [XML], f"<delete>{lines}<errors>{errors}</errors></delete>".encode())
+    text = "".join(f"{name}: {value}\n" for name, value in facts.items())
+    return Answer(200, [TEXT], (text + "Errors:\n" + "".join(f"{name}, {why}\n" for name, why in tally.errors)).encode())
+
+
+def _element(name: str) -> str:
+    return name.lower().replace(" ", "_")

@@ -1,0 +1,169 @@
+"""Containers: PUT, HEAD, GET (its objects), POST (metadata, lists, versioning), DELETE."""
+
+from objstore.core.acl import NO_BLOCK, Ownership, encode_block
+from objstore.core.container import QUOTA_NAMES, ContainerChange, decode_container
+from objstore.core.quota import Usage
+from objstore.errors import BucketAlreadyOwnedByYou, NotImplementedHere
+from objstore.fronts.dates import http_time
+from objstore.fronts.swift.answers import TEXT, Answer, Headers, SwiftRefused, empty
+from objstore.fronts.swift.context import SwiftFront
+from objstore.fronts.swift.headers import changes_of, shown_metadata
+from objstore.fronts.swift.listing import Item, Wanted, object_item, rendered, version_item, wanted_of, within
+from objstore.fronts.swift.request import SwiftRequest, header_bytes, header_text, is_true
+from objstore.fronts.swift.times import timestamp
+from objstore.objects.api import BucketInfo, ListQuery
+
+_PAGE = 1000
+# What changes what a container does, and is not built: said, rather than kept and ignored.
+_UNBUILT = (
+    "x-versions-location", "x-history-location", "x-container-sync-to", "x-container-sync-key", "x-container-meta-web-index",
+    "x-container-meta-web-error", "x-container-meta-web-listings",
+)  # fmt: skip
+
+
+async def put_container(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """Make a container, or change the one that is there."""
+    change = _change(front, request)
+    config = {"ownershipControls": Ownership.ENFORCED.value.encode(), "publicAccessBlock": encode_block(NO_BLOCK)}
+    status = 201
+    try:
+        await front.store.create_bucket(request.who, request.container, config=config)
+    except BucketAlreadyOwnedByYou:
+        status = 202
+    await _apply(front, request, change)
+    return empty(status, [TEXT])
+
+
+async def post_container(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """Change metadata, lists, versioning."""
+    change = _change(front, request)
+    await front.store.bucket(request.who, request.container)
+    await _apply(front, request, change)
+    return empty(204, [TEXT])
+
+
+def _change(front: SwiftFront, request: SwiftRequest) -> ContainerChange:
+    headers = request.headers
+    for name in _UNBUILT:
+        if headers.get(name):
+            raise NotImplementedHere(f"{name} is not built here; docs/reference/swift.md says what is.")
+    policy = headers.get("x-storage-policy")
+    if policy and policy.lower() != front.settings.policy_name.lower():
+        raise SwiftRefused(400, f"Invalid X-Storage-Policy '{policy}'")
+    changes = changes_of(headers, "container")
+    for name in QUOTA_NAMES:
+        value = changes.get(name, "")
+        if value and not (value.isascii() and value.isdigit() and len(value) <= 18):
+            raise SwiftRefused(400, f"Invalid {name.replace('-', ' ')}: a number is needed.")
+    return ContainerChange(read=_list_of(request, "read"), write=_list_of(request, "write"), metadata=changes)
+
+
+def _list_of(request: SwiftRequest, kind: str) -> str | None:
+    if f"x-remove-container-{kind}" in request.headers:
+        return ""
+    value = request.headers.get(f"x-container-{kind}")
+    return None if value is None else header_text(value)
+
+
+async def _apply(front: SwiftFront, request: SwiftRequest, change: ContainerChange) -> None:
+    if change:
+        await front.store.set_container(request.who, request.container, change)
+    enabled = request.headers.get("x-versions-enabled")
+    if enabled is not None:
+        status = "Enabled" if is_true(enabled) else "Suspended"
+        info = await front.store.bucket(request.who, request.container)
+        if info.versioning != status and (info.versioning or status == "Enabled"):
+            await front.store.set_versioning(request.who, request.container, status)
+
+
+async def delete_container(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """Remove an empty container."""
+    await front.store.delete_bucket(request.who, request.container)
+    return empty(204, [TEXT])
+
+
+async def head_container(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """What a container holds, and what was said of it."""
+    info = await front.store.bucket(request.who, request.container)
+    usage = await front.store.container_usage(request.who, request.container)
+    return empty(204, [TEXT, *_facts(front, request, info, usage)])
+
+
+async def get_container(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """The objects of a container, by name."""
+    info = await front.store.bucket(request.who, request.container)
+    wanted = wanted_of(request, front.settings.container_listing_limit)
+    usage = await front.store.container_usage(request.who, request.container)
+    items = await (_versions if "versions" in request.query else _items)(front, request, wanted)
+    return rendered(wanted, items, root="container", name=request.container, element="object", headers=_facts(front, request, info, usage))
+
+
+async def _items(front: SwiftFront, request: SwiftRequest, wanted: Wanted) -> list[Item]:
+    """One page.  Turned round, a listing is read from its beginning all the same: markers are the way to keep that short."""
+    if wanted.limit == 0:
+        return []
+    prefix, delimiter = wanted.prefix, wanted.delimiter
+    if wanted.path is not None:
+        prefix, delimiter = (wanted.path.rstrip("/") + "/" if wanted.path else ""), "/"
+    found: list[Item] = []
+    after = wanted.end_marker if wanted.reverse else wanted.marker
+    last = wanted.marker if wanted.reverse else wanted.end_marker
+    while True:
+        room = _PAGE if wanted.reverse else min(_PAGE, wanted.limit - len(found))
+        page = await front.store.list(request.who, request.container, ListQuery(prefix, delimiter, after, room))
+        items = [object_item(info) for info in page.objects]
+        if wanted.path is None:
+            items = sorted(items + [(name, None) for name in page.prefixes], key=lambda item: item[0].encode())
+        elif prefix:
+            items = [item for item in items if item[0] != prefix]
+        found += items
+        reached = bool(last and items and items[-1][0] >= last)
+        if not page.truncated or reached or (not wanted.reverse and len(found) >= wanted.limit):
+            break
+        after = page.next_after
+        if wanted.reverse:
+            found = found[-wanted.limit :] if not last else [item for item in found if item[0] < last][-wanted.limit :]
+    return within(found, wanted)
+
+
+async def _versions(front: SwiftFront, request: SwiftRequest, wanted: Wanted) -> list[Item]:
+    """One page of all versions, newest first within a name; of a container that was never versioned, of its objects."""
+    if wanted.reverse:
+        raise SwiftRefused(400, "Listings of versions cannot be turned round.")
+    found: list[Item] = []
+    after, version = wanted.marker, request.query.get("version_marker", "")
+    while len(found) < wanted.limit:
+        query = ListQuery(wanted.prefix, wanted.delimiter, after, min(_PAGE, wanted.limit - len(found)))
+        page = await front.store.list_versions(request.who, request.container, query, after_version=version)
+        items = [version_item(info) for info in page.objects] + [(name, None) for name in page.prefixes]
+        items.sort(key=lambda item: item[0])  # stable: versions of a name stay in their order
+        found += [item for item in items if not wanted.end_marker or item[0] < wanted.end_marker]
+        if not page.truncated or (wanted.end_marker and items and items[-1][0] >= wanted.end_marker):
+            break
+        after, version = page.next_after, page.next_version
+    return found
+
+
+def _facts(front: SwiftFront, request: SwiftRequest, info: BucketInfo, usage: Usage) -> Headers:
+    container = decode_container(info.config.get("container", b""))
+    headers: Headers = [
+        (b"x-container-object-count", b"%d" % usage.objects),
+        (b"x-container-bytes-used", b"%d" % usage.bytes),
+        (b"x-storage-policy", front.settings.policy_name.encode()),
+        (b"x-timestamp", timestamp(info.created_us).encode()),
+        (b"last-modified", http_time(info.created_us)),
+        (b"accept-ranges", b"bytes"),
+    ]
+    if info.versioning:
+        headers.append((b"x-versions-enabled", b"True" if info.versioning == "Enabled" else b"False"))
+    metadata = dict(container.metadata)
+    if request.who.plain and (request.who.account == info.account or request.who.admin):
+        # Lists and keys are shown to those alone who may set them.
+        if container.read:
+            headers.append((b"x-container-read", header_bytes(container.read)))
+        if container.write:
+            headers.append((b"x-container-write", header_bytes(container.write)))
+    else:
+        for name in ("temp-url-key", "temp-url-key-2"):
+            metadata.pop(name, None)
+    return headers + shown_metadata(metadata, "x-container-meta-")

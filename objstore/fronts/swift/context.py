@@ -1,0 +1,62 @@
+"""What every handler of the Swift front needs."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from objstore.fronts.swift.answers import SwiftRefused
+from objstore.objects.api import ObjectStoreApi, Principal
+from objstore.runtime.clock import Clock
+from objstore.runtime.rng import Rng
+
+GIB = 1024**3
+
+
+class SwiftSettings(msgspec.Struct, frozen=True):
+    """Limits and names."""
+
+    reseller_prefix: str = "AUTH_"
+    max_file_bytes: int = 5 * GIB
+    account_listing_limit: int = 10_000
+    container_listing_limit: int = 10_000
+    max_bulk_deletes: int = 10_000
+    max_ranges: int = 50
+    policy_name: str = "default"
+
+
+class TokenCheck(Protocol):
+    """Who knows whom a token stands for."""
+
+    def who(self, token: str) -> Principal | None:
+        """The principal, None for a token that is not, or no longer, good."""
+
+
+class LogIn(TokenCheck, Protocol):
+    """Version 1 of authentication."""
+
+    def log_in(self, user: str, key: str) -> tuple[str, Principal] | None:
+        """A token for `account:user` and its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwiftFront:
+    """The Swift front's dependencies."""
+
+    store: ObjectStoreApi
+    auth: LogIn
+    settings: SwiftSettings
+    clock: Clock
+    rng: Rng
+    checks: tuple[TokenCheck, ...] = ()  # asked after `auth`, in this order
+
+    def account_of(self, segment: str) -> str:
+        """The account behind a path's second segment.  Raises SwiftRefused (404) for another reseller's."""
+        prefix = self.settings.reseller_prefix
+        if not segment.startswith(prefix) or len(segment) == len(prefix) or "/" in segment:
+            raise SwiftRefused(404)
+        return segment[len(prefix) :]
+
+    def storage_url(self, origin: str, account: str) -> str:
+        """Where an account's containers are."""
+        return f"{origin}/v1/{self.settings.reseller_prefix}{account}"

@@ -1,0 +1,48 @@
+"""What needs no account: /info (what this store can do), /healthcheck, /crossdomain.xml."""
+
+import json
+from importlib.metadata import version
+
+from objstore.core.container import METADATA_LIMIT_BYTES, METADATA_LIMIT_COUNT
+from objstore.core.names import BUCKET_NAME_LIMIT_BYTES, KEY_LIMIT_BYTES
+from objstore.fronts.swift.answers import JSON, Answer
+from objstore.fronts.swift.context import SwiftFront
+from objstore.fronts.swift.headers import MAX_META_NAME, MAX_META_VALUE
+from objstore.fronts.swift.reading import MAX_SEGMENTS
+from objstore.fronts.swift.tempurl import DIGESTS, METHODS
+
+CROSS_DOMAIN = b"""<?xml version="1.0"?>
+<!DOCTYPE cross-domain-policy SYSTEM "http://www.adobe.com/xml/dtds/cross-domain-policy.dtd" >
+<cross-domain-policy></cross-domain-policy>
+"""
+
+
+def info(front: SwiftFront) -> Answer:
+    """Just what works; what is not here is not built."""
+    settings = front.settings
+    features = {
+        "swift": {
+            "version": version("objstore"),
+            "max_file_size": settings.max_file_bytes,
+            "max_object_name_length": KEY_LIMIT_BYTES,
+            "max_container_name_length": BUCKET_NAME_LIMIT_BYTES,
+            "max_account_name_length": 256,
+            "max_meta_name_length": MAX_META_NAME,
+            "max_meta_value_length": MAX_META_VALUE,
+            "max_meta_count": METADATA_LIMIT_COUNT,
+            "max_meta_overall_size": METADATA_LIMIT_BYTES,
+            "account_listing_limit": settings.account_listing_limit,
+            "container_listing_limit": settings.container_listing_limit,
+            "account_autocreate": True,
+            "allow_account_management": False,
+            "policies": [{"name": settings.policy_name, "default": True, "aliases": settings.policy_name}],
+            "extra_header_count": 0,
+        },
+        "tempauth": {"account_acls": False},
+        "tempurl": {"methods": list(METHODS), "allowed_digests": list(DIGESTS)},
+        "bulk_delete": {"max_deletes_per_request": settings.max_bulk_deletes, "max_failed_deletes": settings.max_bulk_deletes},
+        "dlo": {"max_segments": MAX_SEGMENTS},
+        "container_quotas": {},
+        "account_quotas": {},
+    }
+    return Answer(200, [JSON], json.dumps(features).encode())

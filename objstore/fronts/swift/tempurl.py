@@ -1,0 +1,135 @@
+"""Signed addresses (TempURL): who has one may do one thing to one object, or to all below a prefix, for a while.
+
+    signature = HMAC(key, [ "ip=" range "\\n" ] method "\\n" expires "\\n" [ "prefix:" ] path)
+
+The key is one of two of the account or of the container, the digest SHA-1, SHA-256 or SHA-512.
+"""
+
+import base64
+import binascii
+import hmac
+from calendar import timegm
+from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
+from urllib.parse import quote
+
+from objstore.core.container import decode_container
+from objstore.errors import NoSuchBucket
+from objstore.fronts.dates import http_time
+from objstore.fronts.swift.answers import Headers, SwiftRefused, unauthorized
+from objstore.fronts.swift.context import SwiftFront
+from objstore.fronts.swift.request import SwiftRequest
+from objstore.objects.api import Principal
+
+METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
+DIGESTS = {"sha1": 20, "sha256": 32, "sha512": 64}
+KEY_NAMES = ("temp-url-key", "temp-url-key-2")
+# A HEAD may be made with what was signed for these.
+_HEAD_BY = ("HEAD", "GET", "POST", "PUT")
+_FORBIDDEN_ON_PUT = ("x-object-manifest", "x-symlink-target", "x-symlink-target-account", "x-symlink-target-etag")
+_ISO_FORMATS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ")
+_MAX_CHARS = 2048
+
+
+async def check_temp_url(front: SwiftFront, request: SwiftRequest, account: str) -> None:
+    """See that the address is signed for this very request.  Raises SwiftRefused (401, 400, 405)."""
+    query = request.query
+    refused = SwiftRefused(401, "Temp URL invalid", unauthorized(request.account).headers[1:])
+    signature, expires_text = query.get("temp_url_sig", ""), query.get("temp_url_expires", "")
+    expires = _expires_s(expires_text)
+    if not signature or not expires_text or expires is None or not request.key or len(signature) > _MAX_CHARS:
+        raise refused
+    if request.method not in METHODS:
+        raise SwiftRefused(405, headers=[(b"allow", ", ".join(METHODS).encode())])
+    if expires <= front.clock.wall_us() // 1_000_000:
+        raise refused
+    found = _digest_of(signature)
+    if found is None:
+        raise refused
+    algorithm, given = found
+    path = f"/v1/{request.account}/{request.container}/{request.key}"
+    prefix = query.get("temp_url_prefix")
+    if prefix is not None:
+        if not request.key.startswith(prefix):
+            raise refused
+        path = f"prefix:/v1/{request.account}/{request.container}/{prefix}"
+    ip_range = query.get("temp_url_ip_range")
+    if ip_range is not None and not _is_within(request.facts.source_ip, ip_range):
+        raise refused
+    start = f"ip={ip_range}\n" if ip_range is not None else ""
+    keys = await _keys_of(front, request, account)
+    for method in _HEAD_BY if request.method == "HEAD" else (request.method,):
+        message = f"{start}{method}\n{expires}\n{path}".encode()
+        if any(hmac.compare_digest(hmac.digest(key.encode(), message, algorithm), given) for key in keys):
+            break
+    else:
+        raise refused
+    if request.method in ("PUT", "POST") and any(name in request.headers for name in _FORBIDDEN_ON_PUT):
+        raise SwiftRefused(400, "X-Object-Manifest and X-Symlink-* cannot be sent to a temporary URL.")
+    request.temp_url = request.method
+
+
+def disposition(request: SwiftRequest, headers: Headers) -> None:
+    """What the answer to a GET by a signed address says of saving the file."""
+    query = request.query
+    name = query.get("filename") or request.key.rstrip("/").rpartition("/")[2]
+    headers[:] = [header for header in headers if header[0] != b"expires" and (header[0] != b"content-disposition" or "inline" in query)]
+    if "inline" in query:
+        if "filename" in query:
+            headers[:] = [header for header in headers if header[0] != b"content-disposition"]
+            headers.append((b"content-disposition", f"inline; {_filename(name)}".encode()))
+    else:
+        headers.append((b"content-disposition", f"attachment; {_filename(name)}".encode()))
+    expires = _expires_s(query.get("temp_url_expires", ""))
+    if expires is not None:
+        headers.append((b"expires", http_time(expires * 1_000_000)))
+
+
+def _filename(name: str) -> str:
+    plain = "".join(char if " " <= char <= "~" and char not in '"\\%' else "_" for char in name)
+    return f"filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _expires_s(text: str) -> int | None:
+    if text.isascii() and text.isdigit() and len(text) <= 12:
+        return int(text)
+    for form in _ISO_FORMATS:
+        try:
+            return timegm(datetime.strptime(text, form).replace(tzinfo=UTC).timetuple())
+        except ValueError:
+            continue
+    return None
+
+
+def _digest_of(text: str) -> tuple[str, bytes] | None:
+    """(algorithm, digest) of a signature: hexadecimal, or algorithm:base64."""
+    name, colon, encoded = text.partition(":")
+    if colon:
+        try:
+            digest = base64.b64decode(encoded.replace("-", "+").replace("_", "/") + "=" * (-len(encoded) % 4), validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        return (name, digest) if DIGESTS.get(name) == len(digest) else None
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return next(((algorithm, digest) for algorithm, size in DIGESTS.items() if size == len(digest)), None)
+
+
+def _is_within(address: str, wanted: str) -> bool:
+    try:
+        return ip_address(address) in ip_network(wanted, strict=False)
+    except ValueError:
+        return False
+
+
+async def _keys_of(front: SwiftFront, request: SwiftRequest, account: str) -> list[str]:
+    metadata = await front.store.account_metadata(account)
+    keys = [metadata[name] for name in KEY_NAMES if metadata.get(name)]
+    try:
+        info = await front.store.find_bucket(Principal(account=account).at(account), request.container)
+    except NoSuchBucket:
+        return keys
+    container = decode_container(info.config.get("container", b"")).metadata
+    return keys + [container[name] for name in KEY_NAMES if container.get(name)]

@@ -1,0 +1,223 @@
+"""PUT, POST, DELETE and COPY of objects."""
+
+import binascii
+import contextlib
+import dataclasses
+import mimetypes
+import re
+from collections.abc import AsyncIterator, Mapping
+from urllib.parse import unquote
+
+from objstore.core.etag import bare_etag
+from objstore.errors import NotImplementedHere, VersionIsMarker
+from objstore.fronts.dates import http_time
+from objstore.fronts.swift.answers import HTML, Answer, Headers, SwiftRefused, empty
+from objstore.fronts.swift.context import SwiftFront
+from objstore.fronts.swift.headers import DEFAULT_TYPE, EXPIRES_AT, OBJECT_META, STORED, attributes_of, metadata_of
+from objstore.fronts.swift.reading import MANIFEST, find_segments, parse_manifest, stream_segments
+from objstore.fronts.swift.request import SwiftRequest, header_text
+from objstore.fronts.swift.times import timestamp
+from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, CopySource, Expected, ObjectInfo, Principal
+
+_MD5 = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
+_UNBUILT = ("x-symlink-target", "x-object-manifest-etag")
+
+
+async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """Write an object; with `X-Copy-From` from another one."""
+    headers = request.headers
+    _refuse_unbuilt(request)
+    if "x-copy-from" in headers:
+        return await _copied_here(front, request)
+    if "multipart-manifest" in request.query:
+        raise NotImplementedHere("Static large objects are not built here; use X-Object-Manifest, or multipart uploads of S3.")
+    manifest = headers.get(MANIFEST)
+    if manifest:
+        parse_manifest(header_text(manifest))
+    body = request.body(front.settings.max_file_bytes)
+    await check_account_quota(front, request, body.size or 0)
+    attributes = attributes_of(headers, front.clock.wall_us(), content_type=_type_of(request))
+    info = await front.store.put(
+        request.who,
+        request.container,
+        request.key,
+        body,
+        attributes=attributes,
+        expected=Expected(md5=_promised(headers)),
+        conditions=_write_conditions(headers),
+    )
+    return empty(201, [HTML, *_written(info)])
+
+
+async def post_object(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """Replace an object's metadata."""
+    _refuse_unbuilt(request)
+    manifest = request.headers.get(MANIFEST)
+    if manifest:
+        parse_manifest(header_text(manifest))
+    kind = header_text(request.headers.get("content-type", ""))
+    attributes = attributes_of(request.headers, front.clock.wall_us(), content_type=kind)
+    await front.store.set_attributes(request.who, request.container, request.key, attributes)
+    return empty(202, [HTML])
+
+
+async def delete_object(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """Remove an object; one that is not there is 404."""
+    version = request.query.get("version-id", "")
+    if request.query.get("multipart-manifest") == "delete":
+        info = await front.store.head(request.who, request.container, request.key, version_id=version)
+        if "x-static-large-object" in info.headers:
+            raise NotImplementedHere("Static large objects are not built here.")
+    there = NO_CONDITIONS if version else Conditions(if_match=("*",))
+    if version:
+        with contextlib.suppress(VersionIsMarker):  # a marker is a version, too
+            await front.store.head(request.who, request.container, request.key, version_id=version)
+    outcome = await front.store.delete(request.who, request.container, request.key, version_id=version, conditions=there)
+    headers: Headers = [HTML]
+    if outcome.marker_version_id:
+        headers.append((b"x-object-version-id", outcome.marker_version_id.encode()))
+    return empty(204, headers)
+
+
+# -- copying --------------------------------------------------------------------------------------------------
+
+
+async def copy_object(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """COPY: to `Destination`, in `Destination-Account` where that is given."""
+    container, key = _place(request.headers.get("destination"), "Destination")
+    account = request.headers.get("destination-account")
+    home = front.account_of(unquote(header_text(account))) if account else request.who.home
+    source = CopySource(request.container, request.key, request.query.get("version-id", ""), home=request.who.home)
+    return await _copy(front, request, source, request.who.at(home), container, key)
+
+
+async def _copied_here(front: SwiftFront, request: SwiftRequest) -> Answer:
+    body = request.body(0, must_be_announced=False)
+    if body.size != 0:
+        raise SwiftRefused(400, "Copy requests require a zero byte body")
+    container, key = _place(request.headers["x-copy-from"], "X-Copy-From")
+    account = request.headers.get("x-copy-from-account")
+    home = front.account_of(unquote(header_text(account))) if account else request.who.home
+    source = CopySource(container, key, request.query.get("version-id", ""), home=home)
+    return await _copy(front, request, source, request.who, request.container, request.key)
+
+
+async def _copy(front: SwiftFront, request: SwiftRequest, source: CopySource, target: Principal, container: str, key: str) -> Answer:
+    reader = request.who.at(source.home)
+    found = await front.store.head(reader, source.bucket, source.key, version_id=source.version_id)
+    as_is = request.query.get("multipart-manifest") == "get"
+    await check_account_quota(front, request, found.size, home=target.home)
+    attributes = _copied_attributes(front, request, found, keep_manifest=as_is)
+    if MANIFEST in found.headers and not as_is:
+        large = await find_segments(front, reader, found)
+        body = _Streamed(stream_segments(front, reader, large.segments, 0, large.size), large.size)
+        info = await front.store.put(target, container, key, body, attributes=attributes, expected=Expected())
+    else:
+        same = dataclasses.replace(source, conditions=Conditions(if_match=(found.etag,)))
+        info = await front.store.copy(target, same, container, key, attributes=attributes)
+    segment = f"{front.settings.reseller_prefix}{source.home}".encode()
+    headers: Headers = [
+        HTML,
+        *_written(info),
+        (b"x-copied-from", f"{source.bucket}/{source.key}".encode()),
+        (b"x-copied-from-account", segment),
+        (b"x-copied-from-last-modified", http_time(found.modified_us)),
+    ]
+    return empty(201, headers)
+
+
+def _copied_attributes(front: SwiftFront, request: SwiftRequest, found: ObjectInfo, *, keep_manifest: bool) -> Attributes:
+    """What is said of the copy: what was said of its source, and over that what the request says; or that alone."""
+    given = attributes_of(request.headers, front.clock.wall_us(), content_type=header_text(request.headers.get("content-type", "")))
+    fresh = request.flag("x-fresh-metadata")
+    kept = {name: value for name, value in found.headers.items() if name in STORED or name == EXPIRES_AT}
+    if not keep_manifest:
+        kept.pop(MANIFEST, None)
+    if fresh:
+        kept = {MANIFEST: kept[MANIFEST]} if MANIFEST in kept else {}
+    removed = {name for name, value in metadata_of(request.headers, OBJECT_META).items() if not value}
+    metadata = {} if fresh else {name: value for name, value in found.metadata.items() if name not in removed}
+    return Attributes(
+        content_type=given.content_type or found.content_type, headers={**kept, **given.headers}, metadata={**metadata, **given.metadata}
+    )
+
+
+class _Streamed:
+    """objects.api.Body over bytes that are being read."""
+
+    def __init__(self, chunks: AsyncIterator[bytes | memoryview], size: int) -> None:
+        self._chunks = chunks
+        self.size: int | None = size
+
+    def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
+        return self._chunks
+
+    async def finish(self) -> Mapping[str, bytes]:
+        """Nothing follows the bytes."""
+        return {}
+
+
+def _place(value: str | None, name: str) -> tuple[str, str]:
+    """(container, object) of a header that names one.  Raises SwiftRefused."""
+    if value is None:
+        raise SwiftRefused(412, f"{name} header required")
+    container, slash, key = unquote(header_text(value)).lstrip("/").partition("/")
+    if not slash or not container or not key:
+        raise SwiftRefused(412, f"{name} header must be of the form <container name>/<object name>")
+    return container, key
+
+
+# -- what a writer says ---------------------------------------------------------------------------------------
+
+
+def _refuse_unbuilt(request: SwiftRequest) -> None:
+    for name in _UNBUILT:
+        if request.headers.get(name):
+            raise NotImplementedHere(f"{name} is not built here; docs/reference/swift.md says what is.")
+
+
+def _type_of(request: SwiftRequest) -> str:
+    given = request.headers.get("content-type")
+    if given and not request.flag("x-detect-content-type"):
+        return header_text(given)
+    return mimetypes.guess_type(request.key)[0] or DEFAULT_TYPE
+
+
+def _promised(headers: Mapping[str, str]) -> bytes | None:
+    etag = headers.get("etag")
+    if etag is None:
+        return None
+    bare = bare_etag(etag)
+    if not _MD5.fullmatch(bare):
+        raise SwiftRefused(422, "The ETag is no MD5 of the body.")
+    return binascii.unhexlify(bare)
+
+
+def _write_conditions(headers: Mapping[str, str]) -> Conditions:
+    none_match = headers.get("if-none-match")
+    if none_match is None:
+        return NO_CONDITIONS
+    if none_match.strip() != "*":
+        raise SwiftRefused(400, "If-None-Match only supports *")
+    return Conditions(if_none_match=("*",))
+
+
+def _written(info: ObjectInfo) -> Headers:
+    headers: Headers = [
+        (b"etag", info.etag.encode()),
+        (b"last-modified", http_time(-(-info.modified_us // 1_000_000) * 1_000_000)),
+        (b"x-timestamp", timestamp(info.modified_us).encode()),
+    ]
+    if info.version_id:
+        headers.append((b"x-object-version-id", info.version_id.encode()))
+    return headers
+
+
+async def check_account_quota(front: SwiftFront, request: SwiftRequest, size: int, *, home: str = "") -> None:
+    """See that an account has room, by totals that are at most a second old.  Raises SwiftRefused (413)."""
+    account = home or request.who.home
+    quota = (await front.store.account_metadata(account)).get("quota-bytes", "")
+    if not quota:
+        return
+    if (await front.store.account_usage(account)).bytes + size > int(quota):
+        raise SwiftRefused(413, "Upload exceeds quota.")

@@ -1,0 +1,177 @@
+"""What Swift has beside what buckets are: metadata and lists of containers, accounts, totals, the POST of an object.
+
+A container is a bucket; what Swift says of it is a part of its configuration.  An account has a record of its own, made when
+something is first said of it: accounts need not be created.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+
+from objstore.core import names
+from objstore.core.container import (
+    QUOTA_NAMES,
+    AccountInfo,
+    ContainerChange,
+    changed,
+    decode_container,
+    encode_container,
+    merged,
+    quota_of,
+)
+from objstore.core.quota import Usage
+from objstore.core.quota import encode as encode_quota
+from objstore.core.rows import SYSTEM_BUCKET, Row, RowKey, Space, is_live
+from objstore.errors import AccessDenied, NoSuchKey, NoSuchVersion
+from objstore.objects.access import Action, check_home
+from objstore.objects.alter import Alterations
+from objstore.objects.api import Attributes, BucketInfo, ObjectInfo, Principal
+from objstore.objects.buckets import BucketRecord, record_row
+from objstore.objects.config import check_change
+from objstore.objects.info import null_of, object_info
+
+RECORD_VERSION = 1
+TOTALS_FRESH_S = 1.0  # an account's totals ask every device for every container
+TOTALS_AT_ONCE = 16
+ACCOUNT_FRESH_S = 1.0
+_ACCOUNTS_KEPT = 1000
+_PAGE = 1000
+
+
+class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What was said of an account.  Metadata by lower-case name."""
+
+    record_version: int = RECORD_VERSION
+    metadata: dict[str, str] = {}
+
+
+_decode = msgspec.msgpack.Decoder(AccountRecord).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Containers(Alterations):
+    """Containers and accounts."""
+
+    async def set_container(self, who: Principal, name: str, change: ContainerChange) -> BucketInfo:
+        """Change a container's lists and metadata, atomically.  Raises NoSuchBucket, AccessDenied, InvalidArgument, InvalidRequest."""
+        home = await self.open_bucket(who, name, Action.WRITE_BUCKET_ACL)
+
+        def edit(record: BucketRecord) -> BucketRecord:
+            after = changed(decode_container(record.config.get("container", b"")), change)
+            config = {**record.config, "container": encode_container(after)}
+            if QUOTA_NAMES & change.metadata.keys():
+                config.pop("quota", None)
+                limits = quota_of(after.metadata)
+                if limits is not None:
+                    config["quota"] = encode_quota(limits)
+            check_change("container", config, name)
+            return msgspec.structs.replace(record, config=config)
+
+        return await self.directory.change(home, edit)
+
+    async def container_usage(self, who: Principal, name: str) -> Usage:
+        """What a container holds, from the devices' counters.  Raises NoSuchBucket, AccessDenied, QuorumLost."""
+        home = await self.open_bucket(who, name, Action.READ_BUCKET)
+        return await self.cluster.usage(home.id)
+
+    # -- accounts ---------------------------------------------------------------------------------------------
+
+    async def account_metadata(self, account: str) -> Mapping[str, str]:
+        """What was said of an account, at most ACCOUNT_FRESH_S old; for whoever must know a key or a quota.  Not to be shown."""
+        now = self.clock.monotonic()
+        known = self._accounts.get(account)
+        if known is None or now - known[0] >= ACCOUNT_FRESH_S:
+            row = (await self.cluster.read(_account_key(account))).row
+            if len(self._accounts) >= _ACCOUNTS_KEPT:
+                self._accounts.clear()
+            known = self._accounts[account] = (now, _record_of(row).metadata)
+        return known[1]
+
+    async def account(self, who: Principal) -> AccountInfo:
+        """The account that is the caller's home.  Raises AccessDenied, QuorumLost."""
+        self._check_owner(who, "look at it")
+        metadata = _record_of((await self.cluster.read(_account_key(who.home))).row).metadata
+        containers, usage = await self._count(who.home)
+        return AccountInfo(metadata, containers, usage)
+
+    async def set_account(self, who: Principal, change: Mapping[str, str]) -> None:
+        """Change an account's metadata; an empty value takes a name away.  Raises AccessDenied, InvalidRequest."""
+        self._check_owner(who, "change it")
+
+        def judge(current: Row | None) -> Row:
+            record = AccountRecord(metadata=merged(_record_of(current).metadata, change))
+            return record_row(_encode(record), owner=who.home)
+
+        await self.cluster.conditional(_account_key(who.home), judge)
+        self._accounts.pop(who.home, None)
+
+    def _check_owner(self, who: Principal, what: str) -> None:
+        check_home(who, what)
+        if not who.plain:
+            raise AccessDenied(f"{who.user or 'an anonymous caller'} may not {what}: only administrators of the account may")
+
+    async def account_usage(self, account: str) -> Usage:
+        """What an account holds, at most TOTALS_FRESH_S old; for quotas, not to be shown."""
+        now = self.clock.monotonic()
+        known = self._totals.get(account)
+        if known is not None and now - known[0] < TOTALS_FRESH_S:
+            return known[1]
+        usage = (await self._count(account))[1]
+        if len(self._totals) >= _ACCOUNTS_KEPT:
+            self._totals.clear()
+        self._totals[account] = (now, usage)
+        return usage
+
+    async def _count(self, account: str) -> tuple[int, Usage]:
+        containers, total, after = 0, Usage(0, 0), ""
+        while True:
+            page = await self.directory.list(account, prefix="", after=after, limit=_PAGE)
+            for first in range(0, len(page.buckets), TOTALS_AT_ONCE):
+                some = page.buckets[first : first + TOTALS_AT_ONCE]
+                for usage in await asyncio.gather(*(self.cluster.usage(bucket.id) for bucket in some)):
+                    total = total.plus(usage)
+            containers += len(page.buckets)
+            if not page.truncated:
+                break
+            after = page.next_after
+        return containers, total
+
+    # -- objects ----------------------------------------------------------------------------------------------
+
+    async def set_attributes(self, who: Principal, bucket: str, key: str, attributes: Attributes) -> ObjectInfo:
+        """Replace an object's metadata and headers, and its type where one is given; its bytes and ETag stay.
+
+        Raises NoSuchKey, MetadataTooLarge, ConditionalConflict under a storm of writes.
+        """
+        if attributes.metadata:
+            names.check_metadata(attributes.metadata)
+        home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT, key)
+        now_us = self.clock.wall_us()
+
+        def change(row: Row) -> Row:
+            self.check_unexpired(row, key)
+            kept = {name: value for name, value in row.headers.items() if name in KEPT_HEADERS}
+            return msgspec.structs.replace(
+                row, metadata=dict(attributes.metadata), headers={**kept, **attributes.headers},
+                content_type=attributes.content_type or row.content_type, modified_us=now_us,
+            )  # fmt: skip
+
+        try:
+            row = await self.alter(home, key, "", change)
+        except (NoSuchKey, NoSuchVersion):
+            self.check_missing(who, home, Action.READ_OBJECT, key, "")
+            raise
+        return object_info(key, row, null_of(home.info))
+
+
+# Of an object's headers, what a POST leaves alone: what it is, not what is said of it.
+KEPT_HEADERS = frozenset(("x-static-large-object", "x-symlink-target", "x-symlink-target-etag", "x-symlink-target-account"))
+
+
+def _account_key(account: str) -> RowKey:
+    return RowKey(SYSTEM_BUCKET, Space.OBJECTS, names.account_record_name(account))
+
+
+def _record_of(row: Row | None) -> AccountRecord:
+    return _decode(row.record) if row is not None and is_live(row) else AccountRecord()

@@ -1,0 +1,38 @@
+"""Version 1 of authentication, and whom tokens stand for."""
+
+from objstore.fronts.swift.auth import find_token
+from objstore.fronts.swift.context import SwiftFront, SwiftSettings
+from objstore.objects.api import Principal
+from tests.support.s3_server import Running
+from tests.support.swift_server import S3_USER, Swift
+
+
+class Knows:
+    def __init__(self, token: str, account: str) -> None:
+        self._token, self._who = token, Principal(account=account)
+
+    def who(self, token: str) -> Principal | None:
+        return self._who if token == self._token else None
+
+    def log_in(self, user: str, key: str) -> tuple[str, Principal] | None:
+        return None
+
+
+def test_a_log_in_tells_where_the_containers_are(swift: Swift) -> None:
+    for names in (("X-Auth-User", "X-Auth-Key"), ("X-Storage-User", "X-Storage-Pass")):
+        reply = swift.raw("GET", "/auth/v1.0", headers={names[0]: "test:tester", names[1]: "testing", "Host": "store.example:8080"})
+        assert (reply.status, reply.headers["x-storage-url"]) == (200, "http://store.example:8080/v1/AUTH_test")
+        assert reply.headers["x-auth-token"] == reply.headers["x-storage-token"]
+        assert int(reply.headers["x-auth-token-expires"]) > 3600
+    assert swift.raw("POST", "/auth/v1.0", b"", headers={"X-Auth-User": "test:tester"}).status == 405
+
+
+def test_users_with_s3_keys_log_in_with_their_secret(running: Running, swift: Swift) -> None:
+    reply = swift.raw("GET", "/auth/v1.0", headers={"X-Auth-User": f"{S3_USER.account}:{S3_USER.name}", "X-Auth-Key": S3_USER.secret_key})
+    assert reply.status == 200
+
+
+def test_every_issuer_of_tokens_is_asked() -> None:
+    front = SwiftFront(None, Knows("a", "one"), SwiftSettings(), None, None, (Knows("b", "two"),))  # type: ignore[arg-type]
+    found = [find_token(front, token) for token in ("a", "b", "c")]
+    assert [who and who.account for who in found] == ["one", "two", None]

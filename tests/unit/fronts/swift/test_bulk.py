@@ -1,0 +1,28 @@
+"""Bulk delete."""
+
+from tests.support.s3_server import Running
+from tests.support.swift_server import MEMBER, Swift
+
+
+def test_many_go_by_one_request_and_each_is_told(swift: Swift, box: str) -> None:
+    for name in ("a", "b/c", "ö x"):
+        swift("PUT", f"{box}/{name}", b"x")
+    body = f"/{box}/a\n{box}/b%2Fc\n\n{box}/%C3%B6%20x\n{box}/none\nnowhere/x\n{box}\n".encode()
+    reply = swift("POST", "", body, query="bulk-delete", Accept="application/json")
+    assert reply.status == 200
+    assert reply.json == {"Response Status": "200 OK", "Response Body": "", "Number Deleted": 4, "Number Not Found": 2, "Errors": []}
+    assert swift("HEAD", box).status == 404
+
+
+def test_what_could_not_be_deleted_is_named(running: Running, swift: Swift, box: str) -> None:
+    swift("PUT", f"{box}/a", b"x")
+    reply = swift("POST", "", f"{box}\n".encode(), query="bulk-delete", Accept="application/json").json
+    assert (reply["Response Status"], reply["Errors"]) == ("400 Bad Request", [[box, "409 Conflict"]])
+    reply = Swift(running, MEMBER)("DELETE", "", f"{box}/a\n".encode(), query="bulk-delete", Accept="application/json").json
+    assert reply["Errors"] == [[f"{box}/a", "403 Forbidden"]]
+    assert b"<number_deleted>0</number_deleted>" in swift("POST", "", b"none/x", query="bulk-delete", Accept="text/xml").body
+
+
+def test_nothing_at_all_and_too_much_are_refused(swift: Swift) -> None:
+    assert b"400 Bad Request" in swift("POST", "", b"", query="bulk-delete").body
+    assert swift("POST", "", b"a/b\n" * 10_001, query="bulk-delete").status == 413

@@ -1,0 +1,140 @@
+"""Containers and accounts in the object model."""
+
+import pytest
+
+from objstore.core.container import ContainerChange
+from objstore.errors import AccessDenied, BucketAlreadyOwnedByYou, InvalidBucketName, InvalidRequest, NoSuchBucket, NoSuchKey
+from objstore.objects.api import Attributes, Principal
+from objstore.objects.context import EXPIRES
+from tests.support.store_rig import ALICE, BOB, Rig, with_rig
+
+HOME = ALICE.at("alice")
+ADMIN = Principal(account="root", user="root", admin=True)
+MEMBER = Principal(account="alice", user="member", policies=())
+
+
+def test_a_container_is_known_by_its_name_in_its_own_account_alone() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.store.create_bucket(HOME, "Any Name")
+        with pytest.raises(BucketAlreadyOwnedByYou):
+            await rig.store.create_bucket(HOME, "Any Name")
+        assert (await rig.store.find_bucket(ALICE, "Any Name")).account == "alice"
+        for stranger in (BOB, BOB.at("bob"), ALICE.at("bob")):
+            with pytest.raises(NoSuchBucket):
+                await rig.store.find_bucket(stranger, "Any Name")
+        assert (await rig.store.find_bucket(BOB.at("alice"), "Any Name")).account == "alice"
+        with pytest.raises(InvalidBucketName):
+            await rig.store.create_bucket(HOME, "a/b")
+        await rig.store.delete_bucket(HOME, "Any Name")
+
+    with_rig(test)
+
+
+def test_nobody_makes_or_lists_containers_of_another_account_but_an_administrator() -> None:
+    async def test(rig: Rig) -> None:
+        for call in (
+            rig.store.create_bucket(BOB.at("alice"), "c"),
+            rig.store.list_buckets(BOB.at("alice")),
+            rig.store.account(BOB.at("alice")),
+        ):
+            with pytest.raises(AccessDenied):
+                await call
+        assert (await rig.store.create_bucket(ADMIN.at("alice"), "c")).account == "alice"
+        assert [info.name for info in (await rig.store.list_buckets(ADMIN.at("alice"))).buckets] == ["c", "photos"]
+
+    with_rig(test)
+
+
+def test_lists_let_in_whom_they_name() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.put("k")
+        member, bob = MEMBER.at("alice"), BOB.at("alice")
+        for who in (member, bob):
+            with pytest.raises(AccessDenied):
+                await rig.store.head(who, "photos", "k")
+        await rig.store.set_container(HOME, "photos", ContainerChange(read="alice:member", write="bob:*"))
+        await rig.store.head(member, "photos", "k")
+        with pytest.raises(AccessDenied):
+            await rig.store.head(bob, "photos", "k")
+        with pytest.raises(AccessDenied):
+            await rig.store.delete(member, "photos", "k")
+        with pytest.raises(AccessDenied):
+            await rig.store.set_container(bob, "photos", ContainerChange(read="bob:*"))
+        await rig.store.delete(bob, "photos", "k")
+        with pytest.raises(NoSuchKey):
+            await rig.store.head(member, "photos", "k")
+
+    with_rig(test)
+
+
+def test_a_public_list_is_refused_while_public_access_is_blocked() -> None:
+    async def test(rig: Rig) -> None:
+        with pytest.raises(AccessDenied):
+            await rig.store.set_container(HOME, "photos", ContainerChange(read=".r:*"))
+        await rig.store.set_config(ALICE, "photos", "publicAccessBlock", None)
+        await rig.store.set_container(HOME, "photos", ContainerChange(read=".r:*"))
+        await rig.put("k")
+        anybody = Principal(account="", anonymous=True).at("alice")
+        await rig.store.head(anybody, "photos", "k")
+        with pytest.raises(AccessDenied):
+            await rig.store.bucket(anybody, "photos")
+
+    with_rig(test)
+
+
+def test_metadata_is_merged_and_bounded() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.store.set_account(HOME, {"a": "1", "b": "2"})
+        await rig.store.set_account(HOME, {"b": "", "c": "3"})
+        info = await rig.store.account(HOME)
+        assert (info.metadata, info.containers) == ({"a": "1", "c": "3"}, 1)
+        with pytest.raises(InvalidRequest):
+            await rig.store.set_account(HOME, {f"n{number}": "v" for number in range(100)})
+        with pytest.raises(InvalidRequest):
+            await rig.store.set_container(HOME, "photos", ContainerChange(metadata={"n": "v" * 5000}))
+        with pytest.raises(AccessDenied):
+            await rig.store.set_account(MEMBER.at("alice"), {"a": "2"})
+        assert (await rig.store.account_metadata("alice"))["a"] == "1"
+
+    with_rig(test)
+
+
+def test_an_accounts_totals_are_those_of_its_containers() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.store.create_bucket(HOME, "second")
+        await rig.put("k", b"12345")
+        info = await rig.store.account(HOME)
+        assert (info.containers, info.usage.objects, info.usage.bytes) == (2, 1, 5)
+        assert (await rig.store.container_usage(HOME, "photos")).bytes == 5
+        assert (await rig.store.account_usage("alice")).bytes == 5
+
+    with_rig(test)
+
+
+def test_attributes_are_replaced_and_bytes_stay() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.put("k", b"data", attributes=Attributes(content_type="a/b", metadata={"x": "1"}, headers={"expires": "never"}))
+        info = await rig.store.set_attributes(HOME, "photos", "k", Attributes(metadata={"y": "2"}))
+        assert (info.content_type, info.metadata, info.headers) == ("a/b", {"y": "2"}, {})
+        assert await rig.get("k") == b"data"
+        with pytest.raises(NoSuchKey):
+            await rig.store.set_attributes(HOME, "photos", "none", Attributes())
+
+    with_rig(test)
+
+
+def test_what_has_expired_is_not_found_by_either_dialect() -> None:
+    async def test(rig: Rig) -> None:
+        expires = rig.clock.wall_us() // 1_000_000 + 10
+        await rig.put("k", b"data", attributes=Attributes(headers={EXPIRES: str(expires)}))
+        assert await rig.get("k") == b"data"
+        await rig.clock.sleep(11)
+        for call in (
+            rig.store.head(ALICE, "photos", "k"),
+            rig.store.get(ALICE, "photos", "k"),
+            rig.store.set_attributes(HOME, "photos", "k", Attributes()),
+        ):
+            with pytest.raises(NoSuchKey):
+                await call
+
+    with_rig(test)
