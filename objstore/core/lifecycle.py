@@ -12,10 +12,22 @@ import msgspec
 
 MAX_RULES = 1000
 MAX_ID = 255
+LEAST_BYTES = 128 * 1024  # smaller objects keep their class, unless a rule speaks of sizes or the configuration takes them in
+# Transitions go down this list, never up; names that it does not have are free.
+WATERFALL = ("STANDARD", "STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE")
 DAY_US = 86_400_000_000
 FORM_PREFIX = 0  # <Prefix> in the rule itself, the older form
 FORM_FILTER = 1  # <Filter> with at most one predicate
 FORM_AND = 2  # <Filter><And>
+
+
+class Transition(msgspec.Struct, frozen=True, array_like=True):
+    """To which storage class a version goes and when: one of `days` and `date_us` for current versions, `days` for noncurrent ones."""
+
+    storage_class: str
+    days: int | None = None
+    date_us: int | None = None
+    newer: int | None = None  # noncurrent versions that are kept as they are
 
 
 class Rule(msgspec.Struct, frozen=True, array_like=True):
@@ -34,13 +46,16 @@ class Rule(msgspec.Struct, frozen=True, array_like=True):
     noncurrent_days: int | None = None
     newer_noncurrent: int | None = None
     abort_days: int | None = None
+    transitions: tuple[Transition, ...] = ()
+    noncurrent_transitions: tuple[Transition, ...] = ()
 
 
 class LifecycleConfig(msgspec.Struct, frozen=True, array_like=True):
-    """The configuration as stored."""
+    """The configuration as stored.  New fields go last, with a default."""
 
     record_version: int
     rules: tuple[Rule, ...]
+    any_size: bool = False  # transitions of small objects too, also by rules that say nothing of sizes
 
 
 class Version(NamedTuple):
@@ -50,6 +65,7 @@ class Version(NamedTuple):
     tags: Mapping[str, str]
     modified_us: int
     is_marker: bool = False
+    storage_class: str = ""
 
 
 class Action(Enum):
@@ -58,6 +74,7 @@ class Action(Enum):
     EXPIRE = "expire the current version"
     REMOVE = "remove a noncurrent version"
     REMOVE_MARKER = "remove a delete marker that hides nothing any more"
+    TRANSITION = "give a version another storage class"
 
 
 class Due(NamedTuple):
@@ -66,6 +83,7 @@ class Due(NamedTuple):
     place: int
     action: Action
     rule_id: str
+    storage_class: str = ""  # of a TRANSITION
 
 
 _DECODER = msgspec.msgpack.Decoder(LifecycleConfig)
@@ -123,6 +141,8 @@ def due(config: LifecycleConfig, key: str, versions: Sequence[Version], now_us: 
         expires = expiry(config, key, current, day_us)
         if expires is not None and expires[0] <= now_us:
             found.append(Due(0, Action.EXPIRE, expires[1]))
+        else:
+            found += _transition(config, key, versions, 0, now_us, day_us)
     elif len(versions) == 1:
         rule_id = _marker_due(config, key, current, now_us, day_us)
         if rule_id is not None:
@@ -135,7 +155,40 @@ def due(config: LifecycleConfig, key: str, versions: Sequence[Version], now_us: 
             if rule.enabled and _noncurrent_due(rule, since_us, newer + index, now_us, day_us) and applies(rule, key, versions[index]):
                 found.append(Due(index, Action.REMOVE, rule.id))
                 break
+        else:
+            found += _transition(config, key, versions, index, now_us, day_us, newer=newer + index)
     return found
+
+
+def _transition(
+    config: LifecycleConfig, key: str, versions: Sequence[Version], place: int, now_us: int, day_us: int, *, newer: int = -1
+) -> list[Due]:
+    """The transition of one version that is due last, if it is down from where the version is; `newer` -1: it is current."""
+    version = versions[place]
+    since_us = version.modified_us if newer < 0 else versions[place - 1].modified_us
+    best: tuple[int, int, Due] | None = None
+    for rule in config.rules:
+        steps = rule.transitions if newer < 0 else rule.noncurrent_transitions
+        if not steps or not rule.enabled or version.is_marker or not applies(rule, key, version):
+            continue
+        if version.size < LEAST_BYTES and not config.any_size and rule.larger_than is None and rule.smaller_than is None:
+            continue
+        for step in steps:
+            at = due_at_us(since_us, step.days, day_us) if step.days is not None else step.date_us or 0
+            rank = WATERFALL.index(step.storage_class) if step.storage_class in WATERFALL else -1
+            if at > now_us or 0 <= newer < (step.newer or 0):
+                continue
+            if best is None or (at, rank) > best[:2]:
+                best = at, rank, Due(place, Action.TRANSITION, rule.id, step.storage_class)
+    if best is None or not _is_down(version.storage_class or WATERFALL[0], best[2].storage_class):
+        return []
+    return [best[2]]
+
+
+def _is_down(now: str, asked: str) -> bool:
+    if now in WATERFALL and asked in WATERFALL:
+        return WATERFALL.index(asked) > WATERFALL.index(now)
+    return asked != now
 
 
 def _marker_due(config: LifecycleConfig, key: str, marker: Version, now_us: int, day_us: int) -> str | None:

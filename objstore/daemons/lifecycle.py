@@ -9,13 +9,13 @@ import logging
 
 import msgspec
 
-from objstore.core.lifecycle import Action, Due, LifecycleConfig, Version, abort_at_us, common_prefix, decode, due
+from objstore.core.lifecycle import Action, Due, LifecycleConfig, Rule, Version, abort_at_us, common_prefix, decode, due
 from objstore.core.rows import Kind, Row
 from objstore.core.versions import modified_us
 from objstore.errors import ConditionalConflict, NoSuchUpload, OutcomeUnknown, PreconditionFailed
 from objstore.objects.buckets import LIVE, Bucket, BucketRecord, all_buckets
 from objstore.objects.expire import Expirer, Inside, KeyVersions
-from objstore.objects.multipart import Uploads
+from objstore.objects.store import ObjectStore
 from objstore.records.store import Entry, Leases, Records
 from objstore.runtime.world import World
 
@@ -59,7 +59,7 @@ class Round(msgspec.Struct, frozen=True, array_like=True):
 class Lifecycle:
     """Looks through buckets and acts on what is due."""
 
-    def __init__(self, store: Uploads, world: World, settings: LifecycleSettings, *, holder: str) -> None:
+    def __init__(self, store: ObjectStore, world: World, settings: LifecycleSettings, *, holder: str) -> None:
         self.settings = settings
         self.acted: dict[str, int] = {}  # by what was done
         self.looked_at = 0
@@ -115,7 +115,7 @@ class Lifecycle:
         rules = [rule for rule in config.rules if rule.enabled]
         start: bytes | None = self._round.start if place == self._round.bucket else b""
         prefix = common_prefix([rule.prefix or "" for rule in rules]).encode()
-        if not any(rule.days or rule.date_us or rule.expired_marker or rule.noncurrent_days for rule in rules):
+        if not any(_concerns_versions(rule) for rule in rules):
             start = None
         inside: Inside | None = None
         while start is not None:
@@ -149,6 +149,8 @@ class Lifecycle:
         row = key.rows[found.place]
         if found.action is Action.EXPIRE:
             return await self._expirer.expire(bucket, key.name, row)
+        if found.action is Action.TRANSITION:
+            return await self._expirer.transition(bucket, key.name, row, found.storage_class, current=not found.place and not key.before)
         return await self._expirer.remove(bucket, key.name, row, lone_marker=found.action is Action.REMOVE_MARKER)
 
     async def _abort_uploads(self, record: BucketRecord, config: LifecycleConfig, prefix: bytes) -> None:
@@ -174,4 +176,10 @@ class Lifecycle:
 
 
 def _facts(row: Row) -> Version:
-    return Version(row.size, row.tags, modified_us(row), row.kind == Kind.DELETE_MARKER)
+    return Version(row.size, row.tags, modified_us(row), row.kind == Kind.DELETE_MARKER, row.storage_class)
+
+
+def _concerns_versions(rule: Rule) -> bool:
+    """Whether a rule asks for more than incomplete uploads."""
+    ends = rule.days or rule.date_us or rule.expired_marker or rule.noncurrent_days
+    return bool(ends or rule.transitions or rule.noncurrent_transitions)

@@ -6,17 +6,19 @@ So a newer write is never taken for the older one, and what is locked by the tim
 from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 
+import msgspec
+
 from objstore.cluster.api import Versions
 from objstore.core import names
 from objstore.core.rows import Kind, Row, Space
 from objstore.core.timestamp import Ballot, wall_us_of
-from objstore.core.versions import ENABLED, VERSION_KINDS, delete_marker, modified_us, newest_first, without_version
-from objstore.errors import NoSuchBucket, NoSuchKey
+from objstore.core.versions import CURRENT, ENABLED, NULL, VERSION_KINDS, delete_marker, modified_us, newest_first, without_version
+from objstore.errors import ConditionalConflict, NoSuchBucket, NoSuchKey, PreconditionFailed, Refused
 from objstore.objects.api import Principal
 from objstore.objects.buckets import Bucket, tombstone_row
 from objstore.objects.context import StoreContext, object_key
-from objstore.objects.multipart import Uploads
 from objstore.objects.parts import drop_attempts, upload_record
+from objstore.objects.store import ObjectStore
 
 PAGE_KEYS = 500
 PAGE_VERSIONS = 5000  # a page ends when so many were looked at, be it inside of a key
@@ -68,7 +70,7 @@ def is_locked(row: Row, now_us: int) -> bool:
 class Expirer:
     """Looks through buckets and acts, for a daemon; asks nobody for permission."""
 
-    def __init__(self, store: Uploads) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._cluster = store.cluster
         self._clock = store.clock
@@ -174,6 +176,25 @@ class Expirer:
         except NoSuchKey:
             return False
         return done
+
+    async def transition(self, bucket: Bucket, name: bytes, seen: Row, storage_class: str, *, current: bool) -> bool:
+        """Give a version another storage class; its id, ETag and time of modification stay.  False when it was changed or is gone by now.
+
+        Raises ConditionalConflict under a storm of writes.
+        """
+
+        def change(row: Row) -> Row:
+            if row.origin != seen.origin:
+                raise PreconditionFailed("the version was changed meanwhile", condition="lifecycle")
+            return msgspec.structs.replace(row, storage_class=storage_class)
+
+        try:
+            await self._store.alter(bucket, name.decode(), CURRENT if current else seen.version or NULL, change)
+        except ConditionalConflict:
+            raise
+        except Refused:
+            return False
+        return True
 
     async def abort(self, bucket: Bucket, upload: PendingUpload) -> bool:
         """Give up an upload and drop its parts; False when it ended or is being completed."""

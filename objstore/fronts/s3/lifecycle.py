@@ -5,12 +5,13 @@ obeys them is daemons/lifecycle.py.
 """
 
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from hashlib import sha256
 
 import msgspec
 
 from objstore.core import lifecycle
-from objstore.core.lifecycle import FORM_AND, FORM_FILTER, FORM_PREFIX, LifecycleConfig, Rule, Version
+from objstore.core.lifecycle import FORM_AND, FORM_FILTER, FORM_PREFIX, LifecycleConfig, Rule, Transition, Version
 from objstore.errors import InvalidArgument, InvalidRequest, MalformedXml
 from objstore.fronts.s3.context import Front, Headers, Response, empty_answer, xml_answer
 from objstore.fronts.s3.documents import kept, needed, one, only, read_document, text, truth, whole
@@ -26,22 +27,33 @@ LIMIT_BYTES = 1 << 20
 PARSED = Parsed("lifecycle", lifecycle.decode)
 MAX_PREFIX = 1024
 MAX_NEWER = 100
+MAX_TRANSITIONS = 16  # of one rule; there are fewer classes
 MAX_NUMBER = (1 << 31) - 1
 _LATEST_US = 253_402_214_400_000_000  # the last day of the year 9999: no header can say more
+LEAST_SIZE = "x-amz-transition-default-minimum-object-size"
+ALL_128K, ANY_SIZE = "all_storage_classes_128K", "varies_by_storage_class"
 _ACTIONS = ("Expiration", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload", "Transition", "NoncurrentVersionTransition")
 
 
 async def get_bucket_lifecycle(front: Front, request: S3Request) -> Response:
     """GetBucketLifecycleConfiguration."""
     config = lifecycle.decode(await kept(front, request, "lifecycle"))
-    return xml_answer("LifecycleConfiguration", "".join([_shown(rule) for rule in config.rules]))
+    return xml_answer("LifecycleConfiguration", "".join([_shown(rule) for rule in config.rules]), headers=_least(config))
 
 
 async def put_bucket_lifecycle(front: Front, request: S3Request) -> Response:
     """PutBucketLifecycleConfiguration."""
-    config = parse_config(await read_document(front, request, "lifecycle", "LifecycleConfiguration", LIMIT_BYTES))
+    least = request.headers.get(LEAST_SIZE, ALL_128K)
+    if least not in (ALL_128K, ANY_SIZE):
+        raise InvalidArgument(f"{LEAST_SIZE} is {ALL_128K} or {ANY_SIZE}")
+    document = await read_document(front, request, "lifecycle", "LifecycleConfiguration", LIMIT_BYTES)
+    config = parse_config(document, front.settings.storage_classes, any_size=least == ANY_SIZE)
     await front.store.set_config(request.who, request.bucket, "lifecycle", lifecycle.encode(config))
-    return empty_answer(200)
+    return empty_answer(200, _least(config))
+
+
+def _least(config: LifecycleConfig) -> Headers:
+    return [(LEAST_SIZE.encode(), (ANY_SIZE if config.any_size else ALL_128K).encode())]
 
 
 async def delete_bucket_lifecycle(front: Front, request: S3Request) -> Response:
@@ -79,6 +91,13 @@ def _shown(rule: Rule) -> str:
     expiration += "" if rule.expired_marker is None else element("ExpiredObjectDeleteMarker", flag(rule.expired_marker))
     if expiration:
         out += f"<Expiration>{expiration}</Expiration>"
+    for step in rule.transitions:
+        when = element("Days", step.days) if step.days is not None else element("Date", iso_time(step.date_us or 0))
+        out += f"<Transition>{when}{element('StorageClass', step.storage_class)}</Transition>"
+    for step in rule.noncurrent_transitions:
+        newer = "" if step.newer is None else element("NewerNoncurrentVersions", step.newer)
+        when = element("NoncurrentDays", step.days or 0)
+        out += f"<NoncurrentVersionTransition>{when}{newer}{element('StorageClass', step.storage_class)}</NoncurrentVersionTransition>"
     if rule.noncurrent_days is not None:
         newer = "" if rule.newer_noncurrent is None else element("NewerNoncurrentVersions", rule.newer_noncurrent)
         days = element("NoncurrentDays", rule.noncurrent_days)
@@ -103,18 +122,18 @@ def _shown_filter(rule: Rule) -> str:
 # -- reading --------------------------------------------------------------------------------------------------
 
 
-def parse_config(root: Element) -> LifecycleConfig:
-    """The configuration of a document.  Raises MalformedXml, InvalidArgument, InvalidRequest, InvalidStorageClass."""
+def parse_config(root: Element, classes: Sequence[str] = (), *, any_size: bool = False) -> LifecycleConfig:
+    """The configuration of a document; `classes`: to which objects may go.  Raises MalformedXml, InvalidArgument, InvalidRequest, InvalidStorageClass."""
     only(root, "Rule")
     if not 1 <= len(root.children) <= lifecycle.MAX_RULES:
         raise MalformedXml
-    rules = tuple(_rule(node) for node in root.children)
+    rules = tuple(_rule(node, classes) for node in root.children)
     if len({rule.id for rule in rules}) != len(rules):
         raise InvalidArgument("Rule ID must be unique. Found same ID for more than one rule")
-    return LifecycleConfig(1, rules)
+    return LifecycleConfig(1, rules, any_size)
 
 
-def _rule(node: Element) -> Rule:
+def _rule(node: Element, classes: Sequence[str]) -> Rule:
     only(node, "ID", "Prefix", "Filter", "Status", *_ACTIONS)
     rule_id, status = text(node, "ID") or "", needed(node, "Status")
     if len(rule_id) > lifecycle.MAX_ID:
@@ -124,8 +143,7 @@ def _rule(node: Element) -> Rule:
     rule = _filter(node, Rule(rule_id, status == "Enabled"))
     if not any(node.find(name) is not None for name in _ACTIONS):
         raise InvalidRequest("At least one action needs to be specified in a rule")
-    _check_transitions(node)
-    rule = _abort(node, _noncurrent(node, _expiration(node, rule)))
+    rule = _transitions(node, _abort(node, _noncurrent(node, _expiration(node, rule))), classes)
     if not rule.id:  # Amazon makes one up; this one stays the same for the same rule
         digest = sha256(msgspec.msgpack.encode(rule)).digest()
         rule = msgspec.structs.replace(rule, id=urlsafe_b64encode(digest).decode().rstrip("="))
@@ -236,19 +254,73 @@ def _refuse_narrow_filter(rule: Rule, action: str) -> None:
         raise InvalidRequest(f"{action} cannot be specified with Object Size.")
 
 
-def _check_transitions(node: Element) -> None:
-    """There is no class to move objects to: whatever is asked for is checked, then refused."""
-    for name, days in (("Transition", "Days"), ("NoncurrentVersionTransition", "NoncurrentDays")):
-        for found in node.all(name):
-            only(found, "Days", "Date", "NoncurrentDays", "NewerNoncurrentVersions", "StorageClass")
-            number = whole(found, days)
-            if number is not None and number < 0:
-                raise InvalidArgument(f"'{days}' in {name} action must be nonnegative")
-            asked = needed(found, "StorageClass")
-            raise S3Refused(
-                400,
-                "InvalidStorageClass",
-                "The storage class you specified is not valid",
-                elements={"StorageClassRequested": asked},
-                hint="The only class is STANDARD, so there is nothing to move objects to.",
+def _transitions(node: Element, rule: Rule, classes: Sequence[str]) -> Rule:
+    current = [_transition(found, classes) for found in node.all("Transition")]
+    noncurrent = [_noncurrent_transition(found, classes) for found in node.all("NoncurrentVersionTransition")]
+    for name, steps in (("Transition", current), ("NoncurrentVersionTransition", noncurrent)):
+        if len(steps) > MAX_TRANSITIONS:
+            raise MalformedXml
+        if len({step.storage_class for step in steps}) != len(steps):
+            raise InvalidRequest(f"'StorageClass' must be different for '{name}' actions in same 'Rule' with prefix '{rule.prefix or ''}'")
+    dated = [step.date_us is not None for step in current] + [rule.date_us is not None] * (
+        rule.days is not None or rule.date_us is not None
+    )
+    if current and any(dated) != all(dated):
+        raise InvalidRequest(
+            f"Found mixed 'Date' and 'Days' based Expiration and Transition actions in lifecycle rule for prefix '{rule.prefix or ''}'"
+        )
+    for step in current:
+        if (rule.days is not None and rule.days <= (step.days or 0)) or (rule.date_us is not None and rule.date_us <= (step.date_us or 0)):
+            unit = "Days" if rule.days is not None else "Date"
+            raise InvalidArgument(
+                f"'{unit}' in the Expiration action for prefix '{rule.prefix or ''}' must be greater than '{unit}' in the Transition action"
             )
+    if rule.noncurrent_days is not None and any(rule.noncurrent_days <= (step.days or 0) for step in noncurrent):
+        raise InvalidArgument(
+            f"'NoncurrentDays' in the NoncurrentVersionExpiration action for prefix '{rule.prefix or ''}' must be greater than"
+            " 'NoncurrentDays' in the NoncurrentVersionTransition action"
+        )
+    return msgspec.structs.replace(rule, transitions=tuple(current), noncurrent_transitions=tuple(noncurrent))
+
+
+def _transition(found: Element, classes: Sequence[str]) -> Transition:
+    only(found, "Days", "Date", "StorageClass")
+    days, date = whole(found, "Days"), text(found, "Date")
+    _check_days(days, "Days", "Transition")
+    asked = _class(found, classes)
+    if (days is None) == (date is None):
+        raise MalformedXml
+    return Transition(asked, days, None if date is None else _date(date))
+
+
+def _noncurrent_transition(found: Element, classes: Sequence[str]) -> Transition:
+    only(found, "NoncurrentDays", "NewerNoncurrentVersions", "StorageClass")
+    days = whole(found, "NoncurrentDays")
+    _check_days(days, "NoncurrentDays", "NoncurrentVersionTransition")
+    newer = _positive(found, "NewerNoncurrentVersions", "NoncurrentVersionTransition")
+    asked = _class(found, classes)
+    if days is None:
+        raise MalformedXml
+    if newer is not None and newer > MAX_NEWER:
+        raise InvalidArgument(f"'NewerNoncurrentVersions' must be between 1 and {MAX_NEWER}")
+    return Transition(asked, days, newer=newer)
+
+
+def _check_days(number: int | None, name: str, action: str) -> None:
+    if number is not None and not 0 <= number <= MAX_NUMBER:
+        raise InvalidArgument(f"'{name}' in {action} action must be nonnegative")
+
+
+def _class(found: Element, classes: Sequence[str]) -> str:
+    asked = needed(found, "StorageClass")
+    targets = [name for name in classes if name != "REDUCED_REDUNDANCY"]  # objects are put there, never moved
+    if asked not in targets:
+        given = ", ".join(targets) or "none"
+        raise S3Refused(
+            400,
+            "InvalidStorageClass",
+            "The storage class you specified is not valid",
+            elements={"StorageClassRequested": asked},
+            hint=f"Objects can go to these classes (s3.storage_classes): {given}.",
+        )
+    return asked

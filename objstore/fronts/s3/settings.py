@@ -18,5 +18,6 @@ class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_alive_s: float = 5.0  # between the blanks that keep such an answer's connection alive
     hash_in_thread_bytes: int = 131_072  # signed pieces this large are hashed in a thread; for smaller ones the way there costs more
     max_put_bytes: int = 5 << 30
-    storage_classes: tuple[str, ...] = ()  # names besides STANDARD that objects may have; they are shown, and all stored alike
+    # Names besides STANDARD that objects may have: shown, given by lifecycle transitions, and all stored alike.
+    storage_classes: tuple[str, ...] = ("STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "REDUCED_REDUNDANCY")
     allow_sse_c_over_http: bool = False  # customer-provided keys without TLS: for tests, or behind a proxy that ends TLS

@@ -1,14 +1,19 @@
 """When which version is due."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from objstore.core.lifecycle import (
     DAY_US,
     FORM_PREFIX,
+    LEAST_BYTES,
     Action,
     Due,
     LifecycleConfig,
     Rule,
+    Transition,
     Version,
     abort_at_us,
     applies,
@@ -114,3 +119,64 @@ def test_the_common_prefix_narrows_what_is_looked_at() -> None:
     assert common_prefix([]) == common_prefix([""]) == common_prefix(["a", "b"]) == common_prefix(["a", ""]) == ""
     assert common_prefix(["a/b", "a/c", "a/"]) == "a/"
     assert common_prefix(["abc"]) == "abc"
+
+
+LARGE = 1 << 20
+
+
+def moves(*steps: Transition, **rule: Any) -> LifecycleConfig:
+    return config(Rule("r", True, transitions=steps, **rule))
+
+
+def asked(config_: LifecycleConfig, *versions: Version, at: int) -> list[tuple[int, str]]:
+    found = due(config_, "k", versions, at, DAY_US)
+    assert all(item.action is Action.TRANSITION for item in found)
+    return [(item.place, item.storage_class) for item in found]
+
+
+def test_a_version_goes_down_the_classes_as_its_days_pass() -> None:
+    rules = moves(Transition("STANDARD_IA", days=1), Transition("GLACIER_IR", days=3))
+    day = NOON + HOUR_US * 12
+    plain = Version(LARGE, {}, NOON)
+    for days, wanted in (
+        (0.9, []),
+        (1, [(0, "STANDARD_IA")]),
+        (2.9, [(0, "STANDARD_IA")]),
+        (3, [(0, "GLACIER_IR")]),
+        (90, [(0, "GLACIER_IR")]),
+    ):
+        assert asked(rules, plain, at=day + int(days * DAY_US)) == wanted
+    for there, wanted in (("STANDARD_IA", [(0, "GLACIER_IR")]), ("GLACIER_IR", []), ("DEEP_ARCHIVE", []), ("COLD", [(0, "GLACIER_IR")])):
+        assert asked(rules, Version(LARGE, {}, NOON, storage_class=there), at=day + 9 * DAY_US) == wanted
+    assert asked(rules, Version(LARGE, {}, NOON, is_marker=True), at=day + 9 * DAY_US) == []
+
+
+def test_of_two_transitions_at_once_the_lower_class_counts_and_an_end_comes_before_both() -> None:
+    both = config(
+        Rule("a", True, transitions=(Transition("GLACIER_IR", days=1),)), Rule("b", True, transitions=(Transition("STANDARD_IA", days=1),)),
+        Rule("off", False, transitions=(Transition("DEEP_ARCHIVE", days=1),)),
+    )  # fmt: skip
+    assert asked(both, Version(LARGE, {}, NOON), at=NOON + 3 * DAY_US) == [(0, "GLACIER_IR")]
+    ended = config(*both.rules, Rule("c", True, days=2))
+    assert [found.action for found in due(ended, "k", [Version(LARGE, {}, NOON)], NOON + 3 * DAY_US, DAY_US)] == [Action.EXPIRE]
+
+
+def test_small_objects_stay_unless_a_rule_or_the_configuration_takes_them_in() -> None:
+    small, step = Version(LEAST_BYTES - 1, {}, NOON), Transition("STANDARD_IA", date_us=NOON)
+    assert asked(moves(step), small, at=NOON) == []
+    assert asked(moves(step), Version(LEAST_BYTES, {}, NOON), at=NOON) == [(0, "STANDARD_IA")]
+    assert asked(moves(step), Version(LARGE, {}, NOON), at=NOON - 1) == []
+    assert asked(moves(step, larger_than=10), small, at=NOON) == [(0, "STANDARD_IA")]
+    assert asked(msgspec.structs.replace(moves(step), any_size=True), small, at=NOON) == [(0, "STANDARD_IA")]
+
+
+def test_noncurrent_versions_move_by_rules_of_their_own_and_the_newest_of_them_may_stay() -> None:
+    rules = config(Rule("r", True, noncurrent_transitions=(Transition("ONEZONE_IA", days=1, newer=1),), noncurrent_days=9))
+    versions = [Version(LARGE, {}, NOON + number * HOUR_US) for number in (3, 2, 1, 0)]
+    assert asked(rules, *versions, at=NOON + 3 * DAY_US) == [(2, "ONEZONE_IA"), (3, "ONEZONE_IA")]
+    assert [found.action for found in due(rules, "k", versions, NOON + 30 * DAY_US, DAY_US)] == [Action.REMOVE] * 3
+
+
+def test_a_configuration_of_before_is_read() -> None:
+    old = msgspec.msgpack.encode([1, [["r", True, 1, "p", [], None, None, 3]]])
+    assert decode(old) == config(Rule("r", True, prefix="p", days=3))

@@ -2,10 +2,11 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from objstore.core import lifecycle
-from objstore.core.lifecycle import LifecycleConfig, Rule
+from objstore.core.lifecycle import LifecycleConfig, Rule, Transition
 from objstore.daemons.lifecycle import Lifecycle, LifecycleSettings
 from objstore.errors import QuorumLost
 from objstore.objects.api import Attributes, ListQuery
@@ -131,3 +132,29 @@ def test_settings_say_how_often() -> None:
     assert (LifecycleSettings().round_s, LifecycleSettings().poll_s) == (3600.0, 60.0)
     assert LifecycleSettings(seconds_per_day=10).round_s == 1.0
     assert LifecycleSettings(seconds_per_day=1).poll_s == 0.5
+
+
+def test_versions_change_their_class_and_nothing_else() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.store.set_versioning(ALICE, rig.bucket, "Enabled")
+        step, other = Transition("STANDARD_IA", days=1), Transition("ONEZONE_IA", days=1)
+        config = LifecycleConfig(1, (Rule("r", True, transitions=(step,), noncurrent_transitions=(other,)),), any_size=True)
+        await rig.store.set_config(ALICE, rig.bucket, "lifecycle", lifecycle.encode(config))
+        bodies = {}
+        for key, size in (("small", 100), ("small", 200), ("large", 9000), ("large", 8000)):
+            data = noise(size)
+            bodies[(await rig.put(key, data)).version_id] = data
+        before = {info.version_id: info for info in (await rig.store.list_versions(ALICE, rig.bucket, ListQuery())).objects}
+        found = daemon(rig)
+        await asyncio.sleep(DAY_S + 1)
+        assert await found.run() == 4
+        after = (await rig.store.list_versions(ALICE, rig.bucket, ListQuery())).objects
+        assert [info.storage_class for info in after] == ["STANDARD_IA", "ONEZONE_IA"] * 2
+        for info in after:
+            assert msgspec.structs.replace(info, storage_class="") == before[info.version_id]
+            assert await rig.get(info.key, version_id=info.version_id) == bodies[info.version_id]
+        await asyncio.sleep(DAY_S + 1)
+        assert await found.run() == 0
+        assert found.acted == {"transition": 4}
+
+    with_rig(test)

@@ -206,3 +206,21 @@ def test_uploads_are_given_up_with_their_parts() -> None:
         assert [upload.name async for upload in expirer.uploads(bucket, b"")] == [b"b/1"]
 
     with_rig(test)
+
+
+def test_a_class_is_given_to_the_very_row_that_was_judged() -> None:
+    async def test(rig: Rig) -> None:
+        expirer, bucket = await opened(rig)
+        await rig.put("a")
+        await rig.put("b")
+        page = await expirer.keys(bucket, b"", b"")
+        seen = page.keys[0].rows[0]
+        await rig.put("b", b"newer")
+        assert await expirer.transition(bucket, b"a", seen, "COLD", current=True)
+        assert not await expirer.transition(bucket, b"a", seen, "COLDER", current=True)  # changed since
+        assert not await expirer.transition(bucket, b"b", page.keys[1].rows[0], "COLD", current=True)
+        assert not await expirer.transition(bucket, b"never", seen, "COLD", current=True)
+        classes = [info.storage_class for info in (await rig.store.list(ALICE, rig.bucket, ListQuery())).objects]
+        assert (classes, await rig.get("b")) == (["COLD", ""], b"newer")
+
+    with_rig(test)

@@ -22,6 +22,15 @@ RULES: list[dict[str, Any]] = [
         "Expiration": {"Days": 2},
         "NoncurrentVersionExpiration": {"NoncurrentDays": 5, "NewerNoncurrentVersions": 3},
     },
+    {
+        "ID": "colder",
+        "Filter": {"Prefix": "c"},
+        "Status": "Enabled",
+        "Expiration": {"Days": 31},
+        "Transitions": [{"Days": 0, "StorageClass": "STANDARD_IA"}, {"Days": 30, "StorageClass": "GLACIER_IR"}],
+        "NoncurrentVersionTransitions": [{"NoncurrentDays": 3, "StorageClass": "ONEZONE_IA", "NewerNoncurrentVersions": 2}],
+    },
+    {"ID": "date", "Prefix": "d", "Status": "Enabled", "Transitions": [{"Date": MIDNIGHT, "StorageClass": "STANDARD_IA"}]},
     {"ID": "marker", "Filter": {"Prefix": "m"}, "Status": "Enabled", "Expiration": {"ExpiredObjectDeleteMarker": True}},
 ]  # fmt: skip
 
@@ -55,6 +64,15 @@ TAGGED = "<Status>Enabled</Status><Filter><Tag><Key>k</Key><Value>v</Value></Tag
 SIZED = "<Status>Enabled</Status><Filter><ObjectSizeLessThan>9</ObjectSizeLessThan></Filter>"
 MARKER = "<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>"
 ABORT = "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload>"
+
+
+NONCURRENT = (
+    "<NoncurrentVersionTransition><NoncurrentDays>{}</NoncurrentDays><StorageClass>STANDARD_IA</StorageClass></NoncurrentVersionTransition>"
+)
+
+
+def step(days: int | str, storage_class: str = "STANDARD_IA") -> str:
+    return f"<Transition><Days>{days}</Days><StorageClass>{storage_class}</StorageClass></Transition>"
 
 
 @pytest.mark.parametrize(
@@ -93,6 +111,17 @@ ABORT = "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitia
         (rule(GOOD + "<Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition>"), "InvalidStorageClass"),
         (rule(GOOD + "<Transition><Days>-1</Days><StorageClass>GLACIER</StorageClass></Transition>"), "InvalidArgument"),
         (rule(GOOD + "<Transition><Days>1</Days></Transition>"), "MalformedXML"),
+        (rule(GOOD + step(1, "STANDARD")), "InvalidStorageClass"),
+        (rule(GOOD + step(1, "REDUCED_REDUNDANCY")), "InvalidStorageClass"),
+        (rule(GOOD + "<Transition><StorageClass>STANDARD_IA</StorageClass></Transition>"), "MalformedXML"),
+        (rule(GOOD + step("1</Days><Date>2030-01-01</Date><Days>2")), "MalformedXML"),
+        (rule(GOOD + step(1) + step(2)), "InvalidRequest"),
+        (rule(GOOD + step(1) + DAYS), "InvalidArgument"),
+        (rule(GOOD + step(2) + DAYS.replace("<Days>1</Days>", "<Date>2030-01-01</Date>")), "InvalidRequest"),
+        (rule(GOOD + step(1) + "<Transition><Date>2030-01-01</Date><StorageClass>GLACIER_IR</StorageClass></Transition>"), "InvalidRequest"),
+        (rule(GOOD + "<NoncurrentVersionTransition><StorageClass>STANDARD_IA</StorageClass></NoncurrentVersionTransition>"), "MalformedXML"),
+        (rule(GOOD + NONCURRENT.format(1) + "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>"), "InvalidArgument"),
+        (rule(GOOD + NONCURRENT.format(-1)), "InvalidArgument"),
         (b"<LifecycleConfiguration>" + rule(GOOD + DAYS)[24:-25] * 1001 + b"</LifecycleConfiguration>", "MalformedXML"),
     ],
 )  # fmt: skip
@@ -134,3 +163,14 @@ def test_a_short_day_is_said_as_it_is() -> None:
         said = s3.put_object(Bucket="short", Key="k", Body=b"")["Expiration"]
         when = datetime.datetime.strptime(said.split('"')[1], "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=datetime.UTC)
         assert abs((when - datetime.datetime.now(datetime.UTC)).total_seconds() - 7200) < 60
+
+
+def test_small_objects_move_only_where_that_is_asked_for(server: Running, s3: Any, bucket: str) -> None:
+    rules = {"Rules": [{"ID": "r", "Prefix": "", "Status": "Enabled", "Transitions": [{"Days": 0, "StorageClass": "STANDARD_IA"}]}]}
+    for given, kept in (({}, "all_storage_classes_128K"), ({"TransitionDefaultMinimumObjectSize": "varies_by_storage_class"},) * 2):
+        told = s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=rules, **given)
+        wanted = kept if isinstance(kept, str) else kept["TransitionDefaultMinimumObjectSize"]
+        assert told["TransitionDefaultMinimumObjectSize"] == wanted
+        assert s3.get_bucket_lifecycle_configuration(Bucket=bucket)["TransitionDefaultMinimumObjectSize"] == wanted
+    headers = {"x-amz-transition-default-minimum-object-size": "none"}
+    assert call(server, "PUT", f"/{bucket}?lifecycle", rule(GOOD + DAYS), headers=headers).code == "InvalidArgument"
