@@ -15,7 +15,7 @@ from tests.sim.workload import BUCKET, WHO
 from tests.support.bodies import content, sent
 
 RESTING = DaemonSettings(
-    replicate_interval_s=1e6, audit_interval_s=1e6, upkeep_interval_s=1e6, reclaim_interval_s=1e6, reclaim_age_s=0.0, rebalance_interval_s=1e6
+    replicate_interval_s=1e6, audit_interval_s=1e6, upkeep_interval_s=1e6, reclaim_interval_s=1e6, reclaim_age_s=3600.0, rebalance_interval_s=1e6
 )  # fmt: skip
 
 
