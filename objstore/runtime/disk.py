@@ -1,13 +1,17 @@
 """Files: the only door to the file system for stored data.  All calls block; the engine makes them in its threads.
 
-Paths are relative to one root (a device's directory) and never come from clients.  Files are opened relative to a
-directory descriptor with O_NOFOLLOW, so that a planted symbolic link is an error and not a way out.
+Paths are relative to one root (a device's directory) and never come from clients.  Every part of a path is opened relative to the
+descriptor of the one before it, with O_NOFOLLOW, so that a planted symbolic link is an error and not a way out, as a directory too.
+What is opened must be a plain file (a planted pipe would be waited for, for ever) of an owner who may be there: whoever else can
+write to the directory could link a file of others into it.
 """
 
 import ctypes
 import errno
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
@@ -164,41 +168,73 @@ class RealDisk:
         self.root = root
         os.makedirs(root, mode=0o700, exist_ok=True)
         self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # Root, who may repair a device of the service's user, finds the files of that user; nobody else is at home here.
+        self._owners = frozenset((os.geteuid(), 0, os.fstat(self._root_fd).st_uid))
+
+    @contextmanager
+    def _at(self, path: str) -> Iterator[tuple[int, str]]:
+        """(descriptor of the directory, name in it); no part of the way is a link."""
+        *directories, name = path.split("/")
+        fd = self._root_fd
+        try:
+            for directory in directories:
+                inner = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd)
+                if fd != self._root_fd:
+                    os.close(fd)
+                fd = inner
+            yield fd, name
+        finally:
+            if fd != self._root_fd:
+                os.close(fd)
 
     def open(self, path: str, *, create: bool = False, exclusive: bool = False, write: bool = False) -> File:
-        """Open below the root."""
-        flags = os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_RDWR if write or create else os.O_RDONLY)
+        """Open below the root.  Raises OSError also for what is no plain file, or somebody else's."""
+        # Without O_NONBLOCK opening a pipe waits for whoever writes to it; to plain files it makes no difference.
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_RDWR if write or create else os.O_RDONLY)
         if create:
             flags |= os.O_CREAT
         if exclusive:
             flags |= os.O_EXCL
-        return RealFile(os.open(path, flags, 0o600, dir_fd=self._root_fd))
+        with self._at(path) as (fd, name):
+            file = RealFile(os.open(name, flags, 0o600, dir_fd=fd))
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            file.close()
+            raise OSError(errno.ELOOP, "not a plain file", path)
+        if facts.st_uid not in self._owners:
+            file.close()
+            raise PermissionError(errno.EPERM, f"a file of user {facts.st_uid}, who has no business here", path)
+        return file
 
     def create_unlinked(self, directory: str) -> File:
         """O_TMPFILE: a crash before `link` leaves nothing behind."""
-        flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
-        return RealFile(os.open(directory, flags, 0o600, dir_fd=self._root_fd))
+        with self._at(f"{directory}/.") as (fd, name):
+            return RealFile(os.open(name, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=fd))
 
     def link(self, file: File, path: str) -> None:
         """linkat through /proc/self/fd; os.link cannot pass AT_SYMLINK_FOLLOW with a directory descriptor everywhere."""
         source = f"/proc/self/fd/{file.fileno()}".encode()
-        if _libc.linkat(_AT_FDCWD, source, self._root_fd, os.fsencode(path), _AT_SYMLINK_FOLLOW) != 0:
+        with self._at(path) as (fd, name):
+            failed = _libc.linkat(_AT_FDCWD, source, fd, os.fsencode(name), _AT_SYMLINK_FOLLOW) != 0
             code = ctypes.get_errno()
+        if failed:
             if code == errno.EEXIST:
                 raise FileExistsError(code, os.strerror(code), path)
             raise OSError(code, os.strerror(code), path)
 
     def rename(self, old: str, new: str) -> None:
         """Replace `new`."""
-        os.rename(old, new, src_dir_fd=self._root_fd, dst_dir_fd=self._root_fd)
+        with self._at(old) as (old_fd, old_name), self._at(new) as (new_fd, new_name):
+            os.rename(old_name, new_name, src_dir_fd=old_fd, dst_dir_fd=new_fd)
 
     def unlink(self, path: str) -> None:
         """Remove."""
-        os.unlink(path, dir_fd=self._root_fd)
+        with self._at(path) as (fd, name):
+            os.unlink(name, dir_fd=fd)
 
     def list(self, directory: str) -> list[str]:
         """Names, sorted."""
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._root_fd)
+        fd = self._open_directory(directory)
         try:
             return sorted(os.listdir(fd))
         finally:
@@ -207,7 +243,8 @@ class RealDisk:
     def exists(self, path: str) -> bool:
         """Whether it is there."""
         try:
-            os.stat(path, dir_fd=self._root_fd, follow_symlinks=False)
+            with self._at(path) as (fd, name):
+                os.stat(name, dir_fd=fd, follow_symlinks=False)
         except FileNotFoundError:
             return False
         return True
@@ -215,21 +252,26 @@ class RealDisk:
     def make_directory(self, path: str) -> None:
         """Create with parents."""
         done = ""
-        for name in path.split("/"):
-            done = f"{done}/{name}" if done else name
+        for part in path.split("/"):
+            done = f"{done}/{part}" if done else part
             try:
-                os.mkdir(done, 0o700, dir_fd=self._root_fd)
+                with self._at(done) as (fd, name):
+                    os.mkdir(name, 0o700, dir_fd=fd)
             except FileExistsError:
                 continue
             self.sync_directory(os.path.dirname(done) or ".")
 
     def sync_directory(self, path: str) -> None:
         """Make names in it durable."""
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._root_fd)
+        fd = self._open_directory(path)
         try:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def _open_directory(self, path: str) -> int:
+        with self._at(path) as (fd, name):
+            return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd)
 
     def usage(self) -> tuple[int, int]:
         """(used, free) bytes."""

@@ -69,6 +69,7 @@ class LmdbKv:
     def __init__(self, directory: str, tables: Sequence[str], *, map_bytes: int = FIRST_MAP_BYTES) -> None:
         """Open or create.  Raises DamagedFile, OSError."""
         os.makedirs(directory, mode=0o700, exist_ok=True)
+        _refuse_links(directory)
         self._directory = directory
         self._lock = threading.Lock()
         self._gate = threading.Condition(self._lock)  # a Condition enters and leaves in Python; reads use the bare lock
@@ -195,3 +196,10 @@ class LmdbKv:
             assert self._views == 0
             self._reader.abort()
             self._env.close()
+
+
+def _refuse_links(directory: str) -> None:
+    """LMDB opens by name and would follow a planted link.  Raises OSError."""
+    for path in (directory, *(os.path.join(directory, name) for name in ("data.mdb", "lock.mdb"))):
+        if os.path.islink(path):
+            raise OSError(errno.ELOOP, "an index is in no linked file or directory", path)

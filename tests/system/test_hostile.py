@@ -104,3 +104,49 @@ def test_no_log_tells_a_secret(cluster: Cluster) -> None:
     key = Path(cluster.directory, "secrets", "cluster.key").read_text().strip()
     for secret in (cluster.info["secret_key"], key, signature, "marker-credential"):
         assert secret not in text
+
+
+def test_what_is_planted_in_a_devices_directories_is_not_followed_and_what_it_replaced_is_healed(cluster: Cluster, tmp_path: Path) -> None:
+    """S31: links, pipes, directories and files of others in place of blobs, and names that are none of ours."""
+    client = cluster.s3()
+    client.create_bucket(Bucket="planted")
+    bodies = {f"k{number}": os.urandom(300_000) for number in range(6)}
+    for key, body in bodies.items():
+        client.put_object(Bucket="planted", Key=key, Body=body)
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"what the service may read and nobody else" * 10_000)
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(bytes(300_000))
+    if os.geteuid() == 0:
+        os.chown(theirs, 65534, 65534)
+    cluster.ctl("stop", "node1")
+    directories = {path.parent.parent for path in cluster.directory.glob("node1/*/blobs/*/*")}
+    blobs = sorted(path for directory in directories for path in directory.glob("*/*"))
+    assert len(blobs) >= 5
+    kept = [blob.rename(tmp_path / blob.name) for blob in blobs[:5]]
+    blobs[0].symlink_to(secret)
+    os.mkfifo(blobs[1])
+    blobs[2].mkdir()
+    (blobs[2] / "inside").write_bytes(b"x")
+    os.link(theirs, blobs[3])
+    blobs[4].symlink_to(kept[4])  # a link to the very bytes that were there is a link all the same
+    for directory in directories:
+        (directory / "00").mkdir(exist_ok=True)
+        (directory / "00" / ("z" * 32)).symlink_to(secret)
+        os.mkfifo(directory.parent / "packs" / "evil.pack")
+        (directory.parent / "packs" / "-1.pack").symlink_to(secret)
+    cluster.ctl("start", "node1")
+    for key, body in bodies.items():
+        assert client.get_object(Bucket="planted", Key=key)["Body"].read() == body
+    cluster.ctl("audit", "--wait")
+    cluster.ctl("repair", "--wait")
+    audit = cluster.ctl("audit", "--wait")
+    assert audit["finished"]
+    for blob, was in zip(blobs[:5], kept, strict=True):
+        assert not blob.is_symlink()
+        assert blob.read_bytes()[:300_000] == was.read_bytes()[:300_000], "the footer behind it says when it was made"
+    assert secret.read_bytes() == b"what the service may read and nobody else" * 10_000
+    assert theirs.read_bytes() == bytes(300_000)
+    assert cluster.status()["healthy"]
+    for key in bodies:
+        client.delete_object(Bucket="planted", Key=key)

@@ -6,6 +6,7 @@ name is complete.  Blocking work runs in the engine's threads.
 
 import asyncio
 import posixpath
+import re
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeVar
@@ -28,10 +29,18 @@ DIRECTORY = "blobs"
 QUARANTINE = "quarantine"
 
 
+_BLOB_NAME = re.compile(r"[0-9a-f]{32}")
+
+
 def blob_name(blob: bytes) -> str:
     """Path of a blob."""
     name = blob.hex()
     return f"{DIRECTORY}/{name[:2]}/{name}"
+
+
+def blob_of_name(name: str) -> bytes | None:
+    """The blob whose file has this name; None for what is not ours."""
+    return bytes.fromhex(name) if _BLOB_NAME.fullmatch(name) else None
 
 
 class BlobReader:
@@ -151,11 +160,23 @@ class Blobs:
         freed = 0
         for blob in blobs:
             try:
-                freed += self._disk.open(blob_name(blob)).size()
+                freed += self._size(blob)
                 self._disk.unlink(blob_name(blob))
             except FileNotFoundError:
                 continue
+            except IsADirectoryError:
+                self._move_aside(blob)  # somebody put it there: it is not ours to empty
         return freed
+
+    def _size(self, blob: bytes) -> int:
+        try:
+            return self._disk.open(blob_name(blob)).size()
+        except FileNotFoundError:
+            raise
+        except OSError as failure:
+            if is_shortage(failure):
+                raise
+            return 0  # a link, a pipe, a file of somebody else: it goes all the same, and frees nothing of ours
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -257,7 +278,7 @@ class Blobs:
         directory = f"{DIRECTORY}/{fan_out:02x}"
         if not self._disk.exists(directory):
             return []
-        return [bytes.fromhex(name) for name in self._disk.list(directory) if len(name) == 32]
+        return [blob for name in self._disk.list(directory) if (blob := blob_of_name(name)) is not None]
 
     def staged_us(self, blob: bytes) -> int | None:
         """When a blob was staged; None when it is gone, 0 when its footer is bad.  Blocks."""

@@ -14,7 +14,7 @@ from objstore.core.rows import BodyKind, Kind, Space
 from objstore.core.timestamp import ZERO
 from objstore.errors import Damaged, DamagedFile, DamagedRow
 from objstore.node.engine.blobs import DIRECTORY as BLOBS
-from objstore.node.engine.blobs import BlobReader, blob_name
+from objstore.node.engine.blobs import BlobReader, blob_name, blob_of_name
 from objstore.node.engine.commit import is_counted
 from objstore.node.engine.identity import index_directory, index_generation, load_identity
 from objstore.node.engine.index import load
@@ -211,5 +211,6 @@ def _check_totals(state: State, sums: _Sums, report: Report) -> None:
 def _check_unnamed(disk: Disk, sums: _Sums, report: Report) -> None:
     for fan_out in disk.list(BLOBS) if disk.exists(BLOBS) else []:
         for name in disk.list(f"{BLOBS}/{fan_out}"):
+            blob = blob_of_name(name)
             report.blobs += 1
-            report.unnamed_blobs += bytes.fromhex(name) not in sums.named
+            report.unnamed_blobs += blob is None or blob not in sums.named

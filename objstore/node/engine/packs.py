@@ -4,6 +4,7 @@ The loop decides what is written where (`Cursor`); `write` makes it durable and 
 ever closes a pack that a reader may still use: files end with their last reference.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -33,6 +34,9 @@ class CachedFile(Protocol):
 
     def pread_cached(self, length: int, offset: int) -> bytes | None:
         """The bytes if no disk access is needed, else None."""
+
+
+_PACK_NAME = re.compile(r"[0-9a-f]{16}\.pack")  # nothing else in the directory is ours
 
 
 def pack_name(pack: int) -> str:
@@ -191,7 +195,7 @@ class Packs:
     def list(self) -> list[int]:
         """Packs on disk, ascending.  Blocks."""
         names = self._disk.list(DIRECTORY) if self._disk.exists(DIRECTORY) else []
-        return [int(name[:-5], 16) for name in names if name.endswith(".pack")]
+        return [int(name[:16], 16) for name in names if _PACK_NAME.fullmatch(name)]
 
     def closed(self) -> None:
         """Forget what was found, before it is looked for again."""

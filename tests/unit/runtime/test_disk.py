@@ -2,7 +2,9 @@
 
 import gc
 import os
+import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,62 @@ def test_a_planted_symbolic_link_is_an_error_and_no_way_out(tmp_path: Path) -> N
     with pytest.raises(OSError):
         disk.list("directory")
     assert disk.exists("file")
+
+
+def test_a_planted_directory_leads_nowhere_whatever_is_asked(tmp_path: Path) -> None:
+    disk = RealDisk(str(tmp_path / "root"))
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"secret")
+    (tmp_path / "root" / "d").symlink_to(outside)
+    mine = disk.open("mine", create=True, write=True)
+    unlinked = disk.create_unlinked(".")
+    attempts: list[Callable[[], object]] = [
+        lambda: disk.open("d/secret"),
+        lambda: disk.open("d/new", create=True, write=True),
+        lambda: disk.create_unlinked("d"),
+        lambda: disk.link(unlinked, "d/new"),
+        lambda: disk.rename("mine", "d/new"),
+        lambda: disk.rename("d/secret", "taken"),
+        lambda: disk.unlink("d/secret"),
+        lambda: disk.list("d"),
+        lambda: disk.exists("d/secret"),
+        lambda: disk.make_directory("d/new"),
+        lambda: disk.sync_directory("d"),
+    ]
+    for attempt in attempts:
+        with pytest.raises(OSError):
+            attempt()
+    assert sorted(path.name for path in outside.iterdir()) == ["secret"]
+    mine.close()
+    unlinked.close()
+
+
+def test_what_is_no_plain_file_is_neither_read_nor_waited_for(tmp_path: Path) -> None:
+    disk = RealDisk(str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "directory").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        before = len(os.listdir("/proc/self/fd"))
+        for name in ("pipe", "directory", "socket"):
+            for write in (False, True):
+                with pytest.raises(OSError):
+                    disk.open(name, write=write)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other owners")
+def test_a_file_of_somebody_else_is_refused_and_root_may_look_at_a_users_device(tmp_path: Path) -> None:
+    disk = RealDisk(str(tmp_path / "root"))
+    for name in ("planted", "mine"):
+        disk.open(name, create=True, write=True).close()
+    os.chown(tmp_path / "root" / "planted", 65534, -1)
+    with pytest.raises(PermissionError, match="65534"):
+        disk.open("planted")
+    disk.open("mine").close()
+    os.chown(tmp_path / "root", 65534, -1)
+    RealDisk(str(tmp_path / "root")).open("planted").close()
 
 
 def test_directories_and_files_are_the_owners_alone(tmp_path: Path) -> None:

@@ -131,3 +131,13 @@ def test_a_commit_without_room_on_the_disk_is_device_full_and_changes_nothing(tm
         kv.apply([("rows", b"a", b"2")])
     assert kv.get("rows", b"a") == b"1"
     kv.close()
+
+
+@pytest.mark.parametrize("planted", ["", "data.mdb", "lock.mdb"])
+def test_an_index_is_not_opened_through_a_planted_link(tmp_path: Path, planted: str) -> None:
+    LmdbKv(str(tmp_path / "outside"), TABLES).close()
+    if planted:
+        (tmp_path / "index").mkdir()
+    (tmp_path / "index" / planted).symlink_to(tmp_path / "outside" / planted)
+    with pytest.raises(OSError, match="linked"):
+        LmdbKv(str(tmp_path / "index"), TABLES)

@@ -10,7 +10,7 @@ import xxhash
 
 from objstore.errors import DamagedBody, DeviceFull, DeviceOffline, IncompleteBody, NoSuchVersion, TooBusy
 from objstore.node.engine.api import BodyMissing
-from objstore.node.engine.blobs import blob_name
+from objstore.node.engine.blobs import blob_name, blob_of_name
 from tests.support.engine_rig import DIRECTORY, SMALL, SimRig, ballot, delete, key, put, put_blob, read, row
 
 BLOB = b"b" * 16
@@ -344,3 +344,9 @@ def test_a_staged_blob_that_no_row_names_is_swept_after_an_hour() -> None:
     assert file_of(rig, b"k" * 16) is not None
     with pytest.raises(BodyMissing):
         rig.run(lambda: rig.engine.accept(key("l"), partition=0, ballot=ballot(1), row=row(ballot(1), blob=BLOB, size=len(DATA))))
+
+
+def test_names_that_are_none_of_ours_are_no_blobs() -> None:
+    assert blob_of_name("0123456789abcdef" * 2) == bytes.fromhex("0123456789abcdef" * 2)
+    for name in ("z" * 32, "0" * 31, "0" * 33, "A" * 32, "../" + "0" * 29, " " * 32, ""):
+        assert blob_of_name(name) is None
