@@ -116,7 +116,9 @@ async def run_proxy(settings: Any) -> None:
     from objstore.fronts.swift.app import SwiftApp
     from objstore.fronts.swift.context import SwiftFront
     from objstore.identity.directory import Directory
+    from objstore.identity.registry import Registry
     from objstore.identity.swift_tokens import SwiftAuth
+    from objstore.identity.tenancy import built_in
     from objstore.identity.tokens import TokenSealer
     from objstore.identity.web_keys import WebKeys
     from objstore.objects.store import ObjectStore
@@ -137,7 +139,8 @@ async def run_proxy(settings: Any) -> None:
         await store.start()
         hashing = world.new_threads("http-hash", HASH_THREADS)
         stack.callback(hashing.close)
-        directory = Directory(known.users, cluster, world, sealer, known.providers)
+        registry = Registry(cluster, world, cluster_key, built_in(known.users))
+        directory = Directory(known.users, cluster, world, sealer, known.providers, registry)
         stack.push_async_callback(directory.aclose)
         await directory.start()
         web_keys = WebKeys(directory, known.key_addresses)

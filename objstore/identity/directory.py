@@ -18,10 +18,12 @@ import msgspec
 from objstore.cluster.api import ClusterApi
 from objstore.core.policy import Kind, Policy, parse_policy
 from objstore.errors import MalformedPolicy, ObjstoreError
-from objstore.identity.entities import RECORD_VERSION, ROLE, USER, Holder, HolderKey, ManagedPolicy, WebProvider, key_of
+from objstore.identity.entities import AWS_POLICY, RECORD_VERSION, ROLE, USER, Holder, HolderKey, ManagedPolicy, WebProvider, key_of
 from objstore.identity.logic import Credentials, completed
 from objstore.identity.managed import BUILT_IN, EVERYTHING, NOTHING
 from objstore.identity.model import Keyholder, User
+from objstore.identity.registry import Registry
+from objstore.identity.rules import S3_FULL, S3_NONE, S3_READ, s3_rights
 from objstore.identity.tokens import Session, TokenSealer
 from objstore.objects.api import Principal
 from objstore.objects.kept import Kept
@@ -60,11 +62,18 @@ class Directory(Credentials):
     """Credentials that change.  Only `identity/changes.py` writes what it holds."""
 
     def __init__(
-        self, users: Iterable[User], cluster: ClusterApi, world: World, sealer: TokenSealer, providers: Iterable[WebProvider] = ()
+        self,
+        users: Iterable[User],
+        cluster: ClusterApi,
+        world: World,
+        sealer: TokenSealer,
+        providers: Iterable[WebProvider] = (),
+        registry: Registry | None = None,
     ) -> None:
         self.clock = world.clock
         self.rng = world.rng
         self.sealer = sealer
+        self._registry = registry  # whose users have keys for projects
         self._fixed: dict[str, User] = {}  # by access key
         self._fixed_names: dict[str, User] = {}  # by record name
         super().__init__(users)
@@ -89,6 +98,8 @@ class Directory(Credentials):
         self._failing = False
         self._turn = asyncio.Lock()  # one reader at a time: an older answer must not overtake a newer one
         self._index()
+        if registry is not None:
+            registry.on_change.append(self._keyholders.clear)
 
     def add(self, user: User) -> None:
         """Add a user of the identities file."""
@@ -100,11 +111,15 @@ class Directory(Credentials):
 
     async def start(self) -> None:
         """Begin to keep up.  What is there is read in the background until it could be read once: a cluster may not be up yet."""
+        if self._registry is not None:
+            await self._registry.start()
         self._tasks.spawn(self._keep_up(), name="identities")
 
     async def aclose(self) -> None:
         """Stop keeping up."""
         await self._tasks.aclose()
+        if self._registry is not None:
+            await self._registry.aclose()
 
     async def _keep_up(self) -> None:
         while True:
@@ -113,6 +128,8 @@ class Directory(Credentials):
 
     async def refresh(self) -> None:
         """Look whether anything changed; never more often than REFRESH_S.  Nothing is raised: what is known stays."""
+        if self._registry is not None:
+            await asyncio.wait([self._tasks.spawn(self._registry.feed.refresh(), name="look at projects")], timeout=REFRESH_WAIT_S)
         if self._looking is None or self._looking.done():
             if self.clock.monotonic() - self._looked_at < REFRESH_S:
                 return
@@ -202,7 +219,7 @@ class Directory(Credentials):
         if holder is None:
             holder = self._keyholder(access_key)
             if holder is None:
-                return None
+                return self._project_key(access_key)
             self._keyholders[access_key] = holder
         return holder.secret_key, holder.principal
 
@@ -217,6 +234,31 @@ class Directory(Credentials):
         secret = next(key.secret for key in holder.keys if key.id == access_key)
         fixed = self._fixed_names.get(record)
         return Keyholder(secret, self._principal_of_fixed(fixed) if fixed is not None else self._principal_of(holder))
+
+    def _project_key(self, access_key: str) -> tuple[str, Principal] | None:
+        """A key of a user on a project: what its roles there are worth now."""
+        registry = self._registry
+        credential = registry.key(access_key) if registry is not None else None
+        if registry is None or credential is None:
+            return None
+        access = registry.key_access(credential)
+        secret = registry.secret_of(credential)
+        rights = s3_rights(access.names) if access is not None else S3_NONE
+        if access is None or rights == S3_NONE or not secret:
+            return None
+        # Who came by an application credential must not get at IAM, where keys and sessions could be made that outlive it.
+        narrow = rights != S3_FULL or access.app_credential is not None
+        text = BUILT_IN[AWS_POLICY + ("AmazonS3ReadOnlyAccess" if rights == S3_READ else "AmazonS3FullAccess")].document
+        owner = self.owner_of(credential.project_id)
+        arn = f"arn:aws:iam::{credential.project_id}:user/keystone/{access.user.id}"
+        facts = {"aws:userid": access.user.id, "aws:principalarn": arn, "aws:principaltype": "User"} | _LASTING
+        principal = Principal(
+            account=credential.project_id, user=f"keystone/{access.user.id}", display_name=owner.display_name, canonical_id=owner.canonical_id,
+            tenant=self.tenant_of(credential.project_id), arn=arn, policies=(self.parsed(text),) if narrow else None, facts=facts,
+        )  # fmt: skip
+        if access.app_credential is None or not access.app_credential.expires_us:  # what ends by itself is looked at each time
+            self._keyholders[access_key] = Keyholder(secret, principal)
+        return secret, principal
 
     def user(self, account: str, name: str) -> Holder | None:
         """A user, of the store or of the identities file."""

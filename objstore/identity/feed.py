@@ -101,27 +101,36 @@ class Feed:
     async def catch_up(self) -> None:
         """See everything that was acknowledged before.  Raises Unavailable."""
         async with self._turn:
-            self._looked_at = self._clock.monotonic()
-            entry = await self._journal.get(JOURNAL)
-            journal = entry.value if entry is not None else Journal(RECORD_VERSION, 0)
-            missed = journal.count - self._count
-            stale = self._clock.monotonic() - self._loaded_at >= RELOAD_S
-            if missed == 0 and not stale:
-                return
-            if self._count < 0 or stale or not 0 <= missed <= len(journal.recent):
-                await self._read_all()
-            else:
-                for name in dict.fromkeys(journal.recent[len(journal.recent) - missed :]):
-                    await self._read(name)
-            self._count = max(self._count, journal.count)
+            await self._look()
+
+    async def _look(self) -> None:
+        self._looked_at = self._clock.monotonic()
+        entry = await self._journal.get(JOURNAL)
+        journal = entry.value if entry is not None else Journal(RECORD_VERSION, 0)
+        missed = journal.count - self._count
+        stale = self._clock.monotonic() - self._loaded_at >= RELOAD_S
+        if missed == 0 and not stale:
+            return
+        if self._count < 0 or stale or not 0 <= missed <= len(journal.recent):
+            await self._read_all()
+        else:
+            for name in dict.fromkeys(journal.recent[len(journal.recent) - missed :]):
+                await self._read(name)
+        self._count = max(self._count, journal.count)
 
     async def refresh(self) -> None:
-        """The same, not more often than every REFRESH_S, and nothing is raised."""
-        if self._clock.monotonic() - self._looked_at >= REFRESH_S:
-            try:
-                await self.catch_up()
-            except ObjstoreError as failure:
-                log.warning("records of the identity service cannot be read now: %s", failure)
+        """See everything that was acknowledged before this call, with one look for all who ask at once, and never two within REFRESH_S.
+
+        Nothing is raised.
+        """
+        asked = self._clock.monotonic()
+        try:
+            await self._clock.sleep(max(0.0, self._looked_at + REFRESH_S - asked))
+            async with self._turn:
+                if self._looked_at <= asked:  # a look that began before may have missed what is asked for
+                    await self._look()
+        except ObjstoreError as failure:
+            log.warning("records of the identity service cannot be read now: %s", failure)
 
     async def _read_all(self) -> None:
         started = self._clock.monotonic()

@@ -16,6 +16,7 @@ from objstore.identity.bearer import Bearer, BearerSealer, SecretBox
 from objstore.identity.feed import Change, Feed
 from objstore.identity.rules import Access, expanded
 from objstore.identity.tenancy import (
+    ADMIN,
     KINDS,
     RECORD_VERSION,
     SYSTEM,
@@ -151,6 +152,13 @@ class Registry:
     def actors(self, user: Person) -> list[str]:
         """Whose grants a user has: its own, and its groups'."""
         return [f"u:{user.id}", *(f"g:{group}" for group in user.groups if self.get(Group, group) is not None)]
+
+    def administers(self, actors: Iterable[str]) -> bool:
+        """Whether any of these was given the role admin anywhere, or one that implies it."""
+        admin = self.role_named(ADMIN)
+        implies = {role.id: role.implies for role in self.all(Role)}
+        held = {id_ for actor in actors for grant in self._grants.get(actor, {}).values() for id_ in (*grant.roles, *grant.inherited)}
+        return admin is not None and admin.id in expanded(held, implies)
 
     def lineage(self, project: Project) -> list[Project]:
         """The projects above one, the nearest first."""

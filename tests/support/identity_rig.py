@@ -1,5 +1,6 @@
 """The identity service over a cluster in memory, asked in the same process."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,7 @@ class Rig:
         prefix: str = "/identity/v3",
     ) -> Reply:
         """One request; `body` is sent as it is when it is bytes."""
+        await asyncio.sleep(0.00001)  # requests are never of one microsecond
         target, _, query = path.partition("?")
         data = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
         given = {**({"x-auth-token": token} if token else {}), **(headers or {})}
@@ -111,11 +113,11 @@ class Rig:
         assert reply.status == 201, reply.raw
         return reply.token
 
-    async def made(self, token: str, path: str, name: str, **fields: Any) -> Any:
+    async def made(self, token: str, path: str, kind: str, /, **fields: Any) -> Any:
         """What a POST made."""
-        reply = await self.ask("POST", path, {name: fields}, token=token)
+        reply = await self.ask("POST", path, {kind: fields}, token=token)
         assert reply.status == 201, reply.raw
-        return reply.body[name]
+        return reply.body[kind]
 
 
 def on_rig(test: Callable[[Rig], Awaitable[None]], **settings: Any) -> None:

@@ -11,8 +11,11 @@ from objstore.identity.changes import Changes
 from objstore.identity.directory import JOURNAL_NAMES, POLL_S, REFRESH_WAIT_S, RELOAD_S, Directory, fixed_id
 from objstore.identity.entities import ROLE, USER, AccessKey, Holder, HolderKey, WebProvider
 from objstore.identity.model import User
+from objstore.identity.registry import Registry
+from objstore.identity.tenancy import AppCredential, Credential, Role, built_in
 from objstore.identity.tokens import Session, TokenSealer
 from objstore.runtime.rng import SystemRng
+from tests.support.identity_rig import ACME, CLUSTER_KEY, ROOT, Rig
 from tests.support.memory_cluster import LoopClock, MemoryCluster, memory_world, run
 from tests.support.policies import identity_policy
 
@@ -217,5 +220,70 @@ def test_a_policy_that_cannot_be_read_gives_no_rights() -> None:
         assert found is not None
         assert found[1].policies == ()
         await one.aclose()
+
+    run(test())
+
+
+def test_a_key_of_a_user_on_a_project_is_worth_its_roles_there() -> None:
+    async def test() -> None:
+        rig = Rig()
+        registry = Registry(MemoryCluster(rig.cluster.registers, proxy_id=2), memory_world(rig.clock), CLUSTER_KEY, built_in([ROOT, ACME]))
+        directory = Directory([ROOT, ACME], MemoryCluster(rig.cluster.registers, proxy_id=3), memory_world(rig.clock), SEALER, (), registry)
+        await directory.start()
+        await asyncio.sleep(1)
+        root = await rig.admin()
+        user = await rig.made(root, "/users", "user", name="jane", password="pw")
+        roles = {role.name: role.id for role in rig.registry.all(Role)}
+        rights = []
+        key = ""
+        for name in ("manager", "member", "reader", "service"):
+            path = f"/projects/acme/users/{user['id']}/roles/{roles[name]}"
+            assert (await rig.ask("PUT", path, token=root)).status == 204
+            if not key:
+                made = await rig.ask("POST", f"/users/{user['id']}/credentials/OS-EC2", {"tenant_id": "acme"}, token=root)
+                key = made.body["credential"]["access"]
+                assert directory.lookup(key) is None
+            await directory.refresh()
+            found = directory.lookup(key)
+            if found is not None:
+                assert found is not directory.lookup("other")
+                principal = found[1]
+                assert (principal.account, principal.admin, principal.user) == ("acme", False, f"keystone/{user['id']}")
+                assert "aws:username" not in principal.facts
+            rights.append(found and (found[1].policies[0].text if found[1].policies else "all"))
+            await rig.ask("DELETE", path, token=root)
+        assert rights[0] == "all"
+        assert "s3:*" in rights[1]
+        assert "s3:*" not in rights[2]
+        assert rights[3] is None
+        await directory.refresh()
+        assert directory.lookup(key) is None
+        await directory.aclose()
+
+    run(test())
+
+
+def test_a_key_made_with_an_application_credential_never_reaches_iam_and_ends_with_it() -> None:
+    async def test() -> None:
+        rig = Rig()
+        directory = Directory([ROOT, ACME], rig.cluster, memory_world(rig.clock), SEALER, (), rig.registry)
+        joe = rig.registry.user_named("joe", "default")
+        manager = rig.registry.role_named("manager")
+        assert joe is not None
+        assert manager is not None
+        ends = rig.clock.wall_us() + 10_000_000
+        await rig.registry.create(
+            AppCredential(1, "c1", "app", user_id=joe.id, project_id="acme", roles=(manager.id,), expires_us=ends, unrestricted=True)
+        )
+        sealed = rig.registry.secrets.seal(b"secret12", "k1")
+        key = Credential(1, "k1", user_id=joe.id, project_id="acme", type="ec2", access="AKAPP", sealed=sealed, app_credential_id="c1")
+        await rig.registry.create(key)
+        found = directory.lookup("AKAPP")
+        assert found is not None
+        assert found[0] == "secret12"
+        assert found[1].policies is not None
+        assert "iam" not in found[1].policies[0].text
+        rig.clock.skew_us += 10_000_001
+        assert directory.lookup("AKAPP") is None
 
     run(test())

@@ -1,0 +1,124 @@
+"""Projects: names, a tree, tags."""
+
+import pytest
+
+from tests.support.identity_rig import Rig, on_rig
+
+
+def test_a_project_lives() -> None:
+    async def test(rig: Rig) -> None:
+        root = await rig.admin()
+        project = await rig.made(root, "/projects", "project", name="Team", description="x", tags=["a", "b", "a"], zone=1)
+        path = f"/projects/{project['id']}"
+        assert (project["parent_id"], project["domain_id"], project["is_domain"], project["enabled"]) == ("default", "default", False, True)
+        assert (project["tags"], project["zone"]) == (["a", "b"], 1)
+        assert len(project["id"]) == 32
+        assert (await rig.ask("GET", "/projects/Team", token=root)).status == 404
+        assert [p["id"] for p in (await rig.ask("GET", "/projects?name=Team", token=root)).body["projects"]] == [project["id"]]
+        assert (await rig.ask("POST", "/projects", {"project": {"name": "Team"}}, token=root)).status == 409
+        changed = await rig.ask("PATCH", path, {"project": {"name": "New", "zone": 2}}, token=root)
+        assert (changed.body["project"]["name"], changed.body["project"]["zone"]) == ("New", 2)
+        assert (await rig.ask("PATCH", path, {"project": {"name": "acme"}}, token=root)).status == 409
+        assert (await rig.ask("PATCH", path, {"project": {"domain_id": "x"}}, token=root)).status == 403
+        assert (await rig.ask("DELETE", path, token=root)).status == 204
+        assert (await rig.ask("DELETE", path, token=root)).status == 404
+        await rig.made(root, "/projects", "project", name="New")
+
+    on_rig(test)
+
+
+def test_accounts_of_the_file_stay_under_their_names() -> None:
+    async def test(rig: Rig) -> None:
+        root = await rig.admin()
+        assert (await rig.ask("GET", "/projects/acme", token=root)).body["project"]["name"] == "acme"
+        assert (await rig.ask("PATCH", "/projects/acme", {"project": {"description": "x"}}, token=root)).status == 200
+        assert (await rig.ask("PATCH", "/projects/acme", {"project": {"name": "x"}}, token=root)).status == 403
+        assert (await rig.ask("DELETE", "/projects/acme", token=root)).status == 403
+
+    on_rig(test)
+
+
+def test_a_tree_of_projects() -> None:
+    async def test(rig: Rig) -> None:
+        root = await rig.admin()
+        top = await rig.made(root, "/projects", "project", name="top")
+        mid = await rig.made(root, "/projects", "project", name="mid", parent_id=top["id"])
+        low = await rig.made(root, "/projects", "project", name="low", parent_id=mid["id"])
+        assert (await rig.ask("POST", "/projects", {"project": {"name": "x", "parent_id": low["id"]}}, token=root)).status == 403
+        assert (await rig.ask("POST", "/projects", {"project": {"name": "x", "parent_id": "gone"}}, token=root)).status == 404
+        view = (await rig.ask("GET", f"/projects/{mid['id']}?parents_as_list&subtree_as_list", token=root)).body["project"]
+        assert [entry["project"]["name"] for entry in view["parents"]] == ["top"]
+        assert [entry["project"]["name"] for entry in view["subtree"]] == ["low"]
+        view = (await rig.ask("GET", f"/projects/{low['id']}?parents_as_ids", token=root)).body["project"]
+        assert view["parents"] == {mid["id"]: {top["id"]: None}}
+        view = (await rig.ask("GET", f"/projects/{top['id']}?subtree_as_ids", token=root)).body["project"]
+        assert view["subtree"] == {mid["id"]: {low["id"]: None}}
+        assert (await rig.ask("DELETE", f"/projects/{mid['id']}", token=root)).status == 403
+        assert (await rig.ask("PATCH", f"/projects/{mid['id']}", {"project": {"enabled": False}}, token=root)).status == 403
+        assert (await rig.ask("PATCH", f"/projects/{low['id']}", {"project": {"enabled": False}}, token=root)).status == 200
+        assert (await rig.ask("PATCH", f"/projects/{mid['id']}", {"project": {"enabled": False}}, token=root)).status == 200
+        assert (await rig.ask("PATCH", f"/projects/{low['id']}", {"project": {"enabled": True}}, token=root)).status == 403
+        assert (await rig.ask("PATCH", f"/projects/{low['id']}", {"project": {"parent_id": top["id"]}}, token=root)).status == 403
+        found = (await rig.ask("GET", f"/projects?parent_id={top['id']}", token=root)).body["projects"]
+        assert [project["name"] for project in found] == ["mid"]
+
+    on_rig(test, max_project_depth=3)
+
+
+def test_tags() -> None:
+    async def test(rig: Rig) -> None:
+        root = await rig.admin()
+        project = await rig.made(root, "/projects", "project", name="t")
+        base = f"/projects/{project['id']}/tags"
+        assert (await rig.ask("PUT", base, {"tags": ["x", "y"]}, token=root)).body["tags"] == ["x", "y"]
+        assert (await rig.ask("PUT", f"{base}/z", token=root)).status == 201
+        assert (await rig.ask("GET", f"{base}/z", token=root)).status == 204
+        assert (await rig.ask("HEAD", f"{base}/nothing", token=root)).status == 404
+        for query, fits in (
+            ("tags=x,y", True), ("tags=x,q", False), ("tags-any=x,q", True), ("tags-any=q", False), ("not-tags=x,y", False), ("not-tags=x,q", True),
+            ("not-tags-any=x", False), ("not-tags-any=q", True),
+        ):  # fmt: skip
+            found = (await rig.ask("GET", f"/projects?{query}", token=root)).body["projects"]
+            assert (project["id"] in [p["id"] for p in found]) == fits, query
+        assert (await rig.ask("DELETE", f"{base}/z", token=root)).status == 204
+        assert (await rig.ask("DELETE", f"{base}/z", token=root)).status == 404
+        assert (await rig.ask("DELETE", base, token=root)).status == 204
+        assert (await rig.ask("GET", base, token=root)).body["tags"] == []
+        for bad in ({}, {"tags": "x"}, {"tags": [1]}, {"tags": ["a,b"]}, {"tags": ["x"] * 81}, {"tags": [""]}):
+            assert (await rig.ask("PUT", base, bad, token=root)).status == 400
+
+    on_rig(test)
+
+
+@pytest.mark.parametrize(("method", "body"), [("PATCH", {"project": {"description": "x"}}), ("DELETE", None)])
+def test_members_see_their_project_and_change_nothing(method: str, body: object) -> None:
+    async def test(rig: Rig) -> None:
+        joe = (await rig.login("joe")).token
+        assert (await rig.ask("GET", "/projects/acme", token=joe)).status == 200
+        assert (await rig.ask("GET", "/projects/admin", token=joe)).status == 403
+        assert (await rig.ask("GET", "/projects/nothing", token=joe)).status == 403
+        assert (await rig.ask("GET", "/projects", token=joe)).status == 403
+        assert (await rig.ask("POST", "/projects", {"project": {"name": "x"}}, token=joe)).status == 403
+        assert (await rig.ask(method, "/projects/acme", body, token=joe)).status == 403
+
+    on_rig(test)
+
+
+def test_a_domains_manager_keeps_to_its_domain() -> None:
+    async def test(rig: Rig) -> None:
+        root = await rig.admin()
+        domain = await rig.made(root, "/domains", "domain", name="D")
+        boss = await rig.made(root, "/users", "user", name="boss", domain_id=domain["id"], password="pw")
+        role = rig.registry.role_named("manager")
+        assert role is not None
+        put = await rig.ask("PUT", f"/domains/{domain['id']}/users/{boss['id']}/roles/{role.id}", token=root)
+        assert put.status == 204
+        token = (await rig.login("boss", "pw", domain=domain["id"], scope={"domain": {"id": domain["id"]}})).token
+        project = await rig.made(token, "/projects", "project", name="own")
+        assert project["domain_id"] == domain["id"]
+        assert [p["name"] for p in (await rig.ask("GET", "/projects", token=token)).body["projects"]] == ["own"]
+        assert (await rig.ask("POST", "/projects", {"project": {"name": "x", "domain_id": "default"}}, token=token)).status == 403
+        assert (await rig.ask("PATCH", "/projects/acme", {"project": {"description": "x"}}, token=token)).status == 403
+        assert (await rig.ask("DELETE", f"/projects/{project['id']}", token=token)).status == 204
+
+    on_rig(test)
