@@ -19,7 +19,11 @@ _PR_SET_KEEPCAPS = 8
 _CAPABILITY_VERSION = 0x20080522  # version 3: two words for each set
 _CAP_DAC_OVERRIDE = 1 << 1
 _CAP_DAC_READ_SEARCH = 1 << 2
-_M_ARENA_MAX = -8  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
+# Bodies pass in buffers of up to a megabyte: each taken from the heap, and what is freed at its end kept up to so much until
+# `give_back_memory`.  Pages that go back to the kernel with every buffer come again one fault and one clearing each.
+MAPPED_FROM_BYTES = 4 * 1024 * 1024
+KEPT_FREE_BYTES = 8 * 1024 * 1024
 
 
 def run_as_told() -> None:
@@ -46,13 +50,14 @@ def run_as_told() -> None:
 
 
 def settle_allocator() -> None:
-    """Have the C library keep one heap; call before any thread is started.
+    """Have the C library keep one heap, and in it what a burst of bodies needs; call before any thread is started.
 
     By default each thread that ever hashed or read a body keeps a heap of its own with buffers in it: half a gigabyte over
     all processes of a small cluster.  Does nothing where it is not glibc.
     """
     with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, MAPPED_FROM_BYTES), (_M_TRIM_THRESHOLD, KEPT_FREE_BYTES)):
+            ctypes.CDLL(None).mallopt(option, value)
 
 
 def give_back_memory() -> None:
