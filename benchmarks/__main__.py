@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import guarded
+
 RAW_PUT_REFERENCE_US = 12.0  # the raw server's 4 KiB PUT on the machine for which the budgets were set
 PYTHON = sys.executable
 OBJSTORE = str(Path(PYTHON).with_name("objstore"))
@@ -40,6 +42,12 @@ CASES: list[tuple[str, list[str], str, float, float]] = [
     ("GET 4 KiB c16 encrypted", ["--bucket", "sealed", "--mix", "get=1", "--size", "4096", "--concurrency", "16", "--prefix", "k", "--keys", "5000", "--order", "rand", "--verify", "--seconds", "3"], "us", 0, 0),
     ("PUT 1 MiB c16 encrypted", ["--bucket", "sealed", "--mix", "put=1", "--size", "1048576", "--concurrency", "16", "--prefix", "m", "--keys", "64", "--seconds", "4"], "us", 0, 0),
     ("GET 1 MiB c16 encrypted", ["--bucket", "sealed", "--mix", "get=1", "--size", "1048576", "--concurrency", "16", "--prefix", "m", "--keys", "64", "--order", "rand", "--seconds", "4"], "us", 0, 0),
+    ("guarded: PUT 4 KiB c16", ["--bucket", "guarded", "--mix", "put=1", "--size", "4096", "--concurrency", "16", "--prefix", "a", "--keys", "100000", "--seconds", "4"], "us", 600, 350),
+    ("guarded: fill 10,000 x 4 KiB", ["--bucket", "guarded", "--mix", "put=1", "--size", "4096", "--concurrency", "32", "--prefix", "k", "--keys", "10000"], "us", 600, 350),
+    ("guarded: GET 4 KiB c16", ["--bucket", "guarded", "--mix", "get=1", "--size", "4096", "--concurrency", "16", "--prefix", "k", "--keys", "10000", "--order", "rand", "--verify", "--seconds", "3"], "us", 300, 150),
+    ("guarded: HEAD c16", ["--bucket", "guarded", "--mix", "head=1", "--concurrency", "16", "--prefix", "k", "--keys", "10000", "--order", "rand", "--seconds", "3"], "us", 250, 120),
+    ("guarded: LIST 1000 of 10,000", ["--bucket", "guarded", "--mix", "list=1", "--concurrency", "1", "--prefix", "k", "--keys", "10000", "--verify", "--seconds", "3"], "us", 8000, 4000),
+    ("guarded: DELETE c16", ["--bucket", "guarded", "--mix", "delete=1", "--concurrency", "16", "--prefix", "k", "--keys", "10000", "--count", "10000"], "us", 600, 350),
     ("multipart 16 MiB, 5 MiB parts", ["--mix", "multipart=1", "--size", "16777216", "--concurrency", "2", "--prefix", "p", "--keys", "12", "--count", "12"], "ns/B", 10, 6),
 ]  # fmt: skip
 
@@ -153,18 +161,25 @@ def measure(directory: Path, only: str, report: Report, cluster: dict[str, Any])
     endpoint = cluster["s3"][0].partition("//")[2]
     server = str(directory)
     make_sealed_bucket(cluster)
+    requester = guarded.make(cluster)
+    chosen = [name for name, *_ in CASES if only.lower() in name.lower()]
+    if any(name.startswith("guarded") for name in chosen):
+        chosen.append("guarded: fill 10,000 x 4 KiB")
+    chosen.append("fill 10,000 x 4 KiB")
     for name, arguments, unit, must, goal in CASES:
-        if only and only.lower() not in name.lower() and not name.startswith("fill"):
+        is_guarded = name.startswith("guarded")
+        if name not in chosen:
             continue
         before = disk_bytes(directory)
-        result = load(endpoint, cluster["access_key"], cluster["secret_key"], arguments, server)
+        keys = requester if is_guarded else (cluster["access_key"], cluster["secret_key"])
+        result = load(endpoint, *keys, arguments, server)
         servers = result["srv_all"]
         per = next(iter(result["per"].values()))
         value = servers["cpu_us_op"] if unit == "us" else servers["cpu_ns_byte"]
         report.row(name, value, unit, must, goal, ops_s=result["ops_s"], p50_ms=per["p50_ms"], p99_ms=per["p99_ms"], load=result)
         if name == "PUT 4 KiB c16":
             report.row("  device writes per PUT", servers["write_bytes_op"] / 1000, "KB", 25, 16)
-        if name.startswith("fill"):
+        if "fill" in name:
             ctl(directory, "repair", "--wait")
             report.row("  disk per 4 KiB object", (disk_bytes(directory) - before) / 10_000 / 1000, "KB", 16, 14)
     for name, only_of, must, goal, rest_s in (
