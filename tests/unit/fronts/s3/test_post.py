@@ -4,10 +4,12 @@ import base64
 import hmac
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from objstore.core.sigv4 import signing_key
 from objstore.fronts.s3.settings import S3Settings
 from tests.support.s3_raw import Answer, call, crc32_text, send
 from tests.support.s3_server import ALICE, BOB, Running, s3_serving
@@ -228,3 +230,28 @@ def test_names_of_fields_that_no_header_could_have_are_refused(server: Running, 
         answer = post(server, bucket, made(s3, bucket, "poisoned", {name: "v"}, [{name: "v"}]))
         assert (answer.status, answer.code) == (400, "InvalidArgument"), name
     assert call(server, "HEAD", f"/{bucket}/poisoned").status == 404
+
+
+def signed_v4(bucket: str, *, stamp: str, region: str = "us-east-1") -> dict[str, str]:
+    """A form's signature of Version 4, written straight from Amazon's description."""
+    credential = f"{ALICE.access_key}/{stamp[:8]}/{region}/s3/aws4_request"
+    fixed = {"x-amz-algorithm": "AWS4-HMAC-SHA256", "x-amz-credential": credential, "x-amz-date": stamp, "key": "k"}
+    conditions = [{"bucket": bucket}, *({name: value} for name, value in fixed.items())]
+    policy = base64.b64encode(json.dumps({"expiration": "2099-01-01T00:00:00Z", "conditions": conditions}).encode()).decode()
+    signature = hmac.digest(signing_key(ALICE.secret_key, stamp[:8], region), policy.encode(), "sha256").hex()
+    return {**fixed, "policy": policy, "x-amz-signature": signature}
+
+
+def test_version_4_forms_are_bound_to_their_date_and_region(bucket: str, server: Running) -> None:
+    now = datetime.now(UTC)
+    stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    assert post(server, bucket, signed_v4(bucket, stamp=stamp)).status == 204
+    # Old is fine as long as the policy says so; from the future it is a signature that was made with a wrong clock, or for later use.
+    assert post(server, bucket, signed_v4(bucket, stamp=(now - timedelta(days=30)).strftime("%Y%m%dT%H%M%SZ"))).status == 204
+    assert of(post(server, bucket, signed_v4(bucket, stamp=(now + timedelta(days=2)).strftime("%Y%m%dT%H%M%SZ")))) == (403, "AccessDenied")
+    other = {**signed_v4(bucket, stamp=stamp), "x-amz-date": f"{int(stamp[:4]) - 1}{stamp[4:]}"}
+    assert post(server, bucket, other).status in (400, 403)
+    with s3_serving(settings=S3Settings(strict_region=True)) as strict:
+        strict.client().create_bucket(Bucket="strict")
+        assert post(strict, "strict", signed_v4("strict", stamp=stamp)).status == 204
+        assert post(strict, "strict", signed_v4("strict", stamp=stamp, region="eu-west-1")).status == 400
