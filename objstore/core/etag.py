@@ -19,6 +19,12 @@ def multipart_etag(part_etags: Iterable[str]) -> str:
     return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"
 
 
+def segments_etag(etags: Iterable[str]) -> str:
+    """The ETag of a static large object: hex MD5 over the ETags of its segments as Swift has it, then as S3 marks what has parts."""
+    found = list(etags)
+    return f"{hashlib.md5(''.join(found).encode(), usedforsecurity=False).hexdigest()}-{len(found)}"
+
+
 def bare_etag(text: str) -> str:
     """The ETag without quotes, as clients send it with or without (some leave one quote off; S3 accepts that too)."""
     return text.strip().strip('"')

@@ -29,6 +29,7 @@ class UploadRecord(msgspec.Struct, frozen=True, array_like=True):
     checksum_type: str
     declared: bool  # whether the client named the algorithm
     completing: bytes = b""  # random mark of a completion under way; then parts are no longer dropped with the upload
+    segments: bytes = b""  # of a static large object of Swift: what its parts were taken from, see fronts/swift/static.py
 
 
 class PartRecord(msgspec.Struct, frozen=True, array_like=True):

@@ -205,8 +205,9 @@ class ObjectStoreApi(Protocol):
 
     async def create_upload(
         self, who: Principal, bucket: str, key: str, *, attributes: Attributes, checksum_algorithm: str = "", checksum_type: str = "",
+        segments: bytes = b"",
     ) -> UploadInfo:  # fmt: skip
-        """Begin a multipart upload."""
+        """Begin a multipart upload; with `segments`, which the object keeps, parts may be of any size."""
 
     async def upload_part(
         self, who: Principal, bucket: str, key: str, upload_id: str, number: int, body: Body, *, expected: Expected, customer_key: bytes = b"",

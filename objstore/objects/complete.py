@@ -13,6 +13,7 @@ import msgspec
 
 from objstore.core import names
 from objstore.core.conditions import check_write
+from objstore.core.etag import segments_etag
 from objstore.core.locks import ObjectLock
 from objstore.core.manifest import total_size, upload_id_of
 from objstore.core.multipart import UploadRecord, check_promised, choose_parts, completed_checksum, completed_etag
@@ -63,7 +64,7 @@ class Completions(Uploads):
                 raise
             return object_info(key, made, null_of(home.info))
         attempts, uploaded = await claimed_attempts(self.cluster, home.id, upload_id, parts)
-        chosen = choose_parts(parts, attempts, record, self.settings.min_part_bytes)
+        chosen = choose_parts(parts, attempts, record, 1 if record.segments else self.settings.min_part_bytes)
         draft = new_version(
             self._manifest(row, record, chosen, expected, object_size), home.info.versioning, **self._locks_of(home, row)
         )  # fmt: skip
@@ -90,7 +91,8 @@ class Completions(Uploads):
         checksum = completed_checksum(record, chosen)
         check_promised(record, checksum, expected.checksums)
         return Row(
-            kind=Kind.OBJECT, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=size, etag=completed_etag(chosen),
+            kind=Kind.OBJECT, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=size, record=record.segments,
+            etag=segments_etag(part.etag for part in chosen) if record.segments else completed_etag(chosen),
             body=BodyKind.MANIFEST, content_type=upload.content_type, headers=upload.headers, metadata=upload.metadata, tags=upload.tags,
             checksums={record.checksum_algorithm: checksum}, checksum_type=record.checksum_type, parts=tuple(chosen), owner=upload.owner, acl=upload.acl,
             encryption=upload.encryption, storage_class=upload.storage_class,

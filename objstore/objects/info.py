@@ -27,5 +27,5 @@ def object_info(key: str, row: Row, null: str = "", *, latest: bool = True) -> O
     return ObjectInfo(
         key, row.size, row.etag, row.modified_us or wall_us_of(row.origin), row.version or null, row.content_type, row.headers, row.metadata,
         row.checksums, row.checksum_type, row.tags, row.owner, latest, row.kind == _DELETE_MARKER, part_count(row),
-        "", row.lock_mode, row.retain_until_us, row.legal_hold, row.encryption, row.storage_class,
+        "", row.lock_mode, row.retain_until_us, row.legal_hold, row.encryption, row.storage_class, row.record,
     )  # fmt: skip

@@ -30,8 +30,12 @@ class Uploads(Sealing):
 
     async def create_upload(
         self, who: Principal, bucket: str, key: str, *, attributes: Attributes, checksum_algorithm: str = "", checksum_type: str = "",
+        segments: bytes = b"",
     ) -> UploadInfo:  # fmt: skip
-        """Begin an upload.  Raises InvalidRequest for a checksum algorithm and type that do not go together."""
+        """Begin an upload.  Raises InvalidRequest for a checksum algorithm and type that do not go together.
+
+        With `segments`, which is kept with the object, parts may be of any size (static large objects of Swift).
+        """
         home = await self.open_for_writing(who, bucket, key, attributes, PREPARES)
         owner, acl = owner_of_new(who, home.account, home.gate, attributes.acl)
         name = names.object_name(key)
@@ -42,6 +46,7 @@ class Uploads(Sealing):
         record = UploadRecord(
             record_version=RECORD_VERSION, checksum_algorithm=algorithm,
             checksum_type=checksums.upload_checksum_type(algorithm, checksum_type), declared=bool(checksum_algorithm),
+            segments=segments,
         )  # fmt: skip
         asked = attributes.lock
         locks = locks_of_new(home, asked, self.clock.wall_us()) if asked is not None else {}  # else the default, once it is completed

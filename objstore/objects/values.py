@@ -140,6 +140,7 @@ class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     legal_hold: bool = False
     encryption: bytes = b""  # a core.encryption.Description, encoded; empty: it is not encrypted
     storage_class: str = ""  # empty: STANDARD
+    segments: bytes = b""  # of a static large object: what it was made of
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,14 @@ async def bulk_delete(front: SwiftFront, request: SwiftRequest) -> Answer:
     names = [unquote(line.decode("latin-1"), encoding="utf-8", errors="replace").lstrip("/") for line in lines if line]
     if len(names) > most:
         raise SwiftRefused(413, f"Maximum Bulk Deletes: {most} per request")
-    tally = Tally()
     if not names:
-        return _answer(request, tally, "400 Bad Request", "Invalid bulk delete.")
+        return _answer(request, Tally(), "400 Bad Request", "Invalid bulk delete.")
+    return await delete_names(front, request, names)
+
+
+async def delete_names(front: SwiftFront, request: SwiftRequest, names: list[str]) -> Answer:
+    """Delete objects, then containers, by their names."""
+    tally = Tally()
     by_container: dict[str, list[str]] = {}
     containers: list[str] = []
     for name in names:

@@ -108,12 +108,19 @@ def object_headers(info: ObjectInfo) -> Headers:
     headers += [(b"x-object-meta-" + header_bytes(name), header_bytes(value)) for name, value in info.metadata.items()]
     if info.version_id:
         headers.append((b"x-object-version-id", info.version_id.encode()))
+    if info.part_count:
+        headers.append((b"x-static-large-object", b"True"))
     return headers
 
 
 def etag_header(info: ObjectInfo) -> bytes:
-    """The ETag: bare for the MD5 of one body, quoted for what was made of parts, as Swift has it."""
-    return b'"%s"' % info.etag.encode() if info.part_count else info.etag.encode()
+    """The ETag: bare for the MD5 of one body, quoted for what was made of parts, without S3's count of them."""
+    return b'"%s"' % large_etag(info).encode() if info.part_count else info.etag.encode()
+
+
+def large_etag(info: ObjectInfo) -> str:
+    """The ETag of what was made of parts, as Swift shows it."""
+    return info.etag.partition("-")[0]
 
 
 def shown_metadata(metadata: Mapping[str, str], prefix: str) -> Headers:

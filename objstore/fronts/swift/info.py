@@ -9,6 +9,7 @@ from objstore.fronts.swift.answers import JSON, Answer
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import MAX_META_NAME, MAX_META_VALUE
 from objstore.fronts.swift.reading import MAX_SEGMENTS
+from objstore.fronts.swift.static import MAX_MANIFEST_BYTES, MAX_MANIFEST_SEGMENTS
 from objstore.fronts.swift.tempurl import DIGESTS, METHODS
 
 CROSS_DOMAIN = b"""<?xml version="1.0"?>
@@ -42,6 +43,12 @@ def info(front: SwiftFront) -> Answer:
         "tempurl": {"methods": list(METHODS), "allowed_digests": list(DIGESTS)},
         "bulk_delete": {"max_deletes_per_request": settings.max_bulk_deletes, "max_failed_deletes": settings.max_bulk_deletes},
         "dlo": {"max_segments": MAX_SEGMENTS},
+        "slo": {
+            "max_manifest_segments": MAX_MANIFEST_SEGMENTS,
+            "max_manifest_size": MAX_MANIFEST_BYTES,
+            "min_segment_size": 1,
+            "allow_async_delete": False,
+        },
         "container_quotas": {},
         "account_quotas": {},
     }

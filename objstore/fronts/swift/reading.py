@@ -7,9 +7,10 @@ from urllib.parse import unquote
 
 from objstore.core.conditions import check_read
 from objstore.errors import InvalidRange, NotModified, PreconditionFailed
+from objstore.fronts.swift import static
 from objstore.fronts.swift.answers import Answer, Headers, SwiftRefused
 from objstore.fronts.swift.context import SwiftFront
-from objstore.fronts.swift.headers import conditions_of, object_headers
+from objstore.fronts.swift.headers import conditions_of, large_etag, object_headers
 from objstore.fronts.swift.ranges import parse_ranges, resolve
 from objstore.fronts.swift.request import SwiftRequest
 from objstore.fronts.swift.tempurl import disposition
@@ -48,16 +49,31 @@ async def get_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     ranges = parse_ranges(request.headers.get("range", ""), front.settings.max_ranges)
     as_is = request.query.get("multipart-manifest") == "get"
     version = request.query.get("version-id", "")
+    if as_is or "part-number" in request.query:
+        special = await static.get_special(front, request, version)
+        if special is not None:
+            return special
     store, who = front.store, request.who
     one = ByteRange(*ranges[0]) if ranges is not None and len(ranges) == 1 else None
     try:
         reading = await store.get(who, request.container, request.key, version_id=version, conditions=conditions, range_=one)
     except (InvalidRange, PreconditionFailed, NotModified):
-        # A manifest has no bytes of its own, and another ETag than what it stands for.
+        # A manifest has no bytes of its own, and another ETag than what it stands for; what was made of parts has its count in it.
         info = await store.head(who, request.container, request.key, version_id=version)
-        if MANIFEST not in info.headers or as_is:
+        if MANIFEST in info.headers and not as_is:
+            return await _get_large(front, request, info, conditions, ranges)
+        if not info.part_count or not (conditions.if_match or conditions.if_none_match):
             raise
-        return await _get_large(front, request, info, conditions, ranges)
+        check_read(conditions, large_etag(info), info.modified_us)
+        reading = await store.get(
+            who, request.container, request.key, version_id=version, conditions=Conditions(if_match=(info.etag,)), range_=one
+        )
+    if reading.info.part_count and conditions.if_none_match:
+        try:
+            check_read(Conditions(if_none_match=conditions.if_none_match), large_etag(reading.info), reading.info.modified_us)
+        except NotModified:
+            await close(reading)
+            raise
     if MANIFEST in reading.info.headers and not as_is:
         await close(reading)
         return await _get_large(front, request, reading.info, conditions, ranges)
@@ -86,8 +102,9 @@ async def head_object(front: SwiftFront, request: SwiftRequest) -> Answer:
         large = await find_segments(front, request.who, info)
         _check(conditions, large.etag, info)
         return Answer(200, _large_headers(request, info, large), length=large.size)
-    if conditions:
-        check_read(conditions, info.etag, info.modified_us)
+    if request.query.get("multipart-manifest") == "get" and info.part_count:
+        return static.manifest_answer(request, info, await static.segments_of(front, request, info, version), raw=False)
+    _check(conditions, large_etag(info) if info.part_count else info.etag, info)
     return Answer(200, _headers(request, info), length=info.size)
 
 

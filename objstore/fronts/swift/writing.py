@@ -11,9 +11,10 @@ from urllib.parse import unquote
 from objstore.core.etag import bare_etag
 from objstore.errors import NotImplementedHere, VersionIsMarker
 from objstore.fronts.dates import http_time
+from objstore.fronts.swift import static
 from objstore.fronts.swift.answers import HTML, Answer, Headers, SwiftRefused, empty
 from objstore.fronts.swift.context import SwiftFront
-from objstore.fronts.swift.headers import DEFAULT_TYPE, EXPIRES_AT, OBJECT_META, STORED, attributes_of, metadata_of
+from objstore.fronts.swift.headers import DEFAULT_TYPE, EXPIRES_AT, OBJECT_META, STORED, attributes_of, etag_header, metadata_of
 from objstore.fronts.swift.reading import MANIFEST, find_segments, parse_manifest, stream_segments
 from objstore.fronts.swift.request import SwiftRequest, header_text
 from objstore.fronts.swift.times import timestamp
@@ -29,8 +30,8 @@ async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     _refuse_unbuilt(request)
     if "x-copy-from" in headers:
         return await _copied_here(front, request)
-    if "multipart-manifest" in request.query:
-        raise NotImplementedHere("Static large objects are not built here; use X-Object-Manifest, or multipart uploads of S3.")
+    if request.query.get("multipart-manifest") == "put":
+        return await static.put_manifest(front, request)
     manifest = headers.get(MANIFEST)
     if manifest:
         parse_manifest(header_text(manifest))
@@ -65,9 +66,7 @@ async def delete_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     """Remove an object; one that is not there is 404."""
     version = request.query.get("version-id", "")
     if request.query.get("multipart-manifest") == "delete":
-        info = await front.store.head(request.who, request.container, request.key, version_id=version)
-        if "x-static-large-object" in info.headers:
-            raise NotImplementedHere("Static large objects are not built here.")
+        return await static.delete_manifest(front, request, version)
     there = NO_CONDITIONS if version else Conditions(if_match=("*",))
     if version:
         with contextlib.suppress(VersionIsMarker):  # a marker is a version, too
@@ -204,7 +203,7 @@ def _write_conditions(headers: Mapping[str, str]) -> Conditions:
 
 def _written(info: ObjectInfo) -> Headers:
     headers: Headers = [
-        (b"etag", info.etag.encode()),
+        (b"etag", etag_header(info)),
         (b"last-modified", http_time(-(-info.modified_us // 1_000_000) * 1_000_000)),
         (b"x-timestamp", timestamp(info.modified_us).encode()),
     ]

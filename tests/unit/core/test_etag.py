@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from objstore.core.etag import bare_etag, is_md5_etag, md5_etag, multipart_etag, parse_etags
+from objstore.core.etag import bare_etag, is_md5_etag, md5_etag, multipart_etag, parse_etags, segments_etag
 
 
 def test_the_etag_of_bytes_is_their_md5() -> None:
@@ -40,3 +40,7 @@ def test_multipart_etags_are_not_plain_md5s() -> None:
     assert is_md5_etag("5d41402abc4b2a76b9719d911017c592")
     assert not is_md5_etag("5d41402abc4b2a76b9719d911017c592-2")
     assert not is_md5_etag("5D41402ABC4B2A76B9719D911017C592")
+
+
+def test_the_etag_of_segments_is_that_of_their_etags_with_their_number() -> None:
+    assert segments_etag(["aa", "bb"]) == hashlib.md5(b"aabb").hexdigest() + "-2"

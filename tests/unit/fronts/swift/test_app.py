@@ -132,6 +132,5 @@ def test_what_cannot_be_meant_is_refused(swift: Swift, target: str) -> None:
 def test_what_needs_no_account_is_answered(swift: Swift) -> None:
     features = swift.raw("GET", "/info").json
     assert features["swift"]["max_object_name_length"] == 1024
-    assert "slo" not in features
     assert swift.raw("GET", "/healthcheck").body == b"OK"
     assert b"cross-domain-policy" in swift.raw("GET", "/crossdomain.xml").body

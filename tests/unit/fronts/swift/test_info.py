@@ -5,6 +5,6 @@ from tests.support.swift_server import Swift
 
 def test_info_names_what_works_and_nothing_else(swift: Swift) -> None:
     features = swift.raw("GET", "/info").json
-    assert set(features) == {"swift", "tempauth", "tempurl", "bulk_delete", "dlo", "container_quotas", "account_quotas"}
+    assert set(features) == {"swift", "tempauth", "tempurl", "bulk_delete", "dlo", "slo", "container_quotas", "account_quotas"}
     assert features["swift"]["policies"] == [{"name": "default", "default": True, "aliases": "default"}]
     assert features["tempurl"]["allowed_digests"] == ["sha1", "sha256", "sha512"]

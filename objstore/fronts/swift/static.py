@@ -1,0 +1,322 @@
+"""Static large objects: a list of segments becomes one object, whose bytes are shared with them where that is possible.
+
+The manifest is a multipart object: its parts are copies of the segments as they were, by reference.  So it reads alike through both
+dialects, and a segment that is overwritten or deleted later does not break it.  What it was made of is kept beside, for
+`multipart-manifest=get` and `=delete`; an object made by a multipart upload of S3 shows its own parts there.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from objstore.core.ranges import resolve_range
+from objstore.errors import InvalidRange, NoSuchBucket, NoSuchKey, ObjstoreError
+from objstore.fronts.swift.answers import HTML, JSON, Answer, Headers, SwiftRefused, empty
+from objstore.fronts.swift.bulk import delete_names
+from objstore.fronts.swift.context import SwiftFront
+from objstore.fronts.swift.headers import attributes_of, etag_header, large_etag, object_headers
+from objstore.fronts.swift.ranges import parse_ranges
+from objstore.fronts.swift.request import SwiftRequest, header_text
+from objstore.fronts.swift.times import listing_time
+from objstore.objects.api import CompletedPart, Conditions, CopySource, Expected, ObjectInfo, Principal
+
+MAX_MANIFEST_SEGMENTS = 1000
+MAX_MANIFEST_BYTES = 8 * 1024 * 1024
+_KEYS = frozenset(("path", "etag", "size_bytes", "range", "data"))
+_AT_ONCE = 8
+_PARTS_PAGE = 1000
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True):
+    """One line of what is kept: where a part was taken from.  `path` is empty for data that came with the manifest."""
+
+    path: str
+    size: int
+    etag: str
+    range: str = ""
+    content_type: str = ""
+    modified_us: int = 0
+
+
+_ENCODE = msgspec.msgpack.Encoder().encode
+_DECODE = msgspec.msgpack.Decoder(list[Kept]).decode
+MAX_KEPT_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a manifest as it came, and what was found of it."""
+
+    container: str
+    key: str
+    etag: str
+    size: int | None
+    range: str
+    data: bytes
+    found: ObjectInfo | None = None
+
+    @property
+    def path(self) -> str:
+        """As errors and listings name it."""
+        return f"/{self.container}/{self.key}"
+
+
+def parse_manifest(data: bytes) -> list[Line]:
+    """The lines of a manifest.  Raises SwiftRefused."""
+    try:
+        rows = json.loads(data)
+    except (ValueError, RecursionError):
+        raise SwiftRefused(400, "Manifest must be valid JSON.") from None
+    if not isinstance(rows, list) or not rows:
+        raise SwiftRefused(400, "Manifest must be a list of at least one segment.")
+    if len(rows) > MAX_MANIFEST_SEGMENTS:
+        raise SwiftRefused(413, f"Number of segments must be <= {MAX_MANIFEST_SEGMENTS}")
+    return [_parse_line(number, row) for number, row in enumerate(rows)]
+
+
+def _parse_line(number: int, row: Any) -> Line:
+    def wrong(what: str) -> SwiftRefused:
+        return SwiftRefused(400, f"Index {number}: {what}")
+
+    if not isinstance(row, dict):
+        raise wrong("not a JSON object")
+    unknown = row.keys() - _KEYS
+    if unknown:
+        raise wrong(f"extraneous keys {', '.join(sorted(map(str, unknown)))[:200]}")
+    if "data" in row:
+        if len(row) > 1:
+            raise wrong("data stands alone")
+        try:
+            data = base64.b64decode(row["data"], validate=True) if isinstance(row["data"], str) else b""
+        except (binascii.Error, ValueError):
+            data = b""
+        if not data:
+            raise wrong("data must be valid base64, and not empty")
+        return Line("", "", hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data), "", data)
+    path, etag, size, range_ = row.get("path"), row.get("etag"), row.get("size_bytes"), row.get("range")
+    container, slash, key = path.lstrip("/").partition("/") if isinstance(path, str) else ("", "", "")
+    if not slash or not container or not key:
+        raise wrong("path does not refer to an object. Path must be of the form /container/object.")
+    if not (etag is None or isinstance(etag, str)) or not (range_ is None or isinstance(range_, str)):
+        raise wrong("etag and range are texts")
+    if isinstance(size, str) and size.isascii() and size.isdigit() and len(size) < 18:
+        size = int(size)
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        raise wrong("size_bytes must be a positive number")
+    return Line(container, key, (etag or "").strip('"').lower(), size, range_ or "", b"")
+
+
+async def put_manifest(front: SwiftFront, request: SwiftRequest) -> Answer:
+    """PUT ?multipart-manifest=put."""
+    lines = parse_manifest(await request.document(MAX_MANIFEST_BYTES))
+    kind = header_text(request.headers.get("content-type", "")) or "application/octet-stream"
+    attributes = attributes_of(request.headers, front.clock.wall_us(), content_type=kind)
+    lines = await _find_all(front, request.who, lines)
+    etag = hashlib.md5("".join(_etag_of(line) for line in lines).encode(), usedforsecurity=False).hexdigest()
+    promised = request.headers.get("etag")
+    if promised is not None and promised.strip('"').lower() != etag:
+        raise SwiftRefused(422, "The ETag is not that of the segments.")
+    kept = [
+        Kept(
+            line.path if line.found is not None else "", _span(line)[1], line.etag, line.range,
+            line.found.content_type if line.found is not None else "", line.found.modified_us if line.found is not None else 0,
+        )
+        for line in lines
+    ]  # fmt: skip
+    store, who = front.store, request.who
+    segments = zlib.compress(_ENCODE(kept))
+    upload = await store.create_upload(who, request.container, request.key, attributes=attributes, segments=segments)
+    try:
+        parts = await _copy_all(front, request, upload.upload_id, lines)
+        info = await store.complete_upload(who, request.container, request.key, upload.upload_id, parts, expected=Expected())
+    except BaseException:
+        await _abort(front, request, upload.upload_id)
+        raise
+    headers: Headers = [HTML, (b"etag", etag_header(info))]
+    if info.version_id:
+        headers.append((b"x-object-version-id", info.version_id.encode()))
+    return empty(201, headers)
+
+
+def _etag_of(line: Line) -> str:
+    return f"{line.etag}:{line.range};" if line.range else line.etag
+
+
+async def _find_all(front: SwiftFront, who: Principal, lines: list[Line]) -> list[Line]:
+    """The lines with the objects that they name.  Raises SwiftRefused with all that is wrong, as Swift does."""
+    room = asyncio.Semaphore(_AT_ONCE)
+    problems: list[str] = []
+
+    async def find(line: Line) -> Line:
+        if line.data:
+            return line
+        async with room:
+            try:
+                found = await front.store.head(who, line.container, line.key)
+            except (NoSuchKey, NoSuchBucket):
+                problems.append(f"{line.path}, 404 Not Found")
+                return line
+            except ObjstoreError:
+                problems.append(f"{line.path}, 403 Forbidden")
+                return line
+        etag = large_etag(found)
+        if line.etag and line.etag != etag:
+            problems.append(f"{line.path}, Etag Mismatch")
+        if line.size is not None and line.size != found.size:
+            problems.append(f"{line.path}, Size Mismatch")
+        made = Line(line.container, line.key, etag, found.size, line.range, b"", found)
+        try:
+            if _span(made)[1] < 1:
+                problems.append(f"{line.path}, Too Small; each segment must be at least 1 byte.")
+        except InvalidRange:
+            problems.append(f"{line.path}, Unsatisfiable Range")
+        return made
+
+    found = list(await asyncio.gather(*(find(line) for line in lines)))
+    if problems:
+        raise SwiftRefused(400, "Errors:\n" + "\n".join(sorted(set(problems))))
+    return found
+
+
+def _span(line: Line) -> tuple[int, int]:
+    """(offset, length) of what a line takes.  Raises InvalidRange."""
+    if line.found is None:
+        return 0, len(line.data)
+    if not line.range:
+        return 0, line.found.size
+    ranges = parse_ranges(f"bytes={line.range}", 1)
+    if ranges is None:
+        raise InvalidRange("the range of a segment means nothing")
+    return resolve_range(*ranges[0], line.found.size)
+
+
+async def _copy_all(front: SwiftFront, request: SwiftRequest, upload_id: str, lines: list[Line]) -> list[CompletedPart]:
+    room = asyncio.Semaphore(_AT_ONCE)
+    store, who, container, key = front.store, request.who, request.container, request.key
+
+    async def copy(number: int, line: Line) -> CompletedPart:
+        async with room:
+            if line.found is None:
+                part = await store.upload_part(who, container, key, upload_id, number, _Bytes(line.data), expected=Expected())
+            else:
+                offset, length = _span(line)
+                source = CopySource(
+                    line.container, line.key, conditions=Conditions(if_match=(line.found.etag,)),
+                    first=offset if line.range else None, last=offset + length - 1 if line.range else None,
+                )  # fmt: skip
+                part = await store.copy_part(who, source, container, key, upload_id, number)
+            return CompletedPart(number, part.etag)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(copy(number, line)) for number, line in enumerate(lines, 1)]
+    return [task.result() for task in tasks]
+
+
+async def _abort(front: SwiftFront, request: SwiftRequest, upload_id: str) -> None:
+    try:
+        await front.store.abort_upload(request.who, request.container, request.key, upload_id)
+    except ObjstoreError:
+        return  # the reclaimer finds it
+
+
+class _Bytes:
+    """objects.api.Body over bytes that are all here."""
+
+    def __init__(self, data: bytes) -> None:
+        self._pieces = iter((data,))
+        self.size: int | None = len(data)
+
+    def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
+        return self
+
+    async def __anext__(self) -> bytes | memoryview:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
+
+    async def finish(self) -> Mapping[str, bytes]:
+        """Nothing follows the bytes."""
+        return {}
+
+
+# -- reading --------------------------------------------------------------------------------------------------
+
+
+async def get_special(front: SwiftFront, request: SwiftRequest, version: str) -> Answer | None:
+    """GET of a manifest's list, or of one part; None where the object has no parts."""
+    info = await front.store.head(request.who, request.container, request.key, version_id=version)
+    if not info.part_count:
+        return None
+    if request.query.get("multipart-manifest") == "get":
+        raw = request.query.get("format") == "raw"
+        return manifest_answer(request, info, await segments_of(front, request, info, version), raw=raw)
+    text = request.query["part-number"]
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:6]) <= info.part_count:
+        raise SwiftRefused(416 if text.isascii() and text.isdigit() and int(text[:6]) else 400, "part-number must be that of a segment")
+    page = await front.store.object_parts(request.who, request.container, request.key, version_id=version, after=0, limit=int(text))
+    number = page.parts[-1].number
+    reading = await front.store.get(request.who, request.container, request.key, version_id=version, part_number=number)
+    headers = object_headers(info)
+    headers.append((b"x-parts-count", b"%d" % info.part_count))
+    headers.append((b"content-range", b"bytes %d-%d/%d" % (reading.offset, reading.offset + reading.length - 1, info.size)))
+    return Answer(206, headers, b"", reading.chunks.__aiter__(), reading.length)
+
+
+async def segments_of(front: SwiftFront, request: SwiftRequest, info: ObjectInfo, version: str) -> list[Kept]:
+    """What an object was made of; of one that S3 made, its own parts as ranges of itself."""
+    if info.segments:
+        return _DECODE(zlib.decompressobj().decompress(info.segments, MAX_KEPT_BYTES))
+    found: list[Kept] = []
+    path, offset, after = f"/{request.container}/{request.key}", 0, 0
+    while True:
+        page = await front.store.object_parts(
+            request.who, request.container, request.key, version_id=version, after=after, limit=_PARTS_PAGE
+        )
+        for part in page.parts:
+            found.append(Kept(path, part.size, part.etag, f"{offset}-{offset + part.size - 1}", info.content_type, info.modified_us))
+            offset += part.size
+        if not page.truncated:
+            return found
+        after = page.parts[-1].number
+
+
+def manifest_answer(request: SwiftRequest, info: ObjectInfo, segments: list[Kept], *, raw: bool) -> Answer:
+    """The list of segments: as GET has always shown it, or as it can be PUT again."""
+    rows: list[dict[str, object]] = []
+    for kept in segments:
+        if not kept.path:
+            rows.append({"hash": kept.etag, "bytes": kept.size, "data": True} if not raw else {"etag": kept.etag, "size_bytes": kept.size})
+            continue
+        row: dict[str, object] = (
+            {"path": kept.path, "etag": kept.etag, "size_bytes": kept.size}
+            if raw
+            else {
+                "name": kept.path, "hash": kept.etag, "bytes": kept.size, "content_type": kept.content_type,
+                "last_modified": listing_time(kept.modified_us),
+            }
+        )  # fmt: skip
+        if kept.range:
+            row["range"] = kept.range
+            row.pop("size_bytes", None)
+        rows.append(row)
+    body = json.dumps(rows, ensure_ascii=False).encode()
+    etag = hashlib.md5(body, usedforsecurity=False).hexdigest().encode()
+    headers = [header for header in object_headers(info) if header[0] not in (b"etag", b"content-type")]
+    return Answer(200, [JSON, (b"etag", etag), *headers], b"" if request.method == "HEAD" else body, length=len(body))
+
+
+async def delete_manifest(front: SwiftFront, request: SwiftRequest, version: str) -> Answer:
+    """DELETE ?multipart-manifest=delete: the object, and the segments that it was made of."""
+    info = await front.store.head(request.who, request.container, request.key, version_id=version)
+    names = [f"{request.container}/{request.key}"]
+    if info.segments:
+        names += list(dict.fromkeys(kept.path.lstrip("/") for kept in await segments_of(front, request, info, version) if kept.path))
+    return await delete_names(front, request, names)

@@ -1,0 +1,135 @@
+"""Static large objects: a list of segments becomes one object, in both dialects."""
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from objstore.fronts.swift.answers import SwiftRefused
+from objstore.fronts.swift.static import MAX_MANIFEST_SEGMENTS, parse_manifest
+from tests.support.s3_server import Running
+from tests.support.swift_server import MEMBER, S3_USER, Swift
+
+PIECES = [b"a" * 700, b"b" * 200_000, b"c" * 3]
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+@pytest.fixture
+def rows(swift: Swift, box: str) -> list[dict[str, Any]]:
+    for number, piece in enumerate(PIECES):
+        swift("PUT", f"{box}/seg/ü{number}", piece)
+    return [{"path": f"/{box}/seg/ü{number}", "etag": md5(piece), "size_bytes": len(piece)} for number, piece in enumerate(PIECES)]
+
+
+def put(swift: Swift, name: str, rows: Any, **headers: str) -> Any:
+    return swift("PUT", name, json.dumps(rows).encode(), query="multipart-manifest=put", **headers)
+
+
+def test_a_list_of_segments_becomes_one_object(running: Running, swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
+    etag = md5("".join(map(md5, PIECES)).encode())
+    reply = put(swift, f"{box}/big", rows, X_Object_Meta_A="1", Content_Type="x/y", ETag=etag)
+    assert (reply.status, reply.headers["etag"]) == (201, f'"{etag}"')
+    whole = b"".join(PIECES)
+    got = swift("GET", f"{box}/big")
+    assert (got.status, got.body, got.headers["etag"], got.headers["x-static-large-object"]) == (200, whole, f'"{etag}"', "True")
+    assert (got.headers["x-object-meta-a"], got.headers["content-type"]) == ("1", "x/y")
+    assert swift("HEAD", f"{box}/big").headers["content-length"] == str(len(whole))
+    assert swift("GET", f"{box}/big", Range="bytes=690-710").body == whole[690:711]
+    assert swift("GET", f"{box}/big", If_None_Match=f'"{etag}"').status == 304
+    assert swift("GET", f"{box}/big", If_Match=f'"{etag}"').body == whole
+    assert swift("HEAD", f"{box}/big", If_Match='"other"').status == 412
+    found = running.client(S3_USER).get_object(Bucket=box, Key="big")
+    assert (found["Body"].read(), found["ETag"]) == (whole, f'"{etag}-3"')
+    for number in range(3):
+        swift("DELETE", f"{box}/seg/ü{number}")
+    assert swift("GET", f"{box}/big").body == whole, "what was shared stays"
+
+
+def test_the_list_can_be_read_again_and_put_again(swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
+    rows[1] = {"path": rows[1]["path"], "range": "10-19"}
+    put(swift, f"{box}/big", rows)
+    shown = swift("GET", f"{box}/big", query="multipart-manifest=get").json
+    assert [(row["name"], row["bytes"], row["hash"], row.get("range")) for row in shown] == [
+        (f"/{box}/seg/ü0", 700, md5(PIECES[0]), None), (f"/{box}/seg/ü1", 10, md5(PIECES[1]), "10-19"), (f"/{box}/seg/ü2", 3, md5(PIECES[2]), None),
+    ]  # fmt: skip
+    raw = swift("GET", f"{box}/big", query="multipart-manifest=get&format=raw").json
+    assert put(swift, f"{box}/again", raw).status == 201
+    assert swift("GET", f"{box}/again").body == PIECES[0] + PIECES[1][10:20] + PIECES[2]
+
+
+def test_parts_can_be_read_one_by_one(swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
+    put(swift, f"{box}/big", rows)
+    reply = swift("GET", f"{box}/big", query="part-number=1")
+    assert (reply.status, reply.body, reply.headers["x-parts-count"]) == (206, PIECES[0], "3")
+    assert swift("GET", f"{box}/big", query="part-number=4").status == 416
+    assert swift("GET", f"{box}/big", query="part-number=x").status == 400
+
+
+def test_data_may_come_with_the_list(swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
+    assert put(swift, f"{box}/big", [{"data": base64.b64encode(b"head").decode()}, rows[2]]).status == 201
+    assert swift("GET", f"{box}/big").body == b"head" + PIECES[2]
+
+
+def test_an_upload_of_s3_shows_its_parts_as_ranges_of_itself(running: Running, swift: Swift, box: str) -> None:
+    s3 = running.client(S3_USER)
+    upload = s3.create_multipart_upload(Bucket=box, Key="mp")["UploadId"]
+    bodies = [b"x" * 5 * 1024 * 1024, b"y" * 10]
+    parts = [
+        {"PartNumber": n, "ETag": s3.upload_part(Bucket=box, Key="mp", UploadId=upload, PartNumber=n, Body=body)["ETag"]}
+        for n, body in enumerate(bodies, 1)
+    ]
+    s3.complete_multipart_upload(Bucket=box, Key="mp", UploadId=upload, MultipartUpload={"Parts": parts})
+    shown = swift("GET", f"{box}/mp", query="multipart-manifest=get").json
+    assert [(row["name"], row["hash"], row["range"]) for row in shown] == [
+        (f"/{box}/mp", md5(bodies[0]), "0-5242879"), (f"/{box}/mp", md5(bodies[1]), "5242880-5242889"),
+    ]  # fmt: skip
+
+
+def test_the_object_goes_with_its_segments_or_without(swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
+    put(swift, f"{box}/big", rows)
+    put(swift, f"{box}/other", rows)
+    assert swift("DELETE", f"{box}/other").status == 204
+    assert len(swift("GET", box).lines) == 4
+    reply = swift("DELETE", f"{box}/big", query="multipart-manifest=delete", Accept="application/json").json
+    assert (reply["Number Deleted"], reply["Response Status"]) == (4, "200 OK")
+    assert swift("GET", box).status == 204
+
+
+def test_segments_that_are_not_as_told_make_nothing(running: Running, swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
+    rows[0]["etag"] = "0" * 32
+    rows[1]["size_bytes"] = 1
+    rows[2]["path"] = f"/{box}/none"
+    reply = put(swift, f"{box}/big", rows)
+    assert reply.status == 400
+    for text in ("Etag Mismatch", "Size Mismatch", "404 Not Found"):
+        assert text in reply.body.decode()
+    assert put(swift, f"{box}/big", [{"path": f"/{box}/seg/ü2", "range": "90-99"}]).status == 400
+    assert put(swift, f"{box}/big", [{"path": f"/{box}/seg/ü2"}], ETag="0" * 32).status == 422
+    assert swift("GET", f"{box}/big").status == 404
+    swift("POST", box, X_Container_Write="test:tester3")
+    assert "403 Forbidden" in put(Swift(running, MEMBER), f"{box}/big", [{"path": f"/{box}/seg/ü2"}]).body.decode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"{", b"{}", b"[]", b"[1]", b'[{"path": 5}]', b'[{"path": "/c"}]', b'[{"path": "/c/o", "odd": 1}]', b'[{"path": "/c/o", "size_bytes": 0}]',
+        b'[{"path": "/c/o", "size_bytes": true}]', b'[{"path": "/c/o", "etag": 1}]', b'[{"data": ""}]', b'[{"data": "%"}]', b'[{"data": "YQ==", "path": "/c/o"}]',
+        b"[" * 5000, b'[{"path": "/c/o", "range": 5}]',
+    ],
+)  # fmt: skip
+def test_what_is_no_list_of_segments_is_refused(data: bytes) -> None:
+    with pytest.raises(SwiftRefused) as refused:
+        parse_manifest(data)
+    assert refused.value.status == 400
+
+
+def test_a_list_that_is_too_long_is_refused() -> None:
+    with pytest.raises(SwiftRefused) as refused:
+        parse_manifest(json.dumps([{"path": "/c/o"}] * (MAX_MANIFEST_SEGMENTS + 1)).encode())
+    assert refused.value.status == 413
