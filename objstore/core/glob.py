@@ -86,7 +86,7 @@ def expand(tokens: Sequence[Token], lookup: Lookup) -> tuple[str | _Wild, ...] |
 class _Matcher:
     """A pattern without variables."""
 
-    __slots__ = ("_exact", "_first", "_last", "_least", "_middle")
+    __slots__ = ("_exact", "_first", "_last", "_least", "_middle", "_prefix")
 
     def __init__(self, tokens: Sequence[str | _Wild]) -> None:
         segments: list[list[str | _Wild]] = [[]]
@@ -100,8 +100,12 @@ class _Matcher:
         self._exact = made[0] if len(made) == 1 else None
         self._first, self._last = made[0], made[-1]
         self._middle = tuple(segment for segment in made[1:-1] if segment.length)
+        # Most patterns end with their only star.
+        self._prefix = self._first.text if len(made) == 2 and not self._last.length else None
 
     def matches(self, text: str) -> bool:
+        if self._prefix is not None:
+            return text.startswith(self._prefix)
         length = len(text)
         if length < self._least:
             return False
@@ -130,6 +134,11 @@ class _Segment:
         self._pattern: re.Pattern[str] | None = None
         if _ANY in tokens:
             self._pattern = re.compile("".join([re.escape(t) if isinstance(t, str) else "." for t in tokens]), re.DOTALL)
+
+    @property
+    def text(self) -> str | None:
+        """What stands there, where no question marks do."""
+        return self._text if self._pattern is None else None
 
     def stands_at(self, text: str, position: int) -> bool:
         if self._pattern is not None:

@@ -141,8 +141,12 @@ class _Names:
         self._globs = tuple(g for g in globs if not g.fixed or "${" in g.text)
 
     def fit(self, text: str, lookup: Lookup) -> bool:
-        found = text in self._exact or any(glob.matches(text, lookup) for glob in self._globs)
-        return found != self._inverted
+        if text in self._exact:
+            return not self._inverted
+        for glob in self._globs:
+            if glob.matches(text, lookup):
+                return not self._inverted
+        return self._inverted
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +165,10 @@ class Statement:
         if self.resources is not None and not self.resources.fit(ask.resource, ask.lookup):
             return Naming.NOT
         naming = Naming.SELF if self.principals is None else self.principals.naming(ask.caller)
-        if naming and not all(condition.holds(ask.lookup) for condition in self.conditions):
-            return Naming.NOT
+        if naming:
+            for condition in self.conditions:
+                if not condition.holds(ask.lookup):
+                    return Naming.NOT
         return naming
 
     def reason_against(self, ask: Ask) -> str:

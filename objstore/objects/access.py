@@ -171,7 +171,8 @@ def authorize(who: Principal, action: Action, bucket: str = "*", given: Mapping[
     if who.plain:
         return
     ask = Ask(_caller(who), action.value, resource_of(bucket, ""), Asked(who, None, given=given))
-    refusal = _own_refusal(who, ask) or (None if _own_allows(who, ask) else _NO_OWN_ALLOW)
+    found = _own_findings(who, ask)
+    refusal = _own_refusal(who, ask, found) or (None if _own_allows(who, found) else _NO_OWN_ALLOW)
     if refusal is not None:
         raise denied(who, action, ask.resource, refusal, own=True)
 
@@ -205,7 +206,8 @@ def _decide_one(who: Principal, bucket: BucketInfo, gate: Gate | None, question:
             return Decision(allowed=False, reason=f"the bucket policy denies it: {_shown(finding)}", forbidden=True)
         if finding.effect is Effect.ALLOW and not _counts(finding, bucket, gate, row, own=own, restricted=gate.block.restrict):
             finding = NOTHING
-    refusal = _own_refusal(who, ask)
+    found = _own_findings(who, ask)
+    refusal = _own_refusal(who, ask, found)
     if refusal is not None:
         return Decision(allowed=False, reason=refusal, forbidden=True)
     allowed_here = finding.effect is Effect.ALLOW
@@ -214,8 +216,8 @@ def _decide_one(who: Principal, bucket: BucketInfo, gate: Gate | None, question:
     if own:
         if allowed_here and finding.naming is not Naming.ACCOUNT:
             return Decision(allowed=True, reason=f"the bucket policy allows it: {_shown(finding)}")
-        return _within_the_account(who, bucket, gate, question, ask)
-    if not who.anonymous and not _own_allows(who, ask):
+        return _within_the_account(who, bucket, gate, question, found)
+    if not who.anonymous and not _own_allows(who, found):
         return Decision(allowed=False, reason=_NO_OWN_ALLOW)
     if allowed_here:
         return Decision(allowed=True, reason=f"the bucket policy allows it: {_shown(finding)}")
@@ -249,9 +251,9 @@ def _container_allows(who: Principal, bucket: BucketInfo, gate: Gate, action: Ac
     return lets_referrer(container.read, who.request.header("referer"))
 
 
-def _within_the_account(who: Principal, bucket: BucketInfo, gate: Gate | None, question: Question, ask: Ask) -> Decision:
+def _within_the_account(who: Principal, bucket: BucketInfo, gate: Gate | None, question: Question, found: Sequence[Finding]) -> Decision:
     """A caller of the bucket's own account, when the bucket's policy says nothing."""
-    if not _own_allows(who, ask):
+    if not _own_allows(who, found):
         return Decision(allowed=False, reason=_NO_OWN_ALLOW)
     if gate is None or not gate.has_lists:
         return Decision(allowed=True, reason="the bucket is the caller's")
@@ -348,10 +350,19 @@ def _caller(who: Principal) -> Caller:
     return Caller(who.account, arns_of(who), who.canonical_id)
 
 
-def _own_refusal(who: Principal, ask: Ask) -> str | None:
-    """What the caller's own policies say against it, or do not say where they would have to."""
+def _own_findings(who: Principal, ask: Ask) -> Sequence[Finding]:
+    """What each of the caller's own policies says, up to the first that denies."""
+    found: list[Finding] = []
     for policy in who.policies or ():
-        finding = policy.evaluate(ask)
+        found.append(policy.evaluate(ask))
+        if found[-1].effect is Effect.DENY:
+            break
+    return found
+
+
+def _own_refusal(who: Principal, ask: Ask, found: Sequence[Finding]) -> str | None:
+    """What the caller's own policies say against it, or do not say where they would have to."""
+    for finding in found:
         if finding.effect is Effect.DENY:
             return f"an identity-based policy denies it: {_shown(finding)}"
     if who.boundary is not None and who.boundary.evaluate(ask).effect is not Effect.ALLOW:
@@ -363,8 +374,8 @@ def _own_refusal(who: Principal, ask: Ask) -> str | None:
     return None
 
 
-def _own_allows(who: Principal, ask: Ask) -> bool:
-    return who.policies is None or any(policy.evaluate(ask).effect is Effect.ALLOW for policy in who.policies)
+def _own_allows(who: Principal, found: Sequence[Finding]) -> bool:
+    return who.policies is None or any(finding.effect is Effect.ALLOW for finding in found)
 
 
 def _shown(finding: Finding) -> str:

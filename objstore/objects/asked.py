@@ -6,6 +6,7 @@ lock lasts) it hands over in `given`.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from objstore.core.names import split_copy_source
 from objstore.core.policy_conditions import parse_date
@@ -55,11 +56,13 @@ class Asked:
         """The values of a condition key (lower case); None when the request does not have it."""
         if self._given is not None and key in self._given:
             return self._given[key]
+        maker = _BY_KEY.get(key)
+        if maker is not None:
+            found = maker(self)
+            return _one(self._who.facts.get(key)) if found is None and key.startswith("aws:") else found
         service, _, name = key.partition(":")
         if service == "s3":
             return self._of_s3(name, key)
-        if service == "aws":
-            return self._of_aws(name, key)
         return _one(self._who.facts.get(key))
 
     def _of_s3(self, name: str, key: str) -> Sequence[str] | None:
@@ -72,16 +75,7 @@ class Asked:
             return _one(request.header(name), MAX_GRANT_CHARS if name.startswith("x-amz-grant-") else MAX_VALUE_CHARS)
         if name in _PARAMETERS:
             return _one(request.parameter(name))
-        maker = _S3.get(name)
-        return maker(self) if maker is not None else None
-
-    def _of_aws(self, name: str, key: str) -> Sequence[str] | None:
-        maker = _AWS.get(name)
-        if maker is not None:
-            found = maker(self)
-            if found is not None:
-                return found
-        return _one(self._who.facts.get(key))
+        return None
 
     # -- S3's own ---------------------------------------------------------------------------------------------
 
@@ -127,11 +121,8 @@ class Asked:
     def _signature_age(self) -> Sequence[str] | None:
         request = self._who.request
         text = request.parameter("X-Amz-Date") or request.header("x-amz-date")
-        try:
-            signed = datetime.strptime(text or "", "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        except ValueError:
-            return None
-        return (str(max(request.now_us // 1000 - int(signed.timestamp()) * 1000, 0)),)
+        signed_s = _second_of(text or "")
+        return None if signed_s is None else (str(max(request.now_us // 1000 - signed_s * 1000, 0)),)
 
     def _tls(self) -> Sequence[str] | None:
         return (_TLS,) if self._who.request.secure else None
@@ -244,6 +235,18 @@ _AWS: dict[str, Callable[[Asked], Sequence[str] | None]] = {
     "userid": Asked._user_id,
     "username": Asked._user_name,
 }
+
+
+_BY_KEY = {f"s3:{name}": maker for name, maker in _S3.items()} | {f"aws:{name}": maker for name, maker in _AWS.items()}
+
+
+@lru_cache(256)
+def _second_of(text: str) -> int | None:
+    """Seconds since 1970 of the date of a signature; those of all requests of a second are the same."""
+    try:
+        return int(datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return None
 
 
 def _one(text: str | None, most: int = MAX_VALUE_CHARS) -> Sequence[str] | None:

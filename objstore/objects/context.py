@@ -147,7 +147,8 @@ class StoreContext:
 
     async def _admit(self, who: Principal, bucket: Bucket, question: Question, *, row_follows: bool = False) -> None:
         action = _of_version(question.action, question.version_id)
-        question = dataclasses.replace(question, action=action)
+        if action is not question.action:
+            question = dataclasses.replace(question, action=action)
         if action in ON_OBJECT and not question.key:
             raise AccessDenied(f"{action.value} was asked for without an object's name")
         if needs_row(who, bucket.gate, action):
