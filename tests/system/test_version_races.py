@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.support.cluster import Cluster, running_cluster
+from tests.support.cluster import Cluster, running_cluster, wait_until
 
 CLIENTS = 16
 BUCKET = "race"
@@ -166,7 +166,34 @@ def test_versions_survive_racing_writers_and_a_killed_node(tmp_path: Path, tls: 
             cluster.ctl("start", "node2")
 
         ledger = race(cluster, 8, fault=kill_and_start)
-        print(dict(sorted(ledger.codes.items())))
         nothing_was_lost_and_nothing_came_back(cluster, ledger)
         assert ledger.codes["put ok"] > 20
         assert ledger.codes["remove ok"] > 20
+
+
+def test_versions_survive_a_growing_and_shrinking_ring(tmp_path: Path) -> None:
+    with running_cluster(tmp_path, "--set", "daemons.replicate_interval_s=1") as cluster:
+        client = cluster.s3()
+        client.create_bucket(Bucket=BUCKET)
+        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+
+        def settled(epoch: int) -> None:
+            def is_settled() -> bool:
+                status = cluster.status()
+                return bool(status["epoch"] >= epoch and not status["changing"])
+
+            wait_until(is_settled, 90, f"the ring of epoch {epoch}")
+
+        def grow_and_shrink() -> None:
+            settled(cluster.ctl("add-node")["epoch"])
+            settled(cluster.ctl("drain", "node1")["epoch"])
+            settled(cluster.ctl("remove", "node1")["epoch"])
+
+        ledger = race(cluster, 10, fault=grow_and_shrink)
+        wait_until(lambda: cluster.status()["healthy"], 60, "every copy to be in its place")
+        nothing_was_lost_and_nothing_came_back(cluster, ledger)
+        assert ledger.codes["put ok"] > 20
+        for node in ("node2", "node3", "node4"):  # each copy is as good as any other
+            cluster.ctl("stop", node, "--signal", "KILL")
+            nothing_was_lost_and_nothing_came_back(cluster, ledger)
+            cluster.ctl("start", node)
