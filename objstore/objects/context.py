@@ -1,5 +1,6 @@
 """What every operation of the object model shares: the cluster, the world, the directory of buckets, settings."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -209,7 +210,9 @@ class StoreContext:
                 return draft
 
             try:
-                written = await self.cluster.conditional(key, judge, spread=bucket.spread, payload=payload, staging=staging)
+                # Where a conflict with another one of this proxy would leave the outcome open: a row may be kept as a version.
+                async with self.turns.of(key) if bucket.info.versioning else contextlib.nullcontext():
+                    written = await self.cluster.conditional(key, judge, spread=bucket.spread, payload=payload, staging=staging)
             except Refused as refusal:
                 # Nothing names the blob.  Where the outcome is not known a replica may hold the row, so the blob is left to
                 # it or to the nodes' sweep.

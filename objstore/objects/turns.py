@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Hashable
 
+WAIT_S = 3.0
+
 
 class Turns:
     """A queue for each key that somebody waits for."""
@@ -19,13 +21,21 @@ class Turns:
 
     @contextlib.asynccontextmanager
     async def of(self, key: Hashable) -> AsyncIterator[None]:
-        """Wait until it is one's turn at the key; it ends with the block."""
+        """Wait until it is one's turn at the key, but not for long: who is at it may be waiting for nodes that are away.
+
+        The turn ends with the block.
+        """
         lock, count = self._queues.get(key) or (asyncio.Lock(), 0)
         self._queues[key] = (lock, count + 1)
+        mine = False
         try:
-            async with lock:
-                yield
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WAIT_S):
+                    mine = await lock.acquire()
+            yield
         finally:
+            if mine:
+                lock.release()
             lock, count = self._queues.pop(key)
             if count > 1:
                 self._queues[key] = (lock, count - 1)

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from objstore.objects.turns import Turns
+from objstore.objects.turns import WAIT_S, Turns
 from tests.sim.loop import run
 
 
@@ -22,6 +22,25 @@ def test_one_at_a_time_by_key_and_nothing_stays_behind() -> None:
 
         await asyncio.gather(*(work(key) for key in "aabba"))
         assert (most["a"], most["b"], most["both"]) == (1, 1, 2)
+        assert len(turns) == 0
+
+    run(main(), limit_s=1e5)
+
+
+def test_nobody_waits_long_for_one_who_hangs() -> None:
+    async def main() -> None:
+        turns = Turns()
+        loop = asyncio.get_running_loop()
+        ended: list[float] = []
+
+        async def work(hangs_s: float) -> None:
+            async with turns.of("a"):
+                await asyncio.sleep(hangs_s)
+            ended.append(loop.time() - began)
+
+        began = loop.time()
+        await asyncio.gather(work(100), work(0), work(0), work(0))
+        assert ended == pytest.approx([WAIT_S, WAIT_S, WAIT_S, 100])
         assert len(turns) == 0
 
     run(main(), limit_s=1e5)
