@@ -116,6 +116,7 @@ async def run_proxy(settings: Any) -> None:
     from objstore.fronts.swift.app import SwiftApp
     from objstore.fronts.swift.context import SwiftFront
     from objstore.identity.directory import Directory
+    from objstore.identity.project_tokens import ProjectTokens
     from objstore.identity.registry import Registry
     from objstore.identity.swift_tokens import SwiftAuth
     from objstore.identity.tenancy import built_in
@@ -156,7 +157,9 @@ async def run_proxy(settings: Any) -> None:
             metrics = await serve_metrics(section.metrics_port, lambda: proxy_metrics(app.counters.snapshot(), cluster, notifier))
             stack.push_async_callback(metrics)
         swift = SwiftAuth(known.swift_users, known.users, directory, cluster_key, world.rng, world.clock)
-        both = SwiftApp(SwiftFront(store, swift, component(settings, "swift"), world.clock, world.rng), app)
+        both = SwiftApp(
+            SwiftFront(store, swift, component(settings, "swift"), world.clock, world.rng, (ProjectTokens(registry, directory),)), app
+        )
         config = uvicorn_config(
             both, host=section.host, port=section.port, certificate_file=section.certificate_file or None, key_file=section.key_file or None
         )

@@ -87,7 +87,7 @@ class SwiftAuth:
         token = PREFIX + base64.urlsafe_b64encode(head + self._cipher.encrypt(head[1:], _ENCODE(claim), head)).decode()
         return token, self._principals[account, name]
 
-    def who(self, token: str) -> Principal | None:
+    def who(self, token: str, method: str = "", path: str = "") -> Principal | None:
         """Whom a token stands for; None for one that is not ours, has run out, or whose user is gone."""
         claim = self._opened.get(token) or self._open(token)
         if claim is None or claim.expires_s <= self._clock.wall_us() // 1_000_000:

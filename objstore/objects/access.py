@@ -43,7 +43,8 @@ __all__ = [
     "gate_of", "may_know", "needs_row", "owner_of_new", "ownership_of", "policy_of", "resource_of",
 ]  # fmt: skip
 
-PROJECT_NAME, USER_ID = "openstack:project_name", "openstack:user_id"  # facts: what else a caller's account and user go by
+# Facts: what else a caller's account and user go by in containers' lists.
+PROJECT_NAME, USER_ID, USER_NAME = "openstack:project_name", "openstack:user_id", "openstack:user_name"
 MISSING: Literal["missing"] = "missing"
 Found = Row | Literal["missing"] | None
 """The object that is asked for: its row, that there is none, or that nobody has looked."""
@@ -243,7 +244,7 @@ def _container_allows(who: Principal, bucket: BucketInfo, gate: Gate, action: Ac
         return False
     if not who.anonymous and who.account:
         accounts = (who.account, who.facts.get(PROJECT_NAME, ""))
-        users = (who.user, who.facts.get(USER_ID, ""))
+        users = (who.user, who.facts.get(USER_ID, ""), who.facts.get(USER_NAME, ""))
         if lets_user(container.read if reads else container.write, accounts, users):
             return True
     if not reads or gate.block.restrict or (action in LISTS and not container.read.listings):

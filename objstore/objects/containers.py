@@ -24,7 +24,7 @@ from objstore.core.quota import Usage
 from objstore.core.quota import encode as encode_quota
 from objstore.core.rows import SYSTEM_BUCKET, Row, RowKey, Space, is_live
 from objstore.errors import AccessDenied, NoSuchKey, NoSuchVersion
-from objstore.objects.access import Action, check_home
+from objstore.objects.access import Action, authorize, check_home
 from objstore.objects.alter import Alterations
 from objstore.objects.api import Attributes, BucketInfo, ObjectInfo, Principal
 from objstore.objects.buckets import BucketRecord, record_row
@@ -90,14 +90,17 @@ class Containers(Alterations):
 
     async def account(self, who: Principal) -> AccountInfo:
         """The account that is the caller's home.  Raises AccessDenied, QuorumLost."""
-        self._check_owner(who, "look at it")
+        authorize(who, Action.LIST_BUCKETS)
+        check_home(who, "look at the metadata")
         metadata = _record_of((await self.cluster.read(_account_key(who.home))).row).metadata
         containers, usage = await self._count(who.home)
         return AccountInfo(metadata, containers, usage)
 
     async def set_account(self, who: Principal, change: Mapping[str, str]) -> None:
         """Change an account's metadata; an empty value takes a name away.  Raises AccessDenied, InvalidRequest."""
-        self._check_owner(who, "change it")
+        check_home(who, "change the metadata")
+        if not who.plain:
+            raise AccessDenied(f"{who.user or 'an anonymous caller'} may not change the account: only its administrators may")
 
         def judge(current: Row | None) -> Row:
             record = AccountRecord(metadata=merged(_record_of(current).metadata, change))
@@ -105,11 +108,6 @@ class Containers(Alterations):
 
         await self.cluster.conditional(_account_key(who.home), judge)
         self._accounts.pop(who.home, None)
-
-    def _check_owner(self, who: Principal, what: str) -> None:
-        check_home(who, what)
-        if not who.plain:
-            raise AccessDenied(f"{who.user or 'an anonymous caller'} may not {what}: only administrators of the account may")
 
     async def account_usage(self, account: str) -> Usage:
         """What an account holds, at most TOTALS_FRESH_S old; for quotas, not to be shown."""

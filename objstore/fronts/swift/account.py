@@ -11,7 +11,7 @@ from objstore.fronts.swift.listing import Item, Wanted, container_item, rendered
 from objstore.fronts.swift.request import SwiftRequest
 from objstore.objects.api import BucketInfo
 
-HIDDEN = ("temp-url-key", "temp-url-key-2")  # shown to those alone who may set them: for an account that is everybody who sees it
+HIDDEN = ("temp-url-key", "temp-url-key-2")  # shown to those alone who may set them
 QUOTA = "quota-bytes"
 _USAGE_AT_ONCE = 16
 _PAGE = 1000
@@ -22,13 +22,13 @@ async def get_account(front: SwiftFront, request: SwiftRequest) -> Answer:
     info = await front.store.account(request.who)
     wanted = wanted_of(request, front.settings.account_listing_limit)
     items = await _items(front, request, wanted)
-    return rendered(wanted, items, root="account", name=request.account, element="container", headers=_facts(front, info))
+    return rendered(wanted, items, root="account", name=request.account, element="container", headers=_facts(front, request, info))
 
 
 async def head_account(front: SwiftFront, request: SwiftRequest) -> Answer:
     """What an account holds."""
     info = await front.store.account(request.who)
-    return empty(204, [TEXT, *_facts(front, info)])
+    return empty(204, [TEXT, *_facts(front, request, info)])
 
 
 async def post_account(front: SwiftFront, request: SwiftRequest) -> Answer:
@@ -86,7 +86,7 @@ def _common_prefix(name: str, wanted: Wanted) -> str:
     return name[: at + len(wanted.delimiter)] if at >= 0 else ""
 
 
-def _facts(front: SwiftFront, info: AccountInfo) -> Headers:
+def _facts(front: SwiftFront, request: SwiftRequest, info: AccountInfo) -> Headers:
     policy = front.settings.policy_name.title().encode()
     headers: Headers = [
         (b"x-account-container-count", b"%d" % info.containers),
@@ -97,4 +97,5 @@ def _facts(front: SwiftFront, info: AccountInfo) -> Headers:
         (b"x-account-storage-policy-%s-bytes-used" % policy, b"%d" % info.usage.bytes),
         (b"accept-ranges", b"bytes"),
     ]
-    return headers + shown_metadata(info.metadata, "x-account-meta-")
+    shown = {name: value for name, value in info.metadata.items() if request.who.plain or name not in HIDDEN}
+    return headers + shown_metadata(shown, "x-account-meta-")

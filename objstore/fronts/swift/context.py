@@ -28,8 +28,8 @@ class SwiftSettings(msgspec.Struct, frozen=True):
 class TokenCheck(Protocol):
     """Who knows whom a token stands for."""
 
-    def who(self, token: str) -> Principal | None:
-        """The principal, None for a token that is not, or no longer, good."""
+    def who(self, token: str, method: str, path: str) -> Principal | None:
+        """The principal, None for a token that is not, or no longer, good, or not for this request."""
 
 
 class LogIn(TokenCheck, Protocol):

@@ -2,6 +2,7 @@
 
 from objstore.fronts.swift.auth import find_token
 from objstore.fronts.swift.context import SwiftFront, SwiftSettings
+from objstore.fronts.swift.request import SwiftRequest
 from objstore.objects.api import Principal
 from tests.support.s3_server import Running
 from tests.support.swift_server import S3_USER, Swift
@@ -11,7 +12,7 @@ class Knows:
     def __init__(self, token: str, account: str) -> None:
         self._token, self._who = token, Principal(account=account)
 
-    def who(self, token: str) -> Principal | None:
+    def who(self, token: str, method: str, path: str) -> Principal | None:
         return self._who if token == self._token else None
 
     def log_in(self, user: str, key: str) -> tuple[str, Principal] | None:
@@ -34,5 +35,6 @@ def test_users_with_s3_keys_log_in_with_their_secret(running: Running, swift: Sw
 
 def test_every_issuer_of_tokens_is_asked() -> None:
     front = SwiftFront(None, Knows("a", "one"), SwiftSettings(), None, None, (Knows("b", "two"),))  # type: ignore[arg-type]
-    found = [find_token(front, token) for token in ("a", "b", "c")]
+    request = SwiftRequest({"method": "GET", "path": "/v1/a", "raw_path": b"/v1/a"}, None, "tx", None)  # type: ignore[arg-type]
+    found = [find_token(front, token, request) for token in ("a", "b", "c")]
     assert [who and who.account for who in found] == ["one", "two", None]
