@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.torture import change, crash, histories, race, realinput
+from tests.torture import change, counts, crash, histories, race, realinput
 from tests.torture.harness import install
 
 RUNS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
@@ -22,6 +22,7 @@ RUNS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "change": (lambda d, n, p: change.grow_and_shrink(d, port_base=p, stale_s=float(n)), 30),
     "files-http": (lambda d, n, p: realinput.real_input(d, files=n, large_bytes=realinput.LARGE_BYTES, port_base=p, tls=False), 5000),
     "files-tls": (lambda d, n, p: realinput.real_input(d, files=n, large_bytes=realinput.LARGE_BYTES, port_base=p, tls=True), 5000),
+    "counts": (lambda d, n, p: counts.huge_counts(d, rounds=n, port_base=p), 100_000),
     "bitflip": (lambda d, n, p: change.bit_flips(d, flips=n, port_base=p), 300),
 }
 NEED_MOUNTS = {"powercut", "control"}
