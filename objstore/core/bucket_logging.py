@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from objstore.core.acl import Grant
+
 SIMPLE = ""
 BY_EVENT = "EventTime"
 BY_DELIVERY = "DeliveryTime"
@@ -21,6 +23,7 @@ class LoggingConfig(msgspec.Struct, frozen=True, array_like=True):
     prefix: str
     partitioned: str = SIMPLE  # or BY_EVENT, BY_DELIVERY: keys hold account, region, bucket and date
     plain_format: bool = False  # whether the client wrote <SimplePrefix/> itself
+    grants: tuple[Grant, ...] = ()  # what others may do to the objects that lines go into
 
 
 class Access(NamedTuple):

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Mapping
 from urllib.parse import unquote_plus
 
 from objstore.core import bucket_logging
+from objstore.core.acl import PRIVATE, Acl, acl_of
 from objstore.core.bucket_logging import Access, LoggingConfig, line, log_key
-from objstore.errors import ObjstoreError
+from objstore.errors import AccessDenied, AclNotSupported, ObjstoreError
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.settings import S3Settings
 from objstore.objects.api import Attributes, BucketInfo, Expected, ObjectStoreApi, Principal
@@ -117,13 +118,22 @@ class AccessLog:
         )  # fmt: skip
         who = Principal(account=info.account, user=SERVICE)
         data = "".join(batch.lines).encode()
+        acl = acl_of((*PRIVATE.grants, *config.grants)) if config.grants else None
         try:
-            await self._store.put(who, config.bucket, key, _Whole(data), attributes=Attributes("text/plain"), expected=Expected())
+            try:
+                await self._put(who, config.bucket, key, data, acl)
+            except (AclNotSupported, AccessDenied):
+                if acl is None:
+                    raise
+                await self._put(who, config.bucket, key, data, None)  # lists were switched off there since, or may not let everybody in
         except ObjstoreError as failure:
             self.counts["failed"] += len(batch.lines)
             log.warning("the access log of bucket %s cannot be written to %s: %s", info.name, config.bucket, failure)
         else:
             self.counts["written"] += len(batch.lines)
+
+    async def _put(self, who: Principal, bucket: str, key: str, data: bytes, acl: Acl | None) -> None:
+        await self._store.put(who, bucket, key, _Whole(data), attributes=Attributes("text/plain", acl=acl), expected=Expected())
 
     def _access(
         self, request: S3Request, info: BucketInfo, api: str, code: str, *, status: int, sent: int, seconds: float, now_us: int

@@ -1,15 +1,21 @@
 """Access logs of buckets: the document."""
 
+import msgspec
+
 from objstore.core import bucket_logging
+from objstore.core.acl import NO_BLOCK, Ownership, acl_of, decode_block
 from objstore.core.bucket_logging import BY_DELIVERY, BY_EVENT, SIMPLE, LoggingConfig
-from objstore.errors import MalformedXml, NoSuchBucket, NoSuchConfig, NotImplementedHere
+from objstore.errors import AclNotSupported, MalformedXml, NoSuchBucket, NoSuchConfig
 from objstore.fronts.s3.context import Front, Response, empty_answer, xml_answer
 from objstore.fronts.s3.documents import needed, one, only, read_document, text
 from objstore.fronts.s3.errors import S3Refused
+from objstore.fronts.s3.grants import grants_shown, read_grants
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.xml import Element, element
+from objstore.objects.access import check_list
 
 LIMIT_BYTES = 64 * 1024
+GRANTABLE = ("FULL_CONTROL", "READ", "WRITE")
 MAX_PREFIX = 512  # leaves room for the rest of a key
 
 
@@ -20,6 +26,9 @@ async def get_bucket_logging(front: Front, request: S3Request) -> Response:
     except NoSuchConfig:
         return xml_answer("BucketLoggingStatus", "")
     out = element("TargetBucket", config.bucket) + element("TargetPrefix", config.prefix)
+    if config.grants:
+        account = (await front.store.find_bucket(request.who, request.bucket)).account
+        out += f"<TargetGrants>{grants_shown(front.credentials, config.grants, account, account)}</TargetGrants>"
     if config.partitioned:
         source = element("PartitionDateSource", config.partitioned)
         out += f"<TargetObjectKeyFormat><PartitionedPrefix>{source}</PartitionedPrefix></TargetObjectKeyFormat>"
@@ -30,8 +39,14 @@ async def get_bucket_logging(front: Front, request: S3Request) -> Response:
 
 async def put_bucket_logging(front: Front, request: S3Request) -> Response:
     """PutBucketLogging; an empty document turns it off.  Only a bucket of the same account can be written to."""
-    config = parse_config(await read_document(front, request, "logging", "BucketLoggingStatus", LIMIT_BYTES))
+    root = await read_document(front, request, "logging", "BucketLoggingStatus", LIMIT_BYTES)
+    config = parse_config(root)
     if config is not None:
+        grants = _target_grants(root)
+        if grants is not None:
+            home = await front.store.find_bucket(request.who, request.bucket)
+            owner = front.credentials.owner_of(home.account).canonical_id
+            config = msgspec.structs.replace(config, grants=read_grants(front.credentials, grants, owner))
         await _check_target(front, request, config)
     await front.store.set_config(request.who, request.bucket, "logging", None if config is None else bucket_logging.encode(config))
     return empty_answer(200)
@@ -43,16 +58,25 @@ BUCKET_ROUTES = {
 }
 
 
+def _target_grants(root: Element) -> Element | None:
+    """The grants on log objects.  Raises MalformedXml for what a log's reader cannot be granted."""
+    enabled = root.find("LoggingEnabled")
+    grants = None if enabled is None else one(enabled, "TargetGrants")
+    if grants is None or not grants.children:
+        return None
+    only(grants, "Grant")
+    if any(item.value("Permission") not in GRANTABLE for item in grants.children):
+        raise MalformedXml
+    return grants
+
+
 def parse_config(root: Element) -> LoggingConfig | None:
-    """The configuration of a document; None turns logging off.  Raises MalformedXml, NotImplementedHere."""
+    """The configuration of a document without its grants; None turns logging off.  Raises MalformedXml."""
     only(root, "LoggingEnabled")
     enabled = one(root, "LoggingEnabled")
     if enabled is None:
         return None
     only(enabled, "TargetBucket", "TargetGrants", "TargetPrefix", "TargetObjectKeyFormat")
-    grants = one(enabled, "TargetGrants")
-    if grants is not None and grants.children:
-        raise NotImplementedHere("Grants on log objects are not implemented: a policy of the target bucket says who reads them.")
     bucket, prefix = needed(enabled, "TargetBucket"), text(enabled, "TargetPrefix") or ""
     if not bucket or len(prefix.encode()) > MAX_PREFIX:
         raise MalformedXml
@@ -89,3 +113,8 @@ async def _check_target(front: Front, request: S3Request, config: LoggingConfig)
         )
     if target.region != home.region:
         raise S3Refused(403, "CrossLocationLoggingProhibited", "Cross S3 location logging not allowed.", elements=elements)
+    if config.grants:
+        if target.config.get("ownershipControls") == Ownership.ENFORCED.value.encode():
+            raise AclNotSupported
+        block = target.config.get("publicAccessBlock")
+        check_list(acl_of(config.grants), decode_block(block) if block else NO_BLOCK)

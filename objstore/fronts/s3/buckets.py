@@ -8,6 +8,7 @@ from objstore.fronts.s3.errors import S3Refused
 from objstore.fronts.s3.ownership import config_of_creation
 from objstore.fronts.s3.params import parse_number, refuse_unbuilt
 from objstore.fronts.s3.request import S3Request
+from objstore.fronts.s3.tagging import tags_of_creation
 from objstore.fronts.s3.times import iso_time
 from objstore.fronts.s3.xml import element, parse
 from objstore.objects.actions import Action
@@ -43,8 +44,8 @@ async def create_bucket(front: Front, request: S3Request) -> Response:
     headers = request.headers
     locked = headers.get("x-amz-bucket-object-lock-enabled", "false").lower() == "true"
     refuse_unbuilt(request.amz, front.settings.storage_classes)
-    region = await _asked_region(front, request)
-    config = config_of_creation(front, request)
+    region, tags = await _asked(front, request)
+    config = config_of_creation(front, request) | tags
     try:
         await front.store.create_bucket(
             request.who, request.bucket, region=region or front.settings.region, object_lock=locked, config=config
@@ -55,15 +56,14 @@ async def create_bucket(front: Front, request: S3Request) -> Response:
     return empty_answer(200, [(b"location", b"/" + request.bucket.encode())])
 
 
-async def _asked_region(front: Front, request: S3Request) -> str:
+async def _asked(front: Front, request: S3Request) -> tuple[str, dict[str, bytes]]:
+    """The region and the configuration that the document asks for."""
     data = await front.document(request)
     if not data.strip():
-        return ""
+        return "", {}
     root = parse(data, "CreateBucketConfiguration")
     if root.find("Location") is not None or root.find("Bucket") is not None:
         raise NotImplementedHere("Directory buckets are not implemented.")
-    if root.find("Tags") is not None:
-        raise NotImplementedHere("Bucket tags are not implemented.")
     text = root.value("LocationConstraint")
     region = _LEGACY_REGIONS.get(text, text)
     if region and (_REGION.fullmatch(region) is None or (front.settings.strict_region and region != front.settings.region)):
@@ -74,7 +74,7 @@ async def _asked_region(front: Front, request: S3Request) -> str:
             elements={"LocationConstraint": text},
             hint=f"This store's region is {front.settings.region}.",
         )
-    return region
+    return region, tags_of_creation(root)
 
 
 async def head_bucket(front: Front, request: S3Request) -> Response:

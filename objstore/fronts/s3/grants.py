@@ -1,6 +1,6 @@
 """Access control lists as S3 writes them: in headers, and as documents."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from objstore.core import acl as lists
 from objstore.core.acl import Acl, Grant, Permission
@@ -87,6 +87,16 @@ def read_acl(credentials: Credentials, data: bytes, owner: str, bucket_owner: st
     return lists.acl_of(_grant(credentials, item, owner, bucket_owner) for item in grants.all("Grant"))
 
 
+def read_grants(credentials: Credentials, items: Element, owner: str) -> tuple[Grant, ...]:
+    """The grants in an element; `owner` is a canonical id.  Raises S3Refused, InvalidArgument for more than 100."""
+    return lists.acl_of(_grant(credentials, item, owner, "") for item in items.all("Grant")).grants
+
+
+def grants_shown(credentials: Credentials, grants: Sequence[Grant], owner: str, bucket_owner: str) -> str:
+    """Grants as elements; `owner` and `bucket_owner` are accounts."""
+    return "".join([_grant_element(credentials, grant, owner, bucket_owner) for grant in grants])
+
+
 def _grant(credentials: Credentials, item: Element, owner: str, bucket_owner: str) -> Grant:
     grantee = item.find("Grantee")
     try:
@@ -117,7 +127,7 @@ def acl_answer(credentials: Credentials, acl: Acl, owner: str, bucket_owner: str
     """The content of an AccessControlPolicy; `owner` and `bucket_owner` are accounts."""
     who = credentials.owner_of(owner)
     shown = f"{element('ID', who.canonical_id)}{element('DisplayName', who.display_name)}"
-    grants = "".join([_grant_element(credentials, grant, owner, bucket_owner) for grant in acl.grants])
+    grants = grants_shown(credentials, acl.grants, owner, bucket_owner)
     return f"<Owner>{shown}</Owner><AccessControlList>{grants}</AccessControlList>"
 
 

@@ -47,10 +47,22 @@ def tag_pairs(root: Element) -> list[tuple[str, str]]:
     tag_set = one(root, "TagSet")
     if tag_set is None:
         raise MalformedXml
+    return pairs_in(tag_set)
+
+
+def pairs_in(tag_set: Element) -> list[tuple[str, str]]:
+    """The tags in an element, unchecked.  Raises MalformedXml."""
     only(tag_set, "Tag")
     for tag in tag_set.children:
         only(tag, "Key", "Value")
     return [(needed(tag, "Key"), needed(tag, "Value")) for tag in tag_set.children]
+
+
+def tags_of_creation(root: Element) -> dict[str, bytes]:
+    """The configuration that CreateBucket's document asks for by its tags.  Raises MalformedXml, InvalidTag, BadRequest."""
+    tag_set = one(root, "Tags")
+    tags = bucket_tags(pairs_in(tag_set)) if tag_set is not None else {}
+    return {"tagging": msgspec.msgpack.encode(tags)} if tags else {}
 
 
 def bucket_tags(pairs: list[tuple[str, str]]) -> dict[str, str]:

@@ -72,8 +72,27 @@ def test_odd_creations_are_refused(server: Running, s3: Any) -> None:
     s3.create_bucket(Bucket="fine", ACL="private", ObjectOwnership="BucketOwnerEnforced")
     assert call(server, "PUT", "/brokenxml", b"<CreateBucketConfiguration>").code == "MalformedXML"
     assert call(server, "PUT", "/brokenxml", b"<Else/>").code == "MalformedXML"
-    for inner in ("<Location><Type>AvailabilityZone</Type></Location>", "<Tags/>"):
-        assert call(server, "PUT", "/express", f"<CreateBucketConfiguration>{inner}</CreateBucketConfiguration>".encode()).status == 501
+    inner = "<Location><Type>AvailabilityZone</Type></Location>"
+    assert call(server, "PUT", "/express", f"<CreateBucketConfiguration>{inner}</CreateBucketConfiguration>".encode()).status == 501
+
+
+def test_a_bucket_has_its_tags_from_the_first_moment_on(server: Running, s3: Any) -> None:
+    tags = [{"Key": "team", "Value": "a b"}, {"Key": "empty", "Value": ""}]
+    s3.create_bucket(Bucket="tagged-at-once", CreateBucketConfiguration={"LocationConstraint": "us-east-1", "Tags": tags})
+    assert s3.get_bucket_tagging(Bucket="tagged-at-once")["TagSet"] == tags
+    s3.create_bucket(Bucket="untagged", CreateBucketConfiguration={"Tags": []})
+    assert code_of(s3.get_bucket_tagging, Bucket="untagged") == (404, "NoSuchTagSet")
+    for odd, code in (
+        ([{"Key": "aws:x", "Value": ""}], "InvalidTag"),
+        ([{"Key": "a", "Value": ""}] * 2, "InvalidTag"),
+        ([{"Key": f"k{n}", "Value": ""} for n in range(51)], "BadRequest"),
+    ):
+        assert code_of(s3.create_bucket, Bucket="odd-tags", CreateBucketConfiguration={"Tags": odd}) == (400, code)
+    assert (
+        call(server, "PUT", "/odd-tags", b"<CreateBucketConfiguration><Tags><Tag/></Tags></CreateBucketConfiguration>").code
+        == "MalformedXML"
+    )
+    assert code_of(s3.head_bucket, Bucket="odd-tags")[0] == 404
 
 
 def test_ones_own_buckets_are_listed_in_pages(server: Running) -> None:
