@@ -132,6 +132,11 @@ class _Listing:
             start = start_after(self._after, self._prefix, self._delimiter)
             return _Place(start)
         version = row_version(self._after_version)
+        head = (await self._cluster.read(object_key(self._bucket, self._after), spread=self._bucket.spread)).row
+        if head is not None and is_version(head) and head.version == version:
+            # All others come behind it, also one that is newer: two writers may have ended in another order than they began.
+            self._head = (self._after, version)
+            return _Place(self._after)
         if version:
             older, below = next_older(version_bytes(version)), _age_of(version_bytes(version))
         else:
@@ -185,7 +190,7 @@ class _Listing:
         """The versions of a key in a chunk, the current one first, which is shown once although it may also lie among the others."""
         head, rows = chunk.heads.get(name), list(chunk.others.get(name, ()))
         begins_inside = name == place.name and bool(place.version)
-        first = head is not None
+        first = head is not None and (self._head is None or self._head[0] != name)
         if begins_inside:
             first = await self._is_head_left(name, head, place)
             null = await self._read(name, "")

@@ -42,7 +42,11 @@ async def race(store: SimStore, rng: random.Random, kinds: tuple[str, ...], *, t
                 told[what, type(failure).__name__] += 1
 
     await asyncio.gather(*(racer(number) for number in range(RACERS)))
-    shown = [version for _, version, _, _ in await store.versions(limit=rng.choice((3, 1000)))]
+    listed = await store.versions()
+    assert await store.versions(limit=rng.choice((1, 2, 3, 7)), proxy=1) == listed
+    shown = [version for _, version, _, _ in listed]
+    assert len(set(shown)) == len(shown)
+    assert [latest for _, _, latest, _ in listed] == [True] + [False] * (len(listed) - 1)
     assert not set(gone) & set(shown)
     assert set(new) | set(there) <= set(shown)
     return told

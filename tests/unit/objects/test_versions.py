@@ -3,7 +3,8 @@ import random
 
 import pytest
 
-from objstore.core.rows import Space
+from objstore.core.rows import RowKey, Space, decode_row
+from objstore.core.timestamp import Ballot
 from objstore.core.versions import newest_first
 from objstore.errors import (
     BucketNotEmpty,
@@ -287,6 +288,31 @@ def test_pages_go_on_in_the_middle_of_a_key_even_when_what_they_ended_with_is_go
             after, version = page.next_after, page.next_version
         assert seen == 6
         await rig.store.delete_bucket(ALICE, "photos")
+
+    with_rig(test)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_head_that_is_not_the_newest_version_is_shown_once_and_hides_none(limit: int) -> None:
+    """Two writers may end in another order than they began, which is what version ids go by."""
+
+    async def test(rig: Rig) -> None:
+        await rig.put("k", b"null")
+        await enable(rig)
+        for number in range(3):
+            await rig.put("k", b"%d" % number)
+        await rig.put("l")
+        head = RowKey(await rig.id(), Space.OBJECTS, b"k")
+        second = (await rig.store.list_versions(ALICE, "photos", ListQuery())).objects[1]
+        kept = rig.registers.get(RowKey(head.bucket, Space.VERSIONS, b"k", bytes.fromhex(second.version_id)))
+        assert kept is not None
+        newest = rig.registers.get(head)
+        assert newest is not None
+        rig.registers.put(head, Ballot((int.from_bytes(newest[0], "big") + 1).to_bytes(12, "big")), decode_row(kept[1]), kept[2])
+        listed = await shown(rig)
+        assert [(key, latest) for key, _, latest, _ in listed] == [("k", True), *[("k", False)] * 3, ("l", True)]
+        assert listed[0][1] == second.version_id
+        assert await shown(rig, page=limit) == listed
 
     with_rig(test)
 
