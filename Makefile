@@ -2,6 +2,7 @@
 PY := .venv/bin/python
 SEEDS ?= 2000
 SEED ?=
+WORKLOAD ?=
 
 .PHONY: setup run test check sim variants conformance system torture bench lock clean fuzz
 setup: .venv/ready
@@ -21,11 +22,13 @@ check: setup          ## format, lint, types, import contracts, unit and propert
 test: check           ## everything that CI runs
 	$(PY) -m pytest tests/sim tests/conformance tests/system -m "not slow" -n 2 --dist loadfile
 	$(PY) -m tests.sim --seeds 500 --jobs 2
+	$(PY) -m tests.sim --workload objects --seeds 60 --jobs 2
 
-sim: setup            ## make sim SEEDS=2000, or SEED=n for one seed with its trace
-	$(PY) -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) --jobs 2
+sim: setup            ## make sim SEEDS=2000, or SEED=n for one seed with its trace; WORKLOAD=registers or objects, else both
+	$(if $(filter objects,$(WORKLOAD)),,$(PY) -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) --jobs 2)
+	$(if $(filter registers,$(WORKLOAD)),,$(PY) -m tests.sim --workload objects $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) --jobs 2)
 
-variants: setup       ## the code broken on purpose in six ways, each of which the simulator must catch
+variants: setup       ## the code broken on purpose in seven ways, each of which the simulator must catch
 	$(PY) -m tests.sim --variants --seeds 500 --jobs 2
 
 conformance: setup    ## real clients with real files, over HTTP and TLS, by path and by host; CLIENTS="boto3 rclone" for some

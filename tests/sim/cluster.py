@@ -43,17 +43,17 @@ class Shape:
     part_power: int
     engine: EngineSettings
     daemons: DaemonSettings
-    objects: ObjectSettings = field(default_factory=lambda: ObjectSettings(bucket_cache_s=1.0))
+    objects: ObjectSettings = field(default_factory=lambda: ObjectSettings(bucket_cache_s=1.0, min_part_bytes=1))
 
     @classmethod
-    def draw(cls, rng: random.Random) -> "Shape":
-        """Small files and short intervals, so that seals, checkpoints and compactions come in every seed."""
-        nodes = rng.choice((4, 4, 5))
+    def draw(cls, rng: random.Random, *, nodes: int = 0, proxies: int = 3) -> "Shape":
+        """Small files and short intervals, so that seals, checkpoints and compactions come in every seed.  `nodes`: 0 for 4 or 5."""
+        nodes = nodes or rng.choice((4, 4, 5))
         return cls(
             nodes=nodes,
             in_ring=rng.choice((3, 3, nodes)),
             devices=rng.choice((1, 1, 2)),
-            proxies=3,
+            proxies=proxies,
             part_power=rng.choice((1, 2)),
             engine=EngineSettings(
                 pack_size_bytes=rng.choice((16, 64, 1024)) * 1024,
@@ -248,10 +248,13 @@ class SimCluster:
         self.daemons.adopt(ring)
 
     async def start(self) -> None:
-        """Start everything and make the bucket."""
+        """Start everything."""
         await self._make_ring()
         await asyncio.gather(*(seat.start() for seat in self.nodes))
         await asyncio.gather(*(seat.start() for seat in self.proxies), self.daemons.start())
+
+    async def make_bucket(self) -> None:
+        """Make the one bucket that workload.py needs."""
         while True:
             store = self.proxies[0].store
             assert store is not None

@@ -1,6 +1,7 @@
 """Many seeds on several processes, or one seed with its trace, or broken variants.
 
 python -m tests.sim --seeds 500 --jobs 2        exits 0 when all pass; ends with "N passed, N failed"
+python -m tests.sim --workload objects ...      the object model in plain, versioned and suspended buckets (objects_workload.py)
 python -m tests.sim --seed 17                   one seed, with everything that happened
 python -m tests.sim --variant NAME --seeds 500  exits 0 as soon as a seed catches the variant, and prints which
 python -m tests.sim --variants --seeds 500      all variants, each in a process of its own: a table; exits 1 if one gets away
@@ -17,16 +18,18 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
 from tests.sim import variants
-from tests.sim.seed import FAULTS_S, Outcome, run_seed
+from tests.sim.objects_seed import ObjectsSeed
+from tests.sim.seed import FAULTS_S, Outcome, Run, Seed, run_seed
 
 TRACE_LINES = 60
+WORKLOADS: dict[str, Callable[..., Run]] = {"registers": Seed, "objects": ObjectsSeed}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,6 +49,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="only this one, with its trace")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--faults-s", type=float, default=FAULTS_S, help=f"virtual seconds under faults (default {FAULTS_S:g})")
+    parser.add_argument("--workload", choices=sorted(WORKLOADS), default="", help="what clients do (default registers, or the variant's)")
     parser.add_argument("--variant", default="", help="break the code under test in this way, and see that it is caught")
     parser.add_argument("--variants", action="store_true", help="all of them; --jobs is how many at a time")
     parser.add_argument("--log", action="store_true", help="with --seed: print the warnings of the code under test too")
@@ -66,10 +70,14 @@ def _prepare(variant: str, *, quiet: bool = True) -> None:
     gc.disable()
 
 
-def _play(seed: int, faults_s: float) -> Outcome:
-    outcome = run_seed(seed, faults_s=faults_s)
+def _play(seed: int, faults_s: float, workload: str) -> Outcome:
+    outcome = run_seed(seed, faults_s=faults_s, play=WORKLOADS[workload])
     gc.collect()
     return outcome
+
+
+def _workload(options: argparse.Namespace) -> str:
+    return options.workload or ("objects" if options.variant in variants.OF_OBJECTS else "registers")
 
 
 def _outcomes(options: argparse.Namespace) -> Generator[Outcome, None, None]:
@@ -78,15 +86,17 @@ def _outcomes(options: argparse.Namespace) -> Generator[Outcome, None, None]:
     if options.jobs <= 1:
         _prepare(options.variant)
         for seed in seeds:
-            yield _play(seed, options.faults_s)
+            yield _play(seed, options.faults_s, _workload(options))
         return
     with ProcessPoolExecutor(options.jobs, initializer=_prepare, initargs=(options.variant,)) as pool:
-        running: set[Future[Outcome]] = {pool.submit(_play, seed, options.faults_s) for seed in islice(seeds, 2 * options.jobs)}
+        running: set[Future[Outcome]] = {
+            pool.submit(_play, seed, options.faults_s, _workload(options)) for seed in islice(seeds, 2 * options.jobs)
+        }
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 for seed in islice(seeds, 1):
-                    running.add(pool.submit(_play, seed, options.faults_s))
+                    running.add(pool.submit(_play, seed, options.faults_s, _workload(options)))
                 yield future.result()
 
 
@@ -171,7 +181,7 @@ def _one(options: argparse.Namespace) -> int:
     _prepare(options.variant, quiet=not options.log)
     if options.log:
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    outcome = _play(options.seed, options.faults_s)
+    outcome = _play(options.seed, options.faults_s, _workload(options))
     print("\n".join(outcome.trace))
     total = Totals()
     total.add(outcome)
@@ -214,7 +224,7 @@ class Totals:
 
 def _report(outcome: Outcome, options: argparse.Namespace, *, trace: bool = True) -> None:
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    print(f"\nseed {outcome.seed} failed at commit {git.stdout.strip() or 'unknown'}; again: python -m tests.sim --seed {outcome.seed}"
+    print(f"\nseed {outcome.seed} failed at commit {git.stdout.strip() or 'unknown'}; again: python -m tests.sim --workload {_workload(options)} --seed {outcome.seed}"
           + (f" --variant {options.variant}" if options.variant else ""))  # fmt: skip
     for violation in outcome.violations[:10]:
         print(f"- {violation}")

@@ -5,7 +5,9 @@ import random
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.sim.checks import check_counter, check_history
 from tests.sim.cluster import Shape, SimCluster
@@ -43,37 +45,48 @@ class Outcome:
         return not self.violations
 
 
-class Seed:
-    """The parts of one run."""
+class Run:
+    """The parts of one run, whatever the clients do."""
 
-    def __init__(self, seed: int, *, faults_s: float = FAULTS_S) -> None:
-        self.simulation = Simulation(seed)
-        self.history = History()
-        self.mix = Mix()
-        self.cluster = SimCluster(self.simulation, Shape.draw(self.simulation.rng("shape")))
-        self.nemesis = Nemesis(self.simulation, self.cluster)
-        self.clients = [
-            Client(self.simulation, self.history, self.cluster.proxies[number % len(self.cluster.proxies)], f"c{number}", self.mix)
-            for number in range(CLIENTS)
-        ]
+    history: History
+
+    def __init__(self, simulation: Simulation, shape: Shape, *, faults_s: float) -> None:
+        self.simulation = simulation
+        self.cluster = SimCluster(simulation, shape)
+        self.nemesis = Nemesis(simulation, self.cluster)
         self.finished = False  # everything was read back
         self._faults_s = faults_s
+
+    async def prepare(self) -> None:
+        """Make what the clients need, before anything goes wrong."""
+
+    def operate(self, stop_s: float) -> list[Coroutine[Any, Any, None]]:
+        """What each client does until a time."""
+        raise NotImplementedError
+
+    async def read_back(self) -> None:
+        """Read everything once the cluster is whole."""
+        raise NotImplementedError
+
+    def judge(self) -> list[str]:
+        """What clients were told that cannot be true, in words."""
+        raise NotImplementedError
 
     async def play(self) -> None:
         """The whole story; what goes wrong is in `history.violations`."""
         loop = self.simulation.loop
         await self.cluster.start()
+        await self.prepare()
         stop_s = loop.time() + self._faults_s
-        clients = [loop.create_task(client.run(stop_s=stop_s + QUIET_S)) for client in self.clients]
+        clients = [loop.create_task(client) for client in self.operate(stop_s + QUIET_S)]
         await self.nemesis.run(stop_s=stop_s)
         await self.cluster.recover()
         self.history.violations += await self.cluster.replace_broken(self.cluster.nodes)
         await asyncio.gather(*clients)
-        if self.history.violations or check_history(self.history):
+        if self.history.violations or self.judge():
             return  # this seed has failed: a cluster that lost what it acknowledged may take for ever to become whole
         await self._become_whole()
-        await self._read_all()
-        await self._read_without_each()
+        await self.read_back()
         self.finished = True
 
     async def _become_whole(self) -> None:
@@ -84,6 +97,38 @@ class Seed:
                 return
             self.history.violations += await self.cluster.replace_broken(self.cluster.nodes)
             await asyncio.sleep(2.0)
+
+
+class Seed(Run):
+    """Clients that write and read a few keys of one bucket, see workload.py."""
+
+    def __init__(self, seed: int, *, faults_s: float = FAULTS_S) -> None:
+        simulation = Simulation(seed)
+        super().__init__(simulation, Shape.draw(simulation.rng("shape")), faults_s=faults_s)
+        self.history = History()
+        self.mix = Mix()
+        proxies = self.cluster.proxies
+        self.clients = [
+            Client(simulation, self.history, proxies[number % len(proxies)], f"c{number}", self.mix) for number in range(CLIENTS)
+        ]
+
+    async def prepare(self) -> None:
+        """Make the bucket."""
+        await self.cluster.make_bucket()
+
+    def operate(self, stop_s: float) -> list[Coroutine[Any, Any, None]]:
+        """As of every run."""
+        return [client.run(stop_s=stop_s) for client in self.clients]
+
+    async def read_back(self) -> None:
+        """As of every run."""
+        await self._read_all()
+        await self._read_without_each()
+
+    def judge(self) -> list[str]:
+        """As of every run."""
+        found = check_history(self.history)
+        return found + check_counter(self.history, self.mix.counter) if self.finished else found
 
     async def _read_all(self) -> None:
         """Every key through every proxy, a listing, and a write; nothing may fail any more."""
@@ -125,12 +170,12 @@ class Seed:
         return None
 
 
-def run_seed(seed: int, *, faults_s: float = FAULTS_S) -> Outcome:
-    """Play one seed and judge it."""
+def run_seed(seed: int, *, faults_s: float = FAULTS_S, play: Callable[..., Run] = Seed) -> Outcome:
+    """Play one seed of a workload and judge it."""
     began = time.process_time()
     random.seed(seed)
     outcome = Outcome(seed)
-    run = Seed(seed, faults_s=faults_s)
+    run = play(seed, faults_s=faults_s)
     simulation = run.simulation
     try:
         simulation.run(run.play(), limit_s=LIMIT_S)
@@ -143,9 +188,7 @@ def run_seed(seed: int, *, faults_s: float = FAULTS_S) -> Outcome:
         told = "".join(traceback.format_exception(failure)[-4:]) if failure is not None else ""
         outcome.violations.append(f"{host}: {context.get('message')}: {failure!r}\n{told}")
     outcome.violations += run.history.violations
-    outcome.inconsistencies = check_history(run.history)
-    if run.finished:
-        outcome.inconsistencies += check_counter(run.history, run.mix.counter)
+    outcome.inconsistencies = run.judge()
     outcome.violations += outcome.inconsistencies
     outcome.digest = simulation.scheduler.digest
     outcome.steps = simulation.scheduler.steps

@@ -14,6 +14,7 @@ from objstore.core.machine import Machine, Step, Verdict
 from objstore.core.reads import ReadDecision
 from objstore.daemons.compactor import Compactor
 from objstore.errors import ObjstoreError
+from objstore.node.engine import registers
 from objstore.node.engine.packs import Packs
 from objstore.node.state import LocalDevice, NodeState
 from objstore.wire.messages import Accept, AcceptAnswer, Reclaim, ReclaimAnswer
@@ -119,6 +120,17 @@ def handoff_counts() -> None:
     Operation._send_round = send_round  # type: ignore[method-assign]
 
 
+def older_version_forgotten() -> None:
+    """A head that is replaced by another version is not kept."""
+    original = registers.stored_with
+
+    def stored_with(*args: Any) -> Any:
+        found = original(*args)
+        return found and {version: kept for version, kept in found.items() if not kept.of_head}
+
+    registers.stored_with = stored_with  # type: ignore[assignment]
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     "handoff-counts": handoff_counts,
     "write-quorum-1": write_quorum_of_one,
@@ -126,4 +138,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
     "answer-before-flush": answer_before_flush,
     "early-purge": early_tombstone_purge,
     "no-epoch-check": no_epoch_check,
+    "version-forgotten": older_version_forgotten,
 }
+
+OF_OBJECTS = frozenset({"version-forgotten"})  # variants that only the workload of objects can catch
