@@ -63,7 +63,9 @@ class ObjectStoreApi(Protocol):
     async def bucket(self, who: Principal, name: str, action: Action = Action.READ_BUCKET) -> BucketInfo:
         """Resolve a name, first in the caller's account, then in the directory of claimed names, for a caller who may do this there."""
 
-    async def check_access(self, who: Principal, bucket: str, action: Action, key: str, *, version_id: str = "") -> None:
+    async def check_access(
+        self, who: Principal, bucket: str, action: Action, key: str, *, version_id: str = "", given: Mapping[str, Sequence[str]] | None = None
+    ) -> None:  # fmt: skip
         """See that the caller may do this to an object, before his document is read.  Raises AccessDenied, NoSuchBucket."""
 
     async def find_bucket(self, who: Principal, name: str) -> BucketInfo:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from objstore.cluster.api import ClusterApi
 from objstore.core.locks import LockConfig, encode_config
@@ -60,9 +60,11 @@ class ObjectStore(Renames, Acls, Appends, Containers, Copies, Completions, Confi
         """Resolve a name, first in the caller's account, then in the directory of claimed names."""
         return (await self.open_bucket(who, name, action)).info
 
-    async def check_access(self, who: Principal, bucket: str, action: Action, key: str, *, version_id: str = "") -> None:
+    async def check_access(
+        self, who: Principal, bucket: str, action: Action, key: str, *, version_id: str = "", given: Mapping[str, Sequence[str]] | None = None
+    ) -> None:  # fmt: skip
         """Raises AccessDenied, NoSuchBucket."""
-        await self.open_bucket(who, bucket, action, key, version_id)
+        await self.open_bucket(who, bucket, action, key, version_id, given=given)
 
     async def find_bucket(self, who: Principal, name: str) -> BucketInfo:
         """The same without asking what the caller may do."""

@@ -10,7 +10,7 @@ from objstore.errors import MalformedXml, NoSuchConfig
 from objstore.fronts.s3.context import Front
 from objstore.fronts.s3.errors import S3Refused
 from objstore.fronts.s3.request import S3Request
-from objstore.fronts.s3.xml import Element, parse
+from objstore.fronts.s3.xml import MAX_ELEMENTS, Element, parse
 
 _WHOLE = re.compile(r"[0-9]{1,18}")
 
@@ -99,7 +99,7 @@ async def read_document(front: Front, request: S3Request, part: str, root: str, 
     data = await front.document(request, limit_bytes)
     if not data.strip():
         raise S3Refused(400, "MissingRequestBodyError", "Request Body is empty")
-    return parse(data, root)
+    return parse(data, root, most=MAX_ELEMENTS)
 
 
 async def kept(front: Front, request: S3Request, part: str) -> bytes:

@@ -34,6 +34,7 @@ from objstore.objects.actions import Action
 from objstore.objects.api import Conditions, DeleteOutcome, DeleteTarget, ObjectInfo, ObjectParts, PartInfo, Reading
 
 MAX_DELETES = 1000
+MAX_DELETE_BYTES = 2 << 20  # so many keys of 1,024 bytes
 MAX_PARTS_LISTED = 1000
 DEFAULT_TYPE = b"binary/octet-stream"
 _OVERRIDES = {
@@ -320,7 +321,7 @@ async def delete_objects(front: Front, request: S3Request) -> Response:
     promised = checksums.expected_of(headers, request.amz, default="")
     if promised.md5 is None and not promised.checksums and not promised.wanted:
         raise InvalidRequest("Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
-    root = parse(await front.document(request), "Delete")
+    root = parse(await front.document(request, MAX_DELETE_BYTES), "Delete")
     quiet = root.value("Quiet").lower() == "true"
     items = root.all("Object")
     if not 1 <= len(items) <= MAX_DELETES:

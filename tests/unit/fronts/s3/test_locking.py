@@ -152,3 +152,20 @@ def test_a_lock_cannot_end_when_no_answer_could_say(server: Running, locked: str
     document = b"<Retention><Mode>COMPLIANCE</Mode><RetainUntilDate>9999-12-31T23:59:59-23:59</RetainUntilDate></Retention>"
     assert call(server, "PUT", f"/{locked}/k?retention", document).code == "MalformedXML"
     assert call(server, "GET", f"/{locked}/k").status == 200
+
+
+def test_a_bulk_delete_bypasses_retention_only_with_the_right_to(server: Running, s3: Any, locked: str) -> None:
+    version = s3.put_object(Bucket=locked, Key="k", Body=b"x", ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=FAR)["VersionId"]
+    bob = server.client(BOB)
+
+    def errors(*actions: str, bypass: bool = True) -> list[str]:
+        statement = {"Effect": "Allow", "Principal": {"AWS": "bob"}, "Action": list(actions), "Resource": f"arn:aws:s3:::{locked}/*"}
+        s3.put_bucket_policy(Bucket=locked, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+        targets = {"Objects": [{"Key": "k", "VersionId": version}]}
+        answer = bob.delete_objects(Bucket=locked, Delete=targets, BypassGovernanceRetention=bypass)
+        return [error["Code"] for error in answer.get("Errors", [])]
+
+    assert errors("s3:DeleteObjectVersion") == ["AccessDenied"]
+    assert errors("s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", bypass=False) == ["AccessDenied"]
+    assert s3.head_object(Bucket=locked, Key="k")["VersionId"] == version
+    assert errors("s3:DeleteObjectVersion", "s3:BypassGovernanceRetention") == []

@@ -9,7 +9,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from tests.support.s3_raw import call
+from tests.support.s3_raw import call, send
 from tests.support.s3_server import BOB, Running
 
 PARTS = [os.urandom(70_000), os.urandom(150_000), os.urandom(10)]
@@ -257,3 +257,10 @@ def test_attributes_show_the_parts_in_pages(s3: Any, bucket: str, algorithm: str
     assert (first["IsTruncated"], first["NextPartNumberMarker"], len(first["Parts"])) == (True, 3, 2)
     rest = s3.get_object_attributes(**ask, MaxParts=2, PartNumberMarker=3)["ObjectParts"]
     assert (rest["IsTruncated"], rest["PartNumberMarker"], [part["PartNumber"] for part in rest["Parts"]]) == (False, 3, [7])
+
+
+def test_nobodys_list_of_parts_is_read(server: Running, bucket: str) -> None:
+    path = f"/{bucket}/k?uploadId={'0' * 32}"
+    assert send(server, "POST", path, b"no document").code == "AccessDenied"
+    assert call(server, "POST", path, b"no document", user=BOB).code == "AccessDenied"
+    assert call(server, "POST", path, b"no document").code == "MalformedXML"

@@ -346,3 +346,11 @@ def test_nobody_dresses_an_answer_without_a_signature(server: Running, s3: Any, 
         assert (answer.status, answer.code) == (400, "InvalidRequest")
     assert send(server, "HEAD", f"/{bucket}/k?response-content-type=text/html").status == 400
     assert send(server, "GET", f"/{bucket}/k").headers["content-type"] == "image/png"
+
+
+def test_a_thousand_keys_of_the_greatest_length_are_deleted_at_once(s3: Any, bucket: str) -> None:
+    keys = [f"{number:04d}" + "k" * 1020 for number in range(1000)]
+    s3.put_object(Bucket=bucket, Key=keys[7], Body=b"")
+    answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True})
+    assert "Errors" not in answer
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0

@@ -9,6 +9,7 @@ from objstore.fronts.s3 import xml
 from objstore.fronts.s3.xml import (
     MAX_DEPTH,
     MAX_ELEMENTS,
+    MAX_ELEMENTS_OF_STRANGERS,
     Element,
     document,
     element,
@@ -98,7 +99,7 @@ WIDE = b"<A>" + b"<B/>" * (MAX_ELEMENTS + 1000) + b"</A>"
         (b"<A>\xff</A>", 1), (b"<A>&unknown;</A>", 1),
         (b"<A>" * (MAX_DEPTH + 1) + b"</A>" * (MAX_DEPTH + 1), MAX_DEPTH),
         (DEEP, MAX_DEPTH),
-        (WIDE, MAX_ELEMENTS),
+        (WIDE, MAX_ELEMENTS_OF_STRANGERS),
         (b"<!DOCTYPE A><A/>", 0),
         (b'<!DOCTYPE A SYSTEM "file:///etc/passwd"><A/>', 0),
         (b'<!DOCTYPE A [<!ENTITY x SYSTEM "file:///etc/passwd">]><A>&x;</A>', 0),
@@ -126,3 +127,10 @@ def test_a_text_that_children_cut_into_pieces_is_put_together_once(monkeypatch: 
     root = parse(b"<A>" + b"y" * 10_000 + b"x<B/>" * 1000 + b"</A>", "A")
     assert root.text == "y" * 10_000 + "x" * 1000
     assert (work.elements, work.characters) == (1001, 11_000)
+
+
+def test_who_may_send_long_documents_is_known_before() -> None:
+    document = b"<A>" + b"<B/>" * MAX_ELEMENTS_OF_STRANGERS + b"</A>"
+    with pytest.raises(MalformedXml):
+        parse(document, "A")
+    assert len(parse(document, "A", most=MAX_ELEMENTS).children) == MAX_ELEMENTS_OF_STRANGERS
