@@ -48,7 +48,7 @@ bench: setup          ## the budgets table, measured
 	$(PY) -m benchmarks
 
 lock: setup
-	.venv/bin/uv pip compile pyproject.toml --extra dev -o requirements.lock --generate-hashes --no-header --no-emit-index-url --no-annotate --universal
+	.venv/bin/uv pip compile pyproject.toml --extra dev --python-version 3.11 -o requirements.lock --generate-hashes --no-header --no-emit-index-url --no-annotate --universal
 
 clean:
 	rm -rf .venv objstore-data
