@@ -129,7 +129,6 @@ async def run_proxy(settings: Any) -> None:
     world = system_world(settings.host.sockets)
     known = read_identities(section.identities)
     cluster_key = read_cluster_key(section.cluster_key_file)
-    sealer = TokenSealer(cluster_key, world.rng)
     _check_exposure(section.host, section.certificate_file)
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(_listening(section.host, section.port))
@@ -141,7 +140,7 @@ async def run_proxy(settings: Any) -> None:
         hashing = world.new_threads("http-hash", HASH_THREADS)
         stack.callback(hashing.close)
         registry = Registry(cluster, world, cluster_key, built_in(known.users))
-        directory = Directory(known.users, cluster, world, sealer, known.providers, registry)
+        directory = Directory(known.users, cluster, world, TokenSealer(cluster_key, world.rng), known.providers, registry)
         stack.push_async_callback(directory.aclose)
         await directory.start()
         web_keys = WebKeys(directory, known.key_addresses)

@@ -169,3 +169,38 @@ def test_a_bulk_delete_bypasses_retention_only_with_the_right_to(server: Running
     assert errors("s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", bypass=False) == ["AccessDenied"]
     assert s3.head_object(Bucket=locked, Key="k")["VersionId"] == version
     assert errors("s3:DeleteObjectVersion", "s3:BypassGovernanceRetention") == []
+
+
+def test_retention_is_shortened_only_with_the_right_to_bypass_it(server: Running, s3: Any, locked: str) -> None:
+    s3.put_object(Bucket=locked, Key="k", Body=b"x", ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=FARTHER)
+    bob = server.client(BOB)
+
+    def shorten(*actions: str, **more: Any) -> None:
+        statement = {"Effect": "Allow", "Principal": {"AWS": "bob"}, "Action": list(actions), "Resource": f"arn:aws:s3:::{locked}/*"}
+        s3.put_bucket_policy(Bucket=locked, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+        bob.put_object_retention(Bucket=locked, Key="k", Retention={"Mode": "GOVERNANCE", "RetainUntilDate": FAR}, **more)
+
+    bypassing = {"BypassGovernanceRetention": True}
+    assert refusal(lambda: shorten("s3:PutObjectRetention", **bypassing)) == (403, "AccessDenied")
+    assert refusal(lambda: shorten("s3:PutObjectRetention", "s3:BypassGovernanceRetention")) == (403, "AccessDenied")
+    assert s3.get_object_retention(Bucket=locked, Key="k")["Retention"]["RetainUntilDate"] == FARTHER
+    shorten("s3:PutObjectRetention", "s3:BypassGovernanceRetention", **bypassing)
+    assert s3.get_object_retention(Bucket=locked, Key="k")["Retention"]["RetainUntilDate"] == FAR
+
+
+def test_the_default_retention_holds_for_every_way_to_make_an_object(server: Running, s3: Any, locked: str) -> None:
+    s3.put_object(Bucket=locked, Key="source", Body=b"x" * 10)
+    s3.put_object(Bucket=locked, Key="moving", Body=b"x")
+    s3.put_object_lock_configuration(Bucket=locked, ObjectLockConfiguration=config(Mode="COMPLIANCE", Days=1))
+    s3.put_object(Bucket=locked, Key="put", Body=b"x")
+    s3.copy_object(Bucket=locked, Key="copy", CopySource=f"{locked}/source")
+    assert call(server, "PUT", f"/{locked}/renamed?renameObject", b"", {"x-amz-rename-source": "moving"}).status == 200
+    assert call(server, "PUT", f"/{locked}/appended", b"x", {"x-amz-write-offset-bytes": "0"}).status == 200
+    assert call(server, "PUT", f"/{locked}/appended", b"y", {"x-amz-write-offset-bytes": "1"}).status == 200
+    upload = s3.create_multipart_upload(Bucket=locked, Key="parts")["UploadId"]
+    etag = s3.upload_part(Bucket=locked, Key="parts", UploadId=upload, PartNumber=1, Body=b"x")["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    s3.complete_multipart_upload(Bucket=locked, Key="parts", UploadId=upload, MultipartUpload=parts)
+    for key in ("put", "copy", "renamed", "appended", "parts"):
+        assert s3.head_object(Bucket=locked, Key=key)["ObjectLockMode"] == "COMPLIANCE", key
+    assert "ObjectLockMode" not in s3.head_object(Bucket=locked, Key="source")
