@@ -23,7 +23,7 @@ from objstore.identity.logic import Credentials, completed
 from objstore.identity.managed import BUILT_IN, EVERYTHING, NOTHING
 from objstore.identity.model import Keyholder, User
 from objstore.identity.registry import Registry
-from objstore.identity.rules import S3_FULL, S3_NONE, S3_READ, s3_rights
+from objstore.identity.rules import S3_FULL, S3_NONE, S3_READ, Access, s3_rights
 from objstore.identity.tokens import Session, TokenSealer
 from objstore.objects.api import Principal
 from objstore.objects.kept import Kept
@@ -243,22 +243,29 @@ class Directory(Credentials):
             return None
         access = registry.key_access(credential)
         secret = registry.secret_of(credential)
-        rights = s3_rights(access.names) if access is not None else S3_NONE
-        if access is None or rights == S3_NONE or not secret:
+        principal = self._principal_of_access(access) if access is not None else None
+        if access is None or principal is None or not secret:
             return None
-        # Who came by an application credential must not get at IAM, where keys and sessions could be made that outlive it.
-        narrow = rights != S3_FULL or access.app_credential is not None
-        text = BUILT_IN[AWS_POLICY + ("AmazonS3ReadOnlyAccess" if rights == S3_READ else "AmazonS3FullAccess")].document
-        owner = self.owner_of(credential.project_id)
-        arn = f"arn:aws:iam::{credential.project_id}:user/keystone/{access.user.id}"
-        facts = {"aws:userid": access.user.id, "aws:principalarn": arn, "aws:principaltype": "User"} | _LASTING
-        principal = Principal(
-            account=credential.project_id, user=f"keystone/{access.user.id}", display_name=owner.display_name, canonical_id=owner.canonical_id,
-            tenant=self.tenant_of(credential.project_id), arn=arn, policies=(self.parsed(text),) if narrow else None, facts=facts,
-        )  # fmt: skip
         if access.app_credential is None or not access.app_credential.expires_us:  # what ends by itself is looked at each time
             self._keyholders[access_key] = Keyholder(secret, principal)
         return secret, principal
+
+    def _principal_of_access(self, access: Access) -> Principal | None:
+        """Who acts on a project with these roles; None when they are worth nothing there."""
+        rights = s3_rights(access.names)
+        if access.project is None or rights == S3_NONE:
+            return None
+        account = access.project.id
+        # Who came by an application credential must not get at IAM, where keys and sessions could be made that outlive it.
+        narrow = rights != S3_FULL or access.app_credential is not None
+        text = BUILT_IN[AWS_POLICY + ("AmazonS3ReadOnlyAccess" if rights == S3_READ else "AmazonS3FullAccess")].document
+        owner = self.owner_of(account)
+        arn = f"arn:aws:iam::{account}:user/keystone/{access.user.id}"
+        facts = {"aws:userid": access.user.id, "aws:principalarn": arn, "aws:principaltype": "User"} | _LASTING
+        return Principal(
+            account=account, user=f"keystone/{access.user.id}", display_name=owner.display_name, canonical_id=owner.canonical_id,
+            tenant=self.tenant_of(account), arn=arn, policies=(self.parsed(text),) if narrow else None, facts=facts,
+        )  # fmt: skip
 
     def user(self, account: str, name: str) -> Holder | None:
         """A user, of the store or of the identities file."""

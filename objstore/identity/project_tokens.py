@@ -46,6 +46,10 @@ class ProjectTokens:
             found = self._made[id(access)] = (access, self._principal(access))
         return found[1]
 
+    async def refresh(self) -> None:
+        """See what was made elsewhere before now.  Raises nothing."""
+        await self._registry.feed.refresh()
+
     def _principal(self, access: Access) -> Principal:
         project = access.project
         assert project is not None

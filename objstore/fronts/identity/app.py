@@ -120,7 +120,7 @@ class IdentityApp:
         template, action, handler = methods[method]
         names = [piece[1:-1] for piece in template.split("/") if piece[:1] == "{"]
         headers = _headers(scope)
-        query, multi = parse_query(bytes(scope.get("query_string", b"")))
+        query = parse_query(bytes(scope.get("query_string", b"")))
         body = await _read(receive, headers) if method in ("POST", "PUT", "PATCH") else {}
         if (method, template) not in QUICK:
             await self._identity.registry.feed.catch_up()
@@ -134,7 +134,7 @@ class IdentityApp:
             body,
             None,
             action,
-            multi,
+            str(scope["method"]) == "HEAD",
         )
         await self._authenticate(call, (method, template) in OPEN)
         return await handler(call)

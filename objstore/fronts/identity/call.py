@@ -17,6 +17,7 @@ from objstore.identity.tenancy import Domain, Kept
 T = TypeVar("T", bound=Kept)
 View = dict[str, Any]
 MAX_NAME_CHARS = 255
+MAX_SHORT_CHARS = 64
 MAX_TEXT_CHARS = 65_535
 MAX_EXTRA_BYTES = 16_384
 MAX_PARAMETERS = 100
@@ -61,7 +62,7 @@ class Call:
     body: Mapping[str, Any]
     access: Access | None
     action: str
-    multi: Mapping[str, list[str]] = field(default_factory=dict)
+    head: bool = False  # asked with HEAD
 
     @property
     def registry(self) -> Registry:
@@ -132,6 +133,13 @@ def called(name: str, value: Any) -> Any:
     """A name: 1 to 255 characters, not only blanks."""
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_NAME_CHARS or "\x00" in value:
         raise invalid(name, f"it must be text of 1 to {MAX_NAME_CHARS} characters that is not blank")
+    return value
+
+
+def short(name: str, value: Any) -> Any:
+    """A name of 1 to 64 characters, as domains and projects have."""
+    if len(called(name, value)) > MAX_SHORT_CHARS:
+        raise invalid(name, f"it must be text of 1 to {MAX_SHORT_CHARS} characters that is not blank")
     return value
 
 
@@ -234,16 +242,12 @@ def _limit(value: str | None) -> int | None:
     return min(int(value), MAX_LIMIT) or None
 
 
-def parse_query(raw: bytes) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Parameters of a query: the last of each name, and all of them.  Raises 400."""
+def parse_query(raw: bytes) -> dict[str, str]:
+    """Parameters of a query, the last of each name.  Raises 400."""
     try:
-        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict")
+        return dict(parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict"))
     except ValueError:
         raise IdentityProblem(400, "the query cannot be read") from None
-    multi: dict[str, list[str]] = {}
-    for name, value in pairs:
-        multi.setdefault(name, []).append(value)
-    return dict(pairs), multi
 
 
 def time_text(us: int) -> str:

@@ -19,7 +19,7 @@ from objstore.identity.tenancy import RECORD_VERSION, Credential, Person, Projec
 EC2 = "ec2"
 MAX_BLOB_CHARS = 32_768
 MAX_KEYS_OF_USER = 500
-_ACCESS = re.compile(r"[A-Za-z0-9]{3,128}")
+_ACCESS = re.compile(r"[A-Za-z0-9_.~-]{3,128}")
 
 
 def _kind(name: str, value: Any) -> Any:
@@ -147,7 +147,7 @@ def _ec2_parts(blob: str) -> tuple[str, str]:
     if not isinstance(found, dict) or set(found) != {"access", "secret"} or not all(isinstance(value, str) for value in found.values()):
         raise invalid("blob", 'of type ec2 it must be {"access": ..., "secret": ...}')
     if _ACCESS.fullmatch(found["access"]) is None or not 8 <= len(found["secret"]) <= 128 or not found["secret"].isprintable():
-        raise invalid("blob", "an access key has 3 to 128 letters and digits, a secret 8 to 128 characters")
+        raise invalid("blob", "an access key has 3 to 128 letters, digits and _.~-, a secret 8 to 128 characters")
     return found["access"], found["secret"]
 
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import msgspec
 
-from objstore.fronts.identity.call import Answer, Call, Handler, called, fields, filtered, flag, listed, nullable, table, text
+from objstore.fronts.identity.call import Answer, Call, Handler, fields, filtered, flag, listed, nullable, short, table, text
 from objstore.fronts.identity.errors import IdentityProblem
 from objstore.fronts.identity.keeping import alter, remove, store
 from objstore.fronts.identity.views import domain_view
 from objstore.identity.rules import may_read
 from objstore.identity.tenancy import RECORD_VERSION, Domain, Group, Person, Project, Role, new_id
 
-_SPEC = {"name": called, "description": nullable(text), "enabled": flag, "options": table, "tags": lambda _, value: value}
+_SPEC = {"name": short, "description": nullable(text), "enabled": flag, "options": table, "tags": lambda _, value: value}
 _KEPT = ("name", "description", "enabled")
 
 

@@ -9,7 +9,6 @@ from objstore.fronts.identity.call import (
     Call,
     Handler,
     View,
-    called,
     domain_of,
     fields,
     filtered,
@@ -17,6 +16,7 @@ from objstore.fronts.identity.call import (
     identifier,
     listed,
     nullable,
+    short,
     table,
     text,
 )
@@ -45,7 +45,7 @@ def tag_list(name: str, value: Any) -> tuple[str, ...]:
 
 
 _SPEC = {
-    "name": called, "description": nullable(text), "enabled": flag, "domain_id": nullable(identifier), "parent_id": nullable(identifier),
+    "name": short, "description": nullable(text), "enabled": flag, "domain_id": nullable(identifier), "parent_id": nullable(identifier),
     "is_domain": flag, "tags": tag_list, "options": table,
 }  # fmt: skip
 

@@ -128,7 +128,7 @@ async def show_implied(call: Call) -> Answer:
     prior, implied = _pair(call)
     if implied.id not in prior.implies:
         raise not_found("implied role", implied.id)
-    return Answer(200, _inference(call, prior, implied))
+    return Answer(204) if call.head else Answer(200, _inference(call, prior, implied))
 
 
 async def list_implied(call: Call) -> Answer:

@@ -305,10 +305,10 @@ def _subject(call: Call) -> tuple[str, Access]:
     service = call.who.is_service or may_read(call.who)
     if access is None and truth(call.query.get("allow_expired", "0")) and service:
         access = _expired(call, token)
-    if not own and not service and (access is None or access.user.id != call.who.user.id):
-        raise forbidden(f"identity:{call.action}")
     if access is None:
         raise IdentityProblem(404, "Could not find token.")
+    if not own and not service and access.user.id != call.who.user.id:
+        raise forbidden(f"identity:{call.action}")
     return token, access
 
 

@@ -130,7 +130,7 @@ def app_credential_view(call: Call, credential: AppCredential) -> View:
     shown: View = {
         "id": credential.id, "name": credential.name, "description": credential.description, "project_id": credential.project_id,
         "user_id": credential.user_id, "roles": named(roles), "unrestricted": credential.unrestricted, "system": None,
-        "expires_at": time_text(credential.expires_us) if credential.expires_us else None,
+        "expires_at": time_text(credential.expires_us).rstrip("Z") if credential.expires_us else None,  # so, unlike all others
         "links": _links(call, f"/users/{credential.user_id}/application_credentials/{credential.id}"),
     }  # fmt: skip
     if credential.limited:

@@ -32,6 +32,13 @@ class TokenCheck(Protocol):
         """The principal, None for a token that is not, or no longer, good, or not for this request."""
 
 
+class LaterCheck(TokenCheck, Protocol):
+    """The same, where others make what it knows: it can look again."""
+
+    async def refresh(self) -> None:
+        """See what was made elsewhere before now.  Raises nothing."""
+
+
 class LogIn(TokenCheck, Protocol):
     """Version 1 of authentication."""
 
@@ -48,7 +55,7 @@ class SwiftFront:
     settings: SwiftSettings
     clock: Clock
     rng: Rng
-    checks: tuple[TokenCheck, ...] = ()  # asked after `auth`, in this order
+    checks: tuple[LaterCheck, ...] = ()  # asked after `auth`, in this order
 
     def account_of(self, segment: str) -> str:
         """The account behind a path's second segment.  Raises SwiftRefused (404) for another reseller's."""

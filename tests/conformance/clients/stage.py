@@ -87,6 +87,7 @@ class Stage:
             "PATH": f"{installed.path}:{path}" if installed.path else path, "LANG": "C.UTF-8", "HOME": str(scratch), "TMPDIR": str(scratch),
             "S3_URL": url, "S3_HOST": url.partition("//")[2], "S3_SCHEME": scheme, "S3_STYLE": "virtual" if by_host else "path",
             "S3_ACCESS_KEY": info["access_key"], "S3_SECRET_KEY": info["secret_key"], "S3_REGION": info["region"],
+            "OS_AUTH_URL": info["identity"], "OS_ADMIN_PASSWORD": info["admin"]["password"],
             "S3_CA": info["ca_cert"] or "", "S3_BUCKET": bucket, "S3_FILES": str(self.files), "S3_SCRATCH": str(scratch),
             "S3_ADMIN_DIR": str(self.clusters[scheme].directory), "AWS_EC2_METADATA_DISABLED": "true", "PYTHONWARNINGS": "ignore",
             "PYTHONDONTWRITEBYTECODE": "1", **({"SSL_CERT_FILE": info["ca_cert"]} if info["ca_cert"] else {}),

@@ -6,11 +6,13 @@ import pytest
 from objstore.identity.bearer import Bearer
 from objstore.identity.directory import Directory
 from objstore.identity.project_tokens import ProjectTokens
-from objstore.identity.tenancy import AccessRule, AppCredential, Person, Role
+from objstore.identity.registry import Registry
+from objstore.identity.tenancy import AccessRule, AppCredential, Person, Role, built_in
 from objstore.identity.tokens import TokenSealer
 from objstore.objects.access import PROJECT_NAME, USER_NAME
-from tests.support.identity_rig import ACME, CLUSTER_KEY, Rig, on_rig
-from tests.support.memory_cluster import memory_world
+from objstore.runtime.rng import SystemRng
+from tests.support.identity_rig import ACME, CLUSTER_KEY, ROOT, Rig, on_rig
+from tests.support.memory_cluster import MemoryCluster, memory_world
 
 PATH = "/v1/AUTH_acme/c"
 
@@ -88,5 +90,25 @@ def test_access_rules_of_an_application_credential_are_kept() -> None:
         assert tokens.who(token, "GET", PATH) is not None
         assert tokens.who(token, "PUT", PATH) is None
         assert tokens.who(token, "GET", PATH + "/o") is None
+
+    on_rig(test)
+
+
+def test_a_user_who_was_made_elsewhere_a_moment_ago_is_known_after_a_look() -> None:
+    async def test(rig: Rig) -> None:
+        registry = Registry(MemoryCluster(rig.cluster.registers, proxy_id=2), memory_world(rig.clock), CLUSTER_KEY, built_in([ROOT, ACME]))
+        directory = Directory([], rig.cluster, memory_world(rig.clock), TokenSealer(CLUSTER_KEY, SystemRng()), (), registry)
+        tokens = ProjectTokens(registry, directory)
+        root = await rig.admin()
+        user = await rig.made(root, "/users", "user", name="jane", password="pw")
+        role = rig.registry.role_named("member")
+        assert role is not None
+        await rig.ask("PUT", f"/projects/acme/users/{user['id']}/roles/{role.id}", token=root)
+        token = (await rig.login("jane", "pw", project="acme")).token
+        assert tokens.who(token, "GET", "/v1/AUTH_acme") is None
+        await tokens.refresh()
+        found = tokens.who(token, "GET", "/v1/AUTH_acme")
+        assert found is not None
+        assert found.account == "acme"
 
     on_rig(test)

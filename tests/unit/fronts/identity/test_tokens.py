@@ -147,7 +147,7 @@ def test_a_voided_token_is_void_everywhere_and_no_other_is() -> None:
         assert (await rig.ask("GET", "/auth/tokens", token=root, headers={"x-subject-token": mine})).status == 404
         assert (await rig.ask("DELETE", "/auth/tokens", token=other, headers={"x-subject-token": root})).status == 403
         assert (await rig.ask("GET", "/auth/tokens", token=other, headers={"x-subject-token": root})).status == 403
-        assert (await rig.ask("GET", "/auth/tokens", token=other, headers={"x-subject-token": "junk"})).status == 403
+        assert (await rig.ask("GET", "/auth/tokens", token=other, headers={"x-subject-token": "junk"})).status == 404
         assert (await rig.ask("DELETE", "/auth/tokens", token=root, headers={"x-subject-token": other})).status == 204
         assert (await rig.ask("GET", "/auth/tokens", token=root)).status == 400
 
@@ -162,7 +162,7 @@ def test_an_expired_token_is_shown_to_services_that_ask_for_it_for_a_while() -> 
         assert (await rig.ask("GET", "/auth/tokens", token=old, headers={"x-subject-token": old})).status == 401
         assert (await rig.ask("GET", "/auth/tokens", token=root, headers={"x-subject-token": old})).status == 404
         assert (await rig.ask("GET", "/auth/tokens?allow_expired=1", token=root, headers={"x-subject-token": old})).status == 200
-        assert (await rig.ask("GET", "/auth/tokens?allow_expired=1", token=own, headers={"x-subject-token": old})).status == 403
+        assert (await rig.ask("GET", "/auth/tokens?allow_expired=1", token=own, headers={"x-subject-token": old})).status == 404
         rig.clock.skew_us += 3 * 86_400_000_000
         root = await rig.admin()
         assert (await rig.ask("GET", "/auth/tokens?allow_expired=1", token=root, headers={"x-subject-token": old})).status == 404
