@@ -25,7 +25,6 @@ from objstore.errors import (
     InvalidRange,
     InvalidRequest,
     NoSuchUpload,
-    ObjstoreError,
     Refused,
     Unavailable,
     VersionIsMarker,
@@ -41,7 +40,6 @@ from objstore.objects.intake import Received
 from objstore.objects.linking import Linking, Origin, Place
 from objstore.objects.lock import locks_of_new
 from objstore.objects.multipart import Uploads
-from objstore.objects.parts import drop_rows
 from objstore.objects.put import Puts, object_row
 
 NOT_COPIED = "x-amz-website-redirect-location"
@@ -126,11 +124,11 @@ class Copies(Linking, Puts, Uploads):
         place = Place(home, name, who.account, names.new_copy_id(self.clock.wall_us(), self.rng.token(8)))
         register = self.version_key(origin, names.object_name(source.key), source.version_id)
         try:
-            body = await self.share_body(origin, register, opened, place, made)
+            body = await self.share_body(Origin(origin, register, row, opened.sources), place, made)
         except _NOT_SHARED:
             body = None
         if body is None or not self.in_time(began):
-            await self._give_back(home, made)
+            await self.give_back(home, made)
             return None
         received = Received(row.size, row.etag, dict(row.checksums), BodyKind.MANIFEST, encryption=body.encryption)
         draft = object_row(owner, received, attributes, acl)
@@ -139,14 +137,8 @@ class Copies(Linking, Puts, Uploads):
             return await self.commit(home, key, new_version(draft, versioning, **locks), conditions=conditions)
         except Refused as refusal:
             if not isinstance(refusal, ConditionalConflict):  # then it is not known whether a manifest names them
-                await self._give_back(home, made)
+                await self.give_back(home, made)
             raise
-
-    async def _give_back(self, bucket: Bucket, made: list[RowKey]) -> None:
-        try:
-            await drop_rows(self.cluster, made, bucket.spread)
-        except ObjstoreError:
-            return  # reclaim.py finds them
 
     async def copy_part(
         self, who: Principal, source: CopySource, bucket: str, key: str, upload_id: str, number: int, *, customer_key: bytes = b""
@@ -193,6 +185,8 @@ class Copies(Linking, Puts, Uploads):
             made, row = await self.link(Origin(origin, register, found, sources), place, number, sums)
         except _NOT_SHARED:
             return None
+        if self.clock.monotonic() >= place.bucket.fresh_until:
+            await self.directory.confirm(place.bucket)
         try:
             upload, _ = await self.find_upload(place.bucket, place.name, place.upload_id)
         except NoSuchUpload:

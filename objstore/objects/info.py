@@ -13,19 +13,15 @@ def null_of(bucket: BucketInfo) -> str:
     return NULL if bucket.versioning else ""
 
 
-def part_count(row: Row) -> int:
-    """Parts that clients see; a part without a number is the body of an object in one piece, shared with another (ADR 13)."""
-    parts = row.parts
-    return len(parts) if parts and parts[0].number else 0
-
-
 def object_info(key: str, row: Row, null: str = "", *, latest: bool = True) -> ObjectInfo:
     """A version of an object.  `null`: what the null version's id is shown as, see `null_of`.
 
-    Called a thousand times a listing page: no copies, positional arguments.
+    Called a thousand times a listing page: no copies, positional arguments.  A part without a number is no part to clients but the
+    body of an object in one piece, shared with another (ADR 13).
     """
+    parts = row.parts
     return ObjectInfo(
         key, row.size, row.etag, row.modified_us or wall_us_of(row.origin), row.version or null, row.content_type, row.headers, row.metadata,
-        row.checksums, row.checksum_type, row.tags, row.owner, latest, row.kind == _DELETE_MARKER, part_count(row),
+        row.checksums, row.checksum_type, row.tags, row.owner, latest, row.kind == _DELETE_MARKER, len(parts) if parts and parts[0].number else 0,
         "", row.lock_mode, row.retain_until_us, row.legal_hold, row.encryption, row.storage_class, row.record,
     )  # fmt: skip

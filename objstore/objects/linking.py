@@ -20,12 +20,12 @@ from objstore.core.multipart import RECORD_VERSION as PART_VERSION
 from objstore.core.multipart import PartRecord
 from objstore.core.rows import BodyKind, Kind, PartRef, Row, RowKey, Space
 from objstore.core.timestamp import ZERO
-from objstore.errors import DamagedBody
+from objstore.errors import DamagedBody, ObjstoreError
 from objstore.objects.api import BucketInfo
 from objstore.objects.buckets import Bucket
 from objstore.objects.encryption import description_of, wants_nothing
-from objstore.objects.get import Gets, Opened
-from objstore.objects.parts import encode_record
+from objstore.objects.get import Gets
+from objstore.objects.parts import drop_rows, encode_record
 from objstore.objects.sealing import bucket_encryption
 from objstore.objects.sharing import Sharing
 
@@ -72,25 +72,37 @@ class Linking(Gets, Sharing):
         written = await self.cluster.write(register, draft, spread=place.bucket.spread, holders=origin.sources)
         return register, written.row
 
-    async def share_body(self, origin: Bucket, source: RowKey, opened: Opened, place: Place, made: list[RowKey]) -> Body:
+    async def share_body(self, origin: Origin, place: Place, made: list[RowKey]) -> Body:
         """What the copy of an object is made of.  `made` gets the parts written for it, also when this raises Unavailable or Damaged."""
-        row = opened.row
-        if row.body == BodyKind.MANIFEST and origin.id == place.bucket.id and (len(row.parts) > LINKS_AT_MOST or source.name == place.name):
-            await self.share_parts(place.bucket, row, source.name, place.name)
-            foreign = {upload_id: owner for upload_id, owner in owners_of(row, source.name).items() if owner != place.name}
+        row, source = origin.row, origin.register.name
+        if (
+            row.body == BodyKind.MANIFEST
+            and origin.bucket.id == place.bucket.id
+            and (len(row.parts) > LINKS_AT_MOST or source == place.name)
+        ):
+            await self.share_parts(place.bucket, row, source, place.name)
+            foreign = {upload_id: owner for upload_id, owner in owners_of(row, source).items() if owner != place.name}
             return Body(row.parts, row.encryption, encode_lineage(Lineage(owners=foreign)) if foreign else b"")
         if row.body == BodyKind.MANIFEST:
-            return Body(tuple(await self._link_all(origin, row.parts, place, made)), row.encryption, b"")
+            return Body(tuple(await self._link_all(origin.bucket, row.parts, place, made)), row.encryption, b"")
         description = description_of(row)
         if description is not None:
             # The data key stays in the row of the object, the seed goes to the part: together they open the body, as before.
-            row = msgspec.structs.replace(row, encryption=encode_description(Description(RECORD_VERSION, "", description.seed)))
-        register, part = await self.link(Origin(origin, source, row, opened.sources), place, 1, row.checksums)
+            seed = encode_description(Description(RECORD_VERSION, "", description.seed))
+            origin = origin._replace(row=msgspec.structs.replace(row, encryption=seed))
+        register, part = await self.link(origin, place, 1, row.checksums)
         made.append(register)
         # Without a number: to clients it is an object in one piece.
         parts = (PartRef(space=Space.PARTS, name=register.name, size=part.size, etag=part.etag, origin=part.origin, number=0),)
         head = b"" if description is None else encode_description(msgspec.structs.replace(description, seed=b""))
         return Body(parts, head, b"")
+
+    async def give_back(self, bucket: Bucket, made: list[RowKey]) -> None:
+        """Drop parts that no manifest will name, as far as that works now; reclaim.py finds the rest."""
+        try:
+            await drop_rows(self.cluster, made, bucket.spread)
+        except ObjstoreError:
+            return
 
     async def _link_all(self, origin: Bucket, parts: Sequence[PartRef], place: Place, made: list[RowKey]) -> list[PartRef]:
         linked: dict[int, PartRef] = {}

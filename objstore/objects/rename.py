@@ -1,18 +1,19 @@
 """Renaming: the object appears under its new name, then goes from the old one.
 
 Each of the two steps is atomic and the second is taken only if the source is still what was renamed; in between both names exist,
-never none.  A rename that was cut short is finished by repeating it with the same client token.  An object of parts is renamed
-without moving a byte; the bytes of one in one piece are copied, as they lie (sealed bytes stay sealed).
+never none.  A rename that was cut short is finished by repeating it with the same client token.  No bytes are moved but those of small
+objects, which lie in their rows: the parts of an object are shared (sharing.py), the body of one in one piece as by a copy (linking.py).
 """
 
 import contextlib
+from typing import Any
 
 import msgspec
 
 from objstore.core import names
 from objstore.core.conditions import check_copy_source, check_write
 from objstore.core.lineage import Lineage, encode_lineage, lineage_of, owners_of, rename_token
-from objstore.core.rows import BodyKind, Kind, Row, RowKey, stored_size
+from objstore.core.rows import BodyKind, Kind, Row, RowKey
 from objstore.core.timestamp import Ballot
 from objstore.core.versions import delete_marker, kept, modified_us, new_version, pick_head
 from objstore.errors import ConditionalConflict, InvalidRequest, NoSuchKey, OutcomeUnknown, Refused
@@ -22,13 +23,13 @@ from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, ObjectIn
 from objstore.objects.buckets import Bucket, tombstone_row
 from objstore.objects.context import object_key
 from objstore.objects.info import null_of, object_info
+from objstore.objects.linking import Linking, Origin, Place
 from objstore.objects.lock import locks_of_new
-from objstore.objects.sharing import Sharing
 
 TOKEN_LIMIT = 64  # characters of a client token, as S3 has it
 
 
-class Renames(Alterations, Sharing):
+class Renames(Alterations, Linking):
     """Giving objects other names."""
 
     async def rename(
@@ -67,7 +68,9 @@ class Renames(Alterations, Sharing):
             check_copy_source(source_conditions, row.etag, modified_us(row))
         _check_target((await self.cluster.read(register, spread=bucket.spread)).row, conditions)
         lineage = Lineage(token=mark, source=old, origin=row.origin)
-        payload, staging, blob = None, None, b""
+        body: dict[str, Any] = {}
+        payload: bytes | None = None
+        made: list[RowKey] = []
         if row.body == BodyKind.MANIFEST:
             await self.share_parts(bucket, row, old, new)
             foreign = {upload_id: owner for upload_id, owner in owners_of(row, old).items() if owner != new}
@@ -75,24 +78,19 @@ class Renames(Alterations, Sharing):
         elif row.body == BodyKind.INLINE:
             payload = held.payload if held.payload is not None else await self._bytes(bucket, old, row)
         elif row.body == BodyKind.BLOB:
-            staging = await self.cluster.stage(register, spread=bucket.spread, size=stored_size(row))
-            try:
-                async for chunk in self.cluster.read_body(object_key(bucket, old), row, spread=bucket.spread, sources=held.sources):
-                    await staging.write(chunk)
-                await staging.finish()
-            except BaseException:
-                await staging.abort()
-                raise
-            blob = staging.blob
+            place = Place(bucket, new, who.account, names.new_copy_id(self.clock.wall_us(), self.rng.token(8)))
+            shared = await self.share_body(Origin(bucket, object_key(bucket, old), row, held.sources), place, made)
+            body = {"body": BodyKind.MANIFEST, "blob": b"", "stored": -1, "parts": shared.parts, "encryption": shared.encryption}
         versioning = bucket.info.versioning
         locks = {"lock_mode": "", "retain_until_us": 0, "legal_hold": False}
         if versioning:
             locks |= locks_of_new(bucket, None, self.clock.wall_us())
-        renamed = msgspec.structs.replace(kept(row), blob=blob, version="", record=encode_lineage(lineage), **locks)
+        renamed = msgspec.structs.replace(kept(row), version="", record=encode_lineage(lineage), **body, **locks)
         if versioning:
             renamed = msgspec.structs.replace(renamed, modified_us=0)  # it takes its place among the versions of the new name
         draft = new_version(renamed, versioning)
-        if row.body == BodyKind.MANIFEST and not self.in_time(began):
+        if draft.body == BodyKind.MANIFEST and not self.in_time(began):
+            await self.give_back(bucket, made)
             raise OutcomeUnknown("renaming took too long; the object is as it was, try again")
 
         def judge(current: Row | None) -> Row | None:
@@ -105,10 +103,10 @@ class Renames(Alterations, Sharing):
 
         try:
             async with self.quotas.within(bucket, register, draft) as room:
-                return (await self.cluster.conditional(register, judge, spread=bucket.spread, payload=payload, staging=staging)).row
+                return (await self.cluster.conditional(register, judge, spread=bucket.spread, payload=payload)).row
         except Refused as refusal:
-            if staging is not None and not isinstance(refusal, ConditionalConflict):
-                await staging.abort()
+            if not isinstance(refusal, ConditionalConflict):  # then it is not known whether a manifest names them
+                await self.give_back(bucket, made)
             raise
 
     async def _bytes(self, bucket: Bucket, name: bytes, row: Row) -> bytes:

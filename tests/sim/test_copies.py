@@ -262,13 +262,13 @@ class Story:
             return [item.name for space in spaces for item in (await store.cluster.scan(bucket.id, space)).rows]
 
         assert await self._on(0, look) == []
-        for _ in range(60):  # blobs that were staged for nothing go after a while, one directory of 256 a round
+        for _ in range(80):  # what was staged for nothing goes too, one directory of 256 a round of upkeep, 20 s apart at most
             files = [
                 name for seat in self.cluster.nodes for volume in seat.volumes() for name, _ in volume.files() if name.startswith("blobs/")
             ]
             if not files:
                 return
-            await asyncio.sleep(30)
+            await asyncio.sleep(100)
         pytest.fail(f"{len(files)} blobs are left: {files[:5]}")
 
 

@@ -209,6 +209,29 @@ def test_a_refused_copy_leaves_nothing_behind() -> None:
     with_rig(test)
 
 
+def test_an_old_version_comes_back_by_a_copy_onto_its_own_key() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.store.set_versioning(ALICE, "photos", "Enabled")
+        old = noise(9000)
+        first = await rig.put("from", old)
+        await rig.put("from", noise(8000))
+        before = disk(rig)
+        source = CopySource("photos", "from", version_id=first.version_id)
+        info = await rig.store.copy(ALICE, source, "photos", "from")
+        assert (info.etag, info.source_version_id, disk(rig)) == (first.etag, first.version_id, before)
+        await rig.store.delete(ALICE, "photos", "from", version_id=first.version_id)
+        reclaimer = PartReclaimer(rig.cluster, rig.clock)
+        for _ in range(3):
+            await asyncio.sleep(1000)
+            await reclaimer.run()
+        assert await rig.get("from") == old
+        for version in [info.version_id, *(row.version for row in rig.registers.versions(await rig.id(), b"from"))]:
+            await rig.store.delete(ALICE, "photos", "from", version_id=version)
+        await emptied(rig, reclaimer)
+
+    with_rig(test)
+
+
 class Crash(Exception):
     """The proxy dies at this very step."""
 

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from objstore.core.encryption import Wish
 from objstore.core.rows import RowKey, Space
 from objstore.errors import InvalidRequest, NoSuchKey, PreconditionFailed, QuorumLost
 from objstore.objects.api import Attributes, Conditions, Expected
@@ -155,5 +156,44 @@ def test_in_a_versioned_bucket_old_versions_keep_their_name() -> None:
         with pytest.raises(NoSuchKey) as gone:
             await rig.get("old")
         assert gone.value.facts["marker"]
+
+    with_rig(test)
+
+
+def test_a_large_object_is_renamed_without_moving_its_bytes() -> None:
+    async def test(rig: Rig) -> None:
+        for wish in (Wish(), Wish("AES256")):
+            data = noise(9000)
+            before = await rig.put("from", data, attributes=Attributes(encryption=wish))
+            staged = rig.cluster.counts["stage"]
+            for source, key in (("from", "one"), ("one", "two"), ("two", "from")):
+                info = await rig.store.rename(ALICE, "photos", source, key)
+                assert (info.etag, info.checksums, info.part_count) == (before.etag, before.checksums, 0)
+            assert (await rig.get("from"), rig.cluster.counts["stage"]) == (data, staged)
+            assert len(rig.registers.blobs) == 1
+            await rig.store.delete(ALICE, "photos", "from")
+            reclaimer = PartReclaimer(rig.cluster, rig.clock)
+            for _ in range(3):
+                await asyncio.sleep(1000)
+                await reclaimer.run()
+            assert rig.registers.blobs == {}
+
+    with_rig(test)
+
+
+def test_a_refused_rename_gives_its_share_of_the_body_back() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.put("from", noise(9000))
+
+        async def rival(what: str, key: RowKey) -> None:
+            if what == "conditional" and key.name == b"to":
+                rig.cluster.before = None
+                await rig.put("to", b"y")
+
+        rig.cluster.before = rival
+        with pytest.raises(PreconditionFailed):
+            await rig.store.rename(ALICE, "photos", "from", "to", conditions=Conditions(if_none_match=("*",)))
+        assert await rig.live_parts() == 0
+        assert len(await rig.get("from")) == 9000
 
     with_rig(test)
