@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from objstore.core import checksums
-from objstore.core.lineage import lineage_of
+from objstore.core.lineage import encode_lineage, lineage_of
 from objstore.core.multipart import completed_etag
 from objstore.core.names import is_append_piece, split_part_name
 from objstore.core.rows import BodyKind, Kind, PartRef, Row
@@ -78,6 +78,12 @@ def next_number(parts: Sequence[PartRef], along: int) -> int:
     return parts[-1].number + 1 if parts else 1
 
 
+def _without_segments(row: Row) -> bytes:
+    """What a row says of its past, but for what it was made of: that is not all of it any more."""
+    lineage = lineage_of(row)
+    return encode_lineage(msgspec.structs.replace(lineage, segments=b"")) if lineage.segments else row.record
+
+
 def appended(row: Row, parts: Sequence[PartRef], algorithm: str, digest: bytes, size: int) -> Row:
     """The draft of an object that consists of `parts` now, the last `size` bytes of which are new.
 
@@ -89,5 +95,5 @@ def appended(row: Row, parts: Sequence[PartRef], algorithm: str, digest: bytes, 
     return msgspec.structs.replace(
         kept(row), modified_us=0, size=row.size + size, etag=completed_etag(parts), body=BodyKind.MANIFEST, parts=tuple(parts),
         blob=b"", digest=b"", checksums=carried, checksum_type=checksums.FULL_OBJECT if carried else "",
-        stored=-1, version="", lock_mode="", retain_until_us=0, legal_hold=False,
+        stored=-1, version="", lock_mode="", retain_until_us=0, legal_hold=False, record=_without_segments(row),
     )  # fmt: skip

@@ -5,6 +5,8 @@ copy by reference), that key is entered in the *shares* of the owner first, a ro
 """
 
 import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -23,6 +25,7 @@ class Lineage(msgspec.Struct, frozen=True, array_like=True):
     token: bytes = b""  # digest that names the rename which made it
     source: bytes = b""  # that rename's source, and which write of it
     origin: Ballot = ZERO
+    segments: bytes = b""  # of a static large object of Swift: what it was made of, see fronts/swift/static.py
 
 
 class Shares(msgspec.Struct, frozen=True, array_like=True):
@@ -46,6 +49,11 @@ def encode_lineage(lineage: Lineage) -> bytes:
 def lineage_of(row: Row | None) -> Lineage:
     """What an object's row says of its past."""
     return _decode_lineage(row.record) if row is not None and row.kind == Kind.OBJECT and row.record else NO_LINEAGE
+
+
+def record_of(*, owners: Mapping[str, bytes] = MappingProxyType({}), segments: bytes = b"") -> bytes:
+    """What goes into the row of an object that was not renamed: nothing where there is nothing to say."""
+    return _encode(Lineage(owners=dict(owners), segments=segments)) if owners or segments else b""
 
 
 def owners_of(row: Row, key: bytes) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ import msgspec
 from objstore.core import names
 from objstore.core.conditions import check_write
 from objstore.core.etag import segments_etag
+from objstore.core.lineage import record_of
 from objstore.core.locks import ObjectLock
 from objstore.core.manifest import total_size, upload_id_of
 from objstore.core.multipart import UploadRecord, check_promised, choose_parts, completed_checksum, completed_etag
@@ -91,7 +92,7 @@ class Completions(Uploads):
         checksum = completed_checksum(record, chosen)
         check_promised(record, checksum, expected.checksums)
         return Row(
-            kind=Kind.OBJECT, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=size, record=record.segments,
+            kind=Kind.OBJECT, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=size, record=record_of(segments=record.segments),
             etag=segments_etag(part.etag for part in chosen) if record.segments else completed_etag(chosen),
             body=BodyKind.MANIFEST, content_type=upload.content_type, headers=upload.headers, metadata=upload.metadata, tags=upload.tags,
             checksums={record.checksum_algorithm: checksum}, checksum_type=record.checksum_type, parts=tuple(chosen), owner=upload.owner, acl=upload.acl,

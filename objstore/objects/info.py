@@ -1,5 +1,6 @@
 """Rows as clients see them."""
 
+from objstore.core.lineage import lineage_of
 from objstore.core.rows import Kind, Row
 from objstore.core.timestamp import wall_us_of
 from objstore.core.versions import NULL
@@ -23,5 +24,5 @@ def object_info(key: str, row: Row, null: str = "", *, latest: bool = True) -> O
     return ObjectInfo(
         key, row.size, row.etag, row.modified_us or wall_us_of(row.origin), row.version or null, row.content_type, row.headers, row.metadata,
         row.checksums, row.checksum_type, row.tags, row.owner, latest, row.kind == _DELETE_MARKER, len(parts) if parts and parts[0].number else 0,
-        "", row.lock_mode, row.retain_until_us, row.legal_hold, row.encryption, row.storage_class, row.record,
+        "", row.lock_mode, row.retain_until_us, row.legal_hold, row.encryption, row.storage_class, lineage_of(row).segments if row.record else b"",
     )  # fmt: skip

@@ -15,7 +15,7 @@ import msgspec
 from objstore.cluster.api import Held
 from objstore.core import checksums, names
 from objstore.core.encryption import AES256, AWS_KMS, RECORD_VERSION, Description, Wish, encode_description, settled
-from objstore.core.lineage import Lineage, encode_lineage, owners_of
+from objstore.core.lineage import owners_of, record_of
 from objstore.core.multipart import RECORD_VERSION as PART_VERSION
 from objstore.core.multipart import PartRecord
 from objstore.core.rows import BodyKind, Kind, PartRef, Row, RowKey, Space
@@ -82,7 +82,7 @@ class Linking(Gets, Sharing):
         ):
             await self.share_parts(place.bucket, row, source, place.name)
             foreign = {upload_id: owner for upload_id, owner in owners_of(row, source).items() if owner != place.name}
-            return Body(row.parts, row.encryption, encode_lineage(Lineage(owners=foreign)) if foreign else b"")
+            return Body(row.parts, row.encryption, record_of(owners=foreign))
         if row.body == BodyKind.MANIFEST:
             return Body(tuple(await self._link_all(origin.bucket, row.parts, place, made)), row.encryption, b"")
         description = description_of(row)

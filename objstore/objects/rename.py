@@ -67,7 +67,7 @@ class Renames(Alterations, Linking):
         if source_conditions:
             check_copy_source(source_conditions, row.etag, modified_us(row))
         _check_target((await self.cluster.read(register, spread=bucket.spread)).row, conditions)
-        lineage = Lineage(token=mark, source=old, origin=row.origin)
+        lineage = Lineage(token=mark, source=old, origin=row.origin, segments=lineage_of(row).segments)
         body: dict[str, Any] = {}
         payload: bytes | None = None
         made: list[RowKey] = []

@@ -8,6 +8,7 @@ from objstore.core.lineage import (
     encode_shares,
     lineage_of,
     owners_of,
+    record_of,
     rename_token,
     shares_of,
 )
@@ -36,6 +37,14 @@ def test_records_round_trip_and_other_rows_have_none() -> None:
     shared = msgspec.structs.replace(ROW, kind=Kind.RECORD, record=encode_shares(Shares(keys=(b"a",))))
     assert shares_of(shared) == (b"a",)
     assert shares_of(ROW) == shares_of(None) == ()
+
+
+def test_what_an_object_was_made_of_is_kept_beside_whose_its_parts_are() -> None:
+    assert record_of() == b""
+    row = msgspec.structs.replace(ROW, record=record_of(owners={ONE: b"k"}, segments=b"s"))
+    assert lineage_of(row) == Lineage(owners={ONE: b"k"}, segments=b"s")
+    before = msgspec.structs.replace(ROW, record=msgspec.msgpack.encode([1, {ONE: b"k"}, b"", b"", ZERO]))
+    assert lineage_of(before) == Lineage(owners={ONE: b"k"})
 
 
 def test_parts_belong_to_the_key_unless_the_row_says_otherwise() -> None:

@@ -232,6 +232,27 @@ def test_an_old_version_comes_back_by_a_copy_onto_its_own_key() -> None:
     with_rig(test)
 
 
+def test_what_a_large_object_was_made_of_stays_through_a_rename_and_goes_with_copies_and_appends() -> None:
+    async def test(rig: Rig) -> None:
+        for count in (2, 20):
+            upload = await rig.store.create_upload(ALICE, "photos", "from", attributes=Attributes(), segments=b"made of these")
+            made = [await rig.part("from", upload.upload_id, number, b"x" * 500) for number in range(1, count + 1)]
+            assert (await rig.complete("from", upload.upload_id, made)).segments == b"made of these"
+            moved = await rig.store.rename(ALICE, "photos", "from", "to")
+            assert (moved.segments, moved.part_count) == (b"made of these", count)
+            copied = await rig.store.copy(ALICE, CopySource("photos", "to"), "photos", "copy")
+            assert (copied.segments, await rig.get("copy")) == (b"", b"x" * 500 * count)
+            size = 500 * count
+            grown = await rig.store.append(
+                ALICE, "photos", "to", sent(b"tail", piece=10), offset=size, attributes=Attributes(), expected=Expected()
+            )
+            assert (grown.segments, await rig.get("to")) == (b"", b"x" * size + b"tail")
+            again = await rig.store.rename(ALICE, "photos", "copy", "from")
+            assert (again.segments, await rig.get("from")) == (b"", b"x" * size)
+
+    with_rig(test)
+
+
 class Crash(Exception):
     """The proxy dies at this very step."""
 
