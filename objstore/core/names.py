@@ -9,7 +9,7 @@ order of every listing) is decided in one place.  Names of rows are bytes and co
              key NUL "e" rest of an upload id               Shares: keys that may name the upload's parts, as written until now
              key NUL "e" rest of an upload id / digest      Shares: one key that may name the upload's parts
     PARTS    upload id / five-digit number / attempt        one attempt at one part, written once (ADR 5)
-             upload id / number / attempt @ anchor          the same, lying where the body is that it shares (ADR 13)
+             upload id / number / attempt @ anchor          the same, lying where the body is that it shares (ADR 14)
     OBJECTS of the system bucket:
              bucket/<account>/<name>                        BucketRecord
              claim/<tenant>/<name>                          ClaimRecord

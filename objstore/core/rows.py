@@ -69,7 +69,7 @@ class PartRef(msgspec.Struct, frozen=True, array_like=True):
     size: int
     etag: str
     origin: Ballot  # the exact write of the part; a part uploaded again later has another
-    number: int = 0  # 0: the only one, of an object that is in one piece to clients and shares its body (ADR 13)
+    number: int = 0  # 0: the only one, of an object that is in one piece to clients and shares its body (ADR 14)
     checksum: bytes = b""  # raw digest in the upload's algorithm, for GetObjectAttributes
 
 

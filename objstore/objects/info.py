@@ -18,7 +18,7 @@ def object_info(key: str, row: Row, null: str = "", *, latest: bool = True) -> O
     """A version of an object.  `null`: what the null version's id is shown as, see `null_of`.
 
     Called a thousand times a listing page: no copies, positional arguments.  A part without a number is no part to clients but the
-    body of an object in one piece, shared with another (ADR 13).
+    body of an object in one piece, shared with another (ADR 14).
     """
     parts = row.parts
     return ObjectInfo(

@@ -1,4 +1,4 @@
-"""Bodies that several rows name: a copy costs a row for each body and no bytes (ADR 13).
+"""Bodies that several rows name: a copy costs a row for each body and no bytes (ADR 14).
 
 A part that shares a body lies in the ring slot of the row that it takes the body from, so each device that takes the part has the file
 already; it takes the row only if it has, and unlinks a file when the last row that names it is gone.  So nobody counts and nobody asks:
