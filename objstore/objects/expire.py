@@ -167,6 +167,7 @@ class Expirer:
             is_current = current is not None and current.kind in VERSION_KINDS and current.version == seen.version
             if is_current != lone_marker or (lone_marker and (found.kind != Kind.DELETE_MARKER or versions.newest() is not None)):
                 return None
+            # A head that stays is written again without its bytes: replicas hold them, or get them from those that do.
             draft = without_version(current, versions, seen.version, bucket.account)
             done = True
             return draft
