@@ -8,21 +8,15 @@ write to the directory could link a file of others into it.
 
 import ctypes
 import errno
-import fcntl
-import mmap
 import os
 import stat
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
 
-# Writes past the page cache are whole multiples of this, in place, length and memory: no device's blocks are larger.
-DIRECT_BYTES = 4096
-# Of a thread's buffer for them, which lives as long as the thread: large enough that a write's cost vanishes.
-_BUFFER_BYTES = 512 * 1024
+_FALLOC_KEEP_SIZE = 1
 
 
 class File(Protocol):
@@ -56,12 +50,8 @@ class Disk(Protocol):
     def open(self, path: str, *, create: bool = False, exclusive: bool = False, write: bool = False) -> File:
         """Open for reading, or for reading and writing."""
 
-    def create_unlinked(self, directory: str, *, bulk: bool = False) -> File:
-        """A new file without a name in `directory`; `link` gives it one, a crash before that leaves nothing.
-
-        `bulk`: much is written once, from the front; where writes begin at multiples of DIRECT_BYTES and the file system can,
-        it does not go through the page cache.
-        """
+    def create_unlinked(self, directory: str) -> File:
+        """A new file without a name in `directory`; `link` gives it one, a crash before that leaves nothing."""
 
     def link(self, file: File, path: str) -> None:
         """Name a file made by create_unlinked.  Raises FileExistsError.  Durable after sync_directory."""
@@ -91,11 +81,10 @@ class Disk(Protocol):
 class RealFile:
     """A file descriptor."""
 
-    __slots__ = ("_direct", "_fd")
+    __slots__ = ("_fd",)
 
-    def __init__(self, fd: int, *, direct: bool = False) -> None:
+    def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._direct = direct  # O_DIRECT is set: writes must be aligned
 
     def pread(self, length: int, offset: int) -> bytes:
         """Up to `length` bytes; fewer only at the end."""
@@ -130,7 +119,7 @@ class RealFile:
         """Write all buffers at `offset`."""
         total = sum(len(b) for b in buffers)
         pending = list(buffers)
-        written = self._pwrite_direct(pending, offset, total) if self._direct else 0
+        written = 0
         while written < total:
             step = os.pwritev(self._fd, pending[:1024], offset + written)
             written += step
@@ -140,32 +129,6 @@ class RealFile:
             if step:
                 pending[0] = memoryview(pending[0])[step:]
         return total
-
-    def _pwrite_direct(self, pending: list[Buffer], offset: int, total: int) -> int:
-        """Write what can be written past the page cache and take it off `pending`; how much.  What is left needs the cache."""
-        written = 0
-        whole = total - total % DIRECT_BYTES if offset % DIRECT_BYTES == 0 else 0
-        buffer = _buffer() if whole else memoryview(b"")
-        while written < whole:
-            size = _fill(buffer[: whole - written], pending)
-            done = 0
-            try:
-                while done < size:
-                    step = os.pwrite(self._fd, buffer[done:size], offset + written + done)
-                    done += step
-                    if step % DIRECT_BYTES:
-                        break  # as when the disk is nearly full
-            except OSError as failure:
-                if failure.errno != errno.EINVAL:
-                    raise
-            written += done
-            if done < size:  # refused, or cut short
-                pending.insert(0, bytes(buffer[done:size]))
-                break
-        if written < total:
-            self._direct = False
-            fcntl.fcntl(self._fd, fcntl.F_SETFL, fcntl.fcntl(self._fd, fcntl.F_GETFL) & ~os.O_DIRECT)
-        return written
 
     def datasync(self) -> None:
         """Make the bytes durable."""
@@ -193,32 +156,6 @@ class RealFile:
         self.close()
 
 
-_of_thread = threading.local()
-
-
-def _buffer() -> memoryview:
-    """This thread's buffer for writes past the page cache; mapped memory begins at a page."""
-    buffer: memoryview | None = getattr(_of_thread, "buffer", None)
-    if buffer is None:
-        buffer = _of_thread.buffer = memoryview(mmap.mmap(-1, _BUFFER_BYTES))
-    return buffer
-
-
-def _fill(buffer: memoryview, pending: list[Buffer]) -> int:
-    """Move bytes from the front of `pending` into `buffer` until it is full; how many."""
-    filled = taken = 0
-    for piece in pending:
-        part = memoryview(piece)[: len(buffer) - filled]
-        buffer[filled : filled + len(part)] = part
-        filled += len(part)
-        if len(part) < len(piece):
-            pending[taken] = memoryview(piece)[len(part) :]
-            break
-        taken += 1
-    del pending[:taken]
-    return filled
-
-
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD = -100
 _AT_SYMLINK_FOLLOW = 0x400
@@ -230,7 +167,6 @@ class RealDisk:
     def __init__(self, root: str) -> None:
         self.root = root
         os.makedirs(root, mode=0o700, exist_ok=True)
-        self._direct = True
         self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         # Root, who may repair a device of the service's user, finds the files of that user; nobody else is at home here.
         self._owners = frozenset((os.geteuid(), 0, os.fstat(self._root_fd).st_uid))
@@ -270,18 +206,10 @@ class RealDisk:
             raise PermissionError(errno.EPERM, f"a file of user {facts.st_uid}, who has no business here", path)
         return file
 
-    def create_unlinked(self, directory: str, *, bulk: bool = False) -> File:
+    def create_unlinked(self, directory: str) -> File:
         """O_TMPFILE: a crash before `link` leaves nothing behind."""
-        flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
         with self._at(f"{directory}/.") as (fd, name):
-            if bulk and self._direct:
-                try:
-                    return RealFile(os.open(name, flags | os.O_DIRECT, 0o600, dir_fd=fd), direct=True)
-                except OSError as failure:
-                    if failure.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
-                        raise
-                    self._direct = False  # this file system always goes through the page cache
-            return RealFile(os.open(name, flags, 0o600, dir_fd=fd))
+            return RealFile(os.open(name, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=fd))
 
     def link(self, file: File, path: str) -> None:
         """linkat through /proc/self/fd; os.link cannot pass AT_SYMLINK_FOLLOW with a directory descriptor everywhere."""

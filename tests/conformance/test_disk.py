@@ -137,25 +137,6 @@ def test_an_unlinked_file_gets_its_name_once(disk: Disk) -> None:
     assert read(disk, "blobs/a") == b"body"
 
 
-@pytest.mark.parametrize("sizes", [[300], [4096], [4096, 40], [1_000_000, 48_576, 8192, 300], [5000, 4096], [600_000, 600_000]])
-def test_a_file_written_in_bulk_holds_what_was_written_whatever_the_lengths(disk: Disk, sizes: list[int]) -> None:
-    disk.make_directory("blobs")
-    file = disk.create_unlinked("blobs", bulk=True)
-    whole = b""
-    for size in sizes:
-        data = random.Random(size).randbytes(size)
-        third = size // 3
-        assert file.pwrite([data[:third], bytearray(data[third : third + 7]), memoryview(data)[third + 7 :]], len(whole)) == size
-        whole += data
-    assert file.size() == len(whole)
-    file.datasync()
-    disk.link(file, "blobs/a")
-    file.close()
-    file = disk.open("blobs/a")
-    assert file.pread(len(whole) + 1, 0) == whole
-    file.close()
-
-
 def test_rename_replaces(disk: Disk) -> None:
     write(disk, "old", b"old")
     write(disk, "new", b"new")

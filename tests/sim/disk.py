@@ -437,8 +437,8 @@ class SimDisk:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return SimFile(self.volume, inode, writable=write or create)
 
-    def create_unlinked(self, directory: str, *, bulk: bool = False) -> SimFile:
-        """A file that no crash leaves behind until it is linked.  What is written in bulk is as lost as all else until the flush."""
+    def create_unlinked(self, directory: str) -> SimFile:
+        """A file that no crash leaves behind until it is linked."""
         if self._path(directory) not in self.volume.directories:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), directory)
         return SimFile(self.volume, Inode(), writable=True)

@@ -20,7 +20,7 @@ from objstore.node.engine.blob_format import TRAILER_BYTES, Trailer, decode_trai
 from objstore.node.engine.faults import is_full, is_shortage
 from objstore.node.engine.settings import EngineSettings
 from objstore.runtime.clock import Clock
-from objstore.runtime.disk import DIRECT_BYTES, Disk, File
+from objstore.runtime.disk import Disk, File
 from objstore.runtime.tasks import TaskOwner, Threads
 
 T = TypeVar("T")
@@ -308,7 +308,7 @@ class Blobs:
                 # A process that was killed after making it may have left its name unflushed.
                 self._disk.sync_directory(DIRECTORY)
                 self._directories.add(directory)
-        return self._disk.create_unlinked(directory, bulk=True)
+        return self._disk.create_unlinked(directory)
 
     async def guarded(self, call: Callable[..., T], *args: Any) -> T:
         """Run blocking work of a write.  Raises DeviceFull, TooBusy or DeviceOffline in place of OSError."""
@@ -400,10 +400,8 @@ class BlobWriter:
         return self._waiting_bytes <= self._settings.stage_bytes and self._size + self._waiting_bytes == self._announced
 
     def _start(self) -> None:
-        pieces = self._pieces
-        tail_bytes = self._waiting_bytes % DIRECT_BYTES if self._waiting_bytes > DIRECT_BYTES else 0
-        self._pieces = split_tail(pieces, tail_bytes)
-        self._waiting_bytes = tail_bytes
+        pieces, self._pieces = self._pieces, []
+        self._waiting_bytes = 0
         self._running = self._tasks.spawn(self._blobs.guarded(self._write, pieces), name="stage")
 
     def _reap(self) -> None:
@@ -476,17 +474,3 @@ class BlobWriter:
             await asyncio.wait([self._running])
             self._running = None
         self._file.close()
-
-
-def split_tail(pieces: list[bytes | memoryview], size_bytes: int) -> list[bytes | memoryview]:
-    """Take the last bytes off `pieces`, without a copy: what is written in the middle of a blob is a multiple of DIRECT_BYTES."""
-    tail: list[bytes | memoryview] = []
-    while size_bytes:
-        piece = pieces.pop()
-        if len(piece) > size_bytes:
-            view = memoryview(piece)
-            pieces.append(view[:-size_bytes])
-            piece = view[-size_bytes:]
-        tail.insert(0, piece)
-        size_bytes -= len(piece)
-    return tail

@@ -1,18 +1,15 @@
 """The machine's file system: what only it has; what both disks share is in tests/conformance/test_disk.py."""
 
-import errno
-import fcntl
 import gc
 import os
 import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
-from objstore.runtime.disk import RealDisk, RealFile
+from objstore.runtime.disk import RealDisk
 
 
 def test_a_planted_symbolic_link_is_an_error_and_no_way_out(tmp_path: Path) -> None:
@@ -117,83 +114,3 @@ def test_usage_is_the_file_systems(tmp_path: Path) -> None:
     facts = os.statvfs(tmp_path)
     assert free <= facts.f_blocks * facts.f_frsize
     assert used > 0
-
-
-def bulk(disk: RealDisk, data: bytes) -> Any:
-    file = disk.create_unlinked(".", bulk=True)
-    assert file.pwrite([data], 0) == len(data)
-    assert file.pread(len(data), 0) == data
-    return file
-
-
-def _takes_direct_writes(path: Path) -> bool:
-    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    _, kind = max((len(mount[1]), mount[2]) for mount in mounts if str(path).startswith(mount[1]))
-    return kind in ("ext4", "xfs")
-
-
-def test_what_is_written_in_bulk_does_not_go_through_the_page_cache(tmp_path: Path) -> None:
-    disk = RealDisk(str(tmp_path / "root"))
-    data = os.urandom(1_000_000)
-    if not _takes_direct_writes(tmp_path):
-        pytest.skip("this file system takes no direct writes, or keeps files in memory")
-    file = cast("RealFile", disk.create_unlinked(".", bulk=True))
-    file.pwrite([data], 0)
-    assert file.pread_cached(4096, 8192) is None
-    plain = cast("RealFile", disk.create_unlinked("."))
-    plain.pwrite([data], 0)
-    assert plain.pread_cached(4096, 8192) == data[8192:12288]
-
-
-def test_a_file_system_that_refuses_direct_files_gets_ordinary_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = RealDisk(str(tmp_path / "root"))
-    opened: list[int] = []
-    real = os.open
-
-    def refusing(path: Any, flags: int, *rest: Any, **more: Any) -> int:
-        if flags & os.O_TMPFILE == os.O_TMPFILE:
-            opened.append(flags & os.O_DIRECT)
-        if flags & os.O_DIRECT:
-            raise OSError(errno.EINVAL, "no direct files here")
-        return real(path, flags, *rest, **more)
-
-    monkeypatch.setattr(os, "open", refusing)
-    bulk(disk, os.urandom(50_000))
-    bulk(disk, os.urandom(50_000))
-    assert opened == [os.O_DIRECT, 0, 0]  # it is asked once
-
-
-@pytest.mark.parametrize("accepted", [0, 4096, 100_000])
-def test_a_direct_write_that_is_refused_or_cut_short_goes_on_through_the_page_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accepted: int
-) -> None:
-    disk = RealDisk(str(tmp_path / "root"))
-    file = disk.create_unlinked(".", bulk=True)
-    real = os.pwrite
-    left = accepted
-
-    def stubborn(fd: int, data: memoryview, offset: int) -> int:
-        nonlocal left
-        if not left:
-            raise OSError(errno.EINVAL, "not like this")
-        if left % 4096 and len(data) > left:
-            fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_DIRECT)  # only so can it write a part of a block
-        step = real(fd, data[:left], offset)
-        left -= step
-        return step
-
-    monkeypatch.setattr(os, "pwrite", stubborn)
-    data = os.urandom(700_001)
-    assert file.pwrite([data[:5], data[5:]], 0) == len(data)
-    assert file.pread(len(data), 0) == data
-
-
-def test_a_full_disk_is_told_also_of_direct_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> int:
-        raise OSError(errno.ENOSPC, "full")
-
-    file = RealDisk(str(tmp_path / "root")).create_unlinked(".", bulk=True)
-    monkeypatch.setattr(os, "pwrite", full)
-    monkeypatch.setattr(os, "pwritev", full)
-    with pytest.raises(OSError, match="full"):
-        file.pwrite([bytes(8192)], 0)

@@ -10,7 +10,7 @@ import xxhash
 
 from objstore.errors import DamagedBody, DeviceFull, DeviceOffline, IncompleteBody, NoSuchVersion, TooBusy
 from objstore.node.engine.api import BodyMissing
-from objstore.node.engine.blobs import blob_name, blob_of_name, split_tail
+from objstore.node.engine.blobs import blob_name, blob_of_name
 from tests.support.engine_rig import DIRECTORY, SMALL, SimRig, ballot, delete, key, put, put_blob, read, row
 
 BLOB = b"b" * 16
@@ -49,13 +49,6 @@ def test_what_was_staged_is_read_whatever_the_pieces(rig: SimRig, size: int, pie
     rig.run(lambda: rig.engine.accept(key("k"), partition=0, ballot=ballot(1), row=row(ballot(1), blob=BLOB, size=size)))
     assert rig.run(lambda: read(rig.engine, "k", 1)) == data
     assert bytes(file_of(rig).data[:size]) == data
-
-
-@pytest.mark.parametrize("tail", [0, 1, 3, 4, 9, 10])
-def test_the_tail_of_pieces_is_split_off_without_a_copy(tail: int) -> None:
-    pieces: list[bytes | memoryview] = [b"abc", memoryview(b"defghi"), b"j"]
-    rest = split_tail(pieces, tail)
-    assert (b"".join(pieces), b"".join(rest)) == (b"abcdefghij"[: 10 - tail], b"abcdefghij"[10 - tail :])
 
 
 def test_any_range_is_read(rig: SimRig) -> None:
