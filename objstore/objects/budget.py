@@ -149,8 +149,6 @@ class Budget:
             return
         self._task.cancel()
         await asyncio.wait([self._task])
-        self._task = None
-        self._fail(TooBusy("this proxy is stopping; try again"))
         self._objects = self._bytes = 0
         try:
             async with asyncio.timeout(1.0):
@@ -203,6 +201,13 @@ class Budget:
             self._task = self._tasks.spawn(self._tend(), name="quota")
 
     async def _tend(self) -> None:
+        try:
+            await self._go_on()
+        finally:
+            self._task = None
+            self._fail(Unavailable("what the bucket's quota leaves cannot be told; try again"))  # nobody, unless this was a bug
+
+    async def _go_on(self) -> None:
         failures = 0
         while True:
             self._wake.clear()
@@ -217,7 +222,6 @@ class Budget:
                 if failures > 1 or isinstance(failure, TooBusy):
                     self._fail(failure)
             if not self._waiters and self._ledger is not None and self._holder not in self._ledger.portions:
-                self._task = None
                 return
             await self._pause()
 

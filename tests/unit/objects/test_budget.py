@@ -11,7 +11,7 @@ import pytest
 from objstore.core import quota
 from objstore.core.quota import QuotaConfig, Usage
 from objstore.core.rows import SYSTEM_BUCKET, Kind, RowKey, Space, decode_row
-from objstore.errors import ConditionalConflict, ObjstoreError, QuotaExceeded, TooBusy
+from objstore.errors import ConditionalConflict, ObjstoreError, QuorumLost, QuotaExceeded, TooBusy, Unavailable
 from objstore.objects.budget import IDLE_S, REAP_S, SETTLE_S, WRITE_S
 from objstore.objects.store import ObjectStore
 from tests.support.store_rig import ALICE, Rig, with_rig
@@ -293,5 +293,25 @@ def test_writes_in_a_row_ask_the_ledger_seldom() -> None:
         for n in range(1000):
             await site.first.put(f"k{n % 50}", bytes(1000))
         assert site.first.cluster.counts["usage"] - before < 40
+
+    watched(test)
+
+
+@pytest.mark.parametrize(("trouble", "told"), [(QuorumLost("nobody answers"), QuorumLost), (ValueError("a bug"), Unavailable)])
+def test_counters_that_cannot_be_had_are_no_full_bucket_and_nobody_waits_for_them(trouble: Exception, told: type[Exception]) -> None:
+    async def test(site: Watched) -> None:
+        await site.set_limit(size=1000)
+        usage, down = site.first.cluster.usage, True
+
+        async def silent(bucket: bytes) -> Usage:
+            if down:
+                raise trouble
+            return await usage(bucket)
+
+        site.first.cluster.usage = silent  # type: ignore[method-assign] # a cluster that is down
+        with pytest.raises(told):
+            await site.first.put("a")
+        down = False
+        await site.first.put("a", bytes(1000))
 
     watched(test)
