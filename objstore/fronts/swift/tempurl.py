@@ -26,7 +26,11 @@ DIGESTS = {"sha1": 20, "sha256": 32, "sha512": 64}
 KEY_NAMES = ("temp-url-key", "temp-url-key-2")
 # A HEAD may be made with what was signed for these.
 _HEAD_BY = ("HEAD", "GET", "POST", "PUT")
-_FORBIDDEN_ON_PUT = ("x-object-manifest", "x-symlink-target", "x-symlink-target-account", "x-symlink-target-etag")
+# What would reach other objects than the one that is signed, with all the rights of the account (CVE-2015-5223, CVE-2026-71191).
+_FORBIDDEN_HEADERS = (
+    "x-object-manifest", "x-symlink-target", "x-symlink-target-account", "x-symlink-target-etag", "x-copy-from", "x-copy-from-account",
+)  # fmt: skip
+_FORBIDDEN_PARAMETERS = ("bulk-delete", "extract-archive", "version-id")
 _ISO_FORMATS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ")
 _MAX_CHARS = 2048
 
@@ -64,9 +68,18 @@ async def check_temp_url(front: SwiftFront, request: SwiftRequest, account: str)
             break
     else:
         raise refused
-    if request.method in ("PUT", "POST") and any(name in request.headers for name in _FORBIDDEN_ON_PUT):
-        raise SwiftRefused(400, "X-Object-Manifest and X-Symlink-* cannot be sent to a temporary URL.")
+    _check_reach(request)
     request.temp_url = request.method
+
+
+def _check_reach(request: SwiftRequest) -> None:
+    """See that neither headers nor query, which are not signed, make more of the request than it says.  Raises SwiftRefused."""
+    reading = request.method in ("GET", "HEAD")
+    if not reading and any(name in request.headers for name in _FORBIDDEN_HEADERS):
+        raise SwiftRefused(400, "X-Object-Manifest, X-Symlink-* and X-Copy-From cannot be sent to a temporary URL.")
+    manifest = request.query.get("multipart-manifest")
+    if any(name in request.query for name in _FORBIDDEN_PARAMETERS) or (manifest is not None and not (reading and manifest == "get")):
+        raise SwiftRefused(400, "A temporary URL is for one object: no bulk operation, no other version, no manifest to be written.")
 
 
 def disposition(request: SwiftRequest, headers: Headers) -> None:

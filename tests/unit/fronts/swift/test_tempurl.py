@@ -101,3 +101,28 @@ def test_what_is_not_signed_opens_nothing(stranger: Swift, box: str, query: str)
 def test_an_address_runs_out(swift: Swift, stranger: Swift, box: str) -> None:
     swift("PUT", f"{box}/o", b"1")
     assert stranger("GET", f"{box}/o", query=signed("GET", f"/v1/AUTH_test/{box}/o", expires=1_000_000_000)).status == 401
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "PUT"])
+def test_a_signed_address_deletes_copies_and_gathers_nothing_else(swift: Swift, stranger: Swift, box: str, method: str) -> None:
+    """What stands in the query or in headers is not signed: it must not reach any other object of the account."""
+    for name in ("mine", "secret"):
+        swift("PUT", f"{box}/{name}", b"secret")
+    query = signed(method, f"/v1/AUTH_test/{box}/mine")
+    body = f"{box}/secret".encode()
+    manifest = f'[{{"path": "/{box}/secret"}}]'.encode()
+    assert stranger(method, f"{box}/mine", body, query=f"{query}&bulk-delete").status == 400
+    assert stranger(method, f"{box}/mine", manifest, query=f"{query}&multipart-manifest=put").status == 400
+    assert stranger(method, f"{box}/mine", query=f"{query}&multipart-manifest=delete").status == 400
+    assert stranger(method, f"{box}/mine", query=f"{query}&extract-archive=tar").status == 400
+    assert stranger(method, f"{box}/mine", query=f"{query}&version-id=x").status == 400
+    assert stranger(method, f"{box}/mine", query=query, X_Copy_From=f"{box}/secret").status == 400
+    assert stranger(method, f"{box}/mine", query=query, X_Copy_From_Account="AUTH_other").status == 400
+    assert swift("GET", f"{box}/secret").body == b"secret"
+
+
+def test_an_older_version_is_not_what_was_signed(swift: Swift, stranger: Swift, box: str) -> None:
+    swift("PUT", f"{box}/o", b"data")
+    query = signed("GET", f"/v1/AUTH_test/{box}/o")
+    assert stranger("GET", f"{box}/o", query=f"{query}&version-id=null").status == 400
+    assert stranger("GET", f"{box}/o", query=f"{query}&multipart-manifest=get").status == 200
