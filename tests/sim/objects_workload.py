@@ -282,9 +282,14 @@ class ObjectClient:
         if made is None:
             return
         history = self._history
-        history.bodies[label] = made.etag
-        there = {history.bodies[label] for label in history.family(origin).tried}
-        if made.etag not in there and "" not in there:
+        source = history.family(origin)
+        if "-" in made.etag:  # a copy of many parts keeps their ETag, which tells nothing of its bytes
+            known = made.etag in source.heads
+        else:
+            history.bodies[label] = made.etag
+            there = {history.bodies[each] for each in source.tried}
+            known = made.etag in there or "" in there
+        if not known and not source.tried & history.copies:
             history.lies.append(f"{place}: a copy of {origin} has the etag {made.etag}, which nothing had there")
 
     def _heads(self, place: Place, etag: str, label: str) -> None:
