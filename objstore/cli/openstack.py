@@ -36,7 +36,7 @@ async def identity_app(
     }
     registry = Registry(cluster, world, key, built_in(users, region=section.region, catalog=catalog(section), passwords=hashes))
     stack.push_async_callback(registry.aclose)
-    await registry.start()
+    await registry.start(sweeps=True)
     passwords = Passwords(
         world.clock, world.rng, threads, failures=settings.lockout_failures, lock_s=settings.lockout_s, memory_kib=settings.hash_memory_kib
     )

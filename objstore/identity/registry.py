@@ -4,6 +4,7 @@ Look-ups are look-ups in dictionaries.  Keys of S3 that belong to a user and a p
 (identity/directory.py asks), and tokens are judged here, on every process alike.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
@@ -11,7 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from objstore.cluster.api import ClusterApi
-from objstore.errors import PreconditionFailed
+from objstore.errors import ObjstoreError, PreconditionFailed
 from objstore.identity.bearer import Bearer, BearerSealer, SecretBox
 from objstore.identity.feed import Change, Feed
 from objstore.identity.rules import Access, expanded
@@ -32,12 +33,15 @@ from objstore.identity.tenancy import (
     Role,
     grant_record,
 )
+from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
 
 T = TypeVar("T", bound=Kept)
+log = logging.getLogger(__name__)
 
 MAX_DEPTH = 32  # of projects below one another, so that no damaged record makes a walk endless
 JUDGED_KEPT = 8192
+SWEEP_S = 600.0
 _PREFIX = "ks"
 
 
@@ -55,17 +59,29 @@ class Registry:
         self._grants: dict[str, dict[str, Grant]] = {}  # actor -> target -> grant
         self._access: dict[str, str] = {}  # access key -> id of its credential
         self._judged: OrderedDict[str, Access] = OrderedDict()
+        self._tasks = TaskOwner("identity registry")
         self.feed = Feed(cluster, world.clock, KINDS, self._apply, prefix=_PREFIX)
         kinds = {struct: kind for kind, struct in KINDS.items()}
         self.feed.lay_below((kinds[type(value)], value) for value in below)
 
-    async def start(self) -> None:
-        """Begin to keep up."""
+    async def start(self, *, sweeps: bool = False) -> None:
+        """Begin to keep up; whoever `sweeps` also removes what has run out, now and then."""
         await self.feed.start()
+        if sweeps:
+            self._tasks.spawn(self._keep_tidy(), name="sweep")
 
     async def aclose(self) -> None:
         """Stop keeping up."""
+        await self._tasks.aclose()
         await self.feed.aclose()
+
+    async def _keep_tidy(self) -> None:
+        while True:
+            await self.clock.sleep(SWEEP_S)
+            try:
+                await self.sweep()
+            except ObjstoreError as failure:
+                log.warning("marks of void tokens are not swept now: %s", failure)
 
     # -- keeping the tables -----------------------------------------------------------------------------------
 

@@ -56,13 +56,16 @@ def check_may_make(call: Call) -> str:
 
 
 def _check_project(call: Call, user: Person, project_id: str, app_id: str) -> Project:
-    """The project of a new key: its user has a role on it, and an application credential makes keys of its own project alone."""
+    """The project of a new key: its user has a role on it, and an application credential makes keys of its own project alone.
+
+    Administrators may make a key before its user has a role: until then it is worth nothing.
+    """
     project = call.registry.get(Project, project_id)
     if project is None:
         raise not_found("project", project_id)
     if app_id and (call.who.project is None or call.who.project.id != project.id or call.who.user.id != user.id):
         raise forbidden(f"identity:{call.action}")
-    if not call.registry.roles_on(user, f"p:{project.id}"):
+    if not call.who.is_admin and not call.registry.roles_on(user, f"p:{project.id}"):
         raise IdentityProblem(403, f"User {user.id} has no access to project {project.id}.")
     return project
 

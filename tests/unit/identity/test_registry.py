@@ -1,11 +1,14 @@
 """Tables, effective roles, and what tokens are good for."""
 
+import asyncio
+
 import msgspec
 import pytest
 
 from objstore.errors import PreconditionFailed
 from objstore.identity.bearer import Bearer
-from objstore.identity.tenancy import AppCredential, Domain, Grant, Group, Person, Project, Role
+from objstore.identity.registry import SWEEP_S
+from objstore.identity.tenancy import AppCredential, Domain, Grant, Group, Person, Project, Revocation, Role
 from tests.support.identity_rig import Rig, on_rig
 from tests.support.memory_cluster import MemoryCluster, run
 
@@ -103,6 +106,18 @@ def test_a_token_is_good_for_what_its_user_has_now() -> None:
         assert registry.judge(msgspec.structs.replace(later, scope="")) is None
         rig.clock.skew_us += 2 * 10**9
         assert await registry.sweep() == 1
+
+    on_rig(test)
+
+
+def test_marks_of_void_tokens_go_when_the_tokens_would_have() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.registry.start(sweeps=True)
+        now_us = rig.clock.wall_us()
+        await rig.registry.revoke(Bearer(1, "u", (), "", now_us, now_us + 10**8, ("a1",)))
+        await rig.registry.revoke(Bearer(1, "u", (), "", now_us, now_us + 10**10, ("a2",)))
+        await asyncio.sleep(SWEEP_S + 1)
+        assert [mark.id for mark in rig.registry.all(Revocation)] == ["a2"]
 
     on_rig(test)
 
