@@ -64,6 +64,7 @@ class SwiftAuth:
         self._credentials = credentials
         self._keys: dict[tuple[str, str], str] = {}
         self._principals: dict[tuple[str, str], Principal] = {}
+        self._access_keys: dict[tuple[str, str], str] = {}  # of users of S3: what they may is looked up by it
         self._opened: OrderedDict[str, Claim] = OrderedDict()
         for user in users:
             if not user.key or (user.account, user.user) in self._keys:
@@ -74,7 +75,7 @@ class SwiftAuth:
             found = credentials.lookup(other.access_key)
             if found is not None and (other.account, other.name) not in self._keys:
                 self._keys[other.account, other.name] = other.secret_key
-                self._principals[other.account, other.name] = found[1]
+                self._access_keys[other.account, other.name] = other.access_key
 
     def log_in(self, user: str, key: str) -> tuple[str, Principal] | None:
         """A token for `account:user` and its key, and who that is; None when they do not belong together."""
@@ -82,17 +83,28 @@ class SwiftAuth:
         wanted = self._keys.get((account, name))
         if not hmac.compare_digest((wanted or "no such user").encode(), key.encode()) or wanted is None:
             return None
+        who = self._principal_of(account, name)
+        if who is None:
+            return None
         claim = Claim(account, name, self._clock.wall_us() // 1_000_000 + LIFE_S)
         head = FORMAT + self._rng.token(NONCE_BYTES)
         token = PREFIX + base64.urlsafe_b64encode(head + self._cipher.encrypt(head[1:], _ENCODE(claim), head)).decode()
-        return token, self._principals[account, name]
+        return token, who
+
+    def _principal_of(self, account: str, name: str) -> Principal | None:
+        """As it is now: IAM may have denied a user of S3 something, or all, since it logged in."""
+        access_key = self._access_keys.get((account, name))
+        if access_key is None:
+            return self._principals.get((account, name))
+        found = self._credentials.lookup(access_key)
+        return None if found is None else found[1]
 
     def who(self, token: str, method: str = "", path: str = "") -> Principal | None:
         """Whom a token stands for; None for one that is not ours, has run out, or whose user is gone."""
         claim = self._opened.get(token) or self._open(token)
         if claim is None or claim.expires_s <= self._clock.wall_us() // 1_000_000:
             return None
-        return self._principals.get((claim.account, claim.user))
+        return self._principal_of(claim.account, claim.user)
 
     def _open(self, token: str) -> Claim | None:
         if not token.startswith(PREFIX) or len(token) > MAX_TOKEN_CHARS or not token.isascii():

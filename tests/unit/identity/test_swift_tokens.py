@@ -1,5 +1,7 @@
 """Swift's own authentication: keys, tokens, and what their users may do."""
 
+import dataclasses
+
 import pytest
 
 from objstore.errors import InvalidArgument
@@ -90,3 +92,21 @@ def test_one_name_for_two_users_is_refused() -> None:
         auth(TESTER, TESTER)
     with pytest.raises(InvalidArgument):
         auth(SwiftUser("a", "b", ""))
+
+
+def test_what_iam_denies_a_user_of_s3_is_denied_to_its_tokens_too() -> None:
+    """A denial that was put on the user after its log-in, or after the proxy's start, must not be passed by speaking Swift."""
+    credentials = Credentials((S3_USER,))
+    made = SwiftAuth((), (S3_USER,), credentials, KEY, SystemRng(), Clock())  # type: ignore[arg-type]
+    found = made.log_in("acc:sue", "sues-secret")
+    assert found is not None
+    token, who = found
+    assert who.policies is None
+    holder = credentials._keyholders["AKSUE"]
+    credentials._keyholders["AKSUE"] = dataclasses.replace(holder, principal=dataclasses.replace(holder.principal, policies=()))
+    now = made.who(token)
+    assert now is not None
+    assert now.policies == ()
+    del credentials._keyholders["AKSUE"]
+    assert made.who(token) is None
+    assert made.log_in("acc:sue", "sues-secret") is None
