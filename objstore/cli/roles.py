@@ -113,12 +113,8 @@ async def run_proxy(settings: Any) -> None:
     from objstore.fronts.http import uvicorn_config
     from objstore.fronts.iam.app import QueryCalls
     from objstore.fronts.s3.app import S3App
-    from objstore.fronts.swift.app import SwiftApp
-    from objstore.fronts.swift.context import SwiftFront
     from objstore.identity.directory import Directory
-    from objstore.identity.project_tokens import ProjectTokens
     from objstore.identity.registry import Registry
-    from objstore.identity.swift_tokens import SwiftAuth
     from objstore.identity.tenancy import built_in
     from objstore.identity.tokens import TokenSealer
     from objstore.identity.web_keys import WebKeys
@@ -155,15 +151,27 @@ async def run_proxy(settings: Any) -> None:
         if section.metrics_port:
             metrics = await serve_metrics(section.metrics_port, lambda: proxy_metrics(app.counters.snapshot(), cluster, notifier))
             stack.push_async_callback(metrics)
-        swift = SwiftAuth(known.swift_users, known.users, directory, cluster_key, world.rng, world.clock)
-        both = SwiftApp(
-            SwiftFront(store, swift, component(settings, "swift"), world.clock, world.rng, (ProjectTokens(registry, directory),)), app
-        )
+        both = _with_swift(app, store, settings, world, known, cluster_key, registry, directory)
         config = uvicorn_config(
             both, host=section.host, port=section.port, certificate_file=section.certificate_file or None, key_file=section.key_file or None
         )
         config.timeout_graceful_shutdown = int(GRACEFUL_S)
         await _serve(config, listening, world, supervised)
+
+
+def _with_swift(
+    app: Any, store: Any, settings: Any, world: Any, known: Any, cluster_key: bytes, registry: Any, directory: Any
+) -> Any:  # fmt: skip
+    """Swift before S3, on one port."""
+    from objstore.cli.settings import component
+    from objstore.fronts.swift.app import SwiftApp
+    from objstore.fronts.swift.context import SwiftFront
+    from objstore.identity.project_tokens import ProjectTokens
+    from objstore.identity.swift_tokens import SwiftAuth
+
+    auth = SwiftAuth(known.swift_users, known.users, directory, cluster_key, world.rng, world.clock)
+    tokens = ProjectTokens(registry, directory)
+    return SwiftApp(SwiftFront(store, auth, component(settings, "swift"), world.clock, world.rng, (tokens,)), app)
 
 
 async def run_services(settings: Any) -> None:

@@ -21,6 +21,8 @@ class Container(msgspec.Struct, frozen=True, array_like=True):
     read: str = ""
     write: str = ""
     metadata: dict[str, str] = {}
+    archive: str = ""  # the container that older versions are copied to
+    history: bool = False  # whether that is a record; else it is a stack
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class AccountInfo:
     metadata: Mapping[str, str]
     containers: int
     usage: Usage
+    created_us: int = 0  # of its oldest container; 0: it has none
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,11 @@ class ContainerChange:
     read: str | None = None
     write: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    archive: str | None = None  # "": none
+    history: bool = False
 
     def __bool__(self) -> bool:
-        return self.read is not None or self.write is not None or bool(self.metadata)
+        return self.read is not None or self.write is not None or self.archive is not None or bool(self.metadata)
 
 
 QUOTA_BYTES, QUOTA_COUNT = "quota-bytes", "quota-count"
@@ -75,7 +80,8 @@ def changed(container: Container, change: ContainerChange) -> Container:
     """The container after a change.  Raises InvalidArgument for lists, InvalidRequest for too much metadata."""
     read = container.read if change.read is None else normal_acl("X-Container-Read", change.read)
     write = container.write if change.write is None else normal_acl("X-Container-Write", change.write)
-    return Container(read=read, write=write, metadata=merged(container.metadata, change.metadata))
+    kept = (container.archive, container.history) if change.archive is None else (change.archive, change.history and bool(change.archive))
+    return Container(RECORD_VERSION, read, write, merged(container.metadata, change.metadata), *kept)
 
 
 def merged(metadata: Mapping[str, str], change: Mapping[str, str]) -> dict[str, str]:

@@ -10,11 +10,10 @@ from objstore.identity.entities import AWS_POLICY
 from objstore.identity.managed import BUILT_IN
 from objstore.identity.registry import Registry
 from objstore.identity.rules import S3_NONE, S3_READ, Access, rule_allows, s3_rights
-from objstore.identity.tenancy import DEFAULT_DOMAIN, AccessRule
+from objstore.identity.tenancy import DEFAULT_DOMAIN, RESELLER_ADMIN, AccessRule
 from objstore.objects.access import PROJECT_NAME, USER_ID, USER_NAME
 from objstore.objects.api import Principal
 
-RESELLER_ADMIN = "ResellerAdmin"
 SERVICE_TYPE = "object-store"
 _KEPT = 4096
 _READS: Policy = parse_policy(BUILT_IN[AWS_POLICY + "AmazonS3ReadOnlyAccess"].document.encode(), Kind.IDENTITY)

@@ -106,6 +106,9 @@ class SwiftAuth:
             return None
         return self._principal_of(claim.account, claim.user)
 
+    async def refresh(self) -> None:
+        """Its users come from files: there is never news."""
+
     def _open(self, token: str) -> Claim | None:
         if not token.startswith(PREFIX) or len(token) > MAX_TOKEN_CHARS or not token.isascii():
             return None

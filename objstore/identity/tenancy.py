@@ -19,6 +19,7 @@ from objstore.runtime.rng import Rng
 RECORD_VERSION = 1
 DEFAULT_DOMAIN = "default"
 ADMIN, MANAGER, MEMBER, READER, SERVICE = "admin", "manager", "member", "reader", "service"
+RESELLER_ADMIN = "ResellerAdmin"  # acts in every account of Swift
 _SLOT_CHARS = 128  # of a name inside a record's name; a longer one is there by its digest
 SYSTEM = "s"  # targets of roles: the system, "p:ID" a project, "d:ID" a domain
 
@@ -221,7 +222,7 @@ def built_in(
     else manager: within its account it could do everything before.
     """
     found: list[Kept] = [Domain(RECORD_VERSION, DEFAULT_DOMAIN, "Default", description="The default domain", fixed=True)]
-    ids = {name: fixed_id("role", name) for name in (ADMIN, MANAGER, MEMBER, READER, SERVICE)}
+    ids = {name: fixed_id("role", name) for name in (ADMIN, MANAGER, MEMBER, READER, SERVICE, RESELLER_ADMIN)}
     implied = {ADMIN: MANAGER, MANAGER: MEMBER, MEMBER: READER}
     found += [
         Role(RECORD_VERSION, id_, name, fixed=True, implies=(ids[implied[name]],) if name in implied else ()) for name, id_ in ids.items()

@@ -73,7 +73,8 @@ class Containers(Alterations):
     async def container_usage(self, who: Principal, name: str) -> Usage:
         """What a container holds, from the devices' counters.  Raises NoSuchBucket, AccessDenied, QuorumLost."""
         home = await self.open_bucket(who, name, Action.READ_BUCKET)
-        return await self.cluster.usage(home.id)
+        held = await self.cluster.holdings(home.id)
+        return Usage(held.objects, held.bytes)
 
     # -- accounts ---------------------------------------------------------------------------------------------
 
@@ -93,8 +94,8 @@ class Containers(Alterations):
         authorize(who, Action.LIST_BUCKETS)
         check_home(who, "look at the metadata")
         metadata = _record_of((await self.cluster.read(_account_key(who.home))).row).metadata
-        containers, usage = await self._count(who.home)
-        return AccountInfo(metadata, containers, usage)
+        containers, usage, created_us = await self._count(who.home)
+        return AccountInfo(metadata, containers, usage, created_us)
 
     async def set_account(self, who: Principal, change: Mapping[str, str]) -> None:
         """Change an account's metadata; an empty value takes a name away.  Raises AccessDenied, InvalidRequest."""
@@ -121,19 +122,20 @@ class Containers(Alterations):
         self._totals[account] = (now, usage)
         return usage
 
-    async def _count(self, account: str) -> tuple[int, Usage]:
-        containers, total, after = 0, Usage(0, 0), ""
+    async def _count(self, account: str) -> tuple[int, Usage, int]:
+        containers, total, after, created_us = 0, Usage(0, 0), "", 0
         while True:
             page = await self.directory.list(account, prefix="", after=after, limit=_PAGE)
             for first in range(0, len(page.buckets), TOTALS_AT_ONCE):
                 some = page.buckets[first : first + TOTALS_AT_ONCE]
-                for usage in await asyncio.gather(*(self.cluster.usage(bucket.id) for bucket in some)):
-                    total = total.plus(usage)
+                for held in await asyncio.gather(*(self.cluster.holdings(bucket.id) for bucket in some)):
+                    total = total.plus(Usage(held.objects, held.bytes))
             containers += len(page.buckets)
+            created_us = min([info.created_us for info in page.buckets] + ([created_us] if created_us else []), default=0)
             if not page.truncated:
                 break
             after = page.next_after
-        return containers, total
+        return containers, total, created_us
 
     # -- objects ----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import changes_of, shown_metadata
 from objstore.fronts.swift.listing import Item, Wanted, container_item, rendered, wanted_of, within
 from objstore.fronts.swift.request import SwiftRequest
+from objstore.fronts.swift.times import timestamp
 from objstore.objects.api import BucketInfo
 
 HIDDEN = ("temp-url-key", "temp-url-key-2")  # shown to those alone who may set them
@@ -95,6 +96,7 @@ def _facts(front: SwiftFront, request: SwiftRequest, info: AccountInfo) -> Heade
         (b"x-account-storage-policy-%s-container-count" % policy, b"%d" % info.containers),
         (b"x-account-storage-policy-%s-object-count" % policy, b"%d" % info.usage.objects),
         (b"x-account-storage-policy-%s-bytes-used" % policy, b"%d" % info.usage.bytes),
+        (b"x-timestamp", timestamp(info.created_us).encode()),
         (b"accept-ranges", b"bytes"),
     ]
     shown = {name: value for name, value in info.metadata.items() if request.who.plain or name not in HIDDEN}

@@ -70,7 +70,8 @@ class SwiftApp:
             await self._other(scope, receive, send)
             return
         self._next_id = (self._next_id + _ID_STEP) & 0xFFFFFFFFFFFFFFFF
-        request = SwiftRequest(scope, receive, f"tx{self._next_id:016x}", self._front.clock)
+        seconds = self._front.clock.wall_us() // 1_000_000
+        request = SwiftRequest(scope, receive, f"tx{self._next_id:021x}-{seconds:010x}", self._front.clock)
         try:
             request.parse()
             answer = await self._answer(request)

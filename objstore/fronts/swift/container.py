@@ -1,7 +1,10 @@
 """Containers: PUT, HEAD, GET (its objects), POST (metadata, lists, versioning), DELETE."""
 
+from urllib.parse import unquote
+
 from objstore.core.acl import NO_BLOCK, Ownership, encode_block
 from objstore.core.container import QUOTA_NAMES, ContainerChange, decode_container
+from objstore.core.names import could_be_bucket
 from objstore.core.quota import Usage
 from objstore.errors import BucketAlreadyOwnedByYou, NotImplementedHere
 from objstore.fronts.dates import http_time
@@ -16,7 +19,7 @@ from objstore.objects.api import BucketInfo, ListQuery
 _PAGE = 1000
 # What changes what a container does, and is not built: said, rather than kept and ignored.
 _UNBUILT = (
-    "x-versions-location", "x-history-location", "x-container-sync-to", "x-container-sync-key", "x-container-meta-web-index",
+    "x-container-sync-to", "x-container-sync-key", "x-container-meta-web-index",
     "x-container-meta-web-error", "x-container-meta-web-listings",
 )  # fmt: skip
 
@@ -55,7 +58,24 @@ def _change(front: SwiftFront, request: SwiftRequest) -> ContainerChange:
         value = changes.get(name, "")
         if value and not (value.isascii() and value.isdigit() and len(value) <= 18):
             raise SwiftRefused(400, f"Invalid {name.replace('-', ' ')}: a number is needed.")
-    return ContainerChange(read=_list_of(request, "read"), write=_list_of(request, "write"), metadata=changes)
+    archive, history = _archive_of(request)
+    return ContainerChange(_list_of(request, "read"), _list_of(request, "write"), changes, archive, history)
+
+
+def _archive_of(request: SwiftRequest) -> tuple[str | None, bool]:
+    """Where older versions go (None: nothing is said), and whether that is a record.  Raises SwiftRefused."""
+    headers = request.headers
+    stack, record = headers.get("x-versions-location"), headers.get("x-history-location")
+    if stack and record:
+        raise SwiftRefused(400, "Only one of X-Versions-Location and X-History-Location may be given.")
+    value = stack or record
+    if value:
+        name = unquote(header_text(value))
+        if "/" in name or not could_be_bucket(name):
+            raise SwiftRefused(400, "X-Versions-Location and X-History-Location must be container names.")
+        return name, bool(record)
+    removed = "x-remove-versions-location" in headers or "x-remove-history-location" in headers
+    return ("" if removed or stack == "" or record == "" else None), False
 
 
 def _list_of(request: SwiftRequest, kind: str) -> str | None:
@@ -156,6 +176,8 @@ def _facts(front: SwiftFront, request: SwiftRequest, info: BucketInfo, usage: Us
     ]
     if info.versioning:
         headers.append((b"x-versions-enabled", b"True" if info.versioning == "Enabled" else b"False"))
+    if container.archive:
+        headers.append((b"x-history-location" if container.history else b"x-versions-location", header_bytes(container.archive)))
     metadata = dict(container.metadata)
     if request.who.plain and (request.who.account == info.account or request.who.admin):
         # Lists and keys are shown to those alone who may set them.

@@ -113,6 +113,18 @@ def object_headers(info: ObjectInfo) -> Headers:
     return headers
 
 
+def written_headers(info: ObjectInfo) -> Headers:
+    """What the answer to a write says of the object."""
+    headers: Headers = [
+        (b"etag", etag_header(info)),
+        (b"last-modified", http_time(-(-info.modified_us // 1_000_000) * 1_000_000)),
+        (b"x-timestamp", timestamp(info.modified_us).encode()),
+    ]
+    if info.version_id:
+        headers.append((b"x-object-version-id", info.version_id.encode()))
+    return headers
+
+
 def etag_header(info: ObjectInfo) -> bytes:
     """The ETag: bare for the MD5 of one body, quoted for what was made of parts, without S3's count of them."""
     return b'"%s"' % large_etag(info).encode() if info.part_count else info.etag.encode()

@@ -203,6 +203,26 @@ class SwiftBody:
         return {}
 
 
+class Bytes:
+    """objects.api.Body over bytes that are all here."""
+
+    def __init__(self, data: bytes) -> None:
+        self._pieces = iter((data,))
+        self.size: int | None = len(data)
+
+    def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
+        return self
+
+    async def __anext__(self) -> bytes | memoryview:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
+
+    async def finish(self) -> Mapping[str, bytes]:
+        """Nothing follows the bytes."""
+        return {}
+
+
 class SwiftFacts(RequestFacts):
     """What a request says of itself, for the conditions of policies and the referrers of lists."""
 

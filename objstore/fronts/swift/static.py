@@ -11,7 +11,6 @@ import binascii
 import hashlib
 import json
 import zlib
-from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +18,12 @@ import msgspec
 
 from objstore.core.ranges import resolve_range
 from objstore.errors import InvalidRange, NoSuchBucket, NoSuchKey, ObjstoreError
-from objstore.fronts.swift.answers import HTML, JSON, Answer, Headers, SwiftRefused, empty
+from objstore.fronts.swift.answers import HTML, JSON, Answer, SwiftRefused, empty
 from objstore.fronts.swift.bulk import delete_names
 from objstore.fronts.swift.context import SwiftFront
-from objstore.fronts.swift.headers import attributes_of, etag_header, large_etag, object_headers
+from objstore.fronts.swift.headers import attributes_of, large_etag, object_headers, written_headers
 from objstore.fronts.swift.ranges import parse_ranges
-from objstore.fronts.swift.request import SwiftRequest, header_text
+from objstore.fronts.swift.request import Bytes, SwiftRequest, header_text
 from objstore.fronts.swift.times import listing_time
 from objstore.objects.api import CompletedPart, Conditions, CopySource, Expected, ObjectInfo, Principal
 
@@ -140,10 +139,7 @@ async def put_manifest(front: SwiftFront, request: SwiftRequest) -> Answer:
     except BaseException:
         await _abort(front, request, upload.upload_id)
         raise
-    headers: Headers = [HTML, (b"etag", etag_header(info))]
-    if info.version_id:
-        headers.append((b"x-object-version-id", info.version_id.encode()))
-    return empty(201, headers)
+    return empty(201, [HTML, *written_headers(info)])
 
 
 def _etag_of(line: Line) -> str:
@@ -205,7 +201,7 @@ async def _copy_all(front: SwiftFront, request: SwiftRequest, upload_id: str, li
     async def copy(number: int, line: Line) -> CompletedPart:
         async with room:
             if line.found is None:
-                part = await store.upload_part(who, container, key, upload_id, number, _Bytes(line.data), expected=Expected())
+                part = await store.upload_part(who, container, key, upload_id, number, Bytes(line.data), expected=Expected())
             else:
                 offset, length = _span(line)
                 source = CopySource(
@@ -225,26 +221,6 @@ async def _abort(front: SwiftFront, request: SwiftRequest, upload_id: str) -> No
         await front.store.abort_upload(request.who, request.container, request.key, upload_id)
     except ObjstoreError:
         return  # the reclaimer finds it
-
-
-class _Bytes:
-    """objects.api.Body over bytes that are all here."""
-
-    def __init__(self, data: bytes) -> None:
-        self._pieces = iter((data,))
-        self.size: int | None = len(data)
-
-    def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
-        return self
-
-    async def __anext__(self) -> bytes | memoryview:
-        for piece in self._pieces:
-            return piece
-        raise StopAsyncIteration
-
-    async def finish(self) -> Mapping[str, bytes]:
-        """Nothing follows the bytes."""
-        return {}
 
 
 # -- reading --------------------------------------------------------------------------------------------------

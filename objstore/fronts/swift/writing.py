@@ -11,13 +11,14 @@ from urllib.parse import unquote
 from objstore.core.etag import bare_etag
 from objstore.errors import NotImplementedHere, VersionIsMarker
 from objstore.fronts.dates import http_time
+from objstore.fronts.swift import archive as archiving
 from objstore.fronts.swift import static
 from objstore.fronts.swift.answers import HTML, Answer, Headers, SwiftRefused, empty
 from objstore.fronts.swift.context import SwiftFront
-from objstore.fronts.swift.headers import DEFAULT_TYPE, EXPIRES_AT, OBJECT_META, STORED, attributes_of, etag_header, metadata_of
+from objstore.fronts.swift.headers import DEFAULT_TYPE, EXPIRES_AT, OBJECT_META, STORED, attributes_of, metadata_of, written_headers
 from objstore.fronts.swift.reading import MANIFEST, find_segments, parse_manifest, stream_segments
 from objstore.fronts.swift.request import SwiftRequest, header_text
-from objstore.fronts.swift.times import timestamp
+from objstore.objects.actions import Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, CopySource, Expected, ObjectInfo, Principal
 
 _MD5 = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
@@ -37,6 +38,10 @@ async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
         parse_manifest(header_text(manifest))
     body = request.body(front.settings.max_file_bytes)
     await check_account_quota(front, request, body.size or 0)
+    archive = await archiving.archive_of(front, request.who, request.container)
+    if archive is not None:
+        await front.store.check_access(request.who, request.container, Action.WRITE_OBJECT, request.key)
+        await archiving.keep_current(front, archive, request.container, request.key)
     attributes = attributes_of(headers, front.clock.wall_us(), content_type=_type_of(request))
     info = await front.store.put(
         request.who,
@@ -47,7 +52,7 @@ async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
         expected=Expected(md5=_promised(headers)),
         conditions=_write_conditions(headers),
     )
-    return empty(201, [HTML, *_written(info)])
+    return empty(201, [HTML, *written_headers(info)])
 
 
 async def post_object(front: SwiftFront, request: SwiftRequest) -> Answer:
@@ -67,6 +72,11 @@ async def delete_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     version = request.query.get("version-id", "")
     if request.query.get("multipart-manifest") == "delete":
         return await static.delete_manifest(front, request, version)
+    archive = None if version else await archiving.archive_of(front, request.who, request.container)
+    if archive is not None:
+        await front.store.check_access(request.who, request.container, Action.DELETE_OBJECT, request.key)
+        await archiving.delete(front, archive, request.who, request.container, request.key)
+        return empty(204, [HTML])
     there = NO_CONDITIONS if version else Conditions(if_match=("*",))
     if version:
         with contextlib.suppress(VersionIsMarker):  # a marker is a version, too
@@ -107,6 +117,10 @@ async def _copy(front: SwiftFront, request: SwiftRequest, source: CopySource, ta
     as_is = request.query.get("multipart-manifest") == "get"
     await check_account_quota(front, request, found.size, home=target.home)
     attributes = _copied_attributes(front, request, found, keep_manifest=as_is)
+    archive = await archiving.archive_of(front, target, container)
+    if archive is not None:
+        await front.store.check_access(target, container, Action.WRITE_OBJECT, key)
+        await archiving.keep_current(front, archive, container, key)
     if MANIFEST in found.headers and not as_is:
         large = await find_segments(front, reader, found)
         body = _Streamed(stream_segments(front, reader, large.segments, 0, large.size), large.size)
@@ -117,7 +131,7 @@ async def _copy(front: SwiftFront, request: SwiftRequest, source: CopySource, ta
     segment = f"{front.settings.reseller_prefix}{source.home}".encode()
     headers: Headers = [
         HTML,
-        *_written(info),
+        *written_headers(info),
         (b"x-copied-from", f"{source.bucket}/{source.key}".encode()),
         (b"x-copied-from-account", segment),
         (b"x-copied-from-last-modified", http_time(found.modified_us)),
@@ -199,17 +213,6 @@ def _write_conditions(headers: Mapping[str, str]) -> Conditions:
     if none_match.strip() != "*":
         raise SwiftRefused(400, "If-None-Match only supports *")
     return Conditions(if_none_match=("*",))
-
-
-def _written(info: ObjectInfo) -> Headers:
-    headers: Headers = [
-        (b"etag", etag_header(info)),
-        (b"last-modified", http_time(-(-info.modified_us // 1_000_000) * 1_000_000)),
-        (b"x-timestamp", timestamp(info.modified_us).encode()),
-    ]
-    if info.version_id:
-        headers.append((b"x-object-version-id", info.version_id.encode()))
-    return headers
 
 
 async def check_account_quota(front: SwiftFront, request: SwiftRequest, size: int, *, home: str = "") -> None:
