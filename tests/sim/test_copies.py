@@ -167,6 +167,7 @@ class Story:
     async def play(self, faults_s: float) -> None:
         loop = self.simulation.loop
         await self.cluster.start()
+        await self.cluster.make_bucket()
         stop_s = loop.time() + faults_s
         clients = [loop.create_task(copier.run(stop_s + 5)) for copier in self.copiers]
         reclaiming = loop.create_task(self._reclaim_meanwhile())
