@@ -95,9 +95,9 @@ def swift_serving(*, settings: SwiftSettings | None = None) -> Iterator[Running]
         world = memory_world(clock)  # type: ignore[arg-type] # any Clock does
         credentials = Credentials((S3_USER,))
         store = made["store"] = ObjectStore(MemoryCluster(clock=clock), world, ObjectSettings(bucket_cache_s=0.02), local_keys(world))  # type: ignore[arg-type]
-        s3 = S3App(store, credentials, clock, S3Settings(), rng=rng)
+        s3 = S3App(store, credentials, clock, S3Settings(domains=("s3.test",), website_domains=("web.test",)), rng=rng)
         auth = SwiftAuth((TESTER, MEMBER, OTHER, RESELLER), (S3_USER,), credentials, bytes(32), rng, clock)
-        return SwiftApp(SwiftFront(store, auth, settings or SwiftSettings(), clock, rng), s3)
+        return SwiftApp(SwiftFront(store, auth, settings or SwiftSettings(), clock, rng), s3, s3.names_bucket)
 
     with serving(build) as running:
         running.store = made["store"]

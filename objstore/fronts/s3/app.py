@@ -79,6 +79,13 @@ class S3App:
         self._host_header = (b"x-amz-id-2", settings.host_id.encode())
         self._next_id = int.from_bytes(rng.token(8), "big")
 
+    def names_bucket(self, scope: Scope) -> bool:
+        """Whether a request's host names a bucket, so that all of its path is a key."""
+        if not self._domains:
+            return False
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        return bool(bucket_of_host(host, self._domains))
+
     async def aclose(self) -> None:
         """Stop the copies and completions that still run."""
         await self._tasks.aclose()

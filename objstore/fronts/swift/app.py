@@ -59,14 +59,16 @@ def is_swift(scope: Scope) -> bool:
 class SwiftApp:
     """The application; requests that are not Swift's go on to `other`."""
 
-    def __init__(self, front: SwiftFront, other: App) -> None:
+    def __init__(self, front: SwiftFront, other: App, is_others: Callable[[Scope], bool] | None = None) -> None:
+        """`is_others` tells requests that are for the other application whatever their path: their host names a bucket."""
         self._front = front
         self._other = other
+        self._is_others = is_others
         self._next_id = int.from_bytes(front.rng.token(8), "big")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
-        if scope["type"] != "http" or not is_swift(scope):
+        if scope["type"] != "http" or not is_swift(scope) or (self._is_others is not None and self._is_others(scope)):
             await self._other(scope, receive, send)
             return
         self._next_id = (self._next_id + _ID_STEP) & 0xFFFFFFFFFFFFFFFF

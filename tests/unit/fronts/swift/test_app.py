@@ -1,8 +1,11 @@
 """The Swift front over sockets: who it serves, and what both dialects see of each other."""
 
+import json
+
 import pytest
 
 from objstore.fronts.swift.app import is_swift
+from tests.support.s3_raw import send
 from tests.support.s3_server import Running
 from tests.support.swift_server import MEMBER, OTHER, RESELLER, S3_USER, Swift
 
@@ -134,3 +137,18 @@ def test_what_needs_no_account_is_answered(swift: Swift) -> None:
     assert features["swift"]["max_object_name_length"] == 1024
     assert swift.raw("GET", "/healthcheck").body == b"OK"
     assert b"cross-domain-policy" in swift.raw("GET", "/crossdomain.xml").body
+
+
+def test_where_the_host_names_a_bucket_all_of_the_path_is_a_key(running: Running) -> None:
+    """Websites have pages called /info and objects below v1/, which nobody signs."""
+    s3 = running.client(S3_USER)
+    s3.create_bucket(Bucket="hosted")
+    s3.delete_public_access_block(Bucket="hosted")
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::hosted/*"}
+    s3.put_bucket_policy(Bucket="hosted", Policy=json.dumps({"Statement": statement}))
+    s3.put_bucket_website(Bucket="hosted", WebsiteConfiguration={"IndexDocument": {"Suffix": "i"}})
+    for key in ("info", "v1/AUTH_test/o", "healthcheck"):
+        s3.put_object(Bucket="hosted", Key=key, Body=key.encode())
+        for host in ("hosted.s3.test", "hosted.web.test"):
+            assert send(running, "GET", f"/{key}", b"", {"Host": host}).body == key.encode(), (host, key)
+    assert send(running, "GET", "/healthcheck", b"", {"Host": "s3.test"}).body == b"OK"
