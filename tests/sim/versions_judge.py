@@ -38,7 +38,7 @@ class Act:
 Entry = tuple[str, str, Age | None]  # slot, value, age
 State = tuple[Entry | None, frozenset[Entry]]
 _Configuration = tuple[int, State, int, int]  # returns behind us, state, known operations that took effect early, unknown ones used
-STEPS = 60_000
+STEPS = 30_000  # a second or so; what is not decided by then is counted, and no failure
 EMPTY: State = (None, frozenset())
 
 
