@@ -148,6 +148,10 @@ class Blobs:
         self.present.pop(blob, None)
         self._doomed[blob] = asyncio.get_running_loop().create_future()
 
+    def is_doomed(self, blob: bytes) -> bool:
+        """Whether somebody is removing it already."""
+        return blob in self._doomed
+
     async def remove_doomed(self, blobs: Sequence[bytes]) -> int:
         """Unlink doomed blobs; bytes freed.  Raises OSError."""
         try:

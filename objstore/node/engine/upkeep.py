@@ -65,7 +65,7 @@ class Upkeep:
 
     def _doom(self, batch: Batch, blobs: list[bytes]) -> list[bytes]:
         """Decided between accepts, so that no row can begin to name a blob that goes."""
-        doomed = [blob for blob in blobs if not batch.is_named(blob)]
+        doomed = [blob for blob in blobs if not batch.is_named(blob) and not self._device.blobs.is_doomed(blob)]
         for blob in doomed:
             self._device.blobs.doom(blob)
         return doomed

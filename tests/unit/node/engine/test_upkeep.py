@@ -1,3 +1,4 @@
+import asyncio
 import dataclasses
 
 import pytest
@@ -33,3 +34,19 @@ def test_a_sweep_goes_through_all_directories_and_then_rests() -> None:
     rig = SimRig()
     more = [rig.run(lambda: rig.engine.maintain("sweep_staged"))[1] for _ in range(257)]
     assert more == [True] * 255 + [False, True]
+
+
+def test_two_purges_at_once_take_each_blob_once() -> None:
+    """The daemons ask again when they were restarted, or when a slow disk made them wait too long."""
+    rig = SimRig()
+    for i in range(3):
+        rig.run(lambda i=i: put_blob(rig.engine, "k", i + 1, bytes((i,)) * 16, b"x"))
+    rig.run(lambda: put(rig.engine, "k", 9, b""))
+
+    async def both() -> list[tuple[dict[str, int], bool]]:
+        return list(await asyncio.gather(rig.engine.maintain("purge"), rig.engine.maintain("purge")))
+
+    done = rig.run(both)
+    assert sum(counts["bytes"] > 0 for counts, _ in done) == 1
+    assert rig.engine.stats().purge_queue == 0
+    rig.run(lambda: put_blob(rig.engine, "k", 10, bytes(16), b"x"))  # and nobody waits for them for ever
