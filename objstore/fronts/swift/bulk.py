@@ -8,7 +8,7 @@ from http import HTTPStatus
 from urllib.parse import unquote
 
 from objstore.errors import NoSuchBucket, NoSuchKey, ObjstoreError
-from objstore.fronts.swift.answers import JSON, TEXT, XML, Answer, SwiftRefused, refusal
+from objstore.fronts.swift.answers import JSON, TEXT, XML, Answer, SwiftRefused, refusal, unauthorized
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.request import SwiftRequest
 from objstore.objects.api import Conditions, DeleteTarget
@@ -37,6 +37,8 @@ class Tally:
 
 async def bulk_delete(front: SwiftFront, request: SwiftRequest) -> Answer:
     """POST or DELETE `?bulk-delete`: a line for each `container/object` or `container`, percent-encoded."""
+    if request.who.anonymous:  # ten thousand names are 35 MB: not for everybody to have them held
+        raise SwiftRefused(401, headers=unauthorized(request.account).headers[1:])
     most = front.settings.max_bulk_deletes
     data = await request.document(most * MAX_NAME_BYTES)
     lines = [line.strip() for line in data.split(b"\n")]

@@ -26,3 +26,9 @@ def test_what_could_not_be_deleted_is_named(running: Running, swift: Swift, box:
 def test_nothing_at_all_and_too_much_are_refused(swift: Swift) -> None:
     assert b"400 Bad Request" in swift("POST", "", b"", query="bulk-delete").body
     assert swift("POST", "", b"a/b\n" * 10_001, query="bulk-delete").status == 413
+
+
+def test_nobodys_list_of_names_is_read(running: Running, box: str) -> None:
+    stranger = Swift(running, None)
+    assert stranger("POST", "", f"{box}/o".encode(), query="bulk-delete").status == 401
+    assert stranger("DELETE", box, f"{box}/o".encode(), query="bulk-delete").status == 401
