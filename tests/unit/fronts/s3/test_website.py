@@ -164,3 +164,11 @@ def test_everybody_sees_what_a_policy_lets_everybody_read(site: Running) -> None
     s3.put_bucket_policy(Bucket="open", Policy=public)
     found = send(site, "GET", "/", headers={"Host": "open.web.test"})
     assert (found.status, found.body, found.headers["content-type"]) == (200, b"welcome", "text/html")
+
+
+def test_a_query_means_nothing_on_a_website(site: Running) -> None:
+    """No version, no part, no headers of the answer can be asked for by a link."""
+    plain = send(site, "GET", "/page", b"", {"Host": "site.web.test"})
+    for query in ("versionId=junk", "partNumber=junk", "response-content-type=text/plain", "acl"):
+        asked = send(site, "GET", f"/page?{query}", b"", {"Host": "site.web.test"})
+        assert (asked.status, asked.headers["content-type"]) == (plain.status, plain.headers["content-type"]), query
