@@ -22,7 +22,6 @@ check: setup          ## format, lint, types, import contracts, unit and propert
 test: check           ## everything that CI runs
 	$(PY) -m pytest tests/sim tests/conformance tests/system -m "not slow" -n 2 --dist loadfile
 	$(PY) -m tests.sim --seeds 500 --jobs 2
-	$(PY) -m tests.sim --workload objects --seeds 60 --jobs 2
 
 sim: setup            ## make sim SEEDS=2000, or SEED=n for one seed with its trace; WORKLOAD=registers or objects, else both
 	$(if $(filter objects,$(WORKLOAD)),,$(PY) -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) --jobs 2)
