@@ -88,6 +88,7 @@ def with_sim_store(
 
     async def main() -> None:
         await cluster.start()
+        await cluster.make_bucket()
         store = SimStore(cluster)
         await store.call(lambda s: s.set_versioning(WHO, BUCKET, "Enabled"))
         await test(store)
