@@ -264,7 +264,7 @@ class Replicator:
     async def _fetch(self, key: RowKey, holders: Sequence[int], partition: int, newest: Ballot, epoch: int) -> Register | None:
         for device in holders:
             try:
-                answer = await self.fleet.ask(Query, RegisterAnswer, device, epoch=epoch, partition=partition, key=key)
+                answer = await self.fleet.ask(Query, RegisterAnswer, device, epoch=epoch, partition=partition, key=key, stored=True)
             except StaleEpoch:
                 raise
             except ObjstoreError:

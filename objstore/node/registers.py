@@ -69,7 +69,7 @@ class Registers:
         if message.inline:
             Drive(engine.query_inline(message.key, partition=partition), partial(self._queried, call, device, partition)).step()
         else:
-            register = engine.query(message.key, partition=partition)
+            register = engine.query(message.key, partition=partition, stored=message.stored)
             if message.key.space == Space.VERSIONS:
                 call.answer(RegisterAnswer(register, voting=device.votes(partition), floor=engine.floor(partition)))
             else:

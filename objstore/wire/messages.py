@@ -33,11 +33,15 @@ class Request(Message, frozen=True, array_like=True):
 
 
 class Query(Request, frozen=True, array_like=True):
-    """Read a register.  With `inline` an inline payload follows in the answer's frame."""
+    """Read a register.  With `inline` an inline payload follows in the answer's frame.
+
+    `stored`: of a version key what lies under that very key, although the head is that version and answers for it else; for repair.
+    """
 
     partition: int
     key: RowKey
     inline: bool = False
+    stored: bool = False
 
 
 class Prepare(Request, frozen=True, array_like=True):

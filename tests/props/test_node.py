@@ -60,7 +60,7 @@ VALUES: dict[str, Any] = {
     "content": lambda rng: rng.choice([b"", b"b" * 16, b"x"]),
     "below": lambda rng: rng.choice([b"", ballot(4), b"x"]),
     **dict.fromkeys(["ballot", "origin", "floor"], lambda rng: rng.choice(BALLOTS)),
-    **dict.fromkeys(["has_payload", "handoff", "inline", "rows", "versions", "torn"], lambda rng: rng.random() < 0.5),
+    **dict.fromkeys(["has_payload", "handoff", "inline", "rows", "versions", "torn", "stored"], lambda rng: rng.random() < 0.5),
     **dict.fromkeys(["prefix", "start", "delimiter", "cursor", "start_version"], lambda rng: rng.choice([*TEXTS, ballot(3)])),
     **dict.fromkeys(["space", "limit", "budget_bytes", "offset", "length", "size"], lambda rng: rng.choice(NUMBERS)),
 }

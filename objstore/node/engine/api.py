@@ -100,10 +100,10 @@ class EngineApi(Protocol):
 
     incarnation: bytes  # 8 random bytes made when the device was formatted
 
-    def query(self, key: RowKey, *, partition: int) -> Register:
+    def query(self, key: RowKey, *, partition: int, stored: bool = False) -> Register:
         """The flushed register.  An absent one counts as promised up to the partition's reclaim floor.
 
-        Of a version key: the head, while that is the version; an open promise of the head is one of the version too.
+        Of a version key: the head, while that is the version (not with `stored`); an open promise of the head is one of the version too.
         """
 
     async def query_inline(self, key: RowKey, *, partition: int) -> tuple[Register, bytes | None]:

@@ -20,7 +20,7 @@ from objstore.node.engine.device import Device
 from objstore.node.engine.keys import encode_key
 from objstore.node.engine.pack_format import FILE_HEADER_BYTES, REGISTERS, Drop, Floor, Note, Promise, decode_meta, decode_state
 from objstore.node.engine.packs import Record
-from objstore.node.engine.records import Entry, head_of
+from objstore.node.engine.records import SHADOWED, Entry, head_of
 
 _SLICE_BYTES = 1024 * 1024  # moved per flush, so that writers wait no longer than for each other
 _SLICE_RECORDS = 256
@@ -168,6 +168,7 @@ class Compactor:
             batch.set_state(
                 item.index_key, item.key, msgspec.structs.replace(current, born=item.born), partition=current.partition,
                 promised=current.promised, accepted=current.accepted, row=current.row, head=head_of(current.row), payload=item.payload,
+                shadowed=bool(current.flags & SHADOWED),
             )  # fmt: skip
             written += 1
         before = batch.size_bytes

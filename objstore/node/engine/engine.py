@@ -58,10 +58,10 @@ class Engine:
 
     # -- registers -----------------------------------------------------------------------------------------------------
 
-    def query(self, key: RowKey, *, partition: int) -> Register:
+    def query(self, key: RowKey, *, partition: int, stored: bool = False) -> Register:
         """The flushed register.  Raises DamagedRow, DeviceOffline."""
         self._committer.check()
-        if key.space == Space.VERSIONS:
+        if key.space == Space.VERSIONS and not stored:
             return seen(self._state.get, key, partition, self._state.floors.get(partition, ZERO))[0]
         entry = self._state.get(encode_key(key), partition)
         if entry is None:

@@ -26,7 +26,7 @@ from objstore.node.engine.device import Device
 from objstore.node.engine.identity import index_generation, load_identity, replace_identity, set_index_generation
 from objstore.node.engine.keys import decode_key, encode_key
 from objstore.node.engine.read import partition_rows
-from objstore.node.engine.records import Entry, blob_of, blob_size, decode_entry, head_of, shadow_of
+from objstore.node.engine.records import SHADOWED, Entry, blob_of, blob_size, decode_entry, head_of, shadow_of
 from objstore.node.engine.repair import Repairer
 from objstore.node.engine.verify import Health, check_blob, check_record
 from objstore.runtime.disk import Disk
@@ -287,6 +287,6 @@ def _rewrite(batch: Batch, index_key: bytes, entry: Entry, payload: bytes) -> bo
     key = decode_key(index_key, entry.long_name)
     batch.set_state(
         index_key, key, entry, partition=entry.partition, promised=entry.promised, accepted=entry.accepted,
-        row=entry.row, head=head_of(entry.row), payload=payload,
+        row=entry.row, head=head_of(entry.row), payload=payload, shadowed=bool(entry.flags & SHADOWED),
     )  # fmt: skip
     return True

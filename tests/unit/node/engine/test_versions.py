@@ -1,5 +1,7 @@
 """Registers of noncurrent versions on one device: what heads leave behind, and what is stored under version keys."""
 
+import dataclasses
+
 import pytest
 
 from objstore.core.rows import EMPTY, Kind, Register, RowKey, Space, decode_row
@@ -7,8 +9,10 @@ from objstore.core.timestamp import ZERO
 from objstore.errors import InvalidArgument, NoSuchVersion
 from objstore.node.engine import index
 from objstore.node.engine.fsck import fsck
+from objstore.node.engine.keys import encode_key
+from objstore.node.engine.scrub import _rewrite
 from objstore.wire.messages import AcceptAnswer
-from tests.support.engine_rig import BUCKET, DIRECTORY, SimRig, ballot, key, put, put_blob, read, row
+from tests.support.engine_rig import BUCKET, DIRECTORY, SMALL, SimRig, ballot, key, put, put_blob, read, row
 
 K = key("k")
 
@@ -98,6 +102,31 @@ def test_a_version_that_comes_while_it_is_the_head_is_not_counted(rig: SimRig) -
     assert totals(rig) == (1, 4, 0, 0)
     put_version(rig, 3, b"other")
     assert totals(rig) == (1, 5, 1, 4)
+
+
+def test_what_is_written_again_where_it_lies_is_still_counted_once() -> None:
+    """Compaction and repair write records again: a version that is the head too stays that."""
+    rig = SimRig(settings=dataclasses.replace(SMALL, pack_size_bytes=4000, checkpoint_rows=1 << 20))
+    put_version(rig, 1, b"one" * 20)
+    put_version(rig, 2, b"two" * 20)
+    again = row(ballot(3), b"one" * 20, version=ballot(1).hex(), effects=(gone(3, 2),))
+    rig.run(lambda: rig.engine.accept(K, partition=0, ballot=ballot(3), row=again))
+    for number in range(30):
+        rig.run(lambda number=number: put(rig.engine, "other", number + 1, b"x" * 1000))
+    before = totals(rig)
+    assert before[2:] == (0, 0)
+    rig.run(lambda: rig.engine.maintain("checkpoint"))
+    moved, more = 0, True
+    while more:
+        counts, more = rig.run(lambda: rig.engine.maintain("compact"))
+        moved += counts["records"]
+    assert moved
+    assert totals(rig) == before
+    index_key = encode_key(version(1))
+    entry = rig.engine._state.get(index_key, 0)
+    assert entry is not None
+    rig.run(lambda: rig.engine._device.committer.submit(_rewrite, index_key, entry, b"one" * 20))
+    assert totals(rig) == before
 
 
 def test_a_row_of_a_bucket_that_never_had_versions_leaves_nothing(rig: SimRig) -> None:
@@ -250,6 +279,7 @@ def test_the_head_answers_for_its_version(rig: SimRig) -> None:
     put_version(rig, 5, b"five")
     assert rig.engine.query(version(5), partition=0) == Register(ZERO, ballot(5), rig.engine.query(K, partition=0).row)
     assert rig.engine.query(version(4), partition=0) == EMPTY
+    assert rig.engine.query(version(5), partition=0, stored=True) == EMPTY, "nothing lies under its own key"
     assert rig.run(lambda: read(rig.engine, version(5), 5)) == b"five"
     assert rig.run(lambda: rig.engine.query_inline(version(5), partition=0))[1] == b"five"
 
