@@ -22,6 +22,7 @@ from typing import Any
 OBJSTORE = str(Path(sys.executable).with_name("objstore"))
 FIRST_PORT = 30_000  # below the range from which the kernel gives ports to outgoing connections (32768 on)
 PORTS = 1000
+RANGES = 20
 
 
 class CtlError(AssertionError):
@@ -140,10 +141,13 @@ _attempts = itertools.count()
 
 
 def free_port_base() -> int:
-    """The start of a range of ports that nobody here uses: each test process begins to look elsewhere."""
-    for _ in range(40):
-        base = FIRST_PORT - ((os.getpid() * 7 + next(_attempts)) % 20 + 1) * PORTS
-        if all(_is_free(base + offset) for offset in (0, 1, 100, 101, 102, 200, 300)):
+    """The start of a range of ports that nobody here uses: the processes of one test run look among ranges of their own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = range(worker % RANGES, RANGES, min(workers, RANGES))
+    for _ in range(2 * RANGES):
+        base = FIRST_PORT - (mine[next(_attempts) % len(mine)] + 1) * PORTS
+        if all(_is_free(base + offset) for offset in (0, 1, 100, 101, 102, 200, 300, 400)):
             return base
     raise AssertionError("no free range of ports was found")
 
