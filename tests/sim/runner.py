@@ -169,8 +169,9 @@ def _variants(options: argparse.Namespace) -> int:
     fresh = multiprocessing.get_context("spawn")
     print(f"{'variant':20} {'seed':>5} {'runs':>5} {'seconds':>8}  what the checker said")
     missed = 0
-    with ProcessPoolExecutor(options.jobs, mp_context=fresh, max_tasks_per_child=1) as pool:
-        for ended in pool.map(_hunt, each):
+    # Not an executor: in Python 3.11 one that renews its processes can stop for ever (CPython issue 115634).
+    with fresh.Pool(options.jobs, maxtasksperchild=1) as pool:
+        for ended in pool.imap(_hunt, each, chunksize=1):
             print(ended.line(), flush=True)
             missed += ended.seed is None
     print(f"{len(each) - missed} caught, {missed} not caught")
