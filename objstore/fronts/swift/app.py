@@ -134,4 +134,4 @@ def _bare(front: SwiftFront, path: str) -> Answer:
         return info.info(front)
     if path == "/healthcheck":
         return Answer(200, [HTML], b"OK")
-    return Answer(200, [(b"content-type", b"application/xml")], info.CROSS_DOMAIN)
+    return info.cross_domain(front)

@@ -4,7 +4,7 @@ from urllib.parse import unquote
 
 from objstore.core.acl import NO_BLOCK, Ownership, encode_block
 from objstore.core.container import QUOTA_NAMES, ContainerChange, decode_container
-from objstore.core.names import could_be_bucket
+from objstore.core.names import BUCKET_NAME_LIMIT_BYTES, could_be_bucket
 from objstore.core.quota import Usage
 from objstore.errors import BucketAlreadyOwnedByYou, NotImplementedHere
 from objstore.fronts.dates import http_time
@@ -26,6 +26,9 @@ _UNBUILT = (
 
 async def put_container(front: SwiftFront, request: SwiftRequest) -> Answer:
     """Make a container, or change the one that is there."""
+    length = len(request.container.encode())
+    if length > BUCKET_NAME_LIMIT_BYTES:
+        raise SwiftRefused(400, f"Container name length of {length} longer than {BUCKET_NAME_LIMIT_BYTES}")
     change = _change(front, request)
     config = {"ownershipControls": Ownership.ENFORCED.value.encode(), "publicAccessBlock": encode_block(NO_BLOCK)}
     status = 201

@@ -23,6 +23,7 @@ class SwiftSettings(msgspec.Struct, frozen=True):
     max_bulk_deletes: int = 10_000
     max_ranges: int = 50
     policy_name: str = "default"
+    cross_domain_policy: str = ""  # what /crossdomain.xml says, as XML; <allow-access-from domain="*" /> lets everybody in
 
 
 class TokenCheck(Protocol):

@@ -55,8 +55,7 @@ def attributes_of(headers: Mapping[str, str], now_us: int, *, content_type: str)
     expires = expiry_of(headers, now_us)
     if expires is not None:
         stored[EXPIRES_AT] = str(expires)
-    metadata = {name: value for name, value in metadata_of(headers, OBJECT_META).items() if value}
-    return Attributes(content_type=content_type, headers=stored, metadata=metadata)
+    return Attributes(content_type=content_type, headers=stored, metadata=metadata_of(headers, OBJECT_META))
 
 
 def expiry_of(headers: Mapping[str, str], now_us: int) -> int | None:

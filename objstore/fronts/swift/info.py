@@ -1,21 +1,27 @@
 """What needs no account: /info (what this store can do), /healthcheck, /crossdomain.xml."""
 
 import json
-from importlib.metadata import version
 
 from objstore.core.container import METADATA_LIMIT_BYTES, METADATA_LIMIT_COUNT
 from objstore.core.names import BUCKET_NAME_LIMIT_BYTES, KEY_LIMIT_BYTES
-from objstore.fronts.swift.answers import JSON, Answer
+from objstore.fronts.swift.answers import JSON, XML, Answer
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import MAX_META_NAME, MAX_META_VALUE
 from objstore.fronts.swift.reading import MAX_SEGMENTS
 from objstore.fronts.swift.static import MAX_MANIFEST_BYTES, MAX_MANIFEST_SEGMENTS
 from objstore.fronts.swift.tempurl import DIGESTS, METHODS
 
-CROSS_DOMAIN = b"""<?xml version="1.0"?>
+SWIFT_VERSION = "2.34.0"  # whose API this is; clients judge by it what they may use
+_CROSS_DOMAIN = """<?xml version="1.0"?>
 <!DOCTYPE cross-domain-policy SYSTEM "http://www.adobe.com/xml/dtds/cross-domain-policy.dtd" >
-<cross-domain-policy></cross-domain-policy>
-"""
+<cross-domain-policy>
+{policy}
+</cross-domain-policy>"""
+
+
+def cross_domain(front: SwiftFront) -> Answer:
+    """Flash's and Silverlight's policy file: what the operator lets in, by default nothing."""
+    return Answer(200, [XML], _CROSS_DOMAIN.format(policy=front.settings.cross_domain_policy).encode())
 
 
 def info(front: SwiftFront) -> Answer:
@@ -23,7 +29,7 @@ def info(front: SwiftFront) -> Answer:
     settings = front.settings
     features = {
         "swift": {
-            "version": version("objstore"),
+            "version": SWIFT_VERSION,
             "max_file_size": settings.max_file_bytes,
             "max_object_name_length": KEY_LIMIT_BYTES,
             "max_container_name_length": BUCKET_NAME_LIMIT_BYTES,
@@ -51,5 +57,6 @@ def info(front: SwiftFront) -> Answer:
         },
         "container_quotas": {},
         "account_quotas": {},
+        "crossdomain": {},
     }
     return Answer(200, [JSON], json.dumps(features).encode())

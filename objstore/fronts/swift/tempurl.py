@@ -85,14 +85,13 @@ def _check_reach(request: SwiftRequest) -> None:
 def disposition(request: SwiftRequest, headers: Headers) -> None:
     """What the answer to a GET by a signed address says of saving the file."""
     query = request.query
-    name = query.get("filename") or request.key.rstrip("/").rpartition("/")[2]
-    headers[:] = [header for header in headers if header[0] != b"expires" and (header[0] != b"content-disposition" or "inline" in query)]
-    if "inline" in query:
-        if "filename" in query:
-            headers[:] = [header for header in headers if header[0] != b"content-disposition"]
-            headers.append((b"content-disposition", f"inline; {_filename(name)}".encode()))
-    else:
-        headers.append((b"content-disposition", f"attachment; {_filename(name)}".encode()))
+    name = query.get("filename", "")
+    kept = b"" if name or "inline" in query else next((value for key, value in headers if key == b"content-disposition"), b"")
+    headers[:] = [header for header in headers if header[0] not in (b"expires", b"content-disposition")]
+    kind = "inline" if "inline" in query else "attachment"
+    if not name and kind == "attachment":
+        name = request.key.rstrip("/").rpartition("/")[2]
+    headers.append((b"content-disposition", kept or (f"{kind}; {_filename(name)}" if name else kind).encode()))
     expires = _expires_s(query.get("temp_url_expires", ""))
     if expires is not None:
         headers.append((b"expires", http_time(expires * 1_000_000)))

@@ -15,7 +15,7 @@ from objstore.fronts.swift import archive as archiving
 from objstore.fronts.swift import static
 from objstore.fronts.swift.answers import HTML, Answer, Headers, SwiftRefused, empty
 from objstore.fronts.swift.context import SwiftFront
-from objstore.fronts.swift.headers import DEFAULT_TYPE, EXPIRES_AT, OBJECT_META, STORED, attributes_of, metadata_of, written_headers
+from objstore.fronts.swift.headers import DEFAULT_TYPE, EXPIRES_AT, OBJECT_META, STORED, attributes_of, shown_metadata, written_headers
 from objstore.fronts.swift.reading import MANIFEST, find_segments, parse_manifest, stream_segments
 from objstore.fronts.swift.request import SwiftRequest, header_text
 from objstore.objects.actions import Action
@@ -135,6 +135,7 @@ async def _copy(front: SwiftFront, request: SwiftRequest, source: CopySource, ta
         (b"x-copied-from", f"{source.bucket}/{source.key}".encode()),
         (b"x-copied-from-account", segment),
         (b"x-copied-from-last-modified", http_time(found.modified_us)),
+        *shown_metadata(attributes.metadata, OBJECT_META),
     ]
     return empty(201, headers)
 
@@ -148,8 +149,7 @@ def _copied_attributes(front: SwiftFront, request: SwiftRequest, found: ObjectIn
         kept.pop(MANIFEST, None)
     if fresh:
         kept = {MANIFEST: kept[MANIFEST]} if MANIFEST in kept else {}
-    removed = {name for name, value in metadata_of(request.headers, OBJECT_META).items() if not value}
-    metadata = {} if fresh else {name: value for name, value in found.metadata.items() if name not in removed}
+    metadata = {} if fresh else found.metadata
     return Attributes(
         content_type=given.content_type or found.content_type, headers={**kept, **given.headers}, metadata={**metadata, **given.metadata}
     )

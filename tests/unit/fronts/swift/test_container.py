@@ -149,3 +149,8 @@ def test_keys_of_signed_addresses_are_shown_to_the_owner_alone(running: Running,
     assert swift("HEAD", box).headers["x-container-meta-temp-url-key"] == "secret"
     assert Swift(running, RESELLER).at("test")("HEAD", box).headers["x-container-meta-temp-url-key"] == "secret"
     assert "x-container-meta-temp-url-key" not in Swift(running, None)("HEAD", box).headers
+
+
+def test_a_name_that_is_too_long_is_told_in_swifts_words(swift: Swift) -> None:
+    reply = swift("PUT", "x" * 257)
+    assert (reply.status, b"Container name length of 257 longer than 256" in reply.body) == (400, True)

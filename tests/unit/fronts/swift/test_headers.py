@@ -44,7 +44,7 @@ def test_what_a_writer_says_is_kept_and_shown() -> None:
     attributes = attributes_of(
         {"content-encoding": "gzip", "x-object-meta-a": "1", "x-object-meta-b": "", "x-other": "y"}, NOW_US, content_type="a/b"
     )
-    assert (attributes.content_type, attributes.headers, attributes.metadata) == ("a/b", {"content-encoding": "gzip"}, {"a": "1"})
+    assert (attributes.content_type, attributes.headers, attributes.metadata) == ("a/b", {"content-encoding": "gzip"}, {"a": "1", "b": ""})
     info = ObjectInfo("k", 3, "e" * 32, NOW_US + 1, headers=attributes.headers, metadata=attributes.metadata, content_type="a/b")
     shown = dict(object_headers(info))
     assert (shown[b"x-object-meta-a"], shown[b"content-encoding"], shown[b"etag"]) == (b"1", b"gzip", b"e" * 32)

@@ -74,7 +74,7 @@ def test_how_it_is_saved_may_be_told(swift: Swift, stranger: Swift, box: str) ->
     swift("PUT", f"{box}/o", b"1")
     query = signed("GET", f"/v1/AUTH_test/{box}/o")
     assert 'filename="a_b_.txt"' in stranger("GET", f"{box}/o", query=query + "&filename=a%22b%0a.txt").headers["content-disposition"]
-    assert "content-disposition" not in stranger("GET", f"{box}/o", query=query + "&inline").headers
+    assert stranger("GET", f"{box}/o", query=query + "&inline").headers["content-disposition"] == "inline"
     assert stranger("GET", f"{box}/o", query=query + "&inline&filename=x").headers["content-disposition"].startswith("inline; ")
 
 

@@ -140,3 +140,12 @@ def test_copies_go_across_accounts_where_both_sides_allow_it(running: Running, s
 def test_a_copy_needs_a_place_to_go(swift: Swift, box: str, headers: dict[str, str]) -> None:
     swift("PUT", f"{box}/o", b"data")
     assert swift("COPY", f"{box}/o", **headers).status == 412
+
+
+def test_metadata_may_be_empty_and_copies_tell_theirs(swift: Swift, box: str) -> None:
+    swift("PUT", f"{box}/o", b"x", X_Object_Meta_A="", X_Object_Meta_B="2")
+    assert swift("HEAD", f"{box}/o").headers["x-object-meta-a"] == ""
+    copied = swift("COPY", f"{box}/o", Destination=f"{box}/p", X_Object_Meta_B="").headers
+    assert (copied["x-object-meta-a"], copied["x-object-meta-b"]) == ("", "")
+    swift("POST", f"{box}/o", X_Object_Meta_C="")
+    assert [name for name in swift("HEAD", f"{box}/o").headers if name.startswith("x-object-meta")] == ["x-object-meta-c"]
