@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from objstore.errors import NotModified, ObjstoreError
 from objstore.fronts.dates import http_time
-from objstore.fronts.swift import account, auth, bulk, container, info, reading, writing
+from objstore.fronts.swift import account, auth, bulk, container, cors, info, reading, staticweb, writing
 from objstore.fronts.swift.answers import HTML, Answer, page, refusal
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.request import Receive, Scope, Send, SwiftRequest
@@ -88,6 +88,8 @@ class SwiftApp:
         except Exception:
             log.exception("request %s: %s failed", request.id, request.method)
             answer = page(500)
+        if "origin" in request.headers:
+            await cors.dress(self._front, request, answer)
         await self._send(request, answer, send)
 
     async def _answer(self, request: SwiftRequest) -> Answer:
@@ -96,13 +98,17 @@ class SwiftApp:
             return auth.log_in(front, request)
         if path in _BARE:
             return _bare(front, path)
+        handlers = OBJECT if request.key else CONTAINER if request.container else ACCOUNT
+        if request.method == "OPTIONS":
+            return await cors.options(front, request, handlers)
         await auth.authenticate(front, request)
         if "bulk-delete" in request.query and request.method in ("POST", "DELETE"):
             return await bulk.bulk_delete(front, request)
-        handlers = OBJECT if request.key else CONTAINER if request.container else ACCOUNT
         handler = handlers.get(request.method)
         if handler is None:
-            return page(405, headers=[(b"allow", ", ".join(sorted(handlers)).encode())])
+            return page(405, headers=[(b"allow", ", ".join(sorted({*handlers, "OPTIONS"})).encode())])
+        if request.method in ("GET", "HEAD") and staticweb.applies(request):
+            return await staticweb.serve(front, request, handler, OBJECT[request.method], container.list_items)
         return await handler(front, request)
 
     async def _send(self, request: SwiftRequest, answer: Answer, send: Send) -> None:

@@ -18,10 +18,7 @@ from objstore.objects.api import BucketInfo, ListQuery
 
 _PAGE = 1000
 # What changes what a container does, and is not built: said, rather than kept and ignored.
-_UNBUILT = (
-    "x-container-sync-to", "x-container-sync-key", "x-container-meta-web-index",
-    "x-container-meta-web-error", "x-container-meta-web-listings",
-)  # fmt: skip
+_UNBUILT = ("x-container-sync-to", "x-container-sync-key")
 
 
 async def put_container(front: SwiftFront, request: SwiftRequest) -> Answer:
@@ -117,11 +114,11 @@ async def get_container(front: SwiftFront, request: SwiftRequest) -> Answer:
     info = await front.store.bucket(request.who, request.container)
     wanted = wanted_of(request, front.settings.container_listing_limit)
     usage = await front.store.container_usage(request.who, request.container)
-    items = await (_versions if "versions" in request.query else _items)(front, request, wanted)
+    items = await (_versions if "versions" in request.query else list_items)(front, request, wanted)
     return rendered(wanted, items, root="container", name=request.container, element="object", headers=_facts(front, request, info, usage))
 
 
-async def _items(front: SwiftFront, request: SwiftRequest, wanted: Wanted) -> list[Item]:
+async def list_items(front: SwiftFront, request: SwiftRequest, wanted: Wanted) -> list[Item]:
     """One page.  Turned round, a listing is read from its beginning all the same: markers are the way to keep that short."""
     if wanted.limit == 0:
         return []

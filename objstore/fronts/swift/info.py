@@ -44,6 +44,7 @@ def info(front: SwiftFront) -> Answer:
             "allow_account_management": False,
             "policies": [{"name": settings.policy_name, "default": True, "aliases": settings.policy_name}],
             "extra_header_count": 0,
+            "strict_cors_mode": True,
         },
         "tempauth": {"account_acls": False},
         "tempurl": {"methods": list(METHODS), "allowed_digests": list(DIGESTS)},
@@ -58,5 +59,6 @@ def info(front: SwiftFront) -> Answer:
         "container_quotas": {},
         "account_quotas": {},
         "crossdomain": {},
+        "staticweb": {},
     }
     return Answer(200, [JSON], json.dumps(features).encode())

@@ -15,6 +15,7 @@ def test_info_names_what_works_and_nothing_else(swift: Swift) -> None:
         "container_quotas",
         "account_quotas",
         "crossdomain",
+        "staticweb",
     }
     assert features["swift"]["policies"] == [{"name": "default", "default": True, "aliases": "default"}]
     assert features["tempurl"]["allowed_digests"] == ["sha1", "sha256", "sha512"]
