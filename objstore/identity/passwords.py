@@ -67,14 +67,17 @@ class Passwords:
             raise TooBusy("too many passwords are being checked at once; try again in a moment")
         self._busy += 1
 
-    async def check(self, who: str, password: str, hashed: str) -> bool:
-        """Whether this is the password of `who`; `hashed` is empty for somebody who is not there.  Raises TooBusy."""
+    async def check(self, who: str, password: str, hashed: str, *, locks: bool = True) -> bool:
+        """Whether this is the password of `who`; `hashed` is empty for somebody who is not there.  Raises TooBusy.
+
+        Without `locks` wrong ones are not counted, and who is locked out is let in.
+        """
         data = password.encode("utf-8", "surrogatepass")
         if len(data) > MAX_PASSWORD_BYTES:
             return False
         now = self._clock.monotonic()
         seal = hmac.digest(self._key, b"%d:%s%s" % (len(data), data, hashed.encode()), "sha256")
-        if hashed and not self._locked(who, now) and self._right.get(seal, 0.0) > now:
+        if hashed and not (locks and self._locked(who, now)) and self._right.get(seal, 0.0) > now:
             return True
         if not hashed and not self._nobody:
             self._nobody = await self.hash(self._rng.token(16).hex())
@@ -83,11 +86,9 @@ class Passwords:
             right = await self._threads.run(_matches, data, hashed or self._nobody)
         finally:
             self._busy -= 1
-        if not hashed or self._locked(who, now):
-            self._note_wrong(who, now)
-            return False
-        if not right:
-            self._note_wrong(who, now)
+        if not hashed or not right or (locks and self._locked(who, now)):
+            if locks:
+                self._note_wrong(who, now)
             return False
         self._wrong.pop(who, None)
         self._right[seal] = now + REMEMBER_S

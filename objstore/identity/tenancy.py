@@ -77,6 +77,7 @@ class Person(_InDomain, frozen=True, array_like=True):
     valid_from_us: int = 0
     groups: tuple[str, ...] = ()
     options: dict[str, Any] = {}
+    password_own: bool = False  # the user itself has set it
 
     def __repr__(self) -> str:
         return f"Person(id={self.id!r}, name={self.name!r})"  # never the hash
@@ -177,9 +178,109 @@ class Revocation(Kept, frozen=True, array_like=True):
     expires_us: int = 0
 
 
+class Trust(Kept, frozen=True, array_like=True):
+    """Some of a trustor's roles on one project, lent to a trustee.  Who gets them from a trust again names it in `parent_id`."""
+
+    trustor_id: str = ""
+    trustee_id: str = ""
+    project_id: str = ""
+    impersonation: bool = False
+    roles: tuple[str, ...] = ()
+    expires_us: int = 0  # 0: never
+    uses_left: int | None = None  # None: any number
+    redelegation_count: int = 0  # so often it may be lent on
+    parent_id: str = ""
+
+
+class PolicyText(Kept, frozen=True, array_like=True):
+    """A text of some service's that the identity service keeps for it and does not read."""
+
+    type: str = ""
+    blob: str = ""
+
+
+class EndpointGroup(Kept, frozen=True, array_like=True):
+    """The endpoints that have all of these: service_id, interface, region_id, enabled."""
+
+    filters: dict[str, Any] = {}
+
+
+class EndpointLink(Kept, frozen=True, array_like=True):
+    """An endpoint, or a group of them, for a project: one that has any sees these alone in its catalog."""
+
+    project_id: str = ""
+    endpoint_id: str = ""
+    group_id: str = ""
+
+    @property
+    def record(self) -> str:
+        """The name of its record: one for each pair."""
+        return f"{slot(self.project_id)}/{slot(self.endpoint_id or self.group_id)}"
+
+
+class Consumer(Kept, frozen=True, array_like=True):
+    """A program that OAuth 1 knows by a secret."""
+
+    sealed: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Consumer(id={self.id!r})"  # never the secret
+
+
+class DomainConfig(Kept, frozen=True, array_like=True):
+    """Options of a domain by group; its id is the domain's.  `sealed` holds those that are never shown, encrypted."""
+
+    options: dict[str, dict[str, Any]] = {}
+    sealed: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"DomainConfig(id={self.id!r})"  # never what is in it
+
+
+class RegisteredLimit(Kept, frozen=True, array_like=True):
+    """How much of a resource of a service each project may have, where it has no limit of its own."""
+
+    service_id: str = ""
+    region_id: str = ""
+    resource_name: str = ""
+    amount: int = 0
+
+    @property
+    def record(self) -> str:
+        """The name of its record: one for each resource of a service in a region."""
+        return "/".join(slot(part or "-") for part in (self.service_id, self.region_id, self.resource_name))
+
+
+class Limit(Kept, frozen=True, array_like=True):
+    """How much of a resource one project, or one domain (in `domain_id`), may have."""
+
+    project_id: str = ""
+    service_id: str = ""
+    region_id: str = ""
+    resource_name: str = ""
+    amount: int = 0
+
+    @property
+    def record(self) -> str:
+        """The name of its record: one for each owner and resource."""
+        owner = f"p:{self.project_id}" if self.project_id else f"d:{self.domain_id}"
+        return "/".join(slot(part or "-") for part in (owner, self.service_id, self.region_id, self.resource_name))
+
+
+class TokenKeys(Kept, frozen=True, array_like=True):
+    """The keys that seal tokens, in one record; `sealed` is a `bearer.KeySet`, encrypted."""
+
+    sealed: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"TokenKeys(changes={self.changes})"  # never the keys
+
+
 KINDS: dict[str, type[Kept]] = {
     "domain": Domain, "project": Project, "user": Person, "group": Group, "role": Role, "grant": Grant, "region": Region, "service": Service,
     "endpoint": Endpoint, "credential": Credential, "app-credential": AppCredential, "access-rule": AccessRule, "revocation": Revocation,
+    "trust": Trust, "policy": PolicyText, "endpoint-group": EndpointGroup, "endpoint-link": EndpointLink, "consumer": Consumer,
+    "domain-config": DomainConfig, "registered-limit": RegisteredLimit, "limit": Limit, "token-keys": TokenKeys,
 }  # fmt: skip
 
 

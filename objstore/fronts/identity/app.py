@@ -13,7 +13,23 @@ import msgspec
 
 from objstore.errors import ConditionalConflict, InvalidArgument, ObjstoreError, PreconditionFailed, TooBusy, Unavailable
 from objstore.fronts.exchange import Receive, Scope, Send
-from objstore.fronts.identity import app_credentials, catalog, credentials, domains, grants, groups, projects, roles, tokens, users
+from objstore.fronts.identity import (
+    app_credentials,
+    catalog,
+    consumers,
+    credentials,
+    domain_config,
+    domains,
+    endpoint_groups,
+    grants,
+    groups,
+    limits,
+    policies,
+    projects,
+    roles,
+    tokens,
+    users,
+)
 from objstore.fronts.identity.call import Answer, Call, Handler, Identity, parse_query
 from objstore.fronts.identity.errors import Headers, IdentityProblem, document, unauthorized
 from objstore.identity.rules import rule_allows
@@ -26,7 +42,10 @@ MAX_BODY_BYTES = 128 * 1024
 MAX_DEPTH = 24
 MAX_PIECES = 12  # of a path
 JSON_TYPE = (b"content-type", b"application/json")
-_MODULES = (tokens, domains, projects, users, groups, roles, grants, catalog, credentials, app_credentials)
+_MODULES = (
+    tokens, domains, projects, users, groups, roles, grants, catalog, credentials, app_credentials, policies, consumers, endpoint_groups,
+    domain_config, limits,
+)  # fmt: skip
 ROUTES: dict[tuple[str, str], tuple[str, Handler]] = {key: row for module in _MODULES for key, row in module.ROUTES.items()}
 # Calls that need no token: they bring proof of their own.
 OPEN = frozenset((("POST", "/auth/tokens"), ("POST", "/users/{user_id}/password")))

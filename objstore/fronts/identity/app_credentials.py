@@ -7,7 +7,7 @@ from objstore.fronts.identity.call import Answer, Call, Handler, called, fields,
 from objstore.fronts.identity.credentials import check_may_make
 from objstore.fronts.identity.errors import IdentityProblem, forbidden, invalid, not_found
 from objstore.fronts.identity.keeping import remove, store
-from objstore.fronts.identity.users import password
+from objstore.fronts.identity.password_rules import password
 from objstore.fronts.identity.views import app_credential_view, rule_view
 from objstore.identity.tenancy import RECORD_VERSION, AccessRule, AppCredential, Credential, Person, Role, new_id
 

@@ -9,7 +9,7 @@ from objstore.fronts.identity.errors import IdentityProblem
 from objstore.fronts.identity.keeping import alter, remove, store
 from objstore.fronts.identity.views import domain_view
 from objstore.identity.rules import may_read
-from objstore.identity.tenancy import RECORD_VERSION, Domain, Group, Person, Project, Role, new_id
+from objstore.identity.tenancy import RECORD_VERSION, Domain, DomainConfig, Group, Limit, Person, Project, Role, new_id
 
 _SPEC = {"name": short, "description": nullable(text), "enabled": flag, "options": table, "tags": lambda _, value: value}
 _KEPT = ("name", "description", "enabled")
@@ -62,16 +62,23 @@ async def update(call: Call) -> Answer:
 async def delete(call: Call) -> Answer:
     """DELETE /domains/{domain_id}: it must be disabled, so that nobody is in it while what it holds goes with it."""
     call.check_change()
-    domain = call.find(Domain, call.parameters["domain_id"], "domain")
+    await remove_domain(call, call.find(Domain, call.parameters["domain_id"], "domain"))
+    return Answer(204)
+
+
+async def remove_domain(call: Call, domain: Domain) -> None:
+    """Remove a domain and what is in it.  Raises 403."""
     if domain.enabled:
         raise IdentityProblem(403, "Cannot delete a domain that is enabled, please disable it first.")
     if not domain.fixed:
-        for kind in (Person, Group, Project, Role):
+        for kind in (Person, Group, Project, Role, Limit):
             for value in [value for value in call.registry.all(kind) if value.domain_id == domain.id]:
                 await call.registry.delete(value)
         await call.registry.delete_grants(target=f"d:{domain.id}")
+        config = call.registry.get(DomainConfig, domain.id)
+        if config is not None:
+            await call.registry.delete(config)
     await remove(call, "domain", domain)
-    return Answer(204)
 
 
 ROUTES: dict[tuple[str, str], tuple[str, Handler]] = {

@@ -19,12 +19,14 @@ from objstore.fronts.identity.call import (
     short,
     table,
     text,
+    truth,
 )
+from objstore.fronts.identity.domains import remove_domain
 from objstore.fronts.identity.errors import IdentityProblem, invalid, not_found
 from objstore.fronts.identity.keeping import alter, remove, store, sweep
-from objstore.fronts.identity.views import project_view
+from objstore.fronts.identity.views import acting_view, project_view
 from objstore.identity.rules import may_read
-from objstore.identity.tenancy import RECORD_VERSION, AccessRule, Project, new_id
+from objstore.identity.tenancy import RECORD_VERSION, AccessRule, Domain, EndpointLink, Limit, Project, Trust, new_id
 
 MAX_TAGS = 80
 _FILTERS = ("name", "enabled", "domain_id", "parent_id", "is_domain")
@@ -55,7 +57,7 @@ async def create(call: Call) -> Answer:
     given = fields(call.document("project"), _SPEC, required=("name",))
     given.pop("options", None)
     if given.pop("is_domain", False):
-        raise IdentityProblem(400, "A project that acts as a domain cannot be made here; make a domain.")
+        return await _create_domain(call, given)
     parent_id = given.pop("parent_id", None) or ""
     parent = call.registry.get(Project, parent_id) if parent_id else None
     domain_id = domain_of(call, given.pop("domain_id", None) or (parent.domain_id if parent is not None else ""))
@@ -73,10 +75,25 @@ async def create(call: Call) -> Answer:
     return Answer(201, {"project": project_view(call, project)})
 
 
+async def _create_domain(call: Call, given: dict[str, Any]) -> Answer:
+    """A project that acts as a domain is one: the same thing, with both addresses."""
+    call.check_change()
+    if given.pop("domain_id", None) or given.pop("parent_id", None):
+        raise IdentityProblem(400, "A project that acts as a domain has neither a domain nor a parent.")
+    if given.pop("tags", ()):
+        raise IdentityProblem(501, "Tags of a project that acts as a domain are not built.")
+    given.pop("parent_id", None)
+    domain = await store(call, "domain", Domain(RECORD_VERSION, new_id(call.registry.rng), **given))
+    return Answer(201, {"project": acting_view(call, domain)})
+
+
 async def listing(call: Call) -> Answer:
-    """GET /projects."""
+    """GET /projects; with is_domain those that act as domains."""
     who = call.who
     call.check_read(domain_id=who.scope_domain.id if who.scope_domain is not None else "")
+    if truth(call.query.get("is_domain", "0")):
+        acting = [acting_view(call, domain) for domain in call.registry.all(Domain) if may_read(who, domain_id=domain.id)]
+        return listed(call, "projects", filtered(call, acting, _FILTERS), "/projects")
     seen = [project for project in call.registry.all(Project) if may_read(who, domain_id=project.domain_id) and _tagged(call, project)]
     return listed(call, "projects", filtered(call, (project_view(call, project) for project in seen), _FILTERS), "/projects")
 
@@ -109,6 +126,10 @@ def _own(call: Call) -> Project:
 
 async def show(call: Call) -> Answer:
     """GET /projects/{project_id}, with what is above and below it when asked for."""
+    acting = call.registry.get(Domain, call.parameters["project_id"])
+    if acting is not None and call.registry.get(Project, acting.id) is None:
+        call.check_read(domain_id=acting.id)
+        return Answer(body={"project": acting_view(call, acting)})
     project = _project(call)
     view = project_view(call, project)
     above = call.registry.lineage(project)
@@ -143,6 +164,8 @@ def _tree(call: Call, project: Project, depth: int = 0) -> View | None:
 
 async def update(call: Call) -> Answer:
     """PATCH /projects/{project_id}."""
+    if call.registry.get(Project, call.parameters["project_id"]) is None and call.registry.get(Domain, call.parameters["project_id"]):
+        return await _update_domain(call)
     project = _own(call)
     given = fields(call.document("project"), _SPEC)
     given.pop("options", None)
@@ -163,14 +186,34 @@ async def update(call: Call) -> Answer:
     return Answer(body={"project": project_view(call, await alter(call, "project", project, edit))})
 
 
+async def _update_domain(call: Call) -> Answer:
+    call.check_change()
+    domain = call.find(Domain, call.parameters["project_id"], "project")
+    given = fields(call.document("project"), _SPEC)
+    kept = {name: value for name, value in given.items() if name in ("name", "description", "enabled")}
+
+    def edit(found: Domain) -> Domain:
+        return msgspec.structs.replace(found, extra={**found.extra, **given["extra"]}, **kept)
+
+    return Answer(body={"project": acting_view(call, await alter(call, "domain", domain, edit))})
+
+
 async def delete(call: Call) -> Answer:
     """DELETE /projects/{project_id}: roles, keys and application credentials on it mean nothing from then on, and go too."""
+    if call.registry.get(Project, call.parameters["project_id"]) is None and call.registry.get(Domain, call.parameters["project_id"]):
+        call.check_change()
+        await remove_domain(call, call.find(Domain, call.parameters["project_id"], "project"))
+        return Answer(204)
     project = _own(call)
     if _children(call, project):
         raise IdentityProblem(403, f"Cannot delete the project {project.id} since it is not a leaf in the hierarchy.")
     await remove(call, "project", project)
     await call.registry.delete_grants(target=f"p:{project.id}")
     await sweep(call, lambda secret: not isinstance(secret, AccessRule) and secret.project_id == project.id)
+    for kind in (EndpointLink, Limit, Trust):
+        for value in call.registry.all(kind):
+            if getattr(value, "project_id", "") == project.id:
+                await call.registry.delete(value)
     return Answer(204)
 
 

@@ -1,5 +1,7 @@
 """Settings of the identity service."""
 
+import re
+
 import msgspec
 
 
@@ -12,9 +14,19 @@ class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lockout_s: float = 300.0
     password_days: float = 0.0  # life of a password; 0: for ever
     password_min_chars: int = 0
-    password_history: int = 0  # so many earlier passwords may not be set again
-    password_min_age_s: float = 0.0  # a user may change its own password not sooner than this
+    password_history: int = 0  # a new password is none of so many last ones, the present one among them
+    password_regex: str = ""  # what a new password must match, from its beginning; empty: anything
+    password_regex_description: str = ""  # the same in words, for whoever is refused
+    password_min_age_s: float = 0.0  # a user may change a password that it has set itself not sooner than this
+    password_first_change: bool = False  # a password that an administrator has set must be changed before it is good
     hash_threads: int = 2
     hash_memory_kib: int = 19_456
     max_project_depth: int = 5
     signature_age_s: float = 900.0  # signatures that ec2tokens and s3tokens are asked about may be this old
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where an expression cannot be read."""
+        try:
+            re.compile(self.password_regex)
+        except re.error as wrong:
+            raise ValueError(f"identity.password_regex is no regular expression: {wrong}") from wrong

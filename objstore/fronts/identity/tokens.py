@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from objstore.fronts.identity.call import Answer, Call, Handler, View, time_text, truth
+from objstore.fronts.identity.endpoint_groups import endpoints_for
 from objstore.fronts.identity.errors import IdentityProblem, forbidden, unauthorized
+from objstore.fronts.identity.password_rules import NO_LOCKOUT, is_expired
 from objstore.fronts.identity.views import domain_view, named, password_expiry, project_view, rule_view
 from objstore.identity.bearer import Bearer
 from objstore.identity.rules import Access, may_read
@@ -72,10 +74,11 @@ async def _by_password(call: Call, given: Mapping[str, Any]) -> Proof:
     user = _user(call, asked)
     # Whoever is not there is asked for a password all the same, and locked out alike.
     who = user.id if user is not None else f"{asked.get('id')}/{asked.get('name')}/{asked.get('domain')}"
-    right = await call.identity.passwords.check(who[:600], password, user.password if user is not None else "")
+    locks = user is None or not user.options.get(NO_LOCKOUT)
+    right = await call.identity.passwords.check(who[:600], password, user.password if user is not None else "", locks=locks)
     if user is None or not right or not call.registry.is_usable(user):
         raise unauthorized()
-    if 0 < user.password_expires_us <= call.identity.now_us():
+    if is_expired(user, call.identity.now_us()):
         raise unauthorized(f"The password is expired and needs to be changed for user: {user.id}.")
     return Proof(user)
 
@@ -269,6 +272,8 @@ def catalog(call: Call, access: Access) -> list[View]:
         ids |= {"project_id": access.project.id, "tenant_id": access.project.id}
     found: list[View] = []
     endpoints = [endpoint for endpoint in call.registry.all(Endpoint) if endpoint.enabled]
+    if access.project is not None:
+        endpoints = endpoints_for(call.registry, access.project.id, endpoints)
     for service in call.registry.all(Service):
         if not service.enabled:
             continue

@@ -1,7 +1,5 @@
 """Users: what they are, their passwords, where they belong."""
 
-from typing import Any
-
 import msgspec
 
 from objstore.fronts.identity.call import (
@@ -16,55 +14,20 @@ from objstore.fronts.identity.call import (
     identifier,
     listed,
     nullable,
-    table,
     text,
 )
-from objstore.fronts.identity.errors import IdentityProblem, invalid, unauthorized
+from objstore.fronts.identity.errors import IdentityProblem, unauthorized
 from objstore.fronts.identity.keeping import alter, check_not_above, remove, store, sweep
+from objstore.fronts.identity.password_rules import NO_LOCKOUT, merged, password, user_options, with_password
 from objstore.fronts.identity.views import group_view, project_view, user_view
-from objstore.identity.passwords import MAX_PASSWORD_BYTES
 from objstore.identity.rules import may_read
-from objstore.identity.tenancy import RECORD_VERSION, Group, Person, new_id
-
-DAY_US = 86_400_000_000
-
-
-def password(name: str, value: Any) -> Any:
-    """A password that may be set."""
-    if not isinstance(value, str) or not value or len(value.encode("utf-8", "surrogatepass")) > MAX_PASSWORD_BYTES:
-        raise invalid(name, f"it must be text of 1 to {MAX_PASSWORD_BYTES} bytes")
-    return value
-
+from objstore.identity.tenancy import RECORD_VERSION, Group, Person, Trust, new_id
 
 _SPEC = {
-    "name": called, "description": nullable(text), "enabled": flag, "domain_id": nullable(identifier), "options": table,
+    "name": called, "description": nullable(text), "enabled": flag, "domain_id": nullable(identifier), "options": user_options,
     "default_project_id": nullable(identifier), "password": nullable(password), "password_expires_at": lambda _, value: value,
 }  # fmt: skip
 _FILTERS = ("name", "enabled", "domain_id", "default_project_id")
-
-
-async def _with_password(call: Call, user: Person, new: str, *, own: bool) -> dict[str, Any]:
-    """The fields of a user that has another password from now on.  Raises 400 where the rules do not let it."""
-    settings, now_us = call.identity.settings, call.identity.now_us()
-    if len(new) < settings.password_min_chars:
-        raise IdentityProblem(400, f"The password must have at least {settings.password_min_chars} characters.")
-    if own and user.password_created_us and now_us - user.password_created_us < settings.password_min_age_s * 1e6:
-        raise IdentityProblem(
-            400, f"The password was changed less than {settings.password_min_age_s:g} seconds ago; wait, or ask an administrator."
-        )
-    used = ((user.password, *user.earlier_passwords) if user.password else ())[: max(0, settings.password_history)]
-    for earlier in used if own else ():
-        if await call.identity.passwords.check(f"history/{user.id}", new, earlier):
-            raise IdentityProblem(
-                400, f"The new password cannot be identical to a previous password; {settings.password_history} are remembered."
-            )
-    hashed = await call.identity.passwords.hash(new)
-    call.identity.passwords.forget(user.id)
-    expires_us = now_us + int(settings.password_days * DAY_US) if settings.password_days else 0
-    return {
-        "password": hashed, "password_created_us": now_us, "password_expires_us": expires_us, "earlier_passwords": used,
-        "valid_from_us": now_us,
-    }  # fmt: skip
 
 
 async def create(call: Call) -> Answer:
@@ -74,10 +37,11 @@ async def create(call: Call) -> Answer:
     domain_id = domain_of(call, given.pop("domain_id", None))
     call.check_change(domain_id=domain_id)
     new = given.pop("password", None)
+    given["options"] = merged({}, given.get("options", {}))
     given["default_project_id"] = given.get("default_project_id") or ""
     user = Person(RECORD_VERSION, new_id(call.registry.rng), domain_id=domain_id, **given)
     if call.registry.named(user) is None and new is not None:
-        user = msgspec.structs.replace(user, **await _with_password(call, user, new, own=False))
+        user = msgspec.structs.replace(user, **await with_password(call, user, new, own=False))
     await store(call, "user", user)
     return Answer(201, {"user": user_view(call, user)})
 
@@ -115,14 +79,15 @@ async def update(call: Call) -> Answer:
     if "default_project_id" in given:
         given["default_project_id"] = given["default_project_id"] or ""
     new = given.pop("password", None)
-    changes = await _with_password(call, user, new, own=False) if new is not None else {}
+    extra, options = given.pop("extra"), given.pop("options", {})
+    held = msgspec.structs.replace(user, options=merged(user.options, options))  # they hold for the password of the same call
+    changes = await with_password(call, held, new, own=False) if new is not None else {}
     if given.get("enabled") is False:
         changes["valid_from_us"] = call.identity.now_us()
-    extra, options = given.pop("extra"), given.pop("options", {})
 
     def edit(found: Person) -> Person:
         kept = {**found.extra, **extra}
-        return msgspec.structs.replace(found, extra=kept, options={**found.options, **options}, **{**given, **changes})
+        return msgspec.structs.replace(found, extra=kept, options=merged(found.options, options), **{**given, **changes})
 
     return Answer(body={"user": user_view(call, await alter(call, "user", user, edit))})
 
@@ -135,6 +100,8 @@ async def delete(call: Call) -> Answer:
     await remove(call, "user", user)
     await call.registry.delete_grants(actor=f"u:{user.id}")
     await sweep(call, lambda secret: secret.user_id == user.id)
+    for trust in [trust for trust in call.registry.all(Trust) if user.id in (trust.trustor_id, trust.trustee_id)]:
+        await call.registry.delete(trust)
     return Answer(204)
 
 
@@ -146,10 +113,11 @@ async def change_password(call: Call) -> Answer:
     if not isinstance(old, str):
         raise IdentityProblem(400, "'original_password' is a required property")
     user = call.registry.get(Person, call.parameters["user_id"])
-    right = await call.identity.passwords.check(call.parameters["user_id"], old, user.password if user is not None else "")
+    locks = user is None or not user.options.get(NO_LOCKOUT)
+    right = await call.identity.passwords.check(call.parameters["user_id"], old, user.password if user is not None else "", locks=locks)
     if user is None or not right or not call.registry.is_usable(user):
         raise unauthorized()
-    changes = await _with_password(call, user, new, own=True)
+    changes = await with_password(call, user, new, own=True)
     before = user.password
 
     def edit(found: Person) -> Person:

@@ -42,6 +42,15 @@ def project_view(call: Call, project: Project) -> View:
     }  # fmt: skip
 
 
+def acting_view(call: Call, domain: Domain) -> View:
+    """A domain as the project that acts as one."""
+    return {
+        **domain.extra, "id": domain.id, "name": domain.name, "domain_id": None, "description": domain.description or "",
+        "enabled": domain.enabled, "parent_id": None, "is_domain": True, "tags": [], "options": {},
+        "links": _links(call, f"/projects/{domain.id}"),
+    }  # fmt: skip
+
+
 def user_view(call: Call, user: Person) -> View:
     """A user; never its password."""
     shown: View = {

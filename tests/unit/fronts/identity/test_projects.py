@@ -122,3 +122,35 @@ def test_a_domains_manager_keeps_to_its_domain() -> None:
         assert (await rig.ask("DELETE", f"/projects/{project['id']}", token=token)).status == 204
 
     on_rig(test)
+
+
+def test_a_project_that_acts_as_a_domain_is_one() -> None:
+    async def test(rig: Rig) -> None:
+        root, joe = await rig.admin(), (await rig.login("joe")).token
+        made = await rig.made(root, "/projects", "project", name="Other", is_domain=True, description="d")
+        assert (made["is_domain"], made["domain_id"], made["parent_id"]) == (True, None, None)
+        path = f"/projects/{made['id']}"
+        assert (await rig.ask("GET", path, token=root)).body["project"] == made
+        assert (await rig.ask("GET", f"/domains/{made['id']}", token=root)).body["domain"]["name"] == "Other"
+        acting = (await rig.ask("GET", "/projects?is_domain=True", token=root)).body["projects"]
+        assert {project["id"] for project in acting} == {"default", made["id"]}
+        assert made["id"] not in {project["id"] for project in (await rig.ask("GET", "/projects", token=root)).body["projects"]}
+        below = await rig.made(root, "/projects", "project", name="p", domain_id=made["id"])
+        assert below["parent_id"] == made["id"]
+        assert (await rig.ask("DELETE", path, token=root)).status == 403
+        for method, body in (("GET", None), ("PATCH", {"project": {"enabled": False}}), ("DELETE", None)):
+            assert (await rig.ask(method, path, body, token=joe)).status == 403
+        changed = await rig.ask("PATCH", path, {"project": {"enabled": False}}, token=root)
+        assert changed.body["project"]["enabled"] is False
+        assert (await rig.ask("DELETE", path, token=root)).status == 204
+        for gone in (path, f"/domains/{made['id']}", f"/projects/{below['id']}"):
+            assert (await rig.ask("GET", gone, token=root)).status == 404
+        for bad, status in (
+            ({"domain_id": "default"}, 400),
+            ({"parent_id": "acme"}, 400),
+            ({"tags": ["a"]}, 501),
+            ({"name": "Default"}, 409),
+        ):
+            assert (await rig.ask("POST", "/projects", {"project": {"name": "x", "is_domain": True, **bad}}, token=root)).status == status
+
+    on_rig(test)

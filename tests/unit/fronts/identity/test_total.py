@@ -19,10 +19,21 @@ WORDS = [
     "application_credential",
     "auth",
     "credentials",
+    "policy",
+    "consumer",
+    "endpoint_group",
+    "config",
+    "limit",
+    "limits",
+    "registered_limit",
+    "registered_limits",
+    "trust",
 ]
 FIELDS = ["name", "id", "enabled", "description", "domain_id", "parent_id", "tags", "password", "original_password", "default_project_id", "options",
           "type", "blob", "user_id", "project_id", "roles", "access_rules", "expires_at", "unrestricted", "secret", "interface", "url", "service_id",
-          "region_id", "parent_region_id", "identity", "methods", "scope", "token", "access", "signature", "headers", "params", "verb", "links", "extra"]  # fmt: skip
+          "region_id", "parent_region_id", "identity", "methods", "scope", "token", "access", "signature", "headers", "params", "verb", "links", "extra",
+          "filters", "ldap", "resource_name", "resource_limit", "default_limit", "is_domain", "trustor_user_id", "trustee_user_id", "impersonation",
+          "remaining_uses", "redelegation_count", "allow_redelegation"]  # fmt: skip
 VALUES: list[Any] = [
     None, True, False, 0, -1, 1 << 62, 1.5, "", "x", "default", "admin", "a/b", "é\x00\x7f", "x" * 300, "2026-01-01T00:00:00Z", [], {}, [[]], [{}], ["password"],
     ["token"], {"id": "x"}, {"name": "x"}, {"all": True}, {"project": {"id": "admin"}}, {"user": {"name": "admin", "password": "x", "domain": {"id": "default"}}},
