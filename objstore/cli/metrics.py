@@ -108,6 +108,9 @@ async def daemon_metrics(world: Any, fleet: Any, daemons: Any) -> str:
     if daemons.lifecycle is not None:
         acts = [({"action": what}, count) for what, count in sorted(daemons.lifecycle.acted.items())]
         page.family("objstore_lifecycle_actions_total", "counter", "Versions and uploads that lifecycle rules ended, by this host.", acts)
+    if daemons.expirer is not None:
+        text = "Versions whose X-Delete-At had come, removed by this host."
+        page.family("objstore_expired_total", "counter", text, [({}, daemons.expirer.removed)])
     return page.text()
 
 

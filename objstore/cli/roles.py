@@ -262,6 +262,7 @@ async def run_daemon(settings: Any) -> None:
     from objstore.cli.requests import FindCopies
     from objstore.cli.settings import component, read_cluster_key
     from objstore.daemons import control
+    from objstore.daemons.expirer import ExpirySettings, ObjectExpirer
     from objstore.daemons.fleet import Fleet
     from objstore.daemons.lifecycle import Lifecycle, LifecycleSettings
     from objstore.daemons.service import Daemons
@@ -288,6 +289,7 @@ async def run_daemon(settings: Any) -> None:
             settings=component(settings, "daemons"),
             sweep_uploads=reclaimer.run,
             lifecycle=Lifecycle(store, world, convert(settings.lifecycle, LifecycleSettings, from_attributes=True), holder=section.name),
+            expirer=ObjectExpirer(store, world, convert(settings.lifecycle, ExpirySettings, from_attributes=True), holder=section.name),
         )
         stack.push_async_callback(daemons.aclose)
         handlers: control.Handlers = {

@@ -74,6 +74,7 @@ class LifecycleSection(msgspec.Struct, frozen=True):
 
     seconds_per_day: float = 86_400.0  # of lifecycle rules; less in tests alone
     interval_s: float = 3600.0  # between rounds over all buckets with rules; at most a day
+    expire_interval_s: float = 300.0  # between rounds over all buckets with objects that expire (X-Delete-At)
     rows_per_s: float = 2000.0  # looked at
     actions_per_s: float = 100.0  # expired, removed or aborted
 

@@ -1,30 +1,23 @@
-"""The lifecycle daemon: goes through all buckets that have rules, round by round, and does what is due.
+"""The lifecycle daemon: goes through all buckets that have rules, round by round (rounds.py), and does what is due.
 
-One host of the cluster does so at a time, under a lease.  Where it stands is kept in a record, so that a restart, or the
-next holder of the lease, goes on there; a key that is looked at twice is no harm, since every act is judged again by the
-write itself.  It reads and acts at a limited pace: clients come first.
+It reads and acts at a limited pace: clients come first.
 """
 
-import logging
+import contextlib
 
 import msgspec
 
 from objstore.core.lifecycle import Action, Due, LifecycleConfig, Rule, Version, abort_at_us, common_prefix, decode, due
 from objstore.core.rows import Kind, Row
 from objstore.core.versions import modified_us
+from objstore.daemons.rounds import Rounds
 from objstore.errors import ConditionalConflict, NoSuchUpload, OutcomeUnknown, PreconditionFailed
-from objstore.objects.buckets import LIVE, Bucket, BucketRecord, all_buckets
+from objstore.objects.buckets import Bucket, BucketRecord
 from objstore.objects.expire import Expirer, Inside, KeyVersions
 from objstore.objects.store import ObjectStore
-from objstore.records.store import Entry, Leases, Records
 from objstore.runtime.world import World
 
-log = logging.getLogger(__name__)
-
-LEASE_TTL_S = 20.0
-SAVE_EVERY_S = 5.0
 POLL_LIMIT_S = 60.0
-NAME = "round"
 
 
 class LifecycleSettings(msgspec.Struct, frozen=True):
@@ -46,16 +39,6 @@ class LifecycleSettings(msgspec.Struct, frozen=True):
         return min(self.round_s, POLL_LIMIT_S)
 
 
-class Round(msgspec.Struct, frozen=True, array_like=True):
-    """Where a round stands.  New fields go last, with a default."""
-
-    record_version: int
-    started_us: int
-    finished: bool = False
-    bucket: str = ""  # account/name of the one at work; those before it are done
-    start: bytes = b""  # where in it to go on
-
-
 class Lifecycle:
     """Looks through buckets and acts on what is due."""
 
@@ -66,61 +49,30 @@ class Lifecycle:
         self._store = store
         self._clock = world.clock
         self._expirer = Expirer(store)
-        self._leases = Leases(store.cluster, world.clock, "lifecycle")
-        self._records = Records(store.cluster, "lifecycle", Round)
-        self._holder = f"{holder}-{world.rng.token(4).hex()}"
+        self._rounds = Rounds(store, world, "lifecycle", holder=holder, round_s=settings.round_s)
         self._day_us = int(settings.seconds_per_day * 1e6)
-        self._round = Round(1, 0)
-        self._saved: bytes | None = None  # version of the record as last written or read
-        self._saved_at = 0.0
 
     async def run(self) -> int:
         """Do what is left of a round, or a new one when it is time; how many things were done.  Raises Unavailable."""
-        if await self._leases.acquire(NAME, self._holder, LEASE_TTL_S) is None:
-            return 0
-        entry: Entry[Round] | None = await self._records.get(NAME)
-        self._saved, self._saved_at = (None if entry is None else entry.version), self._clock.monotonic()
-        now_us = self._clock.wall_us()
-        self._round = entry.value if entry is not None else Round(1, 0, finished=True)
-        if self._round.finished:
-            if now_us - self._round.started_us < self.settings.round_s * 1e6:
-                return 0
-            self._round = Round(1, now_us)
         before = sum(self.acted.values())
         try:
-            async for record in all_buckets(self._store.cluster):
-                place = f"{record.account}/{record.name}"
-                if record.state == LIVE and "lifecycle" in record.config and place >= self._round.bucket:
-                    await self._look_through(record, place)
-            self._round = msgspec.structs.replace(self._round, finished=True, bucket="", start=b"")
-            await self._save(at_once=True)
-        except PreconditionFailed:  # another host took over
-            log.info("another host goes on with the lifecycle round")
+            async with contextlib.aclosing(self._rounds.buckets(lambda record: "lifecycle" in record.config)) as buckets:
+                async for record, start in buckets:
+                    await self._look_through(record, start)
+        except PreconditionFailed:
+            self._rounds.lost()
         return sum(self.acted.values()) - before
 
-    async def _save(self, *, at_once: bool = False) -> None:
-        """Keep where the round stands, and the lease.  Raises PreconditionFailed when another host has it."""
-        if not at_once and self._clock.monotonic() - self._saved_at < SAVE_EVERY_S:
-            return
-        if await self._leases.acquire(NAME, self._holder, LEASE_TTL_S) is None:
-            raise PreconditionFailed("the lease is another's", condition="lease")
-        try:
-            self._saved = await self._records.put_if(NAME, self._round, self._saved)
-        except ConditionalConflict as conflict:
-            raise PreconditionFailed("the round may be another's", condition="round") from conflict
-        self._saved_at = self._clock.monotonic()
-
-    async def _look_through(self, record: BucketRecord, place: str) -> None:
+    async def _look_through(self, record: BucketRecord, begin: bytes) -> None:
         config = decode(record.config["lifecycle"])
         rules = [rule for rule in config.rules if rule.enabled]
-        start: bytes | None = self._round.start if place == self._round.bucket else b""
+        start: bytes | None = begin
         prefix = common_prefix([rule.prefix or "" for rule in rules]).encode()
         if not any(_concerns_versions(rule) for rule in rules):
             start = None
         inside: Inside | None = None
         while start is not None:
-            self._round = msgspec.structs.replace(self._round, bucket=place, start=start)
-            await self._save()
+            await self._rounds.at(record, start)
             # As fresh as a proxy knows it: whether the bucket is versioned decides what a deletion is.
             bucket = await self._expirer.find(record.account, record.name, record.id)
             if bucket is None:
@@ -151,7 +103,7 @@ class Lifecycle:
             return await self._expirer.expire(bucket, key.name, row)
         if found.action is Action.TRANSITION:
             return await self._expirer.transition(bucket, key.name, row, found.storage_class, current=not found.place and not key.before)
-        return await self._expirer.remove(bucket, key.name, row, lone_marker=found.action is Action.REMOVE_MARKER)
+        return await self._expirer.remove(bucket, key.name, row, lone=found.action is Action.REMOVE_MARKER)
 
     async def _abort_uploads(self, record: BucketRecord, config: LifecycleConfig, prefix: bytes) -> None:
         bucket = await self._expirer.find(record.account, record.name, record.id)
@@ -171,7 +123,7 @@ class Lifecycle:
 
     async def _acted(self, what: str) -> None:
         self.acted[what] = self.acted.get(what, 0) + 1
-        await self._save()
+        await self._rounds.save()
         await self._clock.sleep(1 / self.settings.actions_per_s)
 
 

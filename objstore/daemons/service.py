@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from objstore.daemons import control
 from objstore.daemons.auditor import Auditor
 from objstore.daemons.compactor import Compactor
+from objstore.daemons.expirer import ObjectExpirer
 from objstore.daemons.fleet import Fleet
 from objstore.daemons.lifecycle import Lifecycle
 from objstore.daemons.rebalancer import Rebalancer, again
@@ -53,6 +54,7 @@ class Daemons:
         settings: DaemonSettings,
         sweep_uploads: Callable[[], Awaitable[int]] | None = None,
         lifecycle: Lifecycle | None = None,
+        expirer: ObjectExpirer | None = None,
     ) -> None:
         self.world = world
         self.fleet = fleet
@@ -67,6 +69,7 @@ class Daemons:
         self._behind_since_s: float | None = None  # when rows out of their place were first seen, since all were in place
         self._owner = TaskOwner("daemons", limit=64)
         self.lifecycle = lifecycle
+        self.expirer = expirer
         self.workers = {
             name: Worker(world, self._owner, name=name, interval_s=interval_s, step=step)
             for name, interval_s, step in (
@@ -81,6 +84,8 @@ class Daemons:
         if lifecycle is not None:
             poll_s = lifecycle.settings.poll_s
             self.workers["lifecycle"] = Worker(world, self._owner, name="lifecycle", interval_s=poll_s, step=lifecycle.run)
+        if expirer is not None:
+            self.workers["expirer"] = Worker(world, self._owner, name="expirer", interval_s=expirer.settings.poll_s, step=expirer.run)
 
     def start(self) -> None:
         """Let all workers run by themselves."""

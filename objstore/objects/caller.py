@@ -66,6 +66,7 @@ class Principal:
     facts: Mapping[str, str] = field(default_factory=dict)  # for conditions of policies: "aws:username", "aws:userid"...
     request: RequestFacts = field(default=NO_FACTS, compare=False, repr=False)
     home: str = ""  # the account whose containers names mean, and no others (Swift's paths name it); empty: the own ones, then the tenant's
+    opens_expired: str = ""  # the account, while it is `home`, whose expired objects this caller may read as long as they are there (Swift)
     plain: bool = field(init=False, default=False, compare=False, repr=False)  # an account, and nothing narrows its rights
 
     def __post_init__(self) -> None:
@@ -77,6 +78,13 @@ class Principal:
         made = object.__new__(Principal)
         made.__dict__.update(self.__dict__)
         made.__dict__["request"] = request
+        return made
+
+    def opening_expired(self) -> "Principal":
+        """The same caller, who reads expired objects of his present home, too."""
+        made = object.__new__(Principal)
+        made.__dict__.update(self.__dict__)
+        made.__dict__["opens_expired"] = self.home
         return made
 
     def at(self, home: str) -> "Principal":

@@ -29,6 +29,7 @@ from objstore.objects.alter import Alterations
 from objstore.objects.api import Attributes, BucketInfo, ObjectInfo, Principal
 from objstore.objects.buckets import BucketRecord, record_row
 from objstore.objects.config import check_change
+from objstore.objects.context import EXPIRES
 from objstore.objects.info import null_of, object_info
 
 RECORD_VERSION = 1
@@ -147,10 +148,12 @@ class Containers(Alterations):
         if attributes.metadata:
             names.check_metadata(attributes.metadata)
         home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT, key)
+        if EXPIRES in attributes.headers:
+            await self.mark_expiring(home)
         now_us = self.clock.wall_us()
 
         def change(row: Row) -> Row:
-            self.check_unexpired(row, key)
+            self.check_unexpired(row, key, who)
             kept = {name: value for name, value in row.headers.items() if name in KEPT_HEADERS}
             return msgspec.structs.replace(
                 row, metadata=dict(attributes.metadata), headers={**kept, **attributes.headers},

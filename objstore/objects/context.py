@@ -5,6 +5,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from objstore.cluster.api import ClusterApi, Staging
 from objstore.core import names
 from objstore.core.acl import Ownership
@@ -17,7 +19,7 @@ from objstore.errors import AccessDenied, ConditionalConflict, NoSuchKey, Refuse
 from objstore.objects.access import MISSING, Decision, Question, decide, denied, may_know, needs_row, resource_of
 from objstore.objects.actions import OF_VERSION, ON_OBJECT, Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, Principal
-from objstore.objects.buckets import Bucket, BucketDirectory
+from objstore.objects.buckets import Bucket, BucketDirectory, BucketRecord
 from objstore.objects.encryption import KeyService, NoKeyService
 from objstore.objects.quota import Quotas, Room
 from objstore.objects.turns import Turns
@@ -46,6 +48,8 @@ class ObjectSettings:
 
 DEFAULT_SETTINGS = ObjectSettings()
 EXPIRES = "x-delete-at"  # among an object's headers: seconds since 1970 when it goes (Swift)
+EXPIRING = "expiring"  # part of the configuration of a bucket in which such an object was ever written: the expirer looks there
+_EXPIRING_KEPT = 10_000
 # For conditions of policies: whether the operation makes an object, rather than a part of one.
 QUOTA_ATTEMPTS = 8  # of a write that fits only over what it replaces, while that changes
 CREATES = {"s3:objectcreationoperation": ("true",)}
@@ -69,6 +73,7 @@ class StoreContext:
         self.quotas = Quotas(cluster, world)
         self._accounts: dict[str, tuple[float, Mapping[str, str]]] = {}
         self._totals: dict[str, tuple[float, Usage]] = {}
+        self._expiring: set[bytes] = set()  # ids of buckets that are marked so
 
     async def start(self) -> None:
         """Nothing needs to run before the first request; here so that every component starts alike."""
@@ -174,6 +179,8 @@ class StoreContext:
         self, bucket: Bucket, key: RowKey, draft: Row, *, conditions: Conditions = NO_CONDITIONS, payload: bytes | None = None, staging: Staging | None = None
     ) -> Row:  # fmt: skip
         """Write a row of a bucket, under conditions or plainly; acknowledged only while the bucket is there, and has room."""
+        if draft.headers and EXPIRES in draft.headers:
+            await self.mark_expiring(bucket)
         quota = bucket.info.config.get("quota")
         if quota is None or draft.kind != Kind.OBJECT:
             return await self._commit(bucket, key, draft, conditions, payload, staging)
@@ -206,7 +213,7 @@ class StoreContext:
             def judge(current: Row | None) -> Row:
                 if room is not None:
                     room.check(current)
-                check_write(conditions, current)
+                check_write(conditions, self.unexpired(current))
                 return draft
 
             try:
@@ -225,19 +232,38 @@ class StoreContext:
             await self.directory.confirm(bucket)
         return written.row
 
-    async def find_version(self, bucket: Bucket, key: str, version_id: str) -> Row:
+    async def mark_expiring(self, bucket: Bucket) -> None:
+        """Let the expirer look into a bucket; before the first object that expires is written there.  Raises NoSuchBucket, ConditionalConflict."""
+        if EXPIRING in bucket.info.config or bucket.id in self._expiring:
+            return
+
+        def edit(record: BucketRecord) -> BucketRecord:
+            return msgspec.structs.replace(record, config={**record.config, EXPIRING: b"1"})
+
+        async with self.turns.of(bucket.id):  # many first ones at once would only get into each other's way
+            if bucket.id in self._expiring:
+                return
+            await self.directory.change(bucket, edit)
+            if len(self._expiring) >= _EXPIRING_KEPT:
+                self._expiring.clear()
+            self._expiring.add(bucket.id)
+
+    async def find_version(self, bucket: Bucket, key: str, version_id: str, who: Principal | None = None) -> Row:
         """A version as it is now.  Raises NoSuchKey, NoSuchVersion, VersionIsMarker."""
         held = await self.cluster.read(self.version_key(bucket, names.object_name(key), version_id), spread=bucket.spread)
         row = pick_head(held.row, key, version_id)
         if row.headers:
-            self.check_unexpired(row, key)
+            self.check_unexpired(row, key, who)
         return row
 
-    def check_unexpired(self, row: Row, key: str) -> None:
-        """See that an object's time has not run out; a daemon removes it later.  Raises NoSuchKey."""
-        expires = row.headers.get(EXPIRES)
-        if expires is not None and int(expires) * 1_000_000 <= self.clock.wall_us():
+    def check_unexpired(self, row: Row, key: str, who: Principal | None = None) -> None:
+        """See that an object's time has not run out, unless its reader may open such ones; a daemon removes it later.  Raises NoSuchKey."""
+        if is_expired(row, self.clock.wall_us()) and not (who is not None and who.opens_expired and who.opens_expired == who.home):
             raise NoSuchKey(f"object {key!r} has expired", key=key)
+
+    def unexpired(self, row: Row | None) -> Row | None:
+        """The head of a key for conditions: nothing where its time has run out."""
+        return None if row is not None and row.headers and is_expired(row, self.clock.wall_us()) else row
 
     async def find_admitted(self, who: Principal, bucket: Bucket, action: Action, key: str, version_id: str) -> Row:
         """A version as it is now, of a bucket that was opened for this with `row_follows`.
@@ -245,7 +271,7 @@ class StoreContext:
         Raises AccessDenied rather than NoSuchKey to who may not list the bucket.
         """
         try:
-            row = await self.find_version(bucket, key, version_id)
+            row = await self.find_version(bucket, key, version_id, who)
         except Refused:
             self.check_missing(who, bucket, action, key, version_id)
             raise
@@ -258,6 +284,12 @@ class StoreContext:
             return RowKey(bucket.id, Space.OBJECTS, name)
         check_version_id(version_id)
         return RowKey(bucket.id, Space.VERSIONS, name, version_bytes(row_version(version_id)))
+
+
+def is_expired(row: Row, now_us: int) -> bool:
+    """Whether an object's time has run out."""
+    expires = row.headers.get(EXPIRES)
+    return expires is not None and int(expires) * 1_000_000 <= now_us
 
 
 def _of_version(action: Action, version_id: str) -> Action:

@@ -117,7 +117,7 @@ class Copies(Linking, Puts, Uploads):
         owner, acl = owner_of_new(who, home.account, home.gate, attributes.acl)
         key = object_key(home, name)
         if conditions:
-            check_write(conditions, (await self.cluster.read(key, spread=home.spread)).row)
+            check_write(conditions, self.unexpired((await self.cluster.read(key, spread=home.spread)).row))
         if "quota" in home.info.config:
             await self.quotas.check(home, key, row.size)
         made: list[RowKey] = []

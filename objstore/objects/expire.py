@@ -3,7 +3,7 @@
 So a newer write is never taken for the older one, and what is locked by the time of the write stays.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -67,6 +67,10 @@ def is_locked(row: Row, now_us: int) -> bool:
     return row.legal_hold or (bool(row.lock_mode) and row.retain_until_us > now_us)
 
 
+def _any(_row: Row) -> bool:
+    return True
+
+
 class Expirer:
     """Looks through buckets and acts, for a daemon; asks nobody for permission."""
 
@@ -127,8 +131,8 @@ class Expirer:
                     yield PendingUpload(name, upload_id, names.upload_time_us(upload_id))
             start = page.next_start
 
-    async def expire(self, bucket: Bucket, name: bytes, seen: Row) -> bool:
-        """Delete the current version as a client would who names none; False when it is another by now, or locked."""
+    async def expire(self, bucket: Bucket, name: bytes, seen: Row, *, still: Callable[[Row], bool] = _any) -> bool:
+        """Delete the current version as a client would who names none; False when it is another by now, or locked, or not due `still`."""
         key, versioning = object_key(bucket, name), bucket.info.versioning
         draft = delete_marker(bucket.account, versioning) if versioning else tombstone_row(bucket.account)
         done = False
@@ -136,7 +140,7 @@ class Expirer:
         def judge(current: Row | None) -> Row | None:
             nonlocal done
             done = False
-            if current is None or current.kind != Kind.OBJECT or current.origin != seen.origin:
+            if current is None or current.kind != Kind.OBJECT or current.origin != seen.origin or not still(current):
                 return None
             # Enabled: the version stays, behind the marker.  Else it goes, so a lock stands in the way.
             if (versioning != ENABLED and not (versioning and current.version)) and is_locked(current, self._clock.wall_us()):
@@ -150,10 +154,12 @@ class Expirer:
             return False
         return done
 
-    async def remove(self, bucket: Bucket, name: bytes, seen: Row, *, lone_marker: bool = False) -> bool:
-        """Remove a noncurrent version for good, or the delete marker that is all that is left of a key.
+    async def remove(
+        self, bucket: Bucket, name: bytes, seen: Row, *, lone: bool = False, still: Callable[[Row], bool] = _any
+    ) -> bool:  # fmt: skip
+        """Remove a noncurrent version for good, or the current version or delete marker that is all that is left of a key (`lone`).
 
-        False when it is another by now, became the current version, has others beside it, or is locked.
+        False when it is another by now, became the current version, has others beside it, or is locked, or not due `still`.
         """
         key = object_key(bucket, name)
         done = False
@@ -162,10 +168,10 @@ class Expirer:
             nonlocal done
             done = False
             found = versions.get(seen.version)
-            if found is None or found.origin != seen.origin or is_locked(found, self._clock.wall_us()):
+            if found is None or found.origin != seen.origin or is_locked(found, self._clock.wall_us()) or not still(found):
                 return None
             is_current = current is not None and current.kind in VERSION_KINDS and current.version == seen.version
-            if is_current != lone_marker or (lone_marker and (found.kind != Kind.DELETE_MARKER or versions.newest() is not None)):
+            if is_current != lone or (lone and (found.kind != seen.kind or versions.newest() is not None)):
                 return None
             # A head that stays is written again without its bytes: replicas hold them, or get them from those that do.
             draft = without_version(current, versions, seen.version, bucket.account)

@@ -119,7 +119,7 @@ class Gets(Sealing):
             try:
                 row = pick_head(held.row, key, version_id)
                 if row.headers:
-                    self.check_unexpired(row, key)
+                    self.check_unexpired(row, key, reader)
             except Refused:
                 if reader is not None:
                     self.check_missing(reader, bucket, Action.READ_OBJECT, key, version_id)

@@ -43,7 +43,7 @@ class Puts(Sealing):
         key = object_key(bucket, name)
         if (body.size is None or body.size > self.settings.inline_limit_bytes) and conditions:
             # Refuse before the body is sent where that is possible; the write judges again, atomically.
-            check_write(conditions, (await self.cluster.read(key, spread=bucket.spread)).row)
+            check_write(conditions, self.unexpired((await self.cluster.read(key, spread=bucket.spread)).row))
         if (body.size is None or body.size > self.settings.inline_limit_bytes) and "quota" in bucket.info.config:
             await self.quotas.check(bucket, key, body.size or 0)
         received = await receive(self, key, bucket.spread, body, expected, seal=seal)

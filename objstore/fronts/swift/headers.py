@@ -14,8 +14,9 @@ OBJECT_META, CONTAINER_META, ACCOUNT_META = "x-object-meta-", "x-container-meta-
 MAX_META_NAME, MAX_META_VALUE, MAX_META_COUNT, MAX_META_BYTES = 128, 256, 90, 4096
 # What is stored with an object besides its type and its metadata.
 STORED = ("content-encoding", "content-disposition", "content-language", "cache-control", "expires", "x-object-manifest")
-EXPIRES_AT, EXPIRES_AFTER = "x-delete-at", "x-delete-after"
-MAX_TIMESTAMP_DIGITS = 10
+EXPIRES_AT, EXPIRES_AFTER, REMOVE_EXPIRY = "x-delete-at", "x-delete-after", "x-remove-delete-at"
+MAX_TIMESTAMP_DIGITS = 15
+LATEST_S = 9_999_999_999  # later times mean this one, as in Swift
 DEFAULT_TYPE = "application/octet-stream"
 
 
@@ -60,6 +61,8 @@ def attributes_of(headers: Mapping[str, str], now_us: int, *, content_type: str)
 
 def expiry_of(headers: Mapping[str, str], now_us: int) -> int | None:
     """When the object goes, in seconds since 1970; None when nothing is said.  Raises SwiftRefused."""
+    if REMOVE_EXPIRY in headers:
+        return None
     now_s = now_us // 1_000_000
     after = headers.get(EXPIRES_AFTER)
     if after:
@@ -70,12 +73,13 @@ def expiry_of(headers: Mapping[str, str], now_us: int) -> int | None:
         return None
     if value <= now_s:
         raise SwiftRefused(400, f"{'X-Delete-After' if after else 'X-Delete-At'} in past")
-    return value
+    return min(value, LATEST_S)
 
 
 def _seconds(text: str, name: str) -> int:
     stripped = text.strip()
-    if not (stripped.isascii() and stripped.isdigit()) or len(stripped) > MAX_TIMESTAMP_DIGITS:
+    digits = stripped.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > MAX_TIMESTAMP_DIGITS:
         raise SwiftRefused(400, f"Non-integer {name}")
     return int(stripped)
 

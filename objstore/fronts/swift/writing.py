@@ -15,7 +15,16 @@ from objstore.fronts.swift import archive as archiving
 from objstore.fronts.swift import static
 from objstore.fronts.swift.answers import HTML, Answer, Headers, SwiftRefused, empty
 from objstore.fronts.swift.context import SwiftFront
-from objstore.fronts.swift.headers import DEFAULT_TYPE, EXPIRES_AT, OBJECT_META, STORED, attributes_of, shown_metadata, written_headers
+from objstore.fronts.swift.headers import (
+    DEFAULT_TYPE,
+    EXPIRES_AT,
+    OBJECT_META,
+    REMOVE_EXPIRY,
+    STORED,
+    attributes_of,
+    shown_metadata,
+    written_headers,
+)
 from objstore.fronts.swift.reading import MANIFEST, find_segments, parse_manifest, stream_segments
 from objstore.fronts.swift.request import SwiftRequest, header_text
 from objstore.objects.actions import Action
@@ -147,6 +156,8 @@ def _copied_attributes(front: SwiftFront, request: SwiftRequest, found: ObjectIn
     kept = {name: value for name, value in found.headers.items() if name in STORED or name == EXPIRES_AT}
     if not keep_manifest:
         kept.pop(MANIFEST, None)
+    if REMOVE_EXPIRY in request.headers:
+        kept.pop(EXPIRES_AT, None)
     if fresh:
         kept = {MANIFEST: kept[MANIFEST]} if MANIFEST in kept else {}
     metadata = {} if fresh else found.metadata

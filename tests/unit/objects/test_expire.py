@@ -67,15 +67,15 @@ def test_in_a_versioned_bucket_the_current_version_hides_behind_a_marker() -> No
         (key,) = (await expirer.keys(bucket, b"", b"")).keys
         assert [row.kind for row in key.rows] == [Kind.DELETE_MARKER, Kind.OBJECT, Kind.OBJECT]
         marker, two, one = key.rows
-        assert not await expirer.remove(bucket, b"a", marker, lone_marker=True)  # it hides two versions
+        assert not await expirer.remove(bucket, b"a", marker, lone=True)  # it hides two versions
         assert not await expirer.remove(bucket, b"a", marker)  # it is current
         assert await expirer.remove(bucket, b"a", one)
         assert not await expirer.remove(bucket, b"a", one)
         assert await expirer.remove(bucket, b"a", two)
         (key,) = (await expirer.keys(bucket, b"", b"")).keys
-        assert await expirer.remove(bucket, b"a", key.rows[0], lone_marker=True)
+        assert await expirer.remove(bucket, b"a", key.rows[0], lone=True)
         assert await shown(rig) == []
-        assert not await expirer.remove(bucket, b"a", key.rows[0], lone_marker=True)
+        assert not await expirer.remove(bucket, b"a", key.rows[0], lone=True)
 
     with_rig(test)
 

@@ -35,9 +35,19 @@ def test_an_expiry_is_a_time_to_come() -> None:
     assert expiry_of({}, NOW_US) is None
     assert expiry_of({"x-delete-after": "10"}, NOW_US) == 1_700_000_010
     assert expiry_of({"x-delete-at": "1700000001", "x-delete-after": ""}, NOW_US) == 1_700_000_001
-    for headers in ({"x-delete-at": "1700000000"}, {"x-delete-after": "0"}, {"x-delete-at": "9" * 11}, {"x-delete-at": "1.5"}):
-        with pytest.raises(SwiftRefused):
+    assert expiry_of({"x-delete-at": "9" * 11}, NOW_US) == 9_999_999_999
+    assert expiry_of({"x-delete-at": "1700000001", "x-remove-delete-at": "1"}, NOW_US) is None
+    for headers, words in (
+        ({"x-delete-at": "1700000000"}, "X-Delete-At in past"),
+        ({"x-delete-after": "0"}, "X-Delete-After in past"),
+        ({"x-delete-after": "-7"}, "X-Delete-After in past"),
+        ({"x-delete-at": "9" * 16}, "Non-integer X-Delete-At"),
+        ({"x-delete-at": "1.5"}, "Non-integer X-Delete-At"),
+        ({"x-delete-after": "soon"}, "Non-integer X-Delete-After"),
+    ):
+        with pytest.raises(SwiftRefused) as refusal:
             expiry_of(headers, NOW_US)
+        assert (refusal.value.status, refusal.value.message) == (400, words)
 
 
 def test_what_a_writer_says_is_kept_and_shown() -> None:

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from tests.support.s3_server import Running
-from tests.support.swift_server import OTHER, RESELLER, Swift
+from tests.support.swift_server import MEMBER, OTHER, RESELLER, Swift
 
 
 def test_what_is_written_is_told_and_comes_back(swift: Swift, box: str) -> None:
@@ -104,6 +104,25 @@ def test_an_object_goes_at_its_time(running: Running, swift: Swift, box: str) ->
     for method in ("GET", "HEAD", "POST"):
         assert swift(method, f"{box}/o").status == 404
     assert swift("GET", f"{box}/later").status == 200
+    assert swift("GET", f"{box}/o", X_Open_Expired="true").body == b"x"
+    assert swift("HEAD", f"{box}/o", X_Open_Expired="true").status == 200
+    swift("POST", box, X_Container_Read=".r:*", X_Container_Write="test:tester3")
+    for stranger in (Swift(running, MEMBER), Swift(running, None), Swift(running, OTHER).at("test")):
+        assert stranger("GET", f"{box}/o", X_Open_Expired="true").status == 404
+    assert swift("POST", f"{box}/o", X_Open_Expired="true", X_Delete_After="1000").status == 202
+    assert swift("GET", f"{box}/o").body == b"x"
+    assert swift("POST", f"{box}/o", X_Remove_Delete_At="1").status == 202
+    assert "x-delete-at" not in swift("HEAD", f"{box}/o").headers
+
+
+def test_a_name_whose_time_has_run_out_is_free(running: Running, swift: Swift, box: str) -> None:
+    swift("PUT", f"{box}/o", b"x", X_Delete_After="1")
+    deadline = int(swift("HEAD", f"{box}/o").headers["x-delete-at"])
+    assert swift("PUT", f"{box}/o", b"y", If_None_Match="*").status == 412
+    while running.app._front.clock.wall_us() < deadline * 1_000_000:
+        pass
+    assert swift("PUT", f"{box}/o", b"y", If_None_Match="*").status == 201
+    assert swift("GET", f"{box}/o").body == b"y"
 
 
 def test_a_copy_takes_bytes_and_metadata_along(swift: Swift, box: str) -> None:
