@@ -56,6 +56,7 @@ class Batch:
         self.floors: dict[int, Ballot] = {}
         self.notes: dict[str, bytes | None] = {}
         self.refused_for_room = False
+        self.flags = 0  # of records that are appended: TIED while more of the same change follow
         self._overlay: dict[bytes, Entry | None] = {}
 
     @property
@@ -93,7 +94,9 @@ class Batch:
             length, checksum, self.pack if old is None else old.born, long_name(index_key, key.name), row,
         )  # fmt: skip
         meta = encode_meta((key, entry))
-        header = encode_record(RecordType.STATE, meta, self.sequence, self._seed + self.offset, payload_length=length, checksum=checksum)
+        header = encode_record(
+            RecordType.STATE, meta, self.sequence, self._seed + self.offset, payload_length=length, checksum=checksum, flags=self.flags
+        )
         if length:
             self.buffers += (header, payload, meta)
         else:
@@ -112,7 +115,7 @@ class Batch:
             donor.length, donor.checksum, self.pack if old is None else old.born, long_name(index_key, key.name), row, self.pack, self.offset + RECORD_HEADER_BYTES,
         )  # fmt: skip
         meta = encode_meta((key, entry))
-        self.buffers.append(encode_record(RecordType.MOVED, meta, self.sequence, self._seed + self.offset) + meta)
+        self.buffers.append(encode_record(RecordType.MOVED, meta, self.sequence, self._seed + self.offset, flags=self.flags) + meta)
         self.offset += RECORD_HEADER_BYTES + len(meta)
         self._put(index_key, key, old, entry)
         return entry

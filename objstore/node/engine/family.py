@@ -1,8 +1,8 @@
 """The noncurrent versions of one object on one device: looked up for the rules in core/replica.py, and stored as these say.
 
-A version is stored before the head that causes it, in the same batch: a flush that is cut short may leave a version that nobody
-was told of, never a head without what it had to leave behind.  Bytes that are here already are not written again: the version's
-record names the place where they lie (pack_format.RecordType.MOVED).
+A version is stored before the head that causes it, in the same batch and tied to it: a flush that is cut short leaves both or
+neither (pack_format.TIED), since the version's entry says whether it is the head, by which bucket counters count it.  Bytes that
+are here already are not written again: the version's record names the place where they lie (pack_format.RecordType.MOVED).
 """
 
 from objstore.core.replica import Kept
@@ -12,6 +12,7 @@ from objstore.core.versions import VERSION_KINDS, is_version, version_key
 from objstore.errors import DamagedRow
 from objstore.node.engine.commit import Batch
 from objstore.node.engine.keys import encode_key
+from objstore.node.engine.pack_format import TIED
 from objstore.node.engine.records import SHADOWED, Entry, RowHead, head_of
 from objstore.node.engine.state import State
 
@@ -38,6 +39,16 @@ def has_bytes_of(entry: Entry | None, head: RowHead) -> bool:
     return bool(head.digest) and mine.digest == head.digest
 
 
+def is_head_too(head: Entry | None, version: str) -> bool:
+    """Whether the head held here is that version (`Row.version`): then bucket counters count the head, and not the entry under its own key."""
+    return head is not None and head.kind in VERSION_KINDS and head_of(head.row).version == version
+
+
+def is_miscounted(entry: Entry, head: Entry | None, version: str) -> bool:
+    """Whether an entry under a version key says otherwise."""
+    return entry.kind in VERSION_KINDS and bool(entry.flags & SHADOWED) is not is_head_too(head, version)
+
+
 class Family:
     """The versions of one object, as one operation of a batch sees them.  Methods raise DamagedRow."""
 
@@ -59,7 +70,7 @@ class Family:
         """Store versions; `head` is the entry of the head that is replaced."""
         for version, kept in versions.items():
             stored = self.entry(version)
-            self.store(version, stored, kept, donor=head if kept.of_head else stored)
+            self.store(version, stored, kept, donor=head if kept.of_head else stored, tied=True)
 
     def note_head(self, version: str | None, before: str | None) -> None:
         """The head becomes this version (None: none), and was `before`: bucket counters count a version that is the head once.
@@ -75,15 +86,26 @@ class Family:
                 continue  # what heals it counts it
             kept = kept_of(stored)
             if stored is not None and kept is not None and is_version(kept.row) and bool(stored.flags & SHADOWED) is not shadowed:
-                self.store(name, stored, kept, donor=stored, shadowed=shadowed)
+                self.store(name, stored, kept, donor=stored, shadowed=shadowed, tied=True)
+
+    def recount(self, version: str) -> bool:
+        """Mend what the entry of a version says of being the head; whether it was wrong."""
+        stored, head = self.entry(version), self._batch.get(encode_key(self._head), self._partition)
+        kept = kept_of(stored)
+        if stored is None or kept is None or not is_miscounted(stored, head, version):
+            return False
+        self.store(version, stored, kept, donor=stored, shadowed=not stored.flags & SHADOWED)
+        return True
 
     def store(
-        self, version: str, stored: Entry | None, kept: Kept, *, donor: Entry | None, payload: bytes | memoryview = b"", shadowed: bool = False
+        self, version: str, stored: Entry | None, kept: Kept, *, donor: Entry | None, payload: bytes | memoryview = b"",
+        shadowed: bool = False, tied: bool = False,
     ) -> None:  # fmt: skip
-        """Store one version, with a payload or with the bytes of `donor`."""
+        """Store one version, with a payload or with the bytes of `donor`; `tied`: to what is stored next."""
         key = version_key(self._head, version)
         index_key = encode_key(key)
         row = head_of(kept.encoded)
+        self._batch.flags = TIED if tied else 0
         if row.body == BodyKind.INLINE and not payload and donor is not None and donor.length:
             self._batch.set_moved(
                 index_key, key, stored, donor, promised=ZERO, accepted=kept.accepted, row=kept.encoded, head=row, shadowed=shadowed
@@ -93,6 +115,7 @@ class Family:
                 index_key, key, stored, partition=self._partition, promised=ZERO, accepted=kept.accepted,
                 row=kept.encoded, head=row, payload=payload, shadowed=shadowed,
             )  # fmt: skip
+        self._batch.flags = 0
         if row.kind == Kind.TOMBSTONE or payload:
             self._state.healed(index_key)
         elif kept.of_head and encode_key(self._head) in self._state.suspects:

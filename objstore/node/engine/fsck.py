@@ -12,18 +12,20 @@ import msgspec
 from objstore.core.digests import contribution
 from objstore.core.rows import BodyKind, Kind, Space
 from objstore.core.timestamp import ZERO
+from objstore.core.versions import head_key
 from objstore.errors import Damaged, DamagedFile, DamagedRow
 from objstore.node.engine.blobs import DIRECTORY as BLOBS
 from objstore.node.engine.blobs import BlobReader, blob_name, blob_of_name
 from objstore.node.engine.commit import is_counted
+from objstore.node.engine.family import is_miscounted
 from objstore.node.engine.identity import index_directory, index_generation, load_identity
 from objstore.node.engine.index import load
-from objstore.node.engine.keys import decode_key
-from objstore.node.engine.pack_format import FILE_HEADER_BYTES, REGISTERS, decode_meta, decode_state
+from objstore.node.engine.keys import decode_key, encode_key
+from objstore.node.engine.pack_format import FILE_HEADER_BYTES, REGISTERS, TIED, decode_meta, decode_state
 from objstore.node.engine.packs import Packs
 from objstore.node.engine.read import merged_entries
 from objstore.node.engine.records import LIVE_KINDS, SHADOWED, Entry, blob_of, blob_size, counts_as_version, shadow_of
-from objstore.node.engine.recover import apply_record, later_record
+from objstore.node.engine.recover import apply_record, changes, later_record
 from objstore.node.engine.state import State
 from objstore.node.engine.verify import Health, check_record, whole_blob_is_good
 from objstore.runtime.disk import Disk
@@ -119,10 +121,11 @@ def _apply_tail(state: State, packs: Packs, report: Report) -> None:
         offset = start.offset if pack == start.pack else FILE_HEADER_BYTES
         if size < offset:
             report.found(f"pack {pack}: shorter than what was flushed to it")
-        for record in packs.records(pack, offset, size):
-            if isinstance(record, int):
+        for change in changes(packs.records(pack, offset, size)):
+            if not change or change[-1].head.flags & TIED:
                 break
-            apply_record(state, pack, record)
+            for record in change:
+                apply_record(state, pack, record)
 
 
 @dataclass
@@ -146,6 +149,9 @@ def _check_rows(state: State, packs: Packs, disk: Disk, report: Report) -> None:
             health = check_record(packs, index_key, entry)
             if health is not Health.GOOD:
                 report.found(f"row {index_key.hex()}: bad {health.value} in pack {entry.pack} at {entry.offset}")
+            key = decode_key(index_key, entry.long_name)
+            if key.space == Space.VERSIONS and is_miscounted(entry, state.get(encode_key(head_key(key))), key.version.hex()):
+                report.found(f"row {index_key.hex()}: it is not told rightly whether this version is the head too")
             if entry.body == BodyKind.BLOB:
                 _check_blob(disk, index_key, entry, report)
     except DamagedRow as failure:

@@ -17,7 +17,7 @@ Records follow without gaps.  Record = 40 bytes header, payload, meta:
     0       4     magic 0x4b434f52
     4       1     type, see RecordType
     5       1     record version, 1
-    6       2     zero
+    6       2     flags: 1, the record is tied to the next one (see TIED); else zero
     8       4     length of meta
     12      4     length of payload
     16      8     sequence: number of the commit batch, the same for all records that one flush made durable
@@ -47,11 +47,12 @@ RECORD_MAGIC = 0x4B434F52
 RECORD_MAGIC_BYTES = RECORD_MAGIC.to_bytes(4, "little")
 RECORD_VERSION = 1
 RECORD_HEADER_BYTES = 40
+TIED = 1  # flag of a record: the next one belongs to the same change, and a torn tail that lacks that lacks this one too
 MAX_META_BYTES = 16 * 1024 * 1024
 SEAL_BYTES = 8
 
 _FILE = struct.Struct("<8sH6xQ8sQ16x")
-_RECORD = struct.Struct("<IBBxxIIQQ")
+_RECORD = struct.Struct("<IBBHIIQQ")
 _MASK = (1 << 64) - 1
 
 
@@ -118,6 +119,7 @@ class RecordHead(msgspec.Struct, frozen=True):
     sequence: int
     payload_checksum: int
     checksum: int
+    flags: int = 0
 
     @property
     def length(self) -> int:
@@ -159,9 +161,9 @@ def checksum_of(payload: bytes | memoryview) -> int:
     return digest
 
 
-def encode_record(kind: int, meta: bytes, sequence: int, seed: int, *, payload_length: int = 0, checksum: int = 0) -> bytes:
+def encode_record(kind: int, meta: bytes, sequence: int, seed: int, *, payload_length: int = 0, checksum: int = 0, flags: int = 0) -> bytes:
     """The header of a record; header, payload and meta are then written in this order.  `seed`: seed_of + offset."""
-    head = _RECORD.pack(RECORD_MAGIC, kind, RECORD_VERSION, len(meta), payload_length, sequence, checksum)
+    head = _RECORD.pack(RECORD_MAGIC, kind, RECORD_VERSION, flags, len(meta), payload_length, sequence, checksum)
     digest: int = xxhash.xxh3_64_intdigest(head + meta, seed & _MASK)
     return head + digest.to_bytes(8, "little")
 
@@ -170,11 +172,11 @@ def decode_record_head(data: bytes, at: int = 0) -> RecordHead | None:
     """Split a header; None when it cannot be one."""
     if len(data) < at + RECORD_HEADER_BYTES:
         return None
-    magic, kind, version, meta_length, payload_length, sequence, payload_checksum = _RECORD.unpack_from(data, at)
+    magic, kind, version, flags, meta_length, payload_length, sequence, payload_checksum = _RECORD.unpack_from(data, at)
     if magic != RECORD_MAGIC or version != RECORD_VERSION or meta_length > MAX_META_BYTES:
         return None
     digest = int.from_bytes(data[at + 32 : at + RECORD_HEADER_BYTES], "little")
-    return RecordHead(kind, meta_length, payload_length, sequence, payload_checksum, digest)
+    return RecordHead(kind, meta_length, payload_length, sequence, payload_checksum, digest, flags)
 
 
 def verify_head(raw_head: bytes, meta: bytes, seed: int) -> bool:

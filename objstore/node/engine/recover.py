@@ -1,7 +1,8 @@
 """Start after a crash: the index as of its last checkpoint, then the packs from there on, record by record.
 
 A bad record is the torn tail of the last flush, cut off here, or damage to bytes that were acknowledged.  It is damage
-when a later batch was flushed behind it: a batch is written only after the one before it was durable.  A damaged payload
+when a later batch was flushed behind it: a batch is written only after the one before it was durable.  Records that are tied
+together (pack_format.TIED) are applied together, and cut off together.  A damaged payload
 costs that payload (reads of it raise DamagedBody until it is healed); a damaged record head means that nobody knows what
 this device has promised: opening raises DamagedFile, and the device is refilled under a new incarnation.
 """
@@ -18,6 +19,7 @@ from objstore.node.engine.keys import encode_key
 from objstore.node.engine.pack_format import (
     FILE_HEADER_BYTES,
     REGISTERS,
+    TIED,
     Drop,
     Floor,
     Note,
@@ -82,30 +84,46 @@ def _replay_pack(state: State, packs: Packs, found: Replay, pack: int, offset: i
     if end < offset:
         raise DamagedFile(f"pack {pack} is shorter than what was flushed to it")
     while offset < end:
-        for record in packs.records(pack, offset, end):
-            if isinstance(record, int) or not record.intact:
-                at = record if isinstance(record, int) else record.offset
-                sequence = found.position.sequence + 1 if isinstance(record, int) else record.head.sequence
-                if last and later_record(packs, pack, at + 1, end, sequence) is None:
-                    found.cut_bytes = end - at
-                    packs.trim(pack, at)
-                    end = at
+        for change in changes(packs.records(pack, offset, end)):
+            missing = not change or change[-1].head.flags & TIED
+            if last and (missing or not all(record.intact for record in change)):
+                sequence = change[0].head.sequence if change else found.position.sequence + 1
+                if later_record(packs, pack, offset + 1, end, sequence) is None:
+                    found.cut_bytes = end - offset
+                    packs.trim(pack, offset)
+                    end = offset
                     break
-                if isinstance(record, int):
-                    if not salvage:
-                        raise DamagedFile(f"pack {pack} is damaged at offset {at}")
-                    found.lost_heads += 1
-                    beyond = packs.find_record(pack, at + 1, end)
-                    offset = end if beyond is None else beyond.offset
-                    break
-                found.damaged_payloads += 1
-            apply_record(state, pack, record)
-            found.records += 1
-            offset = record.end
-            found.position = Position(pack, offset, record.head.sequence)
+            for record in change:
+                found.damaged_payloads += not record.intact
+                apply_record(state, pack, record)
+                found.records += 1
+                offset = record.end
+                found.position = Position(pack, offset, record.head.sequence)
+            if missing:
+                if not salvage:
+                    raise DamagedFile(f"pack {pack} is damaged at offset {offset}")
+                found.lost_heads += 1
+                beyond = packs.find_record(pack, offset + 1, end)
+                offset = end if beyond is None else beyond.offset
+                break
             yield found
     found.sizes[pack] = end
     found.position = Position(pack, end, found.position.sequence)
+
+
+def changes(records: Iterator[Record | int]) -> Iterator[list[Record]]:
+    """Records that are tied together, each time; the last ones lack their end, or there are none, where a bad record comes next."""
+    change: list[Record] = []
+    for record in records:
+        if isinstance(record, int):
+            yield change
+            return
+        change.append(record)
+        if not record.head.flags & TIED:
+            yield change
+            change = []
+    if change:
+        yield change
 
 
 def later_record(packs: Packs, pack: int, start: int, end: int, sequence: int) -> Record | None:

@@ -18,7 +18,7 @@ from objstore.node.engine.ballast import Ballast
 from objstore.node.engine.commit import Batch
 from objstore.node.engine.family import Family, has_bytes_of, kept_of
 from objstore.node.engine.keys import encode_key
-from objstore.node.engine.records import IN_FAMILY, Entry, RowHead, flags_of, head_of
+from objstore.node.engine.records import IN_FAMILY, SHADOWED, Entry, RowHead, flags_of, head_of
 from objstore.node.engine.settings import EngineSettings
 from objstore.node.engine.state import State
 from objstore.wire.messages import AcceptAnswer, PartitionRow
@@ -325,12 +325,12 @@ class Registers:
         if proposal.head.body == BodyKind.BLOB:
             self._present.pop(proposal.head.blob, None)
 
-    def stand_in(self, index_key: bytes, partition: int, head: RowHead, row: bytes, length: int) -> Entry | None:
+    def stand_in(self, index_key: bytes, partition: int, head: RowHead, row: bytes, length: int, *, shadowed: bool = False) -> Entry | None:
         """An entry for a damaged one, so that totals stay right when the row that heals it is the row it was."""
         shadow = self._state.shadow(index_key, partition)
         if shadow is None:
             return None
         return Entry(
-            partition, flags_of(head), shadow.promised, shadow.accepted, head.size, shadow.pack, shadow.offset, length, 0,
+            partition, flags_of(head) | shadowed * SHADOWED, shadow.promised, shadow.accepted, head.size, shadow.pack, shadow.offset, length, 0,
             1, shadow.long_name, row,
         )  # fmt: skip

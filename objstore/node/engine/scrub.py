@@ -18,16 +18,19 @@ from dataclasses import dataclass, field
 import msgspec
 
 from objstore.core.digests import contribution
-from objstore.core.rows import BodyKind, Register
+from objstore.core.rows import BUCKET_ID_BYTES, BodyKind, Register, RowKey, Space
+from objstore.core.versions import head_key
 from objstore.errors import DamagedBody, DamagedFile, DamagedRow, DeviceFull
 from objstore.node.engine.api import AuditStep
 from objstore.node.engine.commit import Batch
 from objstore.node.engine.device import Device
+from objstore.node.engine.family import Family, is_miscounted
 from objstore.node.engine.identity import index_generation, load_identity, replace_identity, set_index_generation
 from objstore.node.engine.keys import decode_key, encode_key
 from objstore.node.engine.read import partition_rows
 from objstore.node.engine.records import SHADOWED, Entry, blob_of, blob_size, decode_entry, head_of, shadow_of
 from objstore.node.engine.repair import Repairer
+from objstore.node.engine.state import State
 from objstore.node.engine.verify import Health, check_blob, check_record
 from objstore.runtime.disk import Disk
 from objstore.wire.messages import PartitionRow
@@ -127,8 +130,10 @@ class Scrubber:
         for index_key, entry in entries:
             tally.rows += 1
             tally.read_bytes += _ROW_BYTES + entry.length
-            self._check_shadow(index_key, entry)
+            self._check_shadow(index_key)
             await self._check_bytes(index_key, entry, tally)
+            if index_key[BUCKET_ID_BYTES] == Space.VERSIONS:
+                await self._check_count(index_key, entry)
         if last is not None:
             return _ROWS + last
         held = sorted(state.partitions)
@@ -169,10 +174,23 @@ class Scrubber:
                 self._device.state.suspect(index_key)
             return None
 
-    def _check_shadow(self, index_key: bytes, entry: Entry) -> None:
+    def _check_shadow(self, index_key: bytes) -> None:
+        """Of the entry as it is now: what the slice was read from may have been overwritten and checkpointed since."""
         state = self._device.state
-        if not state.is_newer(index_key) and state.shadow(index_key, entry.partition) != shadow_of(entry):
-            state.active.put(index_key, entry)  # the next checkpoint writes both again
+        if state.is_newer(index_key):
+            return
+        with contextlib.suppress(DamagedRow):
+            entry = state.get(index_key)
+            if entry is not None and state.shadow(index_key, entry.partition) != shadow_of(entry):
+                state.active.put(index_key, entry)  # the next checkpoint writes both again
+
+    async def _check_count(self, index_key: bytes, entry: Entry) -> None:
+        """A version is counted apart from its key's head unless it is that too: what its entry says of it must be true."""
+        device, key = self._device, decode_key(index_key, entry.long_name)
+        head, version = head_key(key), key.version.hex()
+        with contextlib.suppress(DamagedRow):
+            if is_miscounted(entry, device.state.get(encode_key(head), entry.partition), version):
+                await device.committer.submit(_recount, device.state, head, entry.partition, version)
 
     async def _check_bytes(self, index_key: bytes, entry: Entry, tally: _Tally) -> None:
         device = self._device
@@ -278,6 +296,11 @@ def _is_damaged(read: Callable[[Disk], object], disk: Disk) -> bool:
         log.warning("%s; it is written again", damage)
         return True
     return False
+
+
+def _recount(batch: Batch, state: State, head: RowKey, partition: int, version: str) -> bool:
+    """Mend the count of one version, unless that has been done since."""
+    return Family(state, batch, head, partition).recount(version)
 
 
 def _rewrite(batch: Batch, index_key: bytes, entry: Entry, payload: bytes) -> bool:

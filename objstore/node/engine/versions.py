@@ -12,7 +12,7 @@ from objstore.core.timestamp import ZERO, Ballot
 from objstore.core.versions import VERSION_KINDS, head_key, rank, speaks_of
 from objstore.errors import DamagedRow
 from objstore.node.engine.commit import Batch
-from objstore.node.engine.family import Family, has_bytes_of, kept_of
+from objstore.node.engine.family import Family, has_bytes_of, is_head_too, kept_of
 from objstore.node.engine.keys import encode_key
 from objstore.node.engine.records import Entry, head_of
 from objstore.node.engine.registers import NEED_BODY, Held, NeedBody, Proposal, Registers, register_of
@@ -155,10 +155,10 @@ class VersionRegisters:
         row = proposal.head
         old = held.entry
         payload = (proposal.payload or b"") if row.body == BodyKind.INLINE else b""
+        shadowed = is_head_too(head, kept.row.version)
         if held.damaged:
-            old = self._registers.stand_in(proposal.index_key, proposal.partition, row, proposal.row, len(payload))
+            old = self._registers.stand_in(proposal.index_key, proposal.partition, row, proposal.row, len(payload), shadowed=shadowed)
         donor = None if payload else self._donor(proposal, held, head)
-        shadowed = head is not None and head.kind in VERSION_KINDS and head_of(head.row).version == kept.row.version
         family.store(kept.row.version, old, kept, donor=donor, payload=payload, shadowed=shadowed)
         self._state.healed(proposal.index_key)
         if row.body == BodyKind.BLOB:

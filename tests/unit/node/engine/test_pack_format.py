@@ -7,6 +7,7 @@ from objstore.node.engine.pack_format import (
     FILE_HEADER_BYTES,
     MAX_META_BYTES,
     RECORD_HEADER_BYTES,
+    TIED,
     Drop,
     Floor,
     Note,
@@ -51,6 +52,17 @@ def test_golden_bytes() -> None:
     meta = GOLDEN_RECORD[-head.meta_length :]
     assert verify_head(GOLDEN_RECORD[:40], meta, seed_of(3, SEAL) + 64)
     assert decode_state(meta) == (KEY, ENTRY)
+
+
+def test_a_record_that_is_tied_to_the_next_says_so_under_its_checksum() -> None:
+    meta = encode_meta((KEY, ENTRY))
+    raw = encode_record(RecordType.STATE, meta, 9, seed_of(3, SEAL) + 64, flags=TIED)
+    tied, free = decode_record_head(raw), decode_record_head(GOLDEN_RECORD)
+    assert tied is not None
+    assert free is not None
+    assert (tied.flags, free.flags) == (TIED, 0)
+    assert verify_head(raw, meta, seed_of(3, SEAL) + 64)
+    assert not verify_head(raw[:6] + bytes(2) + raw[8:], meta, seed_of(3, SEAL) + 64)
 
 
 def test_a_file_header_is_valid_only_for_its_pack_and_its_device() -> None:

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from objstore.core.rows import EMPTY
+from objstore.core.rows import EMPTY, Kind
 from objstore.errors import DamagedBody, DamagedFile
 from objstore.node.engine.engine import Engine
+from objstore.node.engine.fsck import fsck
 from objstore.node.engine.pack_format import FILE_HEADER_BYTES
 from objstore.node.engine.packs import pack_name
-from tests.support.engine_rig import DIRECTORY, SMALL, SimRig, ballot, delete, key, names, put, read
+from tests.support.engine_rig import BUCKET, DIRECTORY, SMALL, SimRig, ballot, delete, key, names, put, read, row
 
 TINY_PACKS = dataclasses.replace(SMALL, pack_size_bytes=300)
 
@@ -223,6 +224,45 @@ def test_a_long_replay_checkpoints_on_its_way() -> None:
     assert len(names(rig.engine)) == 300
     rig.crash()
     assert len(names(rig.engine)) == 300
+
+
+def version_story(rig: SimRig) -> list[bytes]:
+    """An older version is promoted, covered and promoted again; what the pack held after each change."""
+    held = []
+    for number, of, gone in ((1, 1, None), (2, 2, None), (3, 1, 2), (4, 4, None), (5, 1, 4)):
+        at = ballot(number)
+        effects = (row(at, kind=Kind.TOMBSTONE, version=ballot(gone).hex()),) if gone else ()
+        head = row(at, b"one", version=ballot(of).hex(), effects=effects)
+        rig.run(lambda at=at, head=head: rig.engine.accept(key("k"), partition=0, ballot=at, row=head, payload=b"one"))
+        held.append(bytes(pack(rig).data))
+    return held
+
+
+def test_a_torn_batch_leaves_a_head_and_what_is_told_of_its_versions_or_neither() -> None:
+    """A version that is the head too is counted as the head: its entry and the head must not be torn apart."""
+    rig = SimRig()
+    held = version_story(rig)
+    for before, after, noncurrent in zip(held, held[1:], (0, 1, 0, 1), strict=False):
+        for end in range(len(before), len(after), 11):
+            power_off(rig)
+            change(rig, 1, after[:end])
+            rig.open()
+            assert rig.engine.bucket_counters(BUCKET) == (1, 3)
+            assert rig.engine.version_counters(BUCKET) == (noncurrent, 3 * noncurrent)
+            assert len(pack(rig).data) == len(before)
+            rig.run(rig.engine.close)
+            assert fsck(rig.host.world(), DIRECTORY)["clean"]
+
+
+def test_a_change_whose_last_record_is_damaged_and_no_torn_tail_is_damage() -> None:
+    rig = SimRig()
+    whole = version_story(rig)
+    power_off(rig)
+    wrong = bytearray(whole[-1])
+    wrong[len(whole[2]) - 10] ^= 1  # in the head's record, behind those of its versions; later batches follow
+    change(rig, 1, bytes(wrong))
+    with pytest.raises(DamagedFile, match="damaged at offset"):
+        rig.open()
 
 
 def test_an_unformatted_directory_does_not_open() -> None:

@@ -396,3 +396,17 @@ def test_a_deletion_from_before_versioning_is_told_of_the_null_version_for_ever(
     assert (after.accepted, decode_row(after.row).kind) == (ballot(2), Kind.TOMBSTONE)
     rig.crash()
     assert decode_row(rig.engine.query(NULL, partition=0).row).kind == Kind.TOMBSTONE
+
+
+def test_a_damaged_version_that_is_the_head_too_is_not_counted_when_it_is_healed(rig: SimRig) -> None:
+    for number, of in ((1, 1), (2, 2), (3, 1)):
+        again = row(ballot(number), b"data", version=ballot(of).hex())
+        rig.run(lambda n=number, again=again: rig.engine.accept(K, partition=0, ballot=ballot(n), row=again, payload=b"data"))
+    rig.run(lambda: rig.engine.maintain("checkpoint"))
+    assert totals(rig) == (1, 4, 1, 4)
+    rows = rig.host.storage.volume(DIRECTORY)[0].kv_stores["index-1"].tables["rows"]
+    rows[encode_key(version(1))] = bytes(len(rows[encode_key(version(1))]))
+    healing = row(ballot(3), b"data", version=ballot(1).hex())
+    answer = rig.run(lambda: rig.engine.accept(version(1), partition=0, ballot=ballot(9), row=healing, payload=b"data"))
+    assert answer.verdict == "yes"
+    assert totals(rig) == (1, 4, 1, 4)
