@@ -4,7 +4,7 @@
 replicas answer within their deadline; a `judge` may raise any `Refused`, which passes through unchanged.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -97,11 +97,27 @@ class ScanPage:
 class ClusterApi(Protocol):
     """What `objects/` builds on."""
 
+    @property
+    def policies(self) -> "Mapping[str, ClusterApi]":
+        """The rings of further storage policies by name (ADR 11); empty where there is one ring.
+
+        Reads, writes and bodies find theirs by the name of the row; scans are of the default ring, or of one of these.
+        """
+
     def partition(self, key: RowKey, *, spread: int = 0) -> int:
         """The ring slot of a key."""
 
     async def read(self, key: RowKey, *, spread: int = 0, inline: bool = False) -> Held:
         """The chosen row, written back where needed before this returns."""
+
+    async def read_once_written(self, key: RowKey, origin: Ballot, *, spread: int = 0) -> Held:
+        """A row that is written once and is known to have been, by `origin`, with its inline payload: from whichever replica has it.
+
+        As `read` where none has.
+        """
+
+    def is_well(self, key: RowKey, *, spread: int = 0) -> bool:
+        """Whether all replicas of a row's partition can be reached, as far as is known."""
 
     async def settle(self, key: RowKey, partition: int) -> None:
         """Read a register by partition, so that one row is chosen on a majority; for daemons, which know no bucket's spread."""

@@ -1,14 +1,16 @@
 """The cluster as the object model sees it: assembles membership, operations, bodies and listings of one proxy."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 from objstore.cluster import api
 from objstore.cluster.client import Clients
 from objstore.cluster.clock import BallotClock
 from objstore.cluster.listing import Lister
 from objstore.cluster.membership import Membership
+from objstore.cluster.once import read_one
 from objstore.cluster.read import BodyReader, look, read, settle
 from objstore.cluster.repair import Repair
 from objstore.cluster.rounds import Operation
@@ -17,6 +19,7 @@ from objstore.cluster.usage import bucket_holdings
 from objstore.cluster.write import EarlyQuery, conditional_write, plain_write
 from objstore.core.quota import Holdings, Usage
 from objstore.core.rows import Row, RowKey
+from objstore.core.timestamp import Ballot
 from objstore.core.versions import head_key
 from objstore.errors import QuorumLost, Unavailable
 from objstore.runtime.tasks import TaskOwner
@@ -26,6 +29,7 @@ from ring.model import RingError
 
 TOKEN_BYTES = 16
 BLOB_BYTES = 16
+_NO_POLICIES: Mapping[str, api.ClusterApi] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,11 @@ class Cluster:
             self.members, world.clock, self._tasks,
             read=self._read_at, timeout_s=self.settings.scan_timeout_s, patience_s=self.settings.patience_s,
         )  # fmt: skip
+
+    @property
+    def policies(self) -> Mapping[str, api.ClusterApi]:
+        """This is one ring; see policies.py for several."""
+        return _NO_POLICIES
 
     @property
     def ring(self) -> Ring:
@@ -108,6 +117,17 @@ class Cluster:
     async def read(self, key: RowKey, *, spread: int = 0, inline: bool = False) -> api.Held:
         """The chosen row, written back where needed before this returns."""
         return await self._read_at(key, self.partition(key, spread=spread), inline=inline)
+
+    async def read_once_written(self, key: RowKey, origin: Ballot, *, spread: int = 0) -> api.Held:
+        """A row that is written once, from whichever replica has it."""
+        partition = self.partition(key, spread=spread)
+        held = await read_one(self.members, key, partition, origin, timeout_s=self.settings.operation_timeout_s)
+        return held or await self._read_at(key, partition, inline=True)
+
+    def is_well(self, key: RowKey, *, spread: int = 0) -> bool:
+        """Whether no replica of a partition is known to be ill; those that are down are dialed again."""
+        ill = self.members.ill()
+        return not ill or ill.isdisjoint(self.members.plan(self.partition(key, spread=spread)).quorum.members)
 
     async def settle(self, key: RowKey, partition: int) -> None:
         """Give every primary that can be reached the chosen row, also one whose promise keeps a merge out.  Raises QuorumLost."""

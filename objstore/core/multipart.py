@@ -96,13 +96,15 @@ def choose_parts(claimed: Sequence[Claimed], attempts: Iterable[Stored], upload:
                 f"part {line.number} has {part.row.size} bytes; all but the last need {min_part_bytes}",
                 size=part.row.size, min_size=min_part_bytes, number=line.number, etag=part.row.etag,
             )  # fmt: skip
-    return [
-        PartRef(
-            space=Space.PARTS, name=part.name, size=part.row.size, etag=part.row.etag, origin=part.row.origin,
-            number=line.number, checksum=part.row.checksums.get(algorithm, b""),
-        )
-        for line, part in zip(claimed, chosen, strict=True)
-    ]  # fmt: skip
+    return [_part_ref(part, line.number, part.row.checksums.get(algorithm, b"")) for line, part in zip(claimed, chosen, strict=True)]
+
+
+def _part_ref(part: Stored, number: int, checksum: bytes) -> PartRef:
+    """What the manifest names: the part, or the body that its row names in the ring of a policy (ADR 11)."""
+    row = part.row
+    if row.parts:
+        return msgspec.structs.replace(row.parts[0], number=number, checksum=checksum)
+    return PartRef(space=Space.PARTS, name=part.name, size=row.size, etag=row.etag, origin=row.origin, number=number, checksum=checksum)
 
 
 def _match(line: Claimed, attempts: Sequence[Stored]) -> Stored:

@@ -10,6 +10,7 @@ order of every listing) is decided in one place.  Names of rows are bytes and co
              key NUL "e" rest of an upload id / digest      Shares: one key that may name the upload's parts
     PARTS    upload id / five-digit number / attempt        one attempt at one part, written once (ADR 5)
              upload id / number / attempt @ anchor          the same, lying where the body is that it shares (ADR 14)
+             upload id / number / attempt ~ policy          a body in the ring of that policy (ADR 11); @ anchor may follow
     OBJECTS of the system bucket:
              bucket/<account>/<name>                        BucketRecord
              claim/<tenant>/<name>                          ClaimRecord
@@ -34,10 +35,14 @@ ANCHOR_DIGITS = 16
 _ANCHOR = "@"
 _ANCHOR_BYTE = b"@"
 _ANCHOR_MASK = 2**64 - 1
+POLICY_LIMIT_BYTES = 32
+_POLICY = "~"
+_PLAIN_PART_BYTES = UPLOAD_ID_DIGITS + 1 + 5 + 1 + ATTEMPT_DIGITS
 
 _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]", re.ASCII)
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}", re.ASCII)
 _UPLOAD_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_POLICY_NAME = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
 
 
 def check_bucket_name(name: str) -> None:
@@ -181,14 +186,28 @@ def parts_prefix(upload_id: str) -> bytes:
     return upload_id.encode() + b"/"
 
 
-def part_name(upload_id: str, number: int, attempt: bytes, anchor: int | None = None) -> bytes:
+def part_name(upload_id: str, number: int, attempt: bytes, anchor: int | None = None, policy: str = "") -> bytes:
     """The row name of one attempt at a part; `attempt` is 8 random bytes, since no name is ever written twice.
 
-    `anchor`: the hash by which a part is placed that shares the body of another row, see `anchor_of`.
+    `anchor`: the hash by which a part is placed that shares the body of another row, see `anchor_of`.  `policy`: see `policy_of`.
     """
     assert len(attempt) == ATTEMPT_DIGITS // 2
     plain = f"{upload_id}/{number:05d}/{attempt.hex()}"
+    if policy:
+        plain = f"{plain}{_POLICY}{policy}"
     return (plain if anchor is None else f"{plain}{_ANCHOR}{anchor:016x}").encode()
+
+
+def policy_of(name: bytes) -> str:
+    """The policy in whose ring a PARTS row lies; "" for the default ring."""
+    if len(name) <= _PLAIN_PART_BYTES or name[_PLAIN_PART_BYTES] != ord(_POLICY):
+        return ""
+    return name[_PLAIN_PART_BYTES + 1 :].partition(_ANCHOR_BYTE)[0].decode()
+
+
+def could_be_policy(name: str) -> bool:
+    """Whether a storage policy may have this name, which goes into names of rows, files and processes."""
+    return len(name) <= POLICY_LIMIT_BYTES and _POLICY_NAME.fullmatch(name) is not None
 
 
 def anchor_of(name: bytes) -> int | None:

@@ -29,6 +29,7 @@ from objstore.errors import (
     Refused,
 )
 from objstore.objects.api import NO_CONDITIONS, Attributes, Body, Conditions, Expected, ObjectInfo, Principal
+from objstore.objects.bodies import body_key
 from objstore.objects.buckets import Bucket
 from objstore.objects.complete import COMPLETE_WITHIN_S
 from objstore.objects.context import object_key
@@ -109,7 +110,7 @@ class Appends(Gets, Puts):
         try:
             if row.body != BodyKind.MANIFEST and row.size:
                 parts = [await self._first_piece(growing, key, written)]
-            register = self._piece_key(growing, next_number(parts, 0))
+            register = self._piece_key(growing, next_number(parts, 0), self.settings.policy_of(row.storage_class))
             received = await receive(
                 self, register, bucket.spread, body, expected, also=(algorithm or checksums.DEFAULT,), seal=self._seal(growing)
             )
@@ -122,6 +123,7 @@ class Appends(Gets, Puts):
             gathers = received.payload is not None and not row.encryption  # a payload that is sealed cannot be joined
             along = taken_along(parts, size, self.settings.inline_limit_bytes) if gathers else 0
             number = next_number(parts, along)
+            register = received.key or self._piece_key(growing, number)
             if along:
                 received = await self._together(bucket, parts[-along:], received, algorithm)
                 parts = parts[:-along]
@@ -158,8 +160,8 @@ class Appends(Gets, Puts):
 
     # -- pieces -----------------------------------------------------------------------------------------------
 
-    def _piece_key(self, growing: _Growing, number: int) -> RowKey:
-        return RowKey(growing.bucket.id, Space.PARTS, names.part_name(growing.append_id, number, self.rng.token(8)))
+    def _piece_key(self, growing: _Growing, number: int, policy: str = "") -> RowKey:
+        return body_key(self, growing.bucket, growing.append_id, number, policy)
 
     def _seal(self, growing: _Growing) -> Seal | None:
         description = description_of(growing.row)
@@ -189,14 +191,14 @@ class Appends(Gets, Puts):
             return 0, found.size
 
         opened = await self.open_version(bucket, key, "", judge, growing.customer_key)
-        register = self._piece_key(growing, 1)
-        written.append(register)
+        register = self._piece_key(growing, 1, self.settings.policy_of(row.storage_class))
         try:
             promised = {growing.algorithm: row.checksums[growing.algorithm]} if growing.algorithm else {}
             received = await receive(self, register, bucket.spread, Copied(opened), Expected(checksums=promised), seal=self._seal(growing))
         finally:
             await opened.chunks.aclose()
-        return await self._write_piece(growing, register, 1, received)
+        written.append(received.key or self._piece_key(growing, 1))
+        return await self._write_piece(growing, written[-1], 1, received)
 
     async def _together(self, bucket: Bucket, pieces: Sequence[PartRef], received: Received, algorithm: str) -> Received:
         """Small pieces and what comes behind them, as one."""

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -44,6 +44,12 @@ class ObjectSettings:
     # the block is taken away.  "" and False: as on Amazon before 2023.
     new_bucket_ownership: str = Ownership.ENFORCED.value
     new_bucket_block_public: bool = True
+    # Storage class -> the policy in whose ring its large bodies lie (ADR 11); other classes are labels.
+    storage_classes: Mapping[str, str] = field(default_factory=dict)
+
+    def policy_of(self, storage_class: str) -> str:
+        """The policy of a class ("": STANDARD); "" is the default ring."""
+        return self.storage_classes.get(storage_class, "") if storage_class else ""
 
 
 DEFAULT_SETTINGS = ObjectSettings()

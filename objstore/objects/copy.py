@@ -17,7 +17,7 @@ from objstore.core.etag import is_md5_etag
 from objstore.core.locks import ObjectLock
 from objstore.core.manifest import pieces_of
 from objstore.core.multipart import UploadRecord
-from objstore.core.rows import BodyKind, Row, RowKey
+from objstore.core.rows import BodyKind, Row, RowKey, Space
 from objstore.core.versions import modified_us, new_version
 from objstore.errors import (
     ConditionalConflict,
@@ -31,13 +31,14 @@ from objstore.errors import (
 )
 from objstore.objects.access import Action, owner_of_new
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, CopySource, Expected, ObjectInfo, PartInfo, Principal
+from objstore.objects.bodies import Kept, apart, lies_in, part_ref
 from objstore.objects.buckets import Bucket, tombstone_row
 from objstore.objects.context import PREPARES, object_key
 from objstore.objects.encryption import description_of
 from objstore.objects.get import Opened
 from objstore.objects.info import null_of, object_info
 from objstore.objects.intake import Received
-from objstore.objects.linking import Linking, Origin, Place
+from objstore.objects.linking import Linking, Origin, Place, part_draft
 from objstore.objects.lock import locks_of_new
 from objstore.objects.multipart import Uploads
 from objstore.objects.put import Puts, object_row
@@ -58,12 +59,14 @@ class Copies(Linking, Puts, Uploads):
         """Copy one version.  Raises InvalidRequest for a copy onto itself that changes nothing, or a source too large for one copy."""
         name = names.object_name(key)
         home = await self.open_for_writing(who, bucket, key, Attributes(tags=tags or {}, acl=acl, lock=lock))
+        policy = self.settings.policy_of(storage_class)
         changes = attributes is not None or tags is not None or checksum or source.version_id or encryption is not NO_WISH
 
         def shares(row: Row, _first: int, _length: int) -> bool:
             known = not checksum or (row.checksum_type == checksums.FULL_OBJECT and checksum in row.checksums)
             large = row.body == BodyKind.BLOB or (row.body == BodyKind.MANIFEST and row.size > self.settings.inline_limit_bytes)
-            return large and known and self.keeps_seal(row, home.info, encryption)
+            here = lies_in(row, policy, self.settings.inline_limit_bytes)
+            return large and known and here and self.keeps_seal(row, home.info, encryption)
 
         written: Row | None = None
         version_id = ""
@@ -154,7 +157,7 @@ class Copies(Linking, Puts, Uploads):
             origin, opened = await self._open_source(who, source, _is_one_body)
             span = _span_of(source, opened.row)
             if _is_one_body(opened.row, *span):
-                part = await self._part_by_reference(place, origin, source, opened, span, number, record)
+                part = await self._part_by_reference(place, origin, source, opened, span, number, record, upload.storage_class)
             if part is not None:
                 return dataclasses.replace(part, source_version_id=opened.version_id) if opened.version_id else part
             await opened.chunks.aclose()
@@ -166,10 +169,12 @@ class Copies(Linking, Puts, Uploads):
             await opened.chunks.aclose()
 
     async def _part_by_reference(
-        self, place: Place, origin: Bucket, source: CopySource, opened: Opened, span: tuple[int, int], number: int, record: UploadRecord
+        self, place: Place, origin: Bucket, source: CopySource, opened: Opened, span: tuple[int, int], number: int, record: UploadRecord,
+        upload_class: str,
     ) -> PartInfo | None:  # fmt: skip
         """A part that shares the body of an object, or of one of its parts; None where it cannot."""
         register, found, sources = self.version_key(origin, names.object_name(source.key), source.version_id), opened.row, opened.sources
+        policy = self.settings.policy_of(upload_class)
         algorithm = record.checksum_algorithm
         try:
             if found.body == BodyKind.MANIFEST:
@@ -179,10 +184,14 @@ class Copies(Linking, Puts, Uploads):
                     return None
                 register, found, sources = RowKey(origin.id, ref.space, ref.name), held.row, held.sources
             known = found.checksum_type == checksums.FULL_OBJECT and algorithm in found.checksums and is_md5_etag(found.etag)
-            if found.body != BodyKind.BLOB or not known:
+            elsewhere = names.policy_of(register.name) if register.space == Space.PARTS else ""
+            # Segments of Swift's large objects stay where they are.
+            if found.body != BodyKind.BLOB or not known or (elsewhere != policy and not record.segments):
                 return None
             sums = {algorithm: found.checksums[algorithm]}
             made, row = await self.link(Origin(origin, register, found, sources), place, number, sums)
+            if names.policy_of(made.name):
+                made, row = await self._name_part(place, number, made, row)
         except _NOT_SHARED:
             return None
         if self.clock.monotonic() >= place.bucket.fresh_until:
@@ -193,6 +202,12 @@ class Copies(Linking, Puts, Uploads):
             await self.cluster.write(made, tombstone_row(place.account), spread=place.bucket.spread)
             raise
         return PartInfo(number, row.size, row.etag, modified_us(row), sums, encryption=upload.encryption)
+
+    async def _name_part(self, place: Place, number: int, made: RowKey, body: Row) -> tuple[RowKey, Row]:
+        """The row of an uploaded part, in the default ring as all rows are, that names a body in the ring of a policy."""
+        register = RowKey(place.bucket.id, Space.PARTS, names.part_name(place.upload_id, number, self.rng.token(8)))
+        draft = apart(part_draft(body, place, body.checksums), Kept(made, part_ref(made.name, body), body.encryption))
+        return register, (await self.cluster.write(register, draft, spread=place.bucket.spread)).row
 
     async def _open_source(
         self, who: Principal, source: CopySource, shares: Callable[[Row, int, int], bool] | None = None

@@ -194,6 +194,8 @@ class Gets(Sealing):
 
     async def read_part(self, bucket: Bucket, part: PartRef) -> Held:
         """The row of a part, with its bytes where they lie beside it."""
+        if names.policy_of(part.name):
+            return await self.cluster.read_once_written(RowKey(bucket.id, part.space, part.name), part.origin, spread=bucket.spread)
         return await self.cluster.read(RowKey(bucket.id, part.space, part.name), spread=bucket.spread, inline=True)
 
 

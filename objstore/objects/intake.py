@@ -18,6 +18,7 @@ from objstore.core.encryption import plain_limit, sealed_size
 from objstore.core.rows import BodyKind, RowKey
 from objstore.errors import BadDigest, EntityTooLarge, IncompleteBody, InvalidRequest
 from objstore.objects.api import Body, Expected
+from objstore.objects.bodies import stage_body
 from objstore.objects.context import StoreContext
 from objstore.objects.encryption import Seal, Sealer, seal_whole
 from objstore.runtime.tasks import TaskOwner, Threads
@@ -42,6 +43,7 @@ class Received:
     digest: bytes = b""  # XXH3-128 of the payload
     encryption: bytes = b""  # for the row: how it is sealed
     stored: int = -1  # bytes of the payload or blob where it is sealed
+    key: RowKey | None = None  # of the row that a blob was staged for
 
     @property
     def blob(self) -> bytes:
@@ -114,7 +116,7 @@ async def _take_streamed(
     expected: Expected, algorithms: tuple[str, ...], seal: Seal | None,
 ) -> Received:  # fmt: skip
     announced = body.size if seal is None or body.size is None else sealed_size(body.size)
-    staging = await context.cluster.stage(key, spread=spread, size=announced)
+    key, staging = await stage_body(context, key, spread, announced)
     sealer = None if seal is None else Sealer(seal.key, staging)
     write = staging.write if sealer is None else sealer.write
     digests = _Pipeline(context.threads, context.tasks, algorithms)
@@ -142,7 +144,7 @@ async def _take_streamed(
         await staging.abort()
         await digests.drop()
         raise
-    received = Received(size=size, etag=md5.hex(), checksums=found, body=BodyKind.BLOB, staging=staging)
+    received = Received(size=size, etag=md5.hex(), checksums=found, body=BodyKind.BLOB, staging=staging, key=key)
     if seal is not None and sealer is not None:
         received.stored = sealer.stored
         received.encryption = seal.description

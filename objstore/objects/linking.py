@@ -14,7 +14,7 @@ import msgspec
 
 from objstore.cluster.api import Held
 from objstore.core import checksums, names
-from objstore.core.encryption import AES256, AWS_KMS, RECORD_VERSION, Description, Wish, encode_description, settled
+from objstore.core.encryption import AES256, AWS_KMS, Wish, settled
 from objstore.core.lineage import owners_of, record_of
 from objstore.core.multipart import RECORD_VERSION as PART_VERSION
 from objstore.core.multipart import PartRecord
@@ -22,6 +22,7 @@ from objstore.core.rows import BodyKind, Kind, PartRef, Row, RowKey, Space
 from objstore.core.timestamp import ZERO
 from objstore.errors import DamagedBody, ObjstoreError
 from objstore.objects.api import BucketInfo
+from objstore.objects.bodies import part_ref, split_encryption
 from objstore.objects.buckets import Bucket
 from objstore.objects.encryption import description_of, wants_nothing
 from objstore.objects.get import Gets
@@ -67,8 +68,10 @@ class Linking(Gets, Sharing):
         found = origin.row
         assert found.body == BodyKind.BLOB
         anchor = self.cluster.anchor(origin.register, spread=origin.bucket.spread)
-        register = RowKey(place.bucket.id, Space.PARTS, names.part_name(place.upload_id, number, self.rng.token(8), anchor))
-        draft = msgspec.structs.replace(_part_draft(found, place, sums), blob=found.blob)
+        policy = names.policy_of(origin.register.name) if origin.register.space == Space.PARTS else ""
+        name = names.part_name(place.upload_id, number, self.rng.token(8), anchor, policy)
+        register = RowKey(place.bucket.id, Space.PARTS, name)
+        draft = msgspec.structs.replace(part_draft(found, place, sums), blob=found.blob)
         written = await self.cluster.write(register, draft, spread=place.bucket.spread, holders=origin.sources)
         return register, written.row
 
@@ -85,17 +88,12 @@ class Linking(Gets, Sharing):
             return Body(row.parts, row.encryption, record_of(owners=foreign))
         if row.body == BodyKind.MANIFEST:
             return Body(tuple(await self._link_all(origin.bucket, row.parts, place, made)), row.encryption, b"")
-        description = description_of(row)
-        if description is not None:
-            # The data key stays in the row of the object, the seed goes to the part: together they open the body, as before.
-            seed = encode_description(Description(RECORD_VERSION, "", description.seed))
-            origin = origin._replace(row=msgspec.structs.replace(row, encryption=seed))
+        head, seed = split_encryption(row.encryption)
+        origin = origin._replace(row=msgspec.structs.replace(row, encryption=seed))
         register, part = await self.link(origin, place, 1, row.checksums)
         made.append(register)
         # Without a number: to clients it is an object in one piece.
-        parts = (PartRef(space=Space.PARTS, name=register.name, size=part.size, etag=part.etag, origin=part.origin, number=0),)
-        head = b"" if description is None else encode_description(msgspec.structs.replace(description, seed=b""))
-        return Body(parts, head, b"")
+        return Body((part_ref(register.name, part),), head, b"")
 
     async def give_back(self, bucket: Bucket, made: list[RowKey]) -> None:
         """Drop parts that no manifest will name, as far as that works now; reclaim.py finds the rest."""
@@ -142,7 +140,7 @@ class Linking(Gets, Sharing):
             chunks = self.cluster.read_body(source, found, spread=origin.spread, sources=held.sources)
             payload = b"".join([bytes(chunk) async for chunk in chunks])
         register = RowKey(place.bucket.id, Space.PARTS, names.part_name(place.upload_id, number, self.rng.token(8)))
-        draft = msgspec.structs.replace(_part_draft(found, place, found.checksums), digest=found.digest)
+        draft = msgspec.structs.replace(part_draft(found, place, found.checksums), digest=found.digest)
         return register, await self.commit(place.bucket, register, draft, payload=payload)
 
     def keeps_seal(self, row: Row, bucket: BucketInfo, wish: Wish) -> bool:
@@ -161,7 +159,8 @@ class Linking(Gets, Sharing):
         return wish.algorithm == AWS_KMS and named == (description.key_id, description.context, description.bucket_key)
 
 
-def _part_draft(found: Row, place: Place, sums: dict[str, bytes]) -> Row:
+def part_draft(found: Row, place: Place, sums: dict[str, bytes]) -> Row:
+    """The draft of a part with the body of another row, which is still to be said."""
     return Row(
         kind=Kind.PART, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=found.size, etag=found.etag, body=found.body,
         checksums=sums, checksum_type=checksums.FULL_OBJECT, owner=place.account,

@@ -14,6 +14,7 @@ from objstore.errors import ConditionalConflict, InvalidArgument, InvalidRequest
 from objstore.objects.access import owner_of_new
 from objstore.objects.actions import Action
 from objstore.objects.api import Attributes, Body, Expected, PartInfo, PartPage, Principal, UploadInfo, UploadPage
+from objstore.objects.bodies import apart, body_key, keep_body
 from objstore.objects.buckets import Bucket, tombstone_row
 from objstore.objects.context import PREPARES
 from objstore.objects.intake import receive
@@ -79,14 +80,20 @@ class Uploads(Sealing):
             raise InvalidRequest(f"the upload was begun with {record.checksum_algorithm}, the part comes with {', '.join(sorted(asked))}")
         seal = await self.part_seal_for(upload, customer_key)
         register = RowKey(bucket.id, Space.PARTS, names.part_name(upload_id, number, self.rng.token(8)))
-        received = await receive(self, register, bucket.spread, body, expected, also=(record.checksum_algorithm,), seal=seal)
+        policy = self.settings.policy_of(upload.storage_class)
+        target = register if not policy else body_key(self, bucket, upload_id, number, policy)
+        received = await receive(self, target, bucket.spread, body, expected, also=(record.checksum_algorithm,), seal=seal)
         draft = Row(
             kind=Kind.PART, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=received.size, etag=received.etag,
             body=received.body, digest=received.digest, blob=received.blob, checksums=received.checksums, checksum_type=checksums.FULL_OBJECT,
             owner=who.account, record=encode_record(PartRecord(record_version=RECORD_VERSION, key=name)),
             encryption=received.encryption, stored=received.stored,
         )  # fmt: skip
-        row = await self.commit(bucket, register, draft, payload=received.payload, staging=received.staging)
+        if policy and received.staging is not None:
+            draft = apart(draft, await keep_body(self, bucket, name, who.account, received))
+            row = await self.commit(bucket, register, draft)
+        else:
+            row = await self.commit(bucket, register, draft, payload=received.payload, staging=received.staging)
         try:
             await self.find_upload(bucket, name, upload_id)
         except NoSuchUpload:

@@ -126,6 +126,12 @@ async def sweep_bucket(cluster: ClusterApi, bucket_id: bytes, spread: int) -> in
             dropped += await drop_rows(cluster, [RowKey(bucket_id, space, item.name) for item in page.rows if is_live(item.row)], spread)
             start = page.next_start
     dropped += await _sweep_objects(cluster, bucket_id, spread)
+    for policy in cluster.policies.values():
+        start = b""
+        while start is not None:
+            page = await policy.scan(bucket_id, Space.PARTS, start=start)
+            dropped += await drop_rows(policy, [RowKey(bucket_id, Space.PARTS, item.name) for item in page.rows], spread)
+            start = page.next_start
     return dropped
 
 

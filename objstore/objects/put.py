@@ -3,11 +3,13 @@
 from objstore.core import names
 from objstore.core.checksums import FULL_OBJECT
 from objstore.core.conditions import check_write
-from objstore.core.rows import Kind, Row
+from objstore.core.rows import Kind, Row, RowKey
 from objstore.core.timestamp import ZERO
 from objstore.core.versions import new_version
+from objstore.errors import OutcomeUnknown, Refused
 from objstore.objects.access import owner_of_new
 from objstore.objects.api import NO_CONDITIONS, Attributes, Body, Conditions, Expected, ObjectInfo, Principal
+from objstore.objects.bodies import NAMED_WITHIN_S, apart, body_key, drop_unnamed, keep_body
 from objstore.objects.buckets import Bucket
 from objstore.objects.context import object_key
 from objstore.objects.info import null_of, object_info
@@ -46,11 +48,27 @@ class Puts(Sealing):
             check_write(conditions, self.unexpired((await self.cluster.read(key, spread=bucket.spread)).row))
         if (body.size is None or body.size > self.settings.inline_limit_bytes) and "quota" in bucket.info.config:
             await self.quotas.check(bucket, key, body.size or 0)
-        received = await receive(self, key, bucket.spread, body, expected, seal=seal)
+        policy = self.settings.policy_of(attributes.storage_class)
+        target = key if not policy else body_key(self, bucket, names.new_copy_id(self.clock.wall_us(), self.rng.token(8)), 1, policy)
+        received = await receive(self, target, bucket.spread, body, expected, seal=seal)
         draft = object_row(owner, received, attributes, acl)
         if versioning:
             draft = new_version(draft, versioning, **locks)
+        if policy and received.staging is not None:
+            return await self._commit_apart(bucket, key, draft, received, conditions)
         return await self.commit(bucket, key, draft, conditions=conditions, payload=received.payload, staging=received.staging)
+
+    async def _commit_apart(self, bucket: Bucket, key: RowKey, draft: Row, received: Received, conditions: Conditions) -> Row:
+        """The body into the ring of its policy, then the head that names it."""
+        began = self.clock.monotonic()
+        kept = await keep_body(self, bucket, key.name, draft.owner, received)
+        if self.clock.monotonic() - began > NAMED_WITHIN_S:
+            raise OutcomeUnknown("writing took too long; the object is as it was, try again")
+        try:
+            return await self.commit(bucket, key, apart(draft, kept), conditions=conditions)
+        except Refused as refusal:
+            await drop_unnamed(self, bucket, (kept.register,), refusal)
+            raise
 
 
 def object_row(owner: str, received: Received, attributes: Attributes, acl: bytes = b"") -> Row:

@@ -8,6 +8,7 @@ completion writes the manifest before it ends the upload; and when something is 
 gone from one name to the next while the names were asked one after the other.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,10 +21,12 @@ from objstore.core.lineage import shares_of
 from objstore.core.manifest import upload_id_of
 from objstore.core.rows import SYSTEM_BUCKET, Kind, Row, RowKey, Space, is_live
 from objstore.core.timestamp import Ballot, wall_us_of
-from objstore.errors import ConditionalConflict, NoSuchKey
+from objstore.errors import ConditionalConflict, NoSuchKey, Unavailable
 from objstore.objects.buckets import BucketRecord, GoneRecord, all_buckets, tombstone_row
 from objstore.objects.parts import drop_rows, part_owner, sweep_bucket, upload_key, upload_record, versions_of
 from objstore.runtime.clock import Clock
+
+log = logging.getLogger(__name__)
 
 CANDIDATES_LIMIT = 200_000  # remembered at once; beyond, the oldest knowledge is given up and the grace begins anew
 Named = tuple[bytes, Ballot]  # a part by its name and the ballot it was written at
@@ -47,7 +50,9 @@ class PartReclaimer:
         self._clock = clock
         self._grace_s = grace_s
         self._since: dict[tuple[bytes, bytes], float] = {}  # (bucket id, part's name) -> first found to be garbage
-        self._todo: list[BucketRecord] = []  # buckets still to be looked through in this pass, the next one last
+        self._todo: list[
+            tuple[BucketRecord, str]
+        ] = []  # buckets, and rings ("": the default), still to be looked through, the next one last
         self._start = b""
 
     async def run(self, *, limit: int = 10_000) -> int:
@@ -59,10 +64,17 @@ class PartReclaimer:
         left = limit
         if not self._todo:
             dropped += await self.sweep_buckets()
-            self._todo = [record async for record in all_buckets(self._cluster)][::-1]
+            records = [record async for record in all_buckets(self._cluster)]
+            self._todo = [(record, policy) for policy in ("", *sorted(self._cluster.policies)) for record in records][::-1]
         while self._todo and left > 0:
-            record = self._todo[-1]
-            done = await self.step(record.id, record.spread, start=self._start, limit=min(left, 1000))
+            record, policy = self._todo[-1]
+            try:
+                done = await self.step(record.id, record.spread, policy=policy, start=self._start, limit=min(left, 1000))
+            except Unavailable as failure:
+                if not policy:
+                    raise
+                log.warning("bodies of policy %r will be looked through later: %s", policy, failure)
+                done = Reclaimed(None, 0, 0)
             dropped += done.dropped
             left -= max(done.examined, 1)
             self._start = done.next_start or b""
@@ -70,9 +82,13 @@ class PartReclaimer:
                 self._todo.pop()
         return dropped
 
-    async def step(self, bucket_id: bytes, spread: int, *, start: bytes = b"", limit: int = 1000) -> Reclaimed:
-        """Look at up to `limit` parts of a bucket from `start` on."""
-        page = await self._cluster.scan(bucket_id, Space.PARTS, start=start, limit=limit)
+    async def step(self, bucket_id: bytes, spread: int, *, policy: str = "", start: bytes = b"", limit: int = 1000) -> Reclaimed:
+        """Look at up to `limit` parts of a bucket from `start` on, in the default ring or in that of a policy.
+
+        What names them is always in the default ring.
+        """
+        ring = self._cluster.policies[policy] if policy else self._cluster
+        page = await ring.scan(bucket_id, Space.PARTS, start=start, limit=limit)
         dropped = 0
         for (upload_id, owner), items in groupby(page.rows, lambda item: (names.split_part_name(item.name)[0], part_owner(item.row))):
             dropped += await self._look_at(bucket_id, spread, upload_id, owner, list(items))

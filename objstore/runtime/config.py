@@ -99,6 +99,9 @@ def render_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
         tables_in = {k: v for k, v in table.items() if isinstance(v, Mapping)}
         lines += [f"{k} = {_toml_value(v)}" for k, v in table.items() if k not in nested and k not in tables_in and v is not None]
         for key, named in tables_in.items():  # a table of tables: [section.key.name]
+            if not any(isinstance(row, Mapping | msgspec.Struct) or dataclasses.is_dataclass(row) for row in named.values()):
+                lines += ["", f"[{name}.{key}]", *(f"{_toml_value(k)} = {_toml_value(v)}" for k, v in named.items())]
+                continue
             for inner, row in named.items():
                 lines += ["", f"[{name}.{key}.{_toml_value(inner)}]"]
                 lines += [f"{k} = {_toml_value(v)}" for k, v in msgspec.to_builtins(row).items() if v is not None]

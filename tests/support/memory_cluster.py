@@ -17,7 +17,7 @@ import msgspec
 import xxhash
 from sortedcontainers import SortedDict
 
-from objstore.cluster.api import Held, Judge, ScannedRow, ScanPage, Staging, VersionsJudge, Written
+from objstore.cluster.api import ClusterApi, Held, Judge, ScannedRow, ScanPage, Staging, VersionsJudge, Written
 from objstore.core.listing import place_of_version
 from objstore.core.names import anchor_of
 from objstore.core.quota import Holdings, Usage
@@ -238,6 +238,8 @@ class MemoryCluster:
         self.counts: dict[str, int] = {}
         self.before: Callable[[str, RowKey], Coroutine[Any, Any, None]] | None = None  # may wait or raise
         self.after: Callable[[str, RowKey], Coroutine[Any, Any, None]] | None = None
+        self.policies: dict[str, ClusterApi] = {}
+        self.ill: set[int] = set()  # partitions of which a replica is away
         self._hybrid = HybridClock(proxy_id)
         self._rng = SystemRng()
 
@@ -271,6 +273,15 @@ class MemoryCluster:
         self._hybrid.observe(accepted)
         await self._leave("read", key)
         return Held(accepted=accepted, row=row, payload=payload if inline else None, sources=(0,) if row else ())
+
+    async def read_once_written(self, key: RowKey, origin: Ballot, *, spread: int = 0) -> Held:
+        assert key.space == Space.PARTS
+        held = await self.read(key, spread=spread, inline=True)
+        assert held.row is None or held.row.kind == Kind.TOMBSTONE or held.row.origin == origin
+        return held
+
+    def is_well(self, key: RowKey, *, spread: int = 0) -> bool:
+        return self.partition(key, spread=spread) not in self.ill
 
     async def settle(self, key: RowKey, partition: int) -> None:
         await self._enter("settle", key)

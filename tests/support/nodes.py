@@ -34,19 +34,22 @@ def config(number: int, directories: int = 1, **changes: Any) -> NodeConfig:
 class Nodes:
     """A few nodes and the ring that they share."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, first: int = 0) -> None:
         self.site = site
+        self.first = first  # number of the first of them; another ring's nodes have others
         self.apps: list[NodeApp] = []
         self.channels: dict[int, Channel] = {}
         self.ring: Ring
 
     @classmethod
-    async def start(cls, site: Site, count: int = 3, *, directories: int = 1, part_power: int = 2) -> "Nodes":
+    async def start(
+        cls, site: Site, count: int = 3, *, directories: int = 1, part_power: int = 2, replicas: int = 3, first: int = 0
+    ) -> "Nodes":
         """Nodes with one ring over all of their devices; device ids count from 0 in order of nodes and directories."""
-        nodes = cls(site)
-        for number in range(count):
+        nodes = cls(site, first)
+        for number in range(first, first + count):
             nodes.apps.append(await NodeApp.start(site.world, config(number, directories)))
-        spec = RingSpec("default", min(3, count * directories), part_power, 7, 0.0, 0.1)
+        spec = RingSpec("default", min(replicas, count * directories), part_power, 7 + first, 0.0, 0.1)
         nodes.ring = builder.create(spec, [await nodes.device(node, index) for node in range(count) for index in range(directories)])
         await nodes.publish(nodes.ring)
         return nodes
@@ -55,7 +58,7 @@ class Nodes:
         """A node's device as a ring would name it."""
         seen = (await self.apps[node].report()).devices[index]
         return Device(
-            id=id_, node=f"node{node}", address=f"tcp:host:{7000 + node}", region="r", zone=f"z{node}", weight=1.0,
+            id=id_, node=f"node{self.first + node}", address=f"tcp:host:{7000 + self.first + node}", region="r", zone=f"z{node}", weight=1.0,
             incarnation=seen.incarnation, path=seen.path,
         )  # fmt: skip
 
@@ -69,7 +72,7 @@ class Nodes:
         """A channel to a node, opened again when it is closed."""
         channel = self.channels.get(node)
         if channel is None or channel.closed:
-            channel = self.channels[node] = await self.site.dial(address=f"tcp:host:{7000 + node}")
+            channel = self.channels[node] = await self.site.dial(address=f"tcp:host:{7000 + self.first + node}")
         return channel
 
     async def ask(self, kind: type[m.Request], device: int = 0, payload: bytes = b"", *, timeout_s: float = 10.0, **fields: Any) -> Any:
@@ -87,7 +90,7 @@ class Nodes:
     def node_of(self, device: int) -> int:
         """Which node a device is on."""
         known = self.ring.devices.get(device)
-        return int(known.node.removeprefix("node")) if known is not None else 0
+        return int(known.node.removeprefix("node")) - self.first if known is not None else 0
 
     def request(self, kind: type[m.Request], device: int = 0, *, timeout_s: float = 10.0, **fields: Any) -> Any:
         """A request with its first four fields filled in."""

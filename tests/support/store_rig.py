@@ -4,6 +4,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from objstore.cluster.policies import PolicyClusters
 from objstore.core.rows import BucketId, Row, RowKey, Space, decode_row
 from objstore.identity.kms import CachedKeys, KmsSettings, LocalKeys
 from objstore.objects.api import Attributes, CompletedPart, Expected, ObjectInfo, Principal
@@ -37,8 +38,10 @@ class Rig:
         self.registers = registers or Registers()
         self.cluster = MemoryCluster(self.registers, clock=self.clock, proxy_id=proxy_id)
         self.settings = settings
+        self.rings = {policy: MemoryCluster(clock=self.clock, proxy_id=proxy_id) for policy in settings.storage_classes.values()}
+        self.whole = PolicyClusters(self.cluster, self.rings) if self.rings else self.cluster
         world = memory_world(self.clock)
-        self.store = ObjectStore(self.cluster, world, settings, local_keys(world))
+        self.store = ObjectStore(self.whole, world, settings, local_keys(world))
         self.bucket = "photos"
 
     def peer(self) -> "Rig":

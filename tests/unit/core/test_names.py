@@ -116,3 +116,21 @@ def test_ids_of_copies_are_none_of_uploads_or_appends() -> None:
     made = {make(1, b"\x01" * 8) for make in (names.new_copy_id, names.new_append_id, names.new_upload_id)}
     assert len({upload_id[0] for upload_id in made}) == 3
     assert not names.is_append_piece(names.part_name(names.new_copy_id(1, bytes(8)), 1, bytes(8)))
+
+
+def test_the_name_of_a_body_says_in_the_ring_of_which_policy_it_lies() -> None:
+    upload_id, attempt = "0" * 32, b"\xff" * 8
+    plain = names.part_name(upload_id, 7, attempt)
+    apart = names.part_name(upload_id, 7, attempt, policy="cold-2")
+    shared = names.part_name(upload_id, 7, attempt, 2**63 + 5, policy="cold-2")
+    assert [names.policy_of(name) for name in (plain, apart, shared)] == ["", "cold-2", "cold-2"]
+    assert [names.anchor_of(name) for name in (plain, apart, shared)] == [None, None, 2**63 + 5]
+    assert names.policy_of(names.part_name(upload_id, 7, attempt, 5)) == ""
+    assert names.policy_of(b"") == ""
+    assert {names.split_part_name(name) for name in (plain, apart, shared)} == {(upload_id, 7)}
+    assert all(name.startswith(names.parts_prefix(upload_id)) for name in (plain, apart, shared))
+
+
+def test_names_of_policies_are_short_and_plain() -> None:
+    assert all(names.could_be_policy(name) for name in ("cold", "c", "cold-2", "a" * 32))
+    assert not any(names.could_be_policy(name) for name in ("", "Cold", "2", "a_b", "a@b", "a~", "a" * 33, "\u00e4", "a\n"))

@@ -144,3 +144,9 @@ def test_foreign_sections_of_a_file_are_passed_over(tmp_path: Path) -> None:
     assert load(Schema, files=[path], foreign=("layout",)).settings.store.name == "x1"
     with pytest.raises(ConfigError, match="no section 'layout'"):
         load(Schema, files=[path])
+
+
+def test_a_table_of_words_is_rendered_as_it_is_read() -> None:
+    tables = {"objects": {"storage_classes": {"STANDARD_IA": "cold", "a class": "dark"}, "bucket_spread": 3}, "log": {"level": "info"}}
+    assert tomllib.loads(render_toml(tables)) == tables
+    assert tomllib.loads(render_toml({"objects": {"storage_classes": {}}})) == {"objects": {"storage_classes": {}}}
