@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from objstore.core.account_acl import AccountAcl
 from objstore.core.container_acl import normal_acl
 from objstore.core.quota import QuotaConfig, Usage
 from objstore.errors import InvalidRequest
@@ -12,6 +13,7 @@ from objstore.errors import InvalidRequest
 RECORD_VERSION = 1
 METADATA_LIMIT_BYTES = 4096  # of one container or account, names and values together
 METADATA_LIMIT_COUNT = 90
+OWNERS_NAMES = frozenset(("temp-url-key", "temp-url-key-2"))  # metadata that is shown to, and set by, owners alone
 
 
 class Container(msgspec.Struct, frozen=True, array_like=True):
@@ -33,6 +35,7 @@ class AccountInfo:
     containers: int
     usage: Usage
     created_us: int = 0  # of its oldest container; 0: it has none
+    acl: AccountAcl = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,16 @@ class ContainerChange:
     metadata: Mapping[str, str] = field(default_factory=dict)
     archive: str | None = None  # "": none
     history: bool = False
+
+    @property
+    def is_owners(self) -> bool:
+        """Whether it changes what only the account's owners may: who comes in, by a list or by a key."""
+        return self.read is not None or self.write is not None or not OWNERS_NAMES.isdisjoint(self.metadata)
+
+    def without_owners(self) -> "ContainerChange":
+        """The rest of it, as Swift takes it from others."""
+        metadata = {name: value for name, value in self.metadata.items() if name not in OWNERS_NAMES}
+        return ContainerChange(None, None, metadata, self.archive, self.history)
 
     def __bool__(self) -> bool:
         return self.read is not None or self.write is not None or self.archive is not None or bool(self.metadata)

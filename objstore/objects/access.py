@@ -3,7 +3,8 @@
 `decide` takes a caller, an action, a bucket and, where it matters, the row of the object, and says yes or no and why.  An
 explicit deny in any policy wins.  Within the bucket's account a caller needs an allow of its own policies (a caller without any
 stands for the account itself) or of the bucket's policy; from another account both; an anonymous caller the bucket's policy, or a
-list.  Where lists are on (object ownership), they say what the account itself may, too.
+list.  Where lists are on (object ownership), they say what the account itself may, too.  Besides these allows there are Swift's: the
+lists of the container, and the list of its account, which lets users read, write, or do everything in all of it.
 
 Almost every request comes from the bucket's own account, with nothing set on the bucket: `StoreContext.open_bucket` sees that
 by two attributes and does not come here.
@@ -15,6 +16,7 @@ from functools import lru_cache
 from typing import Literal
 
 from objstore.core import acl as lists
+from objstore.core.account_acl import ADMIN, READ_ONLY, READ_WRITE, AccountAcl, covers, level_of
 from objstore.core.acl import Acl, Ownership, Permission, PublicAccessBlock, Seeker
 from objstore.core.container import decode_container
 from objstore.core.container_acl import ContainerAcl, lets_referrer, lets_user, parse_acl
@@ -32,6 +34,8 @@ from objstore.objects.actions import (
     LISTS,
     ON_OBJECT,
     ON_ROW,
+    READ_BY_LEVEL,
+    WRITE_BY_LEVEL,
     Action,
 )
 from objstore.objects.api import BucketInfo, Principal
@@ -39,8 +43,29 @@ from objstore.objects.asked import Asked, arns_of
 from objstore.objects.kept import Kept
 
 __all__ = [
-    "MISSING", "OWNERS_ALONE", "Action", "Decision", "Found", "Gate", "Question", "authorize", "block_of", "check_home", "check_list", "check_policy", "decide", "denied",
-    "gate_of", "may_know", "needs_row", "owner_of_new", "ownership_of", "policy_of", "resource_of",
+    "MISSING",
+    "OWNERS_ALONE",
+    "Action",
+    "Decision",
+    "Found",
+    "Gate",
+    "Question",
+    "authorize",
+    "block_of",
+    "check_home",
+    "check_list",
+    "check_policy",
+    "decide",
+    "denied",
+    "gate_of",
+    "level_in",
+    "may_know",
+    "needs_row",
+    "owner_of_new",
+    "ownership_of",
+    "owns_home",
+    "policy_of",
+    "resource_of",
 ]  # fmt: skip
 
 # Facts: what else a caller's account and user go by in containers' lists.
@@ -173,7 +198,8 @@ def authorize(who: Principal, action: Action, bucket: str = "*", given: Mapping[
         return
     ask = Ask(_caller(who), action.value, resource_of(bucket, ""), Asked(who, None, given=given))
     found = _own_findings(who, ask)
-    refusal = _own_refusal(who, ask, found) or (None if _own_allows(who, found) else _NO_OWN_ALLOW)
+    allowed = _own_allows(who, found) or (_level_allows(who, who.home, action))
+    refusal = _own_refusal(who, ask, found) or (None if allowed else _NO_OWN_ALLOW)
     if refusal is not None:
         raise denied(who, action, ask.resource, refusal, own=True)
 
@@ -214,6 +240,8 @@ def _decide_one(who: Principal, bucket: BucketInfo, gate: Gate | None, question:
     allowed_here = finding.effect is Effect.ALLOW
     if gate is not None and gate.container is not None and _container_allows(who, bucket, gate, action):
         return Decision(allowed=True, reason="the container's access control list allows it")
+    if who.levels and _level_allows(who, bucket.account, action, has_bucket=True):
+        return Decision(allowed=True, reason="the account's access control list allows it")
     if own:
         if allowed_here and finding.naming is not Naming.ACCOUNT:
             return Decision(allowed=True, reason=f"the bucket policy allows it: {_shown(finding)}")
@@ -230,10 +258,36 @@ def _decide_one(who: Principal, bucket: BucketInfo, gate: Gate | None, question:
 _NO_OWN_ALLOW = "no identity-based policy allows it"
 
 
-def check_home(who: Principal, what: str) -> None:
-    """What only an account itself may do, or an administrator, in its home.  Raises AccessDenied."""
-    if who.home and who.home != who.account and not (who.plain and who.admin):
+def check_home(who: Principal, what: str, needed: str = ADMIN) -> None:
+    """What only an account itself may do, an administrator, or whom the account's list puts so high, in its home.  Raises AccessDenied."""
+    if who.home and who.home != who.account and not (who.plain and who.admin) and not covers(who.levels.get(who.home, ""), needed):
         raise AccessDenied(f"{who.user or who.account} may not {what} of another account", hint="Use your own account's storage URL.")
+
+
+def owns_home(who: Principal) -> bool:
+    """Whether the caller may see and set what only the owners of its home may: keys, lists."""
+    return (who.plain and (who.admin or who.account == (who.home or who.account))) or who.levels.get(who.home) == ADMIN
+
+
+def level_in(who: Principal, acl: AccountAcl) -> str:
+    """What an account's list gives a caller; nobody unknown is in one."""
+    return "" if who.anonymous or not who.account or not acl else level_of(acl, *_goes_by(who))
+
+
+def _goes_by(who: Principal) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return (who.account, who.facts.get(PROJECT_NAME, "")), (who.user, who.facts.get(USER_ID, ""), who.facts.get(USER_NAME, ""))
+
+
+def _level_allows(who: Principal, account: str, action: Action, *, has_bucket: bool = False) -> bool:
+    """Whether the account's own list (Swift's) lets the caller in, with a container that is there or without one."""
+    level = who.levels.get(account, "")
+    if level == READ_WRITE:
+        # How a container is guarded says who makes it; later it is not a writer's to change.
+        return action in WRITE_BY_LEVEL and not (has_bucket and action in _OF_MAKING)
+    return level == ADMIN or (level == READ_ONLY and action in READ_BY_LEVEL)
+
+
+_OF_MAKING = frozenset((Action.WRITE_OWNERSHIP, Action.WRITE_PUBLIC_ACCESS))
 
 
 def _container_allows(who: Principal, bucket: BucketInfo, gate: Gate, action: Action) -> bool:
@@ -242,11 +296,8 @@ def _container_allows(who: Principal, bucket: BucketInfo, gate: Gate, action: Ac
     reads, writes = action in BY_READ_LIST, action in BY_WRITE_LIST
     if container is None or not (reads or writes):
         return False
-    if not who.anonymous and who.account:
-        accounts = (who.account, who.facts.get(PROJECT_NAME, ""))
-        users = (who.user, who.facts.get(USER_ID, ""), who.facts.get(USER_NAME, ""))
-        if lets_user(container.read if reads else container.write, accounts, users):
-            return True
+    if not who.anonymous and who.account and lets_user(container.read if reads else container.write, *_goes_by(who)):
+        return True
     if not reads or gate.block.restrict or (action in LISTS and not container.read.listings):
         return False
     return lets_referrer(container.read, who.request.header("referer"))

@@ -60,6 +60,7 @@ class Action(Enum):
     WRITE_INVENTORY = "s3:PutInventoryConfiguration"
     READ_METRICS = "s3:GetMetricsConfiguration"
     WRITE_METRICS = "s3:PutMetricsConfiguration"
+    WRITE_METADATA = "s3:PutBucketMetadata"  # this store's own: what an account's list lets writers say of a container
     READ_QUOTA = "s3:GetBucketQuota"  # this store's own
     WRITE_QUOTA = "s3:PutBucketQuota"
 
@@ -135,6 +136,12 @@ BY_OBJECT_LIST: Mapping[Action, Permission] = {
 LISTS = frozenset((Action.READ_BUCKET, Action.LIST_VERSIONS))
 BY_READ_LIST = LISTS | {Action.READ_OBJECT, Action.READ_VERSION}
 BY_WRITE_LIST = frozenset((Action.WRITE_OBJECT, Action.DELETE_OBJECT, Action.DELETE_VERSION, Action.ABORT_UPLOAD, Action.LIST_PARTS))
+# What Swift's list of an account gives, by level; an administrator is as good as the account.  The last line is what making a container says.
+READ_BY_LEVEL = BY_READ_LIST | {Action.LIST_BUCKETS}
+WRITE_BY_LEVEL = READ_BY_LEVEL | BY_WRITE_LIST | {
+    Action.DELETE_BUCKET, Action.WRITE_VERSIONING, Action.WRITE_METADATA,
+    Action.CREATE_BUCKET, Action.WRITE_OWNERSHIP, Action.WRITE_PUBLIC_ACCESS,
+}  # fmt: skip
 ACP = (Permission.READ_ACP, Permission.WRITE_ACP)
 # What is done to an object that is there, so that its tags may decide.
 ON_ROW = frozenset(

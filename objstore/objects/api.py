@@ -105,8 +105,11 @@ class ObjectStoreApi(Protocol):
     async def account_metadata(self, account: str) -> Mapping[str, str]:
         """What was said of an account, at most a second old; not to be shown."""
 
-    async def set_account(self, who: Principal, change: Mapping[str, str]) -> None:
-        """Change an account's metadata; an empty value takes a name away."""
+    async def account_level(self, who: Principal, account: str) -> str:
+        """What an account's access control list gives a caller: "admin", "read-write", "read-only" or ""."""
+
+    async def set_account(self, who: Principal, change: Mapping[str, str], acl: dict[str, list[str]] | None = None) -> None:
+        """Change an account's metadata, where an empty value takes a name away, and its access control list."""
 
     async def set_attributes(self, who: Principal, bucket: str, key: str, attributes: Attributes) -> ObjectInfo:
         """Replace an object's metadata and headers; its bytes stay."""

@@ -67,6 +67,9 @@ class Principal:
     request: RequestFacts = field(default=NO_FACTS, compare=False, repr=False)
     home: str = ""  # the account whose containers names mean, and no others (Swift's paths name it); empty: the own ones, then the tenant's
     opens_expired: str = ""  # the account, while it is `home`, whose expired objects this caller may read as long as they are there (Swift)
+    levels: Mapping[str, str] = field(
+        default_factory=dict
+    )  # account -> what its access control list gives the caller, see core/account_acl.py
     plain: bool = field(init=False, default=False, compare=False, repr=False)  # an account, and nothing narrows its rights
 
     def __post_init__(self) -> None:
@@ -87,9 +90,11 @@ class Principal:
         made.__dict__["opens_expired"] = self.home
         return made
 
-    def at(self, home: str) -> "Principal":
-        """The same caller, for whom names mean containers of this account."""
+    def at(self, home: str, level: str = "") -> "Principal":
+        """The same caller, for whom names mean containers of this account, whose access control list gives him `level`."""
         made = object.__new__(Principal)
         made.__dict__.update(self.__dict__)
         made.__dict__["home"] = home
+        if level:
+            made.__dict__["levels"] = {**self.levels, home: level}
         return made

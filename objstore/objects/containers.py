@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from objstore.core import names
+from objstore.core.account_acl import READ_ONLY, READ_WRITE
 from objstore.core.container import (
     QUOTA_NAMES,
     AccountInfo,
@@ -24,7 +25,7 @@ from objstore.core.quota import Usage
 from objstore.core.quota import encode as encode_quota
 from objstore.core.rows import SYSTEM_BUCKET, Row, RowKey, Space, is_live
 from objstore.errors import AccessDenied, NoSuchKey, NoSuchVersion
-from objstore.objects.access import Action, authorize, check_home
+from objstore.objects.access import Action, authorize, check_home, level_in, owns_home
 from objstore.objects.alter import Alterations
 from objstore.objects.api import Attributes, BucketInfo, ObjectInfo, Principal
 from objstore.objects.buckets import BucketRecord, record_row
@@ -45,6 +46,7 @@ class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
 
     record_version: int = RECORD_VERSION
     metadata: dict[str, str] = {}
+    acl: dict[str, list[str]] = {}  # see core/account_acl.py
 
 
 _decode = msgspec.msgpack.Decoder(AccountRecord).decode
@@ -56,7 +58,8 @@ class Containers(Alterations):
 
     async def set_container(self, who: Principal, name: str, change: ContainerChange) -> BucketInfo:
         """Change a container's lists and metadata, atomically.  Raises NoSuchBucket, AccessDenied, InvalidArgument, InvalidRequest."""
-        home = await self.open_bucket(who, name, Action.WRITE_BUCKET_ACL)
+        writer = not change.is_owners and who.levels.get(who.home) == READ_WRITE
+        home = await self.open_bucket(who, name, Action.WRITE_METADATA if writer else Action.WRITE_BUCKET_ACL)
 
         def edit(record: BucketRecord) -> BucketRecord:
             after = changed(decode_container(record.config.get("container", b"")), change)
@@ -81,31 +84,38 @@ class Containers(Alterations):
 
     async def account_metadata(self, account: str) -> Mapping[str, str]:
         """What was said of an account, at most ACCOUNT_FRESH_S old; for whoever must know a key or a quota.  Not to be shown."""
+        return (await self._account(account)).metadata
+
+    async def account_level(self, who: Principal, account: str) -> str:
+        """What an account's access control list gives a caller, by a list that is at most ACCOUNT_FRESH_S old; "" for nothing."""
+        return level_in(who, (await self._account(account)).acl)
+
+    async def _account(self, account: str) -> AccountRecord:
         now = self.clock.monotonic()
         known = self._accounts.get(account)
         if known is None or now - known[0] >= ACCOUNT_FRESH_S:
             row = (await self.cluster.read(_account_key(account))).row
             if len(self._accounts) >= _ACCOUNTS_KEPT:
                 self._accounts.clear()
-            known = self._accounts[account] = (now, _record_of(row).metadata)
+            known = self._accounts[account] = (now, _record_of(row))
         return known[1]
 
     async def account(self, who: Principal) -> AccountInfo:
         """The account that is the caller's home.  Raises AccessDenied, QuorumLost."""
         authorize(who, Action.LIST_BUCKETS)
-        check_home(who, "look at the metadata")
-        metadata = _record_of((await self.cluster.read(_account_key(who.home))).row).metadata
+        check_home(who, "look at the metadata", READ_ONLY)
+        record = _record_of((await self.cluster.read(_account_key(who.home))).row)
         containers, usage, created_us = await self._count(who.home)
-        return AccountInfo(metadata, containers, usage, created_us)
+        return AccountInfo(record.metadata, containers, usage, created_us, record.acl)
 
-    async def set_account(self, who: Principal, change: Mapping[str, str]) -> None:
-        """Change an account's metadata; an empty value takes a name away.  Raises AccessDenied, InvalidRequest."""
-        check_home(who, "change the metadata")
-        if not who.plain:
+    async def set_account(self, who: Principal, change: Mapping[str, str], acl: dict[str, list[str]] | None = None) -> None:
+        """Change an account's metadata, where an empty value takes a name away, and its list (None: leave it).  Raises AccessDenied, InvalidRequest."""
+        if not owns_home(who):
             raise AccessDenied(f"{who.user or 'an anonymous caller'} may not change the account: only its administrators may")
 
         def judge(current: Row | None) -> Row:
-            record = AccountRecord(metadata=merged(_record_of(current).metadata, change))
+            before = _record_of(current)
+            record = AccountRecord(metadata=merged(before.metadata, change), acl=before.acl if acl is None else acl)
             return record_row(_encode(record), owner=who.home)
 
         await self.cluster.conditional(_account_key(who.home), judge)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -77,7 +78,7 @@ class StoreContext:
         self.tasks = TaskOwner("objects")
         self.turns = Turns()
         self.quotas = Quotas(cluster, world)
-        self._accounts: dict[str, tuple[float, Mapping[str, str]]] = {}
+        self._accounts: dict[str, tuple[float, Any]] = {}  # records of accounts, see containers.py
         self._totals: dict[str, tuple[float, Usage]] = {}
         self._expiring: set[bytes] = set()  # ids of buckets that are marked so
 

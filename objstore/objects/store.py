@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 
 from objstore.cluster.api import ClusterApi
+from objstore.core.account_acl import READ_ONLY, READ_WRITE
 from objstore.core.locks import LockConfig, encode_config
 from objstore.core.rows import Space
 from objstore.core.versions import ENABLED
@@ -48,7 +49,7 @@ class ObjectStore(Renames, Acls, Appends, Containers, Copies, Completions, Confi
             *((Action.WRITE_BUCKET_LOCK, Action.WRITE_VERSIONING) if object_lock else ()),
         ):
             authorize(who, wanted, name)
-        check_home(who, "make containers")
+        check_home(who, "make containers", READ_WRITE)
         first = first_config(config, self.settings)
         if object_lock:
             first[LOCK_PART] = encode_config(LockConfig())
@@ -77,7 +78,7 @@ class ObjectStore(Renames, Acls, Appends, Containers, Copies, Completions, Confi
     async def list_buckets(self, who: Principal, *, prefix: str = "", after: str = "", limit: int = 10_000) -> BucketPage:
         """The caller's own buckets by name."""
         authorize(who, Action.LIST_BUCKETS)
-        check_home(who, "list the containers")
+        check_home(who, "list the containers", READ_ONLY)
         return await self.directory.list(who.home or who.account, prefix=prefix, after=after, limit=limit)
 
     async def delete_bucket(self, who: Principal, name: str) -> None:

@@ -2,18 +2,19 @@
 
 import asyncio
 
-from objstore.core.container import AccountInfo
+from objstore.core.account_acl import parse_account_acl, shown_account_acl
+from objstore.core.container import OWNERS_NAMES, AccountInfo
 from objstore.errors import AccessDenied
 from objstore.fronts.swift.answers import TEXT, Answer, Headers, SwiftRefused, empty
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import changes_of, shown_metadata
 from objstore.fronts.swift.listing import Item, Wanted, container_item, rendered, wanted_of, within
-from objstore.fronts.swift.request import SwiftRequest
+from objstore.fronts.swift.request import SwiftRequest, header_text
 from objstore.fronts.swift.times import timestamp
+from objstore.objects.access import owns_home
 from objstore.objects.api import BucketInfo
 
-HIDDEN = ("temp-url-key", "temp-url-key-2")  # shown to those alone who may set them
-QUOTA = "quota-bytes"
+QUOTA, ACCESS = "quota-bytes", "x-account-access-control"
 _USAGE_AT_ONCE = 16
 _PAGE = 1000
 
@@ -41,7 +42,8 @@ async def post_account(front: SwiftFront, request: SwiftRequest) -> Answer:
         value = changes[QUOTA]
         if value and not (value.isascii() and value.isdigit() and len(value) <= 18):
             raise SwiftRefused(400, "The quota must be a number of bytes.")
-    await front.store.set_account(request.who, changes)
+    given = request.headers.get(ACCESS)
+    await front.store.set_account(request.who, changes, None if given is None else parse_account_acl(header_text(given)))
     return empty(204, [TEXT])
 
 
@@ -99,5 +101,8 @@ def _facts(front: SwiftFront, request: SwiftRequest, info: AccountInfo) -> Heade
         (b"x-timestamp", timestamp(info.created_us).encode()),
         (b"accept-ranges", b"bytes"),
     ]
-    shown = {name: value for name, value in info.metadata.items() if request.who.plain or name not in HIDDEN}
+    owner = owns_home(request.who)
+    if owner and info.acl:
+        headers.append((ACCESS.encode(), shown_account_acl(info.acl).encode()))
+    shown = {name: value for name, value in info.metadata.items() if owner or name not in OWNERS_NAMES}
     return headers + shown_metadata(shown, "x-account-meta-")

@@ -5,6 +5,7 @@ from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.request import NOBODY, SwiftRequest
 from objstore.fronts.swift.tempurl import check_temp_url
 from objstore.identity.swift_tokens import LIFE_S
+from objstore.objects.access import owns_home
 from objstore.objects.api import Principal
 
 V1_PATHS = frozenset(("/auth/v1.0", "/auth/v1.0/", "/auth/v1", "/auth/v1/"))
@@ -46,9 +47,16 @@ async def authenticate(front: SwiftFront, request: SwiftRequest) -> None:
         if who.anonymous:
             refused = unauthorized(request.account)
             raise SwiftRefused(401, "The token is not valid, or has expired; get a new one.", refused.headers[1:])
-    request.who = who.of_request(request.facts).at(account)
-    if request.flag("x-open-expired") and token and who.plain and (who.account == account or who.admin):
+    request.who = await at_home(front, who.of_request(request.facts), account)
+    if request.flag("x-open-expired") and token and owns_home(request.who):
         request.who = request.who.opening_expired()
+
+
+async def at_home(front: SwiftFront, who: Principal, account: str) -> Principal:
+    """The caller where names mean this account's containers, with what the account's access control list gives him."""
+    if who.anonymous or account in who.levels or (who.plain and (who.admin or who.account == account)):
+        return who.at(account)
+    return who.at(account, await front.store.account_level(who, account))
 
 
 def find_token(front: SwiftFront, token: str, request: SwiftRequest) -> Principal | None:

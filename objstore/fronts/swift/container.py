@@ -3,7 +3,7 @@
 from urllib.parse import unquote
 
 from objstore.core.acl import NO_BLOCK, Ownership, encode_block
-from objstore.core.container import QUOTA_NAMES, ContainerChange, decode_container
+from objstore.core.container import OWNERS_NAMES, QUOTA_NAMES, ContainerChange, decode_container
 from objstore.core.names import BUCKET_NAME_LIMIT_BYTES, could_be_bucket
 from objstore.core.quota import Usage
 from objstore.errors import BucketAlreadyOwnedByYou, NotImplementedHere
@@ -14,6 +14,7 @@ from objstore.fronts.swift.headers import changes_of, shown_metadata
 from objstore.fronts.swift.listing import Item, Wanted, object_item, rendered, version_item, wanted_of, within
 from objstore.fronts.swift.request import SwiftRequest, header_bytes, header_text, is_true
 from objstore.fronts.swift.times import timestamp
+from objstore.objects.access import owns_home
 from objstore.objects.api import BucketInfo, ListQuery
 
 _PAGE = 1000
@@ -59,7 +60,9 @@ def _change(front: SwiftFront, request: SwiftRequest) -> ContainerChange:
         if value and not (value.isascii() and value.isdigit() and len(value) <= 18):
             raise SwiftRefused(400, f"Invalid {name.replace('-', ' ')}: a number is needed.")
     archive, history = _archive_of(request)
-    return ContainerChange(_list_of(request, "read"), _list_of(request, "write"), changes, archive, history)
+    change = ContainerChange(_list_of(request, "read"), _list_of(request, "write"), changes, archive, history)
+    # Whom the account's list lets write may not let others in.
+    return change.without_owners() if request.who.levels and not owns_home(request.who) else change
 
 
 def _archive_of(request: SwiftRequest) -> tuple[str | None, bool]:
@@ -86,7 +89,8 @@ def _list_of(request: SwiftRequest, kind: str) -> str | None:
 
 
 async def _apply(front: SwiftFront, request: SwiftRequest, change: ContainerChange) -> None:
-    if change:
+    nothing = request.method == "POST" and not change and "x-versions-enabled" not in request.headers
+    if change or nothing:  # a change of nothing needs the same right
         await front.store.set_container(request.who, request.container, change)
     enabled = request.headers.get("x-versions-enabled")
     if enabled is not None:
@@ -179,13 +183,13 @@ def _facts(front: SwiftFront, request: SwiftRequest, info: BucketInfo, usage: Us
     if container.archive:
         headers.append((b"x-history-location" if container.history else b"x-versions-location", header_bytes(container.archive)))
     metadata = dict(container.metadata)
-    if request.who.plain and (request.who.account == info.account or request.who.admin):
+    if owns_home(request.who):
         # Lists and keys are shown to those alone who may set them.
         if container.read:
             headers.append((b"x-container-read", header_bytes(container.read)))
         if container.write:
             headers.append((b"x-container-write", header_bytes(container.write)))
     else:
-        for name in ("temp-url-key", "temp-url-key-2"):
+        for name in OWNERS_NAMES:
             metadata.pop(name, None)
     return headers + shown_metadata(metadata, "x-container-meta-")

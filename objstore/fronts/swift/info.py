@@ -46,7 +46,7 @@ def info(front: SwiftFront) -> Answer:
             "extra_header_count": 0,
             "strict_cors_mode": True,
         },
-        "tempauth": {"account_acls": False},
+        "tempauth": {"account_acls": True},
         "tempurl": {"methods": list(METHODS), "allowed_digests": list(DIGESTS)},
         "bulk_delete": {"max_deletes_per_request": settings.max_bulk_deletes, "max_failed_deletes": settings.max_bulk_deletes},
         "dlo": {"max_segments": MAX_SEGMENTS},

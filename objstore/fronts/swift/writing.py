@@ -14,6 +14,7 @@ from objstore.fronts.dates import http_time
 from objstore.fronts.swift import archive as archiving
 from objstore.fronts.swift import static
 from objstore.fronts.swift.answers import HTML, Answer, Headers, SwiftRefused, empty
+from objstore.fronts.swift.auth import at_home
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import (
     DEFAULT_TYPE,
@@ -106,7 +107,7 @@ async def copy_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     account = request.headers.get("destination-account")
     home = front.account_of(unquote(header_text(account))) if account else request.who.home
     source = CopySource(request.container, request.key, request.query.get("version-id", ""), home=request.who.home)
-    return await _copy(front, request, source, request.who.at(home), container, key)
+    return await _copy(front, request, source, await at_home(front, request.who, home), container, key)
 
 
 async def _copied_here(front: SwiftFront, request: SwiftRequest) -> Answer:
@@ -121,7 +122,8 @@ async def _copied_here(front: SwiftFront, request: SwiftRequest) -> Answer:
 
 
 async def _copy(front: SwiftFront, request: SwiftRequest, source: CopySource, target: Principal, container: str, key: str) -> Answer:
-    reader = request.who.at(source.home)
+    reader = await at_home(front, target, source.home)
+    target = reader.at(target.home)  # who may do in both accounts what the list of each lets him
     found = await front.store.head(reader, source.bucket, source.key, version_id=source.version_id)
     as_is = request.query.get("multipart-manifest") == "get"
     await check_account_quota(front, request, found.size, home=target.home)

@@ -294,3 +294,24 @@ def test_only_the_own_account_is_told_why() -> None:
         hint = str(refusal.facts["hint"])
         assert told in hint
         assert ("secret reason" in hint) is own
+
+
+def test_an_accounts_list_never_wins_over_a_denial_and_ends_at_its_account() -> None:
+    bucket = BucketInfo(BucketId(bytes(16)), "photos", "alice", 0)
+    for level, action, allowed in (
+        ("read-only", Action.READ_OBJECT, True),
+        ("read-only", Action.WRITE_OBJECT, False),
+        ("read-write", Action.WRITE_OBJECT, True),
+        ("read-write", Action.WRITE_METADATA, True),
+        ("read-write", Action.WRITE_BUCKET_ACL, False),
+        ("read-write", Action.WRITE_OWNERSHIP, False),
+        ("read-write", Action.WRITE_POLICY, False),
+        ("admin", Action.WRITE_POLICY, True),
+    ):
+        who = Principal(account="bob", user="b", policies=()).at("alice", level)
+        assert decide(who, bucket, None, Question(action, "k")).allowed is allowed, (level, action)
+        other = Principal(account="bob", user="b", policies=()).at("carol", level)
+        assert not decide(other, bucket, None, Question(action, "k")).allowed
+        denies = parse_policy(b'{"Statement": {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}}', Kind.IDENTITY)
+        denied_one = Principal(account="bob", user="b", policies=(denies,)).at("alice", level)
+        assert not decide(denied_one, bucket, None, Question(action, "k")).allowed
