@@ -180,6 +180,9 @@ class ClusterApi(Protocol):
     async def holdings(self, bucket: bytes) -> Holdings:
         """The same with all that is counted, and as likely too little as too much."""
 
+    async def holdings_of(self, buckets: Sequence[bytes], *, most: bool = False) -> list[Holdings]:
+        """What each of many buckets holds, for the price of a few questions; with `most` rather too much than too little."""
+
     async def scan(
         self,
         bucket: bytes,

@@ -15,7 +15,7 @@ from objstore.cluster.read import BodyReader, look, read, settle
 from objstore.cluster.repair import Repair
 from objstore.cluster.rounds import Operation
 from objstore.cluster.stage import Staging
-from objstore.cluster.usage import bucket_holdings
+from objstore.cluster.usage import bucket_holdings, holdings_of
 from objstore.cluster.write import EarlyQuery, conditional_write, plain_write
 from objstore.core.quota import Holdings, Usage
 from objstore.core.rows import Row, RowKey
@@ -239,6 +239,10 @@ class Cluster:
     async def holdings(self, bucket: bytes) -> Holdings:
         """What a bucket holds, and what it takes."""
         return await bucket_holdings(self.members, bucket, timeout_s=self.settings.operation_timeout_s)
+
+    async def holdings_of(self, buckets: Sequence[bytes], *, most: bool = False) -> list[Holdings]:
+        """What each of many buckets holds."""
+        return await holdings_of(self.members, buckets, timeout_s=self.settings.operation_timeout_s, most=most)
 
     # -- listings -----------------------------------------------------------------------------------------------------
 

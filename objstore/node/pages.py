@@ -59,8 +59,13 @@ class Pages:
 
     def _bucket_usage(self, call: Call, device: LocalDevice, message: BucketUsage) -> None:
         engine = device.open()
-        bucket = message.bucket
-        call.answer(BucketUsageAnswer(*engine.bucket_counters(bucket), *engine.version_counters(bucket), *engine.marker_counters(bucket)))
+        if len(message.more) > MAX_ROWS:
+            raise InvalidArgument(f"counters of {MAX_ROWS} buckets are told at a time")
+
+        def counters(bucket: bytes) -> tuple[int, int, int, int, int, int]:
+            return (*engine.bucket_counters(bucket), *engine.version_counters(bucket), *engine.marker_counters(bucket))
+
+        call.answer(BucketUsageAnswer(*counters(message.bucket), [counters(bucket) for bucket in message.more]))
 
     def _partition_rows(self, call: Call, device: LocalDevice, message: PartitionRows) -> None:
         self._check_partitions(device, [message.partition])

@@ -96,6 +96,9 @@ class ObjectStoreApi(Protocol):
     async def container_usage(self, who: Principal, name: str) -> Usage:
         """What a container holds, from the devices' counters."""
 
+    async def usages(self, who: Principal, buckets: Sequence[BucketInfo]) -> list[Usage]:
+        """The same of containers of the caller's home that were listed before."""
+
     async def account(self, who: Principal) -> AccountInfo:
         """The account that is the caller's home."""
 

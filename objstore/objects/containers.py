@@ -4,8 +4,7 @@ A container is a bucket; what Swift says of it is a part of its configuration.  
 something is first said of it: accounts need not be created.
 """
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -35,7 +34,6 @@ from objstore.objects.info import null_of, object_info
 
 RECORD_VERSION = 1
 TOTALS_FRESH_S = 1.0  # an account's totals ask every device for every container
-TOTALS_AT_ONCE = 16
 ACCOUNT_FRESH_S = 1.0
 _ACCOUNTS_KEPT = 1000
 _PAGE = 1000
@@ -79,6 +77,13 @@ class Containers(Alterations):
         home = await self.open_bucket(who, name, Action.READ_BUCKET)
         held = await self.cluster.holdings(home.id)
         return Usage(held.objects, held.bytes)
+
+    async def usages(self, who: Principal, buckets: Sequence[BucketInfo]) -> list[Usage]:
+        """The same of containers that the caller has listed, whoever may look into each.  Raises AccessDenied, QuorumLost."""
+        authorize(who, Action.LIST_BUCKETS)
+        check_home(who, "list the containers", READ_ONLY)
+        assert all(bucket.account == who.home for bucket in buckets)
+        return [Usage(held.objects, held.bytes) for held in await self.cluster.holdings_of([bucket.id for bucket in buckets])]
 
     # -- accounts ---------------------------------------------------------------------------------------------
 
@@ -133,14 +138,12 @@ class Containers(Alterations):
         self._totals[account] = (now, usage)
         return usage
 
-    async def _count(self, account: str) -> tuple[int, Usage, int]:
+    async def _count(self, account: str, *, most: bool = False) -> tuple[int, Usage, int]:
         containers, total, after, created_us = 0, Usage(0, 0), "", 0
         while True:
             page = await self.directory.list(account, prefix="", after=after, limit=_PAGE)
-            for first in range(0, len(page.buckets), TOTALS_AT_ONCE):
-                some = page.buckets[first : first + TOTALS_AT_ONCE]
-                for held in await asyncio.gather(*(self.cluster.holdings(bucket.id) for bucket in some)):
-                    total = total.plus(Usage(held.objects, held.bytes))
+            for held in await self.cluster.holdings_of([bucket.id for bucket in page.buckets], most=most):
+                total = total.plus(Usage(held.objects, held.bytes))
             containers += len(page.buckets)
             created_us = min([info.created_us for info in page.buckets] + ([created_us] if created_us else []), default=0)
             if not page.truncated:

@@ -239,9 +239,10 @@ class DigestsAnswer(Message, frozen=True, array_like=True):
 
 
 class BucketUsage(Request, frozen=True, array_like=True):
-    """What the device holds of a bucket, by its counters."""
+    """What the device holds of a bucket, by its counters, and of `more` buckets."""
 
     bucket: bytes
+    more: list[bytes] = []
 
 
 class BucketUsageAnswer(Message, frozen=True, array_like=True):
@@ -253,6 +254,7 @@ class BucketUsageAnswer(Message, frozen=True, array_like=True):
     version_bytes: int = 0
     markers: int = 0
     version_markers: int = 0
+    more: list[tuple[int, int, int, int, int, int]] = []  # the same for each of `more`; a peer that does not know these answers for one
 
 
 class PartitionRows(Request, frozen=True, array_like=True):

@@ -374,6 +374,9 @@ class MemoryCluster:
         await self._enter("usage", RowKey(bucket, Space.OBJECTS, b""))
         return (await self.holdings(bucket)).usage
 
+    async def holdings_of(self, buckets: Sequence[bytes], *, most: bool = False) -> list[Holdings]:
+        return [await self.holdings(bucket) for bucket in buckets]
+
     async def holdings(self, bucket: bytes) -> Holdings:
         heads, others, markers = [0, 0], [0, 0], 0
         for (home, space, name, version), (_, encoded, _) in self.registers.rows.items():

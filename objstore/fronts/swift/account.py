@@ -1,7 +1,5 @@
 """Accounts: HEAD, GET (its containers), POST (its metadata)."""
 
-import asyncio
-
 from objstore.core.account_acl import parse_account_acl, shown_account_acl
 from objstore.core.container import OWNERS_NAMES, AccountInfo
 from objstore.errors import AccessDenied
@@ -15,7 +13,6 @@ from objstore.objects.access import owns_home
 from objstore.objects.api import BucketInfo
 
 QUOTA, ACCESS = "quota-bytes", "x-account-access-control"
-_USAGE_AT_ONCE = 16
 _PAGE = 1000
 
 
@@ -71,15 +68,9 @@ async def _items(front: SwiftFront, request: SwiftRequest, wanted: Wanted) -> li
     chosen = within(names, wanted)
     if wanted.form == "text":
         return chosen
-    room = asyncio.Semaphore(_USAGE_AT_ONCE)
-
-    async def filled(item: Item) -> Item:
-        if item[1] is None:
-            return item
-        async with room:
-            return container_item(by_name[item[0]], await front.store.container_usage(request.who, item[0]))
-
-    return list(await asyncio.gather(*(filled(item) for item in chosen)))
+    shown = [by_name[name] for name, facts in chosen if facts is not None]
+    usages = {info.name: usage for info, usage in zip(shown, await front.store.usages(request.who, shown), strict=True)}
+    return [item if item[1] is None else container_item(by_name[item[0]], usages[item[0]]) for item in chosen]
 
 
 def _common_prefix(name: str, wanted: Wanted) -> str:

@@ -7,6 +7,10 @@ from objstore.core.quota import Holdings, Usage
 from objstore.core.rows import Kind, Row
 from objstore.core.timestamp import ZERO
 from objstore.errors import QuorumLost
+from objstore.node.pages import Pages
+from objstore.node.state import LocalDevice
+from objstore.wire.messages import BucketUsage, BucketUsageAnswer
+from objstore.wire.server import Call
 from ring.builder import create
 from ring.lookup import Ring
 from tests.support import wires
@@ -65,3 +69,36 @@ def test_domains_are_zones_where_there_are_as_many_as_replicas() -> None:
     assert domains_of(a_ring_of([1, 2, 3, 1])) == [[0, 3], [1], [2]]
     assert domains_of(a_ring_of([1, 2, 3, 4])) == []
     assert len(domains_of(a_ring_of([1, 1, 1]))) == 3
+
+
+def test_many_buckets_are_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(site: wires.Site) -> None:
+        nodes, cluster = await on_real_nodes(site, 3)
+        await cluster.write(key("k"), inline(b"x" * 10), payload=b"x" * 10)
+        await site.world.clock.sleep(1)
+        buckets = [b"bucket%02d" % number for number in range(7)]
+        monkeypatch.setattr("objstore.cluster.usage.BUCKETS_AT_ONCE", 3)
+        found = await cluster.holdings_of(buckets)
+        assert [held.usage for held in found] == [Usage(0, 0), Usage(1, 10), *[Usage(0, 0)] * 5]
+        assert found == [await cluster.holdings(bucket) for bucket in buckets]
+        assert await cluster.holdings_of([]) == []
+        await nodes.stop()
+        await cluster.aclose()
+
+    wires.run(main)
+
+
+def test_a_node_of_before_answers_for_one_bucket_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(site: wires.Site) -> None:
+        def answer(self: Pages, call: Call, device: LocalDevice, message: BucketUsage) -> None:
+            call.answer(BucketUsageAnswer(*device.open().bucket_counters(message.bucket)))
+
+        monkeypatch.setattr(Pages, "_bucket_usage", answer)
+        nodes, cluster = await on_real_nodes(site, 3)
+        await cluster.write(key("k"), inline(b"x" * 10), payload=b"x" * 10)
+        await site.world.clock.sleep(1)
+        assert [held.objects for held in await cluster.holdings_of([b"bucket00", b"bucket01"])] == [0, 1]
+        await nodes.stop()
+        await cluster.aclose()
+
+    wires.run(main)
