@@ -15,9 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conformance.clients.environments import Installed
-from tests.support.cluster import Cluster, running_cluster
+from tests.support.cluster import Cluster, free_port_base, running_cluster
 
 DOMAIN = "s3.localhost"
+WEBSITE_DOMAIN = "web.localhost"
+OTHER_KEYS = ("AKOTHER", "the-other-accounts-secret")
+OTHER_EMAIL = "other@else.example"
+IDENTITIES = f"""
+[[user]]
+account = "else"
+name = "other"
+access_key = "{OTHER_KEYS[0]}"
+secret_key = "{OTHER_KEYS[1]}"
+email = "{OTHER_EMAIL}"
+"""
 TRANSPORTS = ("http", "https", "http-host", "https-host")
 RUN_TIMEOUT_S = 400
 MARK = "@@ "
@@ -36,12 +47,13 @@ class Outcome:
 class Stage:
     """Two clusters and a scratch directory."""
 
-    def __init__(self, root: Path, clusters: dict[str, Cluster]) -> None:
+    def __init__(self, root: Path, clusters: dict[str, Cluster], hook_port: int) -> None:
         self.root = root
         self.clusters = clusters
         self.files = root / "files"
         _make_files(self.files)
         self._runs = 0
+        self.hook_port = hook_port
 
     def play(self, installed: Installed, transport: str) -> list[Outcome]:
         """Run a client's script once and collect what it says of its scenarios."""
@@ -88,6 +100,8 @@ class Stage:
             "S3_URL": url, "S3_HOST": url.partition("//")[2], "S3_SCHEME": scheme, "S3_STYLE": "virtual" if by_host else "path",
             "S3_ACCESS_KEY": info["access_key"], "S3_SECRET_KEY": info["secret_key"], "S3_REGION": info["region"],
             "OS_AUTH_URL": info["identity"], "OS_ADMIN_PASSWORD": info["admin"]["password"],
+            "S3_OTHER_ACCESS_KEY": OTHER_KEYS[0], "S3_OTHER_SECRET_KEY": OTHER_KEYS[1], "S3_OTHER_EMAIL": OTHER_EMAIL,
+            "S3_WEBSITE_DOMAIN": WEBSITE_DOMAIN, "S3_HOOK_PORT": str(self.hook_port),
             "S3_CA": info["ca_cert"] or "", "S3_BUCKET": bucket, "S3_FILES": str(self.files), "S3_SCRATCH": str(scratch),
             "S3_ADMIN_DIR": str(self.clusters[scheme].directory), "AWS_EC2_METADATA_DISABLED": "true", "PYTHONWARNINGS": "ignore",
             "PYTHONDONTWRITEBYTECODE": "1", **({"SSL_CERT_FILE": info["ca_cert"]} if info["ca_cert"] else {}),
@@ -123,9 +137,13 @@ def stage(schemes: tuple[str, ...]) -> Iterator[Stage]:
     """Clusters of real processes, one for each of http and https that is asked for."""
     with tempfile.TemporaryDirectory(prefix="conformance") as directory, contextlib.ExitStack() as stack:
         root = Path(directory)
-        common = ("--proxies", "1", "--set", f's3.domains=["{DOMAIN}"]')
+        (root / "identities.toml").write_text(IDENTITIES)
+        hook_port = free_port_base()
+        targets = json.dumps({"hook": {"url": f"http://127.0.0.1:{hook_port}/events"}})
+        settings = (f's3.domains=["{DOMAIN}"]', f's3.website_domains=["{WEBSITE_DOMAIN}"]', f"notifications.targets={targets}")
+        common = ("--proxies", "1", "--identities", str(root / "identities.toml"), *(part for each in settings for part in ("--set", each)))
         clusters = {
             scheme: stack.enter_context(running_cluster(root / scheme, *common, *(("--tls",) if scheme == "https" else ())))
             for scheme in schemes
         }
-        yield Stage(root, clusters)
+        yield Stage(root, clusters, hook_port)
