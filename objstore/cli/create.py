@@ -12,11 +12,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from objstore.cli.layout import Layout, NodeEntry, Place, node_address, write_cluster, write_file, zone_name
+from objstore.cli.layout import (
+    DEFAULT_POLICY,
+    REPLICAS,
+    Layout,
+    NodeEntry,
+    Place,
+    node_address,
+    write_cluster,
+    write_file,
+    zone_name,
+)
 from objstore.runtime.config import ConfigError, render_toml
 from objstore.runtime.world import World
 
-REPLICAS = 3
 OVERLOAD = 0.1
 REGION = "region1"
 PARTITIONS_PER_DEVICE = 32  # balance within a few percent, and room to grow to eight times the devices
@@ -51,7 +60,8 @@ async def create_cluster(
         make_certificates(place.tls, wall_us=world.clock.wall_us(), domains=tuple(sections.get("s3", {}).get("domains", ())))
     made = await asyncio.gather(*(make_node(world, place, layout, entry) for entry in layout.node))
     incarnations = dict(zip((entry.name for entry in layout.node), made, strict=True))
-    _first_ring(world, place, layout, incarnations)
+    for policy in ("", *(entry.name for entry in layout.policy)):
+        first_ring(world, place, layout, incarnations, policy)
     write_cluster(place, layout, sections)
 
 
@@ -129,7 +139,8 @@ def _new_admin(world: World) -> Admin:
     return Admin(user="admin", project="admin", password=password, access_key=access_key, secret_key=secret_key)
 
 
-def _first_ring(world: World, place: Place, layout: Layout, incarnations: Mapping[str, Sequence[bytes]]) -> None:
+def first_ring(world: World, place: Place, layout: Layout, incarnations: Mapping[str, Sequence[bytes]], policy: str = "") -> None:
+    """Publish the first ring of a policy over all of its nodes' devices."""
     from ring import builder, files
     from ring.model import Device, RingSpec
 
@@ -140,19 +151,20 @@ def _first_ring(world: World, place: Place, layout: Layout, incarnations: Mappin
         )
         for number, (entry, directory, incarnation) in enumerate(
             (entry, directory, incarnation)
-            for entry in layout.node
+            for entry in layout.of_policy(policy).node
             for directory, incarnation in zip(place.device_directories(entry), incarnations[entry.name], strict=True)
         )
     ]  # fmt: skip
+    further = layout.find_policy(policy)
     spec = RingSpec(
-        policy="default",
-        replica_count=min(REPLICAS, len(devices)),
+        policy=policy or DEFAULT_POLICY,
+        replica_count=min(REPLICAS, len(devices)) if further is None else further.replicas,
         part_power=part_power(len(devices)),
         hash_seed=int.from_bytes(world.rng.token(8), "big"),
         min_part_hours=0.0,  # an operator of one machine's cluster changes it when he likes; the rebalancer guards the data
         overload=OVERLOAD,
     )
-    files.save(place.ring_file, builder.create(spec, devices))
+    files.save(place.ring_of(policy), builder.create(spec, devices))
 
 
 def _make_directory(path: Path, mode: int, user: int | None = None) -> None:

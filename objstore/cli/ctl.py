@@ -60,6 +60,9 @@ def ctl(directory: Path | None) -> None:
 @click.option(
     "--identities", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Users and keys that exist from the start."
 )
+@click.option(
+    "--policy", "policies", multiple=True, help="NAME=NODES[:REPLICAS]: a further ring, for bodies of a storage class; may be repeated."
+)
 @click.option("--tls", is_flag=True, help="Serve HTTPS with a generated certificate; its authority is given as ca_cert.")
 @click.option("--services", default="", help="Services besides the object store: identity, which is always there.")
 @click.option("--exec-prefix", "exec_prefix", multiple=True, help='"CMD" before every process, "NAME:CMD" before one; may be repeated.')
@@ -71,7 +74,7 @@ def ctl(directory: Path | None) -> None:
 def up(context: click.Context, /, directory: Path | None, **options: Any) -> int:
     """Lay a new cluster, or start the one that is there; returns when writes are possible."""
     root = _root(context, directory)
-    names = ("nodes", "devices", "zones", "proxies", "port_base", "tls", "uid_base")
+    names = ("nodes", "devices", "zones", "proxies", "port_base", "tls", "uid_base", "policies")
     if options["services"] not in ("", "identity"):
         return report(f"--services {options['services']}: identity is built, and always there; no other service is built yet")
     identities = options["identities"]
@@ -190,10 +193,11 @@ def _work(root: Path, name: str, *, wait: bool, timeout_s: float) -> int:
 @click.option("--devices", default=1, show_default=True, help="Devices of the new node.")
 @click.option("--zone", type=int, help="Its zone; by default as `up` numbers them.")
 @click.option("--weight", default=1.0, show_default=True, help="Weight of each device.")
+@click.option("--policy", default="", help="The storage policy whose ring it joins; the default ring without it.")
 @click.pass_context
-def add_node(context: click.Context, directory: Path | None, devices: int, zone: int | None, weight: float) -> int:
+def add_node(context: click.Context, /, directory: Path | None, **options: Any) -> int:
     """Make and start a node and publish a ring with its devices; `status` shows how far the data is."""
-    return _answer(_root(context, directory), "add_node", {"devices": devices, "zone": zone, "weight": weight}, timeout_s=RING_TIMEOUT_S)
+    return _answer(_root(context, directory), "add_node", options, timeout_s=RING_TIMEOUT_S)
 
 
 @ctl.command()

@@ -39,6 +39,7 @@ from objstore.runtime.world import World
 
 if TYPE_CHECKING:
     from objstore.cli.operator import Operator
+    from objstore.cli.rings import Rings
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Desk:
         self._place = place
         self._options = RunOptions()
         self._supervisor = Supervisor(world, place, self._options)
-        self._hired: Operator | None = None
+        self._hired: Rings | None = None
         self._owner = TaskOwner("desk")
         self._changing = asyncio.Lock()
         self._layout: Layout | None = None
@@ -74,10 +75,10 @@ class Desk:
             requests.Summary: self._summarize,
             requests.StartProcess: self._start,
             requests.StopProcess: self._stop,
-            requests.GetStatus: lambda _: self._operator.status(self._known()),
+            requests.GetStatus: lambda _: self._rings.status(self._known()),
             requests.GetPids: self._pids,
-            requests.RunRepair: lambda request: self._operator.repair(timeout_s=request.timeout_s),
-            requests.RunAudit: lambda request: self._operator.audit(timeout_s=request.timeout_s),
+            requests.RunRepair: lambda request: self._rings.repair(self._known(), timeout_s=request.timeout_s),
+            requests.RunAudit: lambda request: self._rings.audit(self._known(), timeout_s=request.timeout_s),
             requests.AddNode: self._add_node,
             requests.Drain: self._drain,
             requests.Remove: self._remove,
@@ -130,7 +131,7 @@ class Desk:
             _check(None, request.overrides)
             layout = new_layout(
                 nodes=new.nodes, devices=new.devices, zones=new.zones, proxies=new.proxies, port_base=new.port_base, tls=new.tls,
-                uid_base=new.uid_base,
+                uid_base=new.uid_base, policies=new.policies,
             )  # fmt: skip
             sections = _with_overrides({}, request.overrides)
             await create_cluster(self._world, place, layout, sections=sections, identities=identities)
@@ -149,7 +150,8 @@ class Desk:
         names = list(self._supervisor.processes)
         while True:
             hopeless = await self._supervisor.wait_ready(names, timeout_s=max(0.0, deadline - clock.monotonic()))
-            if await self._operator.is_writable(layout):
+            # A policy's ring that cannot be written keeps nobody from using the others.
+            if await (self._rings.of(layout).is_writable(layout.of_policy("")) if hopeless else self._rings.is_writable(layout)):
                 if hopeless:
                     log.warning("up without %s", ", ".join(hopeless))
                 return
@@ -165,7 +167,16 @@ class Desk:
         scheme = "https" if layout.tls else "http"
         proxies = [{"name": f"proxy{n}", "pid": pids.get(f"proxy{n}"), "port": proxy_port(layout, n)} for n in range(1, layout.proxies + 1)]
         metrics = [metrics_port(layout, n) for n in range(1, layout.proxies + 1)]
-        metrics += [daemon_metrics_port(layout, n) for n in range(1, layout.daemons + 1)]
+        metrics += [daemon_metrics_port(layout, n) for n in layout.daemon_numbers()]
+        policies = [
+            {
+                "name": policy.name,
+                "replicas": policy.replicas,
+                "daemon": policy.daemon_name,
+                "nodes": self._nodes(layout.of_policy(policy.name)),
+            }
+            for policy in layout.policy
+        ]
         return {
             "s3": [f"{scheme}://127.0.0.1:{proxy['port']}" for proxy in proxies],
             "swift_auth": f"{scheme}://127.0.0.1:{proxies[0]['port']}/auth/v1.0" if proxies else None,
@@ -178,14 +189,19 @@ class Desk:
             "secret_key": admin.secret_key,
             "ca_cert": str(place.tls / "ca.pem") if layout.tls else None,
             "supervisor_pid": os.getpid(),
-            "nodes": [
-                {"name": e.name, "pid": pids.get(e.name), "port": e.port, "devices": [str(d) for d in place.device_directories(e)]}
-                for e in layout.node
-            ],
+            "nodes": self._nodes(layout.of_policy("")),
+            **({"policies": policies} if policies else {}),
             "proxies": proxies,
             "daemons": [{"name": p.name, "pid": pids.get(p.name)} for p in self._supervisor.of_role("daemon")],
             "ready_s": round(self._ready_s, 3),
         }
+
+    def _nodes(self, layout: Layout) -> list[dict[str, Any]]:
+        pids = self._supervisor.pids()
+        return [
+            {"name": e.name, "pid": pids.get(e.name), "port": e.port, "devices": [str(d) for d in self._place.device_directories(e)]}
+            for e in layout.node
+        ]
 
     async def _summarize(self, _: requests.Summary) -> dict[str, Any]:
         return self._summary(self._known())
@@ -229,7 +245,7 @@ class Desk:
     async def _add_node(self, request: requests.AddNode) -> dict[str, Any]:
         async with self._changing:
             layout, sections = self._known(), read_cluster(self._place)[1]
-            layout = with_node(layout, devices=request.devices, zone=request.zone)
+            layout = with_node(layout, devices=request.devices, zone=request.zone, policy=request.policy)
             entry = layout.node[-1]
             incarnations = await make_node(self._world, self._place, layout, entry)
             write_cluster(self._place, layout, sections)
@@ -238,7 +254,7 @@ class Desk:
             self._supervisor.find(entry.name).start()
             if await self._supervisor.wait_ready([entry.name], timeout_s=60.0):
                 raise ConfigError(f"{entry.name} died again and again at the start{self._supervisor.last_words(entry.name)}")
-        answer = await self._operator.add_devices(
+        answer = await self._rings.of(layout, request.policy).add_devices(
             control.NewDevice(
                 node=entry.name, address=node_address(entry), zone=zone_name(entry.zone), path=str(directory),
                 incarnation=incarnation.hex(), weight=request.weight,
@@ -248,17 +264,17 @@ class Desk:
         return {"name": entry.name, "pid": self._supervisor.find(entry.name).pid, "port": entry.port, "zone": entry.zone, **answer}
 
     async def _drain(self, request: requests.Drain) -> dict[str, Any]:
-        self._known().find(request.name)
-        return {"name": request.name, **await self._operator.change(control.DrainNode(node=request.name))}
+        return {"name": request.name, **await self._operator_of(request.name).change(control.DrainNode(node=request.name))}
 
     async def _remove(self, request: requests.Remove) -> dict[str, Any]:
         # Marked first: a crash in between leaves a node that is still needed and can be removed again, not one that is forgotten.
         await self._mark(request.name, leaves=True)
-        ring = self._operator.ring()
+        operator = self._operator_of(request.name)
+        ring = operator.ring()
         if all(device.node != request.name for device in ring.devices.values()):
             return {"name": request.name, "epoch": ring.epoch, "devices": [], "moves": 0}
         try:
-            answer = await self._operator.change(control.RemoveNode(node=request.name))
+            answer = await operator.change(control.RemoveNode(node=request.name))
         except (ObjstoreError, OSError):
             await self._mark(request.name, leaves=False)
             raise
@@ -273,10 +289,10 @@ class Desk:
         bucket, slash, key = request.target.partition("/")
         if not slash or not bucket or not key:
             raise ConfigError(f"{request.target!r} is not of the form BUCKET/KEY")
-        return await self._operator.where(bucket, key, _tenants(self._place))
+        return await self._rings.of(self._known()).where(bucket, key, _tenants(self._place))
 
     async def _holdings(self, request: requests.ListHoldings | requests.ScanHoldings) -> dict[str, Any]:
-        return await self._operator.holdings(request)
+        return await self._rings.of(self._known()).holdings(request)
 
     async def _tidy(self) -> None:
         """End nodes that the ring has done without."""
@@ -293,8 +309,7 @@ class Desk:
         candidates = [entry.name for entry in layout.node if entry.leaving]
         if not candidates:
             return
-        needed = {device.node for device in self._operator.ring().devices.values()}
-        gone = [name for name in candidates if name not in needed]
+        gone = [name for name in candidates if all(device.node != name for device in self._operator_of(name).ring().devices.values())]
         for name in gone:
             await self._supervisor.find(name).stop(signal.SIGTERM, timeout_s=STOP_S)
         if gone:
@@ -303,13 +318,18 @@ class Desk:
             self._supervisor.adopt(self._layout)
 
     @property
-    def _operator(self) -> "Operator":
+    def _rings(self) -> "Rings":
         """Loaded when it is first needed: by then the processes are starting, which need not wait for it."""
         if self._hired is None:
-            from objstore.cli.operator import Operator
+            from objstore.cli.rings import Rings
 
-            self._hired = Operator(self._world, self._place, self._supervisor)
+            self._hired = Rings(self._world, self._place, self._supervisor)
         return self._hired
+
+    def _operator_of(self, node: str) -> "Operator":
+        """Of the ring that a node is in.  Raises ConfigError."""
+        layout = self._known()
+        return self._rings.of(layout, layout.find(node).policy)
 
     def _known(self) -> Layout:
         if self._layout is None:

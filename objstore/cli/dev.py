@@ -39,6 +39,7 @@ DOWN_TIMEOUT_S = 15.0
 )
 @click.option("--ephemeral", is_flag=True, help="Keep nothing: a temporary directory, removed at the end.")
 @click.option("--port-base", default=9000, show_default=True, help="First of the 1000 ports that may be used, all on 127.0.0.1.")
+@click.option("--policy", "policies", multiple=True, help="NAME=NODES[:REPLICAS]: a further ring, for bodies of a storage class.")
 @click.option("--tls", is_flag=True, help="Serve HTTPS with a generated certificate.")
 @click.option("--set", "overrides", multiple=True, help="section.key=value of the configuration; may be repeated.")
 def dev(directory: Path, *, ephemeral: bool, overrides: tuple[str, ...], **shape: Any) -> int:

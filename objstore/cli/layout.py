@@ -2,7 +2,7 @@
 
     D/cluster.toml    settings, and in [layout] the processes; the one file that an operator edits
     D/secrets/        cluster key, identities (administrator's keys too), administrator's password, master keys; 0600
-    D/ring/           default.ring: the ring as it was published last
+    D/ring/           default.ring: the ring as it was published last; POLICY.ring for each further storage policy
     D/NAME/           config.toml of that process (written anew at each start); a node's ring and devices d1, d2...
     D/tls/            certificate authority and server certificate, with --tls
     D/log/ D/run/     a log for each process; sockets, lock and pids
@@ -12,16 +12,20 @@ This module knows names and shapes; `create.py` makes a new cluster of them.
 
 import contextlib
 import os
+import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from objstore.core.names import could_be_policy
 from objstore.runtime.config import ConfigError, render_toml
 
 LAYOUT_VERSION = 1
+REPLICAS = 3
+DEFAULT_POLICY = "default"
 PORTS = 1000  # a cluster opens no port outside port_base ... port_base + 999
 PROXY_PORT_OFFSET = 0
 NODE_PORT_OFFSET = 100
@@ -33,17 +37,31 @@ PROXIES_LIMIT = 100
 DEVICES_LIMIT = 100
 
 
-class NodeEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A storage node.  A node that leaves still serves until the ring has done without it."""
+class NodeEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A storage node, in the ring of one policy.  A node that leaves still serves until the ring has done without it."""
 
     name: str
     zone: int
     port: int
     devices: int
     leaving: bool = False
+    policy: str = ""  # "": the default ring
 
 
-class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PolicyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A further storage policy: a ring with nodes and a daemon of its own, for bodies (ADR 11)."""
+
+    name: str
+    replicas: int
+    daemon: int  # its number
+
+    @property
+    def daemon_name(self) -> str:
+        """The process that does this ring's background work."""
+        return f"daemon{self.daemon}"
+
+
+class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The processes of a cluster on this machine."""
 
     version: int
@@ -56,6 +74,25 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uid_base: int | None = None
     services: int = 1  # processes that serve OpenStack's APIs
     node: tuple[NodeEntry, ...] = ()
+    policy: tuple[PolicyEntry, ...] = ()
+
+    def of_policy(self, policy: str) -> "Layout":
+        """The same with the nodes of one ring only."""
+        return msgspec.structs.replace(self, node=tuple(entry for entry in self.node if entry.policy == policy))
+
+    def find_policy(self, name: str) -> PolicyEntry | None:
+        """A further policy; None for "", the default ring.  Raises ConfigError."""
+        for entry in self.policy:
+            if entry.name == name:
+                return entry
+        if not name:
+            return None
+        known = ", ".join(entry.name for entry in self.policy) or "none besides the default ring"
+        raise ConfigError(f"there is no storage policy {name!r}; there is {known}")
+
+    def daemon_numbers(self) -> list[int]:
+        """Of all daemons: those of the default ring, then one for each further policy."""
+        return [*range(1, self.daemons + 1), *(entry.daemon for entry in self.policy)]
 
     def find(self, name: str) -> NodeEntry:
         """The node of that name.  Raises ConfigError."""
@@ -71,8 +108,10 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.uid_base + int(name.removeprefix("node"))
 
 
-def new_layout(*, nodes: int, devices: int, zones: int, proxies: int, port_base: int, tls: bool, uid_base: int | None) -> Layout:
-    """The layout of a new cluster: node i in zone ((i - 1) mod zones) + 1.  Raises ConfigError."""
+def new_layout(
+    *, nodes: int, devices: int, zones: int, proxies: int, port_base: int, tls: bool, uid_base: int | None, policies: Sequence[str] = ()
+) -> Layout:
+    """The layout of a new cluster: node i in zone ((i - 1) mod zones) + 1; `policies` as `with_policy` has them.  Raises ConfigError."""
     for what, value, limit in (
         ("nodes", nodes, NODES_LIMIT), ("devices", devices, DEVICES_LIMIT), ("zones", zones, NODES_LIMIT), ("proxies", proxies, PROXIES_LIMIT),
     ):  # fmt: skip
@@ -87,11 +126,38 @@ def new_layout(*, nodes: int, devices: int, zones: int, proxies: int, port_base:
     )
     for _ in range(nodes):
         layout = with_node(layout, devices=devices)
+    for text in policies:
+        layout = with_policy(layout, text, devices=devices)
     return layout
 
 
-def with_node(layout: Layout, *, devices: int, zone: int | None = None) -> Layout:
-    """The layout with one more node, of the next number.  Raises ConfigError when there is no room."""
+def with_policy(layout: Layout, text: str, *, devices: int) -> Layout:
+    """The layout with one more policy and its nodes, from "NAME=NODES" or "NAME=NODES:REPLICAS".  Raises ConfigError."""
+    found = re.fullmatch(r"([^=]*)=(\d{1,3})(?::(\d{1,3}))?", text)
+    if found is None:
+        raise ConfigError(f"--policy {text!r} is not of the form NAME=NODES or NAME=NODES:REPLICAS")
+    name, nodes = found[1], int(found[2])
+    replicas = min(REPLICAS, nodes * devices) if found[3] is None else int(found[3])
+    if not could_be_policy(name) or name == DEFAULT_POLICY:
+        raise ConfigError(
+            f"--policy {text!r}: a policy's name is a small letter and up to 31 of a-z, 0-9 and -, and not {DEFAULT_POLICY!r}"
+        )
+    if any(entry.name == name for entry in layout.policy):
+        raise ConfigError(f"--policy {text!r}: there is a policy of that name already")
+    if not 1 <= nodes <= NODES_LIMIT or not 1 <= replicas <= nodes * devices:
+        raise ConfigError(
+            f"--policy {text!r}: there must be nodes, and a device for each of {replicas} replicas; there are {nodes * devices}"
+        )
+    entry = PolicyEntry(name=name, replicas=replicas, daemon=max(layout.daemon_numbers()) + 1)
+    layout = msgspec.structs.replace(layout, policy=(*layout.policy, entry))
+    for _ in range(nodes):
+        layout = with_node(layout, devices=devices, policy=name)
+    return layout
+
+
+def with_node(layout: Layout, *, devices: int, zone: int | None = None, policy: str = "") -> Layout:
+    """The layout with one more node, of the next number.  Raises ConfigError when there is no room, or no such policy."""
+    layout.find_policy(policy)
     number = layout.next_node
     if number > NODES_LIMIT:
         raise ConfigError(f"node{number} has no port: a cluster on one machine has at most {NODES_LIMIT} nodes over its life")
@@ -102,6 +168,7 @@ def with_node(layout: Layout, *, devices: int, zone: int | None = None) -> Layou
         zone=zone if zone is not None else (number - 1) % layout.zones + 1,
         port=layout.port_base + NODE_PORT_OFFSET + number - 1,
         devices=devices,
+        policy=policy,
     )
     return msgspec.structs.replace(layout, node=(*layout.node, entry), next_node=number + 1)
 
@@ -178,6 +245,10 @@ class Place:
         self.log = root / "log"
         self.run = root / "run"
         self.pids_file = root / "run" / "pids.json"
+
+    def ring_of(self, policy: str) -> Path:
+        """The ring of a policy as it was published last; "" is the default ring."""
+        return self.root / "ring" / f"{policy}.ring" if policy else self.ring_file
 
     def directory(self, name: str) -> Path:
         """A process's own directory."""

@@ -6,7 +6,7 @@ the cluster unhealthy; it is never guessed.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -54,12 +54,16 @@ class Facts:
 
 
 class Operator:
-    """Answers for one cluster; lives in the supervisor's process."""
+    """Answers for one ring of a cluster; lives in the supervisor's process.  Layouts that it is given have the nodes of that ring alone."""
 
-    def __init__(self, world: World, place: Place, supervisor: Supervisor) -> None:
+    def __init__(
+        self, world: World, place: Place, supervisor: Supervisor, *, policy: str = "", daemons: Sequence[str] = ("daemon1",)
+    ) -> None:
         self._world = world
         self._place = place
         self._supervisor = supervisor
+        self._policy = policy
+        self._daemons = daemons  # processes that do this ring's background work
         self._fleet: Fleet | None = None
 
     async def aclose(self) -> None:
@@ -143,7 +147,7 @@ class Operator:
                 for n in range(1, layout.proxies + 1)
             ],
             "daemons": [
-                {"name": process.name, "up": daemons is not None, "pid": process.pid} for process in self._supervisor.of_role("daemon")
+                {"name": name, "up": daemons is not None, "pid": processes[name].pid} for name in self._daemons
             ],
         }  # fmt: skip
 
@@ -213,13 +217,13 @@ class Operator:
             return None
 
     async def _ask(self, request: control.ControlRequest, kind: type[R], *, timeout_s: float) -> R:
-        for process in self._supervisor.of_role("daemon"):
-            if process.pid is not None:
-                return await control.ask(self._world, daemon_control(process.name), request, kind, timeout_s=timeout_s)
-        raise Unavailable("no daemon process runs; start it with: objstore ctl start daemon1")
+        for name in self._daemons:
+            if self._supervisor.find(name).pid is not None:
+                return await control.ask(self._world, daemon_control(name), request, kind, timeout_s=timeout_s)
+        raise Unavailable(f"no daemon process runs; start it with: objstore ctl start {self._daemons[0]}")
 
     def _current_fleet(self) -> Fleet:
-        ring = files.load(self._place.ring_file)
+        ring = files.load(self._place.ring_of(self._policy))
         if self._fleet is None:
             key = read_cluster_key(str(self._place.cluster_key_file))
             self._fleet = Fleet(self._world, ring=ring, cluster_key=key, name="supervisor")

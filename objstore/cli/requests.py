@@ -18,6 +18,7 @@ class NewCluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port_base: int = 21000
     tls: bool = False
     uid_base: int | None = None
+    policies: tuple[str, ...] = ()  # "NAME=NODES" or "NAME=NODES:REPLICAS"
 
 
 class Up(ControlRequest, frozen=True, tag="up"):
@@ -85,6 +86,7 @@ class AddNode(ControlRequest, frozen=True, tag="add_node"):
     devices: int = 1
     zone: int | None = None
     weight: float = 1.0
+    policy: str = ""
 
 
 class Drain(ControlRequest, frozen=True, tag="drain"):

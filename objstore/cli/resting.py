@@ -23,5 +23,5 @@ def resting_status(root: Path) -> dict[str, Any]:
         "healthy": False, "writable": False, "under_replicated": None, "misplaced": None, "quarantined": 0, "queued_repairs": None,
         "epoch": None, "changing": False, "detail": "the cluster is down", "nodes": nodes,
         "proxies": [{"name": f"proxy{n}", "up": False, "pid": None, "port": proxy_port(layout, n)} for n in range(1, layout.proxies + 1)],
-        "daemons": [{"name": f"daemon{n}", "up": False, "pid": None} for n in range(1, layout.daemons + 1)],
+        "daemons": [{"name": f"daemon{n}", "up": False, "pid": None} for n in layout.daemon_numbers()],
     }  # fmt: skip

@@ -8,9 +8,8 @@ import contextlib
 import gc
 import logging
 import resource
-import secrets
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +105,7 @@ async def run_node(settings: Any) -> None:
 
 async def run_proxy(settings: Any) -> None:
     """A proxy: the cluster's face, the object model on it, S3 in front."""
+    from objstore.cli.clusters import all_rings, open_cluster, with_classes
     from objstore.cli.identities import read_identities
     from objstore.cli.kms import key_service
     from objstore.cli.metrics import proxy_metrics, serve_metrics
@@ -128,9 +128,10 @@ async def run_proxy(settings: Any) -> None:
     _check_exposure(section.host, section.certificate_file)
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(_listening(section.host, section.port))
-        cluster = await stack.enter_async_context(_cluster(world, settings, section))
+        cluster = await stack.enter_async_context(open_cluster(world, settings, section))
         keys = key_service(component(settings, "kms"), section.kms_file, world)
-        store = ObjectStore(cluster, world, component(settings, "objects"), keys)
+        objects = component(settings, "objects")
+        store = ObjectStore(await all_rings(stack, world, settings, section, cluster, objects), world, objects, keys)
         stack.push_async_callback(store.aclose)
         await store.start()
         hashing = world.new_threads("http-hash", HASH_THREADS)
@@ -144,7 +145,7 @@ async def run_proxy(settings: Any) -> None:
         await web_keys.start()
         notifier = await _notifier(stack, world, settings)
         app = S3App(
-            store, directory, world.clock, component(settings, "s3"), rng=world.rng, threads=hashing, health=cluster.serves,
+            store, directory, world.clock, with_classes(component(settings, "s3"), objects), rng=world.rng, threads=hashing, health=cluster.serves,
             seconds_per_day=settings.lifecycle.seconds_per_day, calls=QueryCalls(directory, world.clock), notifier=notifier,
         )  # fmt: skip
         stack.push_async_callback(app.aclose)
@@ -176,6 +177,7 @@ def _with_swift(
 
 async def run_services(settings: Any) -> None:
     """OpenStack's APIs, which keep what they know in the store."""
+    from objstore.cli.clusters import open_cluster
     from objstore.cli.identities import read_identities
     from objstore.cli.openstack import identity_app
     from objstore.cli.settings import component, read_cluster_key
@@ -189,7 +191,7 @@ async def run_services(settings: Any) -> None:
     _check_exposure(section.host, section.certificate_file)
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(_listening(section.host, section.port))
-        cluster = await stack.enter_async_context(_cluster(world, settings, section))
+        cluster = await stack.enter_async_context(open_cluster(world, settings, section))
         app = await identity_app(stack, world, cluster, key, known.users, section, component(settings, "identity"))
         config = uvicorn_config(
             app, host=section.host, port=section.port, certificate_file=section.certificate_file or None, key_file=section.key_file or None
@@ -255,48 +257,34 @@ async def _serve(config: Any, listening: socket.socket, world: Any, supervised: 
 
 async def run_daemon(settings: Any) -> None:
     """The background work of one host, and the socket on which it is asked."""
-    from msgspec import convert
-
-    from objstore.cli import holdings, where
+    from objstore.cli import holdings
+    from objstore.cli.clusters import open_cluster
     from objstore.cli.metrics import daemon_metrics, serve_metrics
     from objstore.cli.requests import FindCopies
     from objstore.cli.settings import component, read_cluster_key
     from objstore.daemons import control
-    from objstore.daemons.expirer import ExpirySettings, ObjectExpirer
     from objstore.daemons.fleet import Fleet
-    from objstore.daemons.lifecycle import Lifecycle, LifecycleSettings
     from objstore.daemons.service import Daemons
-    from objstore.objects.reclaim import PartReclaimer
-    from objstore.objects.store import ObjectStore
     from ring import files
 
     supervised = Supervised()
     section = settings.daemon
     world = system_world(settings.host.sockets)
     async with contextlib.AsyncExitStack() as stack:
-        cluster = await stack.enter_async_context(_cluster(world, settings, section))
-        store = ObjectStore(cluster, world, component(settings, "objects"))
-        stack.push_async_callback(store.aclose)
-        await store.start()
+        cluster = await stack.enter_async_context(open_cluster(world, settings, section))
         fleet = Fleet(world, ring=files.load(section.ring), cluster_key=read_cluster_key(section.cluster_key_file), name=section.name)
         stack.push_async_callback(fleet.aclose)
-        reclaimer = PartReclaimer(cluster, world.clock, grace_s=settings.objects.part_grace_s)
+        work, handlers = ({}, {}) if section.policy else await _work_on_objects(stack, world, settings, cluster, fleet)
         daemons = Daemons(
             world,
             fleet,
             settle=cluster.settle,
             save_ring=lambda ring: files.save(section.ring, ring),
             settings=component(settings, "daemons"),
-            sweep_uploads=reclaimer.run,
-            lifecycle=Lifecycle(store, world, convert(settings.lifecycle, LifecycleSettings, from_attributes=True), holder=section.name),
-            expirer=ObjectExpirer(store, world, convert(settings.lifecycle, ExpirySettings, from_attributes=True), holder=section.name),
+            **work,
         )
         stack.push_async_callback(daemons.aclose)
-        handlers: control.Handlers = {
-            **daemons.handlers(),
-            **holdings.handlers(cluster),
-            FindCopies: lambda request: where.find(store.directory, fleet, request),
-        }
+        handlers = {**daemons.handlers(), **handlers}
         server = control.ControlServer(world, requests=control.DaemonRequest | FindCopies | holdings.Requests, handlers=handlers)
         stack.push_async_callback(server.aclose)
         await server.start(section.control)
@@ -309,27 +297,35 @@ async def run_daemon(settings: Any) -> None:
         await supervised.asked_to_stop()
 
 
-@contextlib.asynccontextmanager
-async def _cluster(world: Any, settings: Any, section: Any) -> AsyncIterator[Any]:
-    from objstore.cli.settings import component, read_cluster_key
-    from objstore.cluster.cluster import Cluster
-    from ring import files
+async def _work_on_objects(
+    stack: contextlib.AsyncExitStack, world: Any, settings: Any, cluster: Any, fleet: Any
+) -> tuple[dict[str, Any], dict[Any, Any]]:
+    """What the daemon of the default ring does besides looking after its ring, and what more it can be asked.
 
-    cluster = Cluster(
-        world,
-        ring=files.load(section.ring),
-        # Ballots hold the proxy's id and its clock.  A new id at each start means that a clock which was set back, or a
-        # process that was killed, can never make the same ballot twice.
-        proxy_id=secrets.randbits(32),
-        name=section.name,
-        cluster_key=read_cluster_key(section.cluster_key_file),
-        settings=component(settings, "cluster"),
-    )
-    await cluster.start()
-    try:
-        yield cluster
-    finally:
-        await cluster.aclose()
+    Rows are there alone, and they say which bodies are needed and what rules demand: bodies of all rings are its business.
+    """
+    from msgspec import convert
+
+    from objstore.cli import holdings, where
+    from objstore.cli.clusters import all_rings
+    from objstore.cli.requests import FindCopies
+    from objstore.cli.settings import component
+    from objstore.daemons.expirer import ExpirySettings, ObjectExpirer
+    from objstore.daemons.lifecycle import Lifecycle, LifecycleSettings
+    from objstore.objects.reclaim import PartReclaimer
+    from objstore.objects.store import ObjectStore
+
+    name, objects = settings.daemon.name, component(settings, "objects")
+    rings = await all_rings(stack, world, settings, settings.daemon, cluster, objects)
+    store = ObjectStore(rings, world, objects)
+    stack.push_async_callback(store.aclose)
+    await store.start()
+    work = {
+        "sweep_uploads": PartReclaimer(rings, world.clock, grace_s=objects.part_grace_s).run,
+        "lifecycle": Lifecycle(store, world, convert(settings.lifecycle, LifecycleSettings, from_attributes=True), holder=name),
+        "expirer": ObjectExpirer(store, world, convert(settings.lifecycle, ExpirySettings, from_attributes=True), holder=name),
+    }
+    return work, {**holdings.handlers(rings), FindCopies: lambda request: where.find(store.directory, fleet, request)}
 
 
 @contextlib.contextmanager

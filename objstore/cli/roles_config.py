@@ -53,9 +53,14 @@ def write_role_config(place: Place, layout: Layout, name: str, role: str) -> Pat
             "name": name,
             "control": daemon_control(name),
             "metrics_port": daemon_metrics_port(layout, number),
-            "ring": str(place.ring_file),
+            "ring": str(place.ring_of(_policy_of_daemon(layout, number))),
             "cluster_key_file": str(place.cluster_key_file),
+            "policy": _policy_of_daemon(layout, number),
         }
+    if layout.policy and role != "node" and not tables.get("daemon", {}).get("policy"):
+        tables[role]["policy_rings"] = {entry.name: str(place.ring_of(entry.name)) for entry in layout.policy}
+        if "objects" in ROLE_SECTIONS[role]:
+            tables["objects"] = _with_classes(tables.get("objects", {}), layout)
     # A user for each node is there for packet filters, which only see what goes over TCP.
     tables["host"] = {"sockets": "" if layout.uid_base is not None else LOCAL_SOCKETS, **tables.get("host", {})}
     path = directory / "config.toml"
@@ -64,13 +69,26 @@ def write_role_config(place: Place, layout: Layout, name: str, role: str) -> Pat
     return path
 
 
+def _policy_of_daemon(layout: Layout, number: int) -> str:
+    return next((entry.name for entry in layout.policy if entry.daemon == number), "")
+
+
+def _with_classes(objects: dict[str, Any], layout: Layout) -> dict[str, Any]:
+    """[objects] in which each policy has a storage class: where none is set, the one of its name in capital letters."""
+    classes = dict(objects.get("storage_classes", {}))
+    for entry in layout.policy:
+        if entry.name not in classes.values():
+            classes.setdefault(entry.name.upper(), entry.name)
+    return {**objects, "storage_classes": classes}
+
+
 def _node(place: Place, entry: NodeEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "addresses": [node_address(entry)],
         "devices": [str(path) for path in place.device_directories(entry)],
         "ring": str(place.directory(entry.name) / "ring"),
-        "bootstrap_ring": str(place.ring_file),
+        "bootstrap_ring": str(place.ring_of(entry.policy)),
         "cluster_key_file": str(place.cluster_key_file),
     }
 

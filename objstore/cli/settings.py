@@ -40,6 +40,7 @@ class ProxySection(msgspec.Struct, frozen=True):
     certificate_file: str = ""
     key_file: str = ""
     data_directory: str = ""  # what a proxy keeps between its runs: events on their way; "" is nowhere
+    policy_rings: dict[str, str] = {}  # ring files of further storage policies, by their names
 
 
 class ServicesSection(msgspec.Struct, frozen=True):
@@ -54,6 +55,7 @@ class ServicesSection(msgspec.Struct, frozen=True):
     ring: str = ""
     cluster_key_file: str = ""
     identities: tuple[str, ...] = ()
+    policy_rings: dict[str, str] = {}
     admin_file: str = ""  # the password that the administrator has until it is changed
     certificate_file: str = ""
     key_file: str = ""
@@ -67,6 +69,8 @@ class DaemonSection(msgspec.Struct, frozen=True):
     metrics_port: int = 0
     ring: str = ""
     cluster_key_file: str = ""
+    policy: str = ""  # whose ring it is; "" is the default ring, whose daemon does all that needs the object model too
+    policy_rings: dict[str, str] = {}
 
 
 class LifecycleSection(msgspec.Struct, frozen=True):

@@ -97,7 +97,7 @@ class Supervisor:
         self._layout = layout
         names = [(entry.name, "node") for entry in layout.node]
         names += [(f"proxy{number}", "proxy") for number in range(1, layout.proxies + 1)]
-        names += [(f"daemon{number}", "daemon") for number in range(1, layout.daemons + 1)]
+        names += [(f"daemon{number}", "daemon") for number in layout.daemon_numbers()]
         names += [(f"services{number}", "services") for number in range(1, layout.services + 1)]
         known = self.processes
         self.processes = {name: known.get(name) or self._new(name, role) for name, role in names}

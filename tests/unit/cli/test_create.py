@@ -115,3 +115,14 @@ def test_nodes_under_other_users_own_their_directories_and_nothing_else(tmp_path
     for path in (place.directory("node2"), *place.directory("node2").rglob("*")):
         assert (path.stat().st_uid, path.stat().st_gid) == (41002, 41002), path
     assert place.cluster_key_file.stat().st_uid == 0
+
+
+def test_each_policy_has_a_ring_over_its_own_devices(tmp_path: Path) -> None:
+    place, _ = _create(tmp_path / "c", policies=("cold=2:2",))
+    default, cold = files.load(place.ring_of("")), files.load(place.ring_of("cold"))
+    assert (default.spec.policy, default.spec.replica_count) == ("default", 3)
+    assert (cold.spec.policy, cold.spec.replica_count) == ("cold", 2)
+    assert {device.node for device in default.devices.values()} == {"node1", "node2", "node3"}
+    assert {device.node for device in cold.devices.values()} == {"node4", "node5"}
+    assert default.spec.hash_seed != cold.spec.hash_seed
+    assert all(len({cold.devices[d].node for d in cold.primaries(p)}) == 2 for p in range(cold.partition_count))

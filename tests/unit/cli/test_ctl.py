@@ -67,6 +67,7 @@ def supervisor(tmp_path: Path) -> Iterator[Scripted]:
         (["repair", "--wait", "--timeout", "5"], requests.RunRepair(timeout_s=5.0)),
         (["audit", "--wait"], requests.RunAudit(timeout_s=3600.0)),
         (["add-node", "--devices", "2", "--zone", "3", "--weight", "0.5"], requests.AddNode(devices=2, zone=3, weight=0.5)),
+        (["add-node", "--policy", "cold"], requests.AddNode(policy="cold")),
         (["drain", "node1"], requests.Drain(name="node1")),
         (["remove", "node1"], requests.Remove(name="node1")),
         (["where", "b/k/with/slashes"], requests.Where(target="b/k/with/slashes")),
@@ -87,12 +88,15 @@ def test_up_sends_the_shape_and_the_options(supervisor: Scripted, tmp_path: Path
     words = [
         "ctl", "up", "--dir", str(supervisor.root), "--nodes", "5", "--devices", "2", "--zones", "4", "--proxies", "1", "--port-base", "25000",
         "--tls", "--uid-base", "7000", "--identities", str(identities), "--exec-prefix", "env A=1", "--exec-prefix", "node1:nice", "--env", "node1:K=V",
-        "--set", "a.b=c", "--set", "d.e=f",
+        "--set", "a.b=c", "--set", "d.e=f", "--policy", "cold=2", "--policy", "dark=1:1",
     ]  # fmt: skip
     assert run(words) == 0
     assert supervisor.asked == [
         requests.Up(
-            new=requests.NewCluster(nodes=5, devices=2, zones=4, proxies=1, port_base=25000, tls=True, uid_base=7000), identities=str(identities),
+            new=requests.NewCluster(
+                nodes=5, devices=2, zones=4, proxies=1, port_base=25000, tls=True, uid_base=7000, policies=("cold=2", "dark=1:1")
+            ),
+            identities=str(identities),
             exec_prefix=["env A=1", "node1:nice"], environment=["node1:K=V"], overrides=("a.b=c", "d.e=f"), timeout_s=120.0,
         )
     ]  # fmt: skip

@@ -118,3 +118,43 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     write_file(path, b"mine", mode=0o600)
     assert victim.read_text() == "untouched"
     assert not path.is_symlink()
+
+
+def test_a_policy_has_nodes_and_a_daemon_of_its_own() -> None:
+    layout = new_layout(**SMALL, policies=("cold=2", "dark=1:2"))
+    assert [(e.name, e.policy, e.devices) for e in layout.node[4:]] == [("node5", "cold", 2), ("node6", "cold", 2), ("node7", "dark", 2)]
+    assert [(p.name, p.replicas, p.daemon_name) for p in layout.policy] == [("cold", 3, "daemon2"), ("dark", 2, "daemon3")]
+    assert layout.daemon_numbers() == [1, 2, 3]
+    assert [e.name for e in layout.of_policy("cold").node] == ["node5", "node6"]
+    assert [e.name for e in layout.of_policy("").node] == ["node1", "node2", "node3", "node4"]
+    assert with_node(layout, devices=1, policy="dark").node[-1] == layout.node[-1].__class__("node8", 2, 21107, 1, policy="dark")
+    assert layout.find_policy("") is None
+    with pytest.raises(ConfigError, match="cold, dark"):
+        layout.find_policy("warm")
+    with pytest.raises(ConfigError, match="warm"):
+        with_node(layout, devices=1, policy="warm")
+
+
+@pytest.mark.parametrize(
+    "text", ["cold", "cold=", "=2", "cold=0", "cold=1:3", "cold=2:0", "Cold=2", "default=2", "cold=2:2:2", "cold=x", "cold=101", "a b=1"]
+)
+def test_a_policy_that_cannot_be_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"--policy '{text}'"):
+        new_layout(**SMALL, policies=(text,))
+
+
+def test_a_policy_is_named_once() -> None:
+    with pytest.raises(ConfigError, match="already"):
+        new_layout(**SMALL, policies=("cold=1", "cold=2"))
+
+
+def test_the_file_of_a_cluster_with_one_ring_says_nothing_of_policies(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    layout = new_layout(**SMALL)
+    write_cluster(place, layout, {})
+    assert "policy" not in place.cluster_file.read_text()  # so that versions of before there were any still read it
+    assert place.ring_of("") == place.ring_file
+    layout = new_layout(**SMALL, policies=("cold=1",))
+    write_cluster(place, layout, {})
+    assert read_cluster(place) == (layout, {})
+    assert place.ring_of("cold") == tmp_path / "ring" / "cold.ring"

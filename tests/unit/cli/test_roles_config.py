@@ -52,3 +52,18 @@ def test_the_daemons_socket_has_a_short_name_however_deep_the_directory(tmp_path
     place, layout = _cluster(tmp_path / ("d" * 90) / ("e" * 90))
     table = tomllib.loads(write_role_config(place, layout, "daemon1", "daemon").read_text())
     assert table["daemon"]["control"] == "unix:run/daemon1.sock"
+
+
+def test_who_needs_bodies_is_told_of_all_rings_and_each_ring_has_its_daemon(tmp_path: Path) -> None:
+    place, layout = _cluster(tmp_path / "c", policies=("cold=1", "dark=1"))
+    place.cluster_file.write_text('objects = {storage_classes = {GLACIER_IR = "cold"}}\n' + place.cluster_file.read_text())
+    rings = {"cold": str(place.ring_of("cold")), "dark": str(place.ring_of("dark"))}
+    for name in ("proxy1", "daemon1"):
+        role = name[:-1]
+        settings = role_settings(role, write_role_config(place, layout, name, role))
+        assert getattr(settings, role).policy_rings == rings
+        assert settings.objects.storage_classes == {"GLACIER_IR": "cold", "DARK": "dark"}
+    own = role_settings("daemon", write_role_config(place, layout, "daemon3", "daemon")).daemon
+    assert (own.policy, own.ring, own.policy_rings) == ("dark", rings["dark"], {})
+    assert role_settings("node", write_role_config(place, layout, "node3", "node")).node.bootstrap_ring == rings["cold"]
+    assert "policy_rings" not in tomllib.loads(write_role_config(*_cluster(tmp_path / "d"), "proxy1", "proxy").read_text())["proxy"]
