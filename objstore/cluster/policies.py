@@ -99,6 +99,10 @@ class PolicyClusters:
         """The same with all that is counted."""
         return await self._default.holdings(bucket)
 
+    async def holdings_of(self, buckets: Sequence[bytes], *, most: bool = False) -> list[Holdings]:
+        """The same of many buckets."""
+        return await self._default.holdings_of(buckets, most=most)
+
     async def scan(
         self, bucket: bytes, space: int, *, prefix: bytes = b"", start: bytes = b"", limit: int = 1000, delimiter: bytes = b"",
         versions: bool = False, markers: bool = False, start_version: bytes = b"",
