@@ -3,22 +3,24 @@
 So a newer write is never taken for the older one, and what is locked by the time of the write stays.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import NamedTuple
-
-import msgspec
 
 from objstore.cluster.api import Versions
 from objstore.core import names
 from objstore.core.rows import Kind, Row, Space
 from objstore.core.timestamp import Ballot, wall_us_of
 from objstore.core.versions import CURRENT, ENABLED, NULL, VERSION_KINDS, delete_marker, modified_us, newest_first, without_version
-from objstore.errors import ConditionalConflict, NoSuchBucket, NoSuchKey, PreconditionFailed, Refused
+from objstore.errors import ConditionalConflict, Damaged, NoSuchBucket, NoSuchKey, Refused, Unavailable
 from objstore.objects.api import Principal
 from objstore.objects.buckets import Bucket, tombstone_row
 from objstore.objects.context import StoreContext, object_key
 from objstore.objects.parts import drop_attempts, upload_record
 from objstore.objects.store import ObjectStore
+from objstore.objects.transition import Mover
+
+log = logging.getLogger(__name__)
 
 PAGE_KEYS = 500
 PAGE_VERSIONS = 5000  # a page ends when so many were looked at, be it inside of a key
@@ -76,6 +78,7 @@ class Expirer:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._mover = Mover(store)
         self._cluster = store.cluster
         self._clock = store.clock
 
@@ -187,19 +190,17 @@ class Expirer:
     async def transition(self, bucket: Bucket, name: bytes, seen: Row, storage_class: str, *, current: bool) -> bool:
         """Give a version another storage class; its id, ETag and time of modification stay.  False when it was changed or is gone by now.
 
+        Also when its bodies cannot be moved now: the ring of a policy that is away must not keep other rules from being obeyed.
         Raises ConditionalConflict under a storm of writes.
         """
-
-        def change(row: Row) -> Row:
-            if row.origin != seen.origin:
-                raise PreconditionFailed("the version was changed meanwhile", condition="lifecycle")
-            return msgspec.structs.replace(row, storage_class=storage_class)
-
         try:
-            await self._store.alter(bucket, name.decode(), CURRENT if current else seen.version or NULL, change)
+            await self._mover.move(bucket, name.decode(), CURRENT if current else seen.version or NULL, seen, storage_class)
         except ConditionalConflict:
             raise
         except Refused:
+            return False
+        except (Unavailable, Damaged) as failure:
+            log.warning("an object stays in its storage class for now, %s was due: %s", storage_class, failure)
             return False
         return True
 

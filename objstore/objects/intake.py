@@ -119,7 +119,7 @@ async def _take_streamed(
     key, staging = await stage_body(context, key, spread, announced)
     sealer = None if seal is None else Sealer(seal.key, staging)
     write = staging.write if sealer is None else sealer.write
-    digests = _Pipeline(context.threads, context.tasks, algorithms)
+    digests = Digests(context.threads, context.tasks, algorithms)
     size = 0
     try:
         for piece in first:
@@ -153,7 +153,7 @@ async def _take_streamed(
     return received
 
 
-class _Pipeline:
+class Digests:
     """Hashes a stream in threads, at most one batch behind."""
 
     def __init__(self, threads: Threads, tasks: TaskOwner, algorithms: tuple[str, ...]) -> None:
