@@ -39,7 +39,17 @@ def blobs(rig: Rig) -> tuple[int, int, int]:
 
 def same(info: ObjectInfo) -> tuple[Any, ...]:
     """What must stay."""
-    return info.etag, info.size, info.modified_us, info.version_id, info.metadata, info.tags, info.part_count, info.checksums, info.checksum_type
+    return (
+        info.etag,
+        info.size,
+        info.modified_us,
+        info.version_id,
+        info.metadata,
+        info.tags,
+        info.part_count,
+        info.checksums,
+        info.checksum_type,
+    )
 
 
 async def reclaim(rig: Rig) -> None:
@@ -134,7 +144,7 @@ def test_old_versions_move_too() -> None:
         assert await move(rig, "k", IA, version_id=old.version_id)
         assert blobs(rig) == (1, 1, 0)
         info = await rig.store.head(ALICE, rig.bucket, "k", version_id=old.version_id)
-        assert (same(info), info.storage_class) == (same(old)[:3] + (old.version_id,) + same(old)[4:], IA)
+        assert (same(info), info.storage_class) == ((*same(old)[:3], old.version_id, *same(old)[4:]), IA)
         assert await rig.get("k", version_id=old.version_id) == LARGE
         assert (await rig.store.head(ALICE, rig.bucket, "k")).version_id == new.version_id
         await reclaim(rig)
