@@ -62,16 +62,24 @@ class ContainerChange:
         return self.read is not None or self.write is not None or self.archive is not None or bool(self.metadata)
 
 
+MAX_QUOTA_DIGITS = 18
 QUOTA_BYTES, QUOTA_COUNT = "quota-bytes", "quota-count"
 QUOTA_NAMES = frozenset((QUOTA_BYTES, QUOTA_COUNT))
 
 
 def quota_of(metadata: Mapping[str, str]) -> QuotaConfig | None:
-    """The quota that a container's metadata sets: the same as S3's.  None: there is none."""
-    size, count = metadata.get(QUOTA_BYTES), metadata.get(QUOTA_COUNT)
-    if not size and not count:
-        return None
-    return QuotaConfig(1, int(size) if size else None, int(count) if count else None)
+    """The quota that a container's metadata sets, the same as S3's, or an account's.  None: there is none."""
+    size, count = _limit(metadata.get(QUOTA_BYTES, "")), _limit(metadata.get(QUOTA_COUNT, ""))
+    return None if size is None and count is None else QuotaConfig(1, size, count)
+
+
+def is_limit(text: str) -> bool:
+    """Whether a text is a number that a quota can be."""
+    return text.isascii() and text.isdigit() and len(text) <= MAX_QUOTA_DIGITS
+
+
+def _limit(text: str) -> int | None:
+    return int(text) if is_limit(text) else None  # what stood there before it meant a quota is none
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -102,9 +102,6 @@ class ObjectStoreApi(Protocol):
     async def account(self, who: Principal) -> AccountInfo:
         """The account that is the caller's home."""
 
-    async def account_usage(self, account: str) -> Usage:
-        """What an account holds, at most a second old; for quotas, not to be shown."""
-
     async def account_metadata(self, account: str) -> Mapping[str, str]:
         """What was said of an account, at most a second old; not to be shown."""
 

@@ -17,38 +17,22 @@ from objstore.core.container import (
     changed,
     decode_container,
     encode_container,
+    is_limit,
     merged,
     quota_of,
 )
 from objstore.core.quota import Usage
 from objstore.core.quota import encode as encode_quota
-from objstore.core.rows import SYSTEM_BUCKET, Row, RowKey, Space, is_live
-from objstore.errors import AccessDenied, NoSuchKey, NoSuchVersion
+from objstore.core.rows import Row
+from objstore.errors import AccessDenied, InvalidRequest, NoSuchKey, NoSuchVersion
 from objstore.objects.access import Action, authorize, check_home, level_in, owns_home
+from objstore.objects.accounts import AccountRecord, account_key, encode, record_of
 from objstore.objects.alter import Alterations
 from objstore.objects.api import Attributes, BucketInfo, ObjectInfo, Principal
 from objstore.objects.buckets import BucketRecord, record_row
 from objstore.objects.config import check_change
 from objstore.objects.context import EXPIRES
 from objstore.objects.info import null_of, object_info
-
-RECORD_VERSION = 1
-TOTALS_FRESH_S = 1.0  # an account's totals ask every device for every container
-ACCOUNT_FRESH_S = 1.0
-_ACCOUNTS_KEPT = 1000
-_PAGE = 1000
-
-
-class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
-    """What was said of an account.  Metadata by lower-case name."""
-
-    record_version: int = RECORD_VERSION
-    metadata: dict[str, str] = {}
-    acl: dict[str, list[str]] = {}  # see core/account_acl.py
-
-
-_decode = msgspec.msgpack.Decoder(AccountRecord).decode
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Containers(Alterations):
@@ -88,68 +72,41 @@ class Containers(Alterations):
     # -- accounts ---------------------------------------------------------------------------------------------
 
     async def account_metadata(self, account: str) -> Mapping[str, str]:
-        """What was said of an account, at most ACCOUNT_FRESH_S old; for whoever must know a key or a quota.  Not to be shown."""
-        return (await self._account(account)).metadata
+        """What was said of an account, at most a second old; for whoever must know a key.  Not to be shown."""
+        return (await self.accounts.get(account)).metadata
 
     async def account_level(self, who: Principal, account: str) -> str:
-        """What an account's access control list gives a caller, by a list that is at most ACCOUNT_FRESH_S old; "" for nothing."""
-        return level_in(who, (await self._account(account)).acl)
-
-    async def _account(self, account: str) -> AccountRecord:
-        now = self.clock.monotonic()
-        known = self._accounts.get(account)
-        if known is None or now - known[0] >= ACCOUNT_FRESH_S:
-            row = (await self.cluster.read(_account_key(account))).row
-            if len(self._accounts) >= _ACCOUNTS_KEPT:
-                self._accounts.clear()
-            known = self._accounts[account] = (now, _record_of(row))
-        return known[1]
+        """What an account's access control list gives a caller, by a list that is at most a second old; "" for nothing."""
+        return level_in(who, (await self.accounts.get(account)).record.acl)
 
     async def account(self, who: Principal) -> AccountInfo:
         """The account that is the caller's home.  Raises AccessDenied, QuorumLost."""
         authorize(who, Action.LIST_BUCKETS)
         check_home(who, "look at the metadata", READ_ONLY)
-        record = _record_of((await self.cluster.read(_account_key(who.home))).row)
-        containers, usage, created_us = await self._count(who.home)
-        return AccountInfo(record.metadata, containers, usage, created_us, record.acl)
+        record = record_of((await self.cluster.read(account_key(who.home))).row)
+        total = await self.accounts.total(who.home)
+        return AccountInfo(record.metadata, total.buckets, total.shown, total.created_us, record.acl)
 
     async def set_account(self, who: Principal, change: Mapping[str, str], acl: dict[str, list[str]] | None = None) -> None:
-        """Change an account's metadata, where an empty value takes a name away, and its list (None: leave it).  Raises AccessDenied, InvalidRequest."""
+        """Change an account's metadata, where an empty value takes a name away, and its list (None: leave it).
+
+        Quotas are for administrators of all accounts.  Raises AccessDenied, InvalidRequest.
+        """
         if not owns_home(who):
             raise AccessDenied(f"{who.user or 'an anonymous caller'} may not change the account: only its administrators may")
+        quotas = {name: value for name, value in change.items() if name in QUOTA_NAMES}
+        if quotas and not (who.plain and who.admin):
+            raise AccessDenied("only a reseller's administrator sets the quota of an account")
+        if any(value and not is_limit(value) for value in quotas.values()):
+            raise InvalidRequest("a quota is a number of bytes or of objects")
 
         def judge(current: Row | None) -> Row:
-            before = _record_of(current)
+            before = record_of(current)
             record = AccountRecord(metadata=merged(before.metadata, change), acl=before.acl if acl is None else acl)
-            return record_row(_encode(record), owner=who.home)
+            return record_row(encode(record), owner=who.home)
 
-        await self.cluster.conditional(_account_key(who.home), judge)
-        self._accounts.pop(who.home, None)
-
-    async def account_usage(self, account: str) -> Usage:
-        """What an account holds, at most TOTALS_FRESH_S old; for quotas, not to be shown."""
-        now = self.clock.monotonic()
-        known = self._totals.get(account)
-        if known is not None and now - known[0] < TOTALS_FRESH_S:
-            return known[1]
-        usage = (await self._count(account))[1]
-        if len(self._totals) >= _ACCOUNTS_KEPT:
-            self._totals.clear()
-        self._totals[account] = (now, usage)
-        return usage
-
-    async def _count(self, account: str, *, most: bool = False) -> tuple[int, Usage, int]:
-        containers, total, after, created_us = 0, Usage(0, 0), "", 0
-        while True:
-            page = await self.directory.list(account, prefix="", after=after, limit=_PAGE)
-            for held in await self.cluster.holdings_of([bucket.id for bucket in page.buckets], most=most):
-                total = total.plus(Usage(held.objects, held.bytes))
-            containers += len(page.buckets)
-            created_us = min([info.created_us for info in page.buckets] + ([created_us] if created_us else []), default=0)
-            if not page.truncated:
-                break
-            after = page.next_after
-        return containers, total, created_us
+        await self.cluster.conditional(account_key(who.home), judge)
+        self.accounts.drop(who.home)
 
     # -- objects ----------------------------------------------------------------------------------------------
 
@@ -183,11 +140,3 @@ class Containers(Alterations):
 
 # Of an object's headers, what a POST leaves alone: what it is, not what is said of it.
 KEPT_HEADERS = frozenset(("x-static-large-object", "x-symlink-target", "x-symlink-target-etag", "x-symlink-target-account"))
-
-
-def _account_key(account: str) -> RowKey:
-    return RowKey(SYSTEM_BUCKET, Space.OBJECTS, names.account_record_name(account))
-
-
-def _record_of(row: Row | None) -> AccountRecord:
-    return _decode(row.record) if row is not None and is_live(row) else AccountRecord()

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
@@ -13,11 +12,11 @@ from objstore.core import names
 from objstore.core.acl import Ownership
 from objstore.core.conditions import check_write
 from objstore.core.multipart import MIN_PART_BYTES
-from objstore.core.quota import Usage
 from objstore.core.rows import INLINE_LIMIT_BYTES, Kind, Row, RowKey, Space
 from objstore.core.versions import CURRENT, check_version_id, pick_head, row_version, version_bytes
 from objstore.errors import AccessDenied, ConditionalConflict, NoSuchKey, Refused
 from objstore.objects.access import MISSING, Decision, Question, decide, denied, may_know, needs_row, resource_of
+from objstore.objects.accounts import Accounts
 from objstore.objects.actions import OF_VERSION, ON_OBJECT, Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, Principal
 from objstore.objects.buckets import Bucket, BucketDirectory, BucketRecord
@@ -77,9 +76,8 @@ class StoreContext:
         self.threads = world.new_threads("digest", settings.digest_threads)
         self.tasks = TaskOwner("objects")
         self.turns = Turns()
-        self.quotas = Quotas(cluster, world)
-        self._accounts: dict[str, tuple[float, Any]] = {}  # records of accounts, see containers.py
-        self._totals: dict[str, tuple[float, Usage]] = {}
+        self.accounts = Accounts(cluster, self.directory, world.clock, self.tasks)
+        self.quotas = Quotas(cluster, world, self.accounts)
         self._expiring: set[bytes] = set()  # ids of buckets that are marked so
 
     async def start(self) -> None:
@@ -188,13 +186,12 @@ class StoreContext:
         """Write a row of a bucket, under conditions or plainly; acknowledged only while the bucket is there, and has room."""
         if draft.headers and EXPIRES in draft.headers:
             await self.mark_expiring(bucket)
-        quota = bucket.info.config.get("quota")
-        if quota is None or draft.kind != Kind.OBJECT:
+        if draft.kind != Kind.OBJECT or not await self.quotas.limit(bucket):
             return await self._commit(bucket, key, draft, conditions, payload, staging)
         attempt = 0
         while True:
             attempt += 1
-            room = self.quotas.take(bucket, quota, draft.size)
+            room = self.quotas.take(bucket, draft.size)
             try:
                 if room is None:
                     room = await self.quotas.reserve(bucket, key, draft.size, draft.version)

@@ -121,7 +121,7 @@ class Copies(Linking, Puts, Uploads):
         key = object_key(home, name)
         if conditions:
             check_write(conditions, self.unexpired((await self.cluster.read(key, spread=home.spread)).row))
-        if "quota" in home.info.config:
+        if await self.quotas.limit(home):
             await self.quotas.check(home, key, row.size)
         made: list[RowKey] = []
         place = Place(home, name, who.account, names.new_copy_id(self.clock.wall_us(), self.rng.token(8)))

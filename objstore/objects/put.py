@@ -46,7 +46,7 @@ class Puts(Sealing):
         if (body.size is None or body.size > self.settings.inline_limit_bytes) and conditions:
             # Refuse before the body is sent where that is possible; the write judges again, atomically.
             check_write(conditions, self.unexpired((await self.cluster.read(key, spread=bucket.spread)).row))
-        if (body.size is None or body.size > self.settings.inline_limit_bytes) and "quota" in bucket.info.config:
+        if (body.size is None or body.size > self.settings.inline_limit_bytes) and await self.quotas.limit(bucket):
             await self.quotas.check(bucket, key, body.size or 0)
         policy = self.settings.policy_of(attributes.storage_class)
         target = key if not policy else body_key(self, bucket, names.new_copy_id(self.clock.wall_us(), self.rng.token(8)), 1, policy)

@@ -1,18 +1,21 @@
-"""Quotas of buckets: room for every write of an object, exact through any number of proxies (ADR 10).
+"""Quotas of buckets and of accounts: room for every write of an object, exact through any number of proxies (ADR 10).
 
 A write takes room before it begins and tells how it ended.  The room that a write takes is that of its whole object; only where
 that does not fit, and the object replaces another, is it the difference, and then the write is conditional on replacing just that.
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 from objstore.cluster.api import ClusterApi
 from objstore.core import quota
+from objstore.core.quota import QuotaConfig, Usage
 from objstore.core.rows import Kind, Row, RowKey
 from objstore.core.versions import ENABLED
 from objstore.errors import ConditionalConflict, OutcomeUnknown, QuotaExceeded, Refused
+from objstore.objects.accounts import Accounts
 from objstore.objects.buckets import Bucket
 from objstore.objects.budget import Budget, Full, Grant
 from objstore.runtime.tasks import TaskOwner
@@ -24,13 +27,12 @@ _decode = lru_cache(maxsize=1024)(quota.decode)
 
 
 class Room:
-    """Room for one write; `over` is what it must replace, if it counts on that."""
+    """Room for one write, in every budget it counts against; `over` is what it must replace, if it counts on that."""
 
-    __slots__ = ("_budget", "_grant", "missed", "over")
+    __slots__ = ("_grants", "missed", "over")
 
-    def __init__(self, budget: Budget, grant: Grant, over: Row | None = None) -> None:
-        self._budget = budget
-        self._grant = grant
+    def __init__(self, grants: list[tuple[Budget, Grant]], over: Row | None = None) -> None:
+        self._grants = grants
         self.over = over
         self.missed = False  # something else was there
 
@@ -39,28 +41,41 @@ class Room:
         if self.over is not None:
             self.missed = current is None or current.origin != self.over.origin
             if self.missed:
-                raise ConditionalConflict("what was to be replaced within the bucket's quota was changed meanwhile; try again")
+                raise ConditionalConflict("what was to be replaced within the quota was changed meanwhile; try again")
 
     def failed(self, failure: BaseException) -> None:
         """The write failed: what certainly changed nothing gives its room back."""
         refused = isinstance(failure, Refused) and (self.missed or not isinstance(failure, ConditionalConflict))
-        self._budget.end(self._grant, written=False if refused else None)
+        self._end(written=False if refused else None)
 
     def used(self) -> None:
         """The write took effect.  Raises OutcomeUnknown when that took so long that the room may be another's by now."""
-        if not self._budget.end(self._grant, written=True):
-            raise OutcomeUnknown("the write took too long to be sure that it is within the bucket's quota; read before writing again")
+        if not self._end(written=True):
+            raise OutcomeUnknown("the write took too long to be sure that it is within the quota; read before writing again")
+
+    def _end(self, *, written: bool | None) -> bool:
+        ends = [budget.end(grant, written=written) for budget, grant in self._grants]  # every one, whatever the first says
+        return all(ends)
+
+
+class _Scope(NamedTuple):
+    """A quota that a write counts against."""
+
+    budget: Budget
+    config: QuotaConfig
+    what: str  # for the refusal
 
 
 class Quotas:
-    """Lets writes into buckets that have a quota."""
+    """Lets writes into buckets that have a quota, or whose account has one."""
 
-    def __init__(self, cluster: ClusterApi, world: World) -> None:
+    def __init__(self, cluster: ClusterApi, world: World, accounts: Accounts) -> None:
         self._cluster = cluster
         self._world = world
+        self._accounts = accounts
         self._tasks = TaskOwner("quotas")
         self._holder = world.rng.token(8).hex()
-        self._budgets: dict[bytes, Budget] = {}
+        self._budgets: dict[str, Budget] = {}
 
     async def aclose(self) -> None:
         """Give all room back."""
@@ -68,54 +83,70 @@ class Quotas:
             await budget.aclose()
         await self._tasks.aclose()
 
-    def take(self, bucket: Bucket, data: bytes, size: int) -> Room | None:
-        """Room for a whole object from what is in hand, without waiting; `data` is the bucket's configured quota."""
-        budget = self._budgets.get(bucket.id)
-        if budget is None:
-            return None
-        grant = budget.take(_decode(data), 1, size)
-        return None if grant is None else Room(budget, grant)
+    async def limit(self, bucket: Bucket) -> bool:
+        """Whether a write into the bucket must find room; to be asked before anything else here.  Raises QuorumLost."""
+        account = self._accounts.known(bucket.account) or await self._accounts.get(bucket.account)
+        return account.quota is not None or PART in bucket.info.config
+
+    def take(self, bucket: Bucket, size: int) -> Room | None:
+        """Room for a whole object from what is in hand, without waiting."""
+        grants: list[tuple[Budget, Grant]] = []
+        for budget, config, _ in self._scopes(bucket):
+            grant = budget.take(config, 1, size)
+            if grant is None:
+                _give_back(grants)
+                return None
+            grants.append((budget, grant))
+        return Room(grants)
 
     async def reserve(self, bucket: Bucket, key: RowKey, size: int, version: str) -> Room:
         """The same, waiting where needed; `version` is the draft's.  Raises QuotaExceeded, TooBusy, QuorumLost."""
-        budget, config = self._budget(bucket), _decode(bucket.info.config[PART])
+        grants: list[tuple[Budget, Grant]] = []
+        over: Row | None = None
         try:
-            return Room(budget, await budget.obtain(config, 1, size))
-        except Full:
-            over = await self._replaced(bucket, key, version)
-            if over is None:
-                raise _refusal(bucket, size) from None
-        try:
-            return Room(budget, await budget.obtain(config, 0, size - over.size), over)
-        except Full:
-            raise _refusal(bucket, size) from None
+            for scope in self._scopes(bucket):
+                try:
+                    grants.append((scope.budget, await scope.budget.obtain(scope.config, 1, size)))
+                    continue
+                except Full:
+                    over = over or await self._replaced(bucket, key, version)
+                    if over is None:
+                        raise _refusal(scope, size) from None
+                grants.append((scope.budget, await _obtain(scope, 0, size - over.size, size)))
+        except BaseException:
+            _give_back(grants)
+            raise
+        return Room(grants, over)
 
     async def grow(self, bucket: Bucket, over: Row, size: int, version: str) -> Room:
         """For a write that is conditional on `over` by itself, such as an append.  Raises QuotaExceeded, TooBusy, QuorumLost."""
         stays = version != "" or over.version != ""
-        budget, config = self._budget(bucket), _decode(bucket.info.config[PART])
+        grants: list[tuple[Budget, Grant]] = []
         try:
-            return Room(budget, await budget.obtain(config, 1 if stays else 0, size if stays else size - over.size))
-        except Full:
-            raise _refusal(bucket, size) from None
+            for scope in self._scopes(bucket):
+                grants.append((scope.budget, await _obtain(scope, 1 if stays else 0, size if stays else size - over.size, size)))  # noqa: PERF401 what was granted before a refusal is given back
+        except BaseException:
+            _give_back(grants)
+            raise
+        return Room(grants)
 
     async def check(self, bucket: Bucket, key: RowKey, size: int) -> None:
         """Refuse a body before it is sent, if it is certain that there is no room.  Raises QuotaExceeded, QuorumLost."""
-        budget, config = self._budget(bucket), _decode(bucket.info.config[PART])
-        if await budget.could_fit(config, 1, size):
-            return
-        version = "*" if bucket.info.versioning == ENABLED else ""
-        over = await self._replaced(bucket, key, version)
-        if over is None or not await budget.could_fit(config, 0, size - over.size):
-            raise _refusal(bucket, size)
+        for scope in self._scopes(bucket):
+            if await scope.budget.could_fit(scope.config, 1, size):
+                continue
+            version = "*" if bucket.info.versioning == ENABLED else ""
+            over = await self._replaced(bucket, key, version)
+            if over is None or not await scope.budget.could_fit(scope.config, 0, size - over.size):
+                raise _refusal(scope, size)
 
     @contextlib.asynccontextmanager
     async def within(self, bucket: Bucket, key: RowKey, draft: Row, over: Row | None = None) -> AsyncIterator[Room | None]:
         """Around a conditional write, whose judge calls `check`; with `over` a write that judges itself whether it replaces that.
 
-        None: the bucket has no quota.  Raises QuotaExceeded, TooBusy, QuorumLost.
+        None: there is no quota.  Raises QuotaExceeded, TooBusy, QuorumLost.
         """
-        if PART not in bucket.info.config:
+        if not await self.limit(bucket):
             yield None
             return
         if over is not None:
@@ -129,15 +160,26 @@ class Quotas:
             raise
         room.used()
 
-    def _budget(self, bucket: Bucket) -> Budget:
-        found = self._budgets.get(bucket.id)
+    def _scopes(self, bucket: Bucket) -> list[_Scope]:
+        """The bucket's quota, then its account's, as `limit` found it."""
+        scopes: list[_Scope] = []
+        data = bucket.info.config.get(PART)
+        if data is not None:
+            budget = self._budget(bucket.id.hex(), partial(self._cluster.usage, bucket.id))
+            scopes.append(_Scope(budget, _decode(data), f"bucket {bucket.info.name!r}"))
+        limit = self._accounts.quota_of(bucket.account)
+        if limit is not None:
+            budget = self._budget(f"account/{bucket.account}", partial(self._accounts.held, bucket.account))
+            scopes.append(_Scope(budget, limit, f"account {bucket.account!r}"))
+        return scopes
+
+    def _budget(self, name: str, measure: Callable[[], Awaitable[Usage]]) -> Budget:
+        found = self._budgets.get(name)
         if found is None:
             if len(self._budgets) >= _KEPT:
                 self._budgets = {name: budget for name, budget in self._budgets.items() if not budget.idle}
             world = self._world
-            measure = partial(self._cluster.usage, bucket.id)
-            found = Budget(bucket.id.hex(), measure, self._cluster, world.clock, world.rng, self._tasks, self._holder)
-            self._budgets[bucket.id] = found
+            found = self._budgets[name] = Budget(name, measure, self._cluster, world.clock, world.rng, self._tasks, self._holder)
         return found
 
     async def _replaced(self, bucket: Bucket, key: RowKey, version: str) -> Row | None:
@@ -148,5 +190,17 @@ class Quotas:
         return row if row is not None and row.kind == Kind.OBJECT and not row.version else None
 
 
-def _refusal(bucket: Bucket, size: int) -> QuotaExceeded:
-    return QuotaExceeded(f"bucket {bucket.info.name!r} has no room for {size} bytes more", bucket=bucket.info.name)
+def _give_back(grants: list[tuple[Budget, Grant]]) -> None:
+    for budget, grant in grants:
+        budget.end(grant, written=False)
+
+
+async def _obtain(scope: _Scope, objects: int, growth: int, size: int) -> Grant:
+    try:
+        return await scope.budget.obtain(scope.config, objects, growth)
+    except Full:
+        raise _refusal(scope, size) from None
+
+
+def _refusal(scope: _Scope, size: int) -> QuotaExceeded:
+    return QuotaExceeded(f"Upload exceeds quota: {scope.what} has no room for {size} bytes more", bucket=scope.what)

@@ -1,9 +1,8 @@
 """Accounts: HEAD, GET (its containers), POST (its metadata)."""
 
 from objstore.core.account_acl import parse_account_acl, shown_account_acl
-from objstore.core.container import OWNERS_NAMES, AccountInfo
-from objstore.errors import AccessDenied
-from objstore.fronts.swift.answers import TEXT, Answer, Headers, SwiftRefused, empty
+from objstore.core.container import OWNERS_NAMES, QUOTA_NAMES, AccountInfo
+from objstore.fronts.swift.answers import TEXT, Answer, Headers, empty
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import changes_of, shown_metadata
 from objstore.fronts.swift.listing import Item, Wanted, container_item, rendered, wanted_of, within
@@ -12,7 +11,7 @@ from objstore.fronts.swift.times import timestamp
 from objstore.objects.access import owns_home
 from objstore.objects.api import BucketInfo
 
-QUOTA, ACCESS = "quota-bytes", "x-account-access-control"
+ACCESS = "x-account-access-control"
 _PAGE = 1000
 
 
@@ -33,12 +32,11 @@ async def head_account(front: SwiftFront, request: SwiftRequest) -> Answer:
 async def post_account(front: SwiftFront, request: SwiftRequest) -> Answer:
     """Change metadata.  The quota is the reseller's to set."""
     changes = changes_of(request.headers, "account")
-    if QUOTA in changes:
-        if not (request.who.plain and request.who.admin):
-            raise AccessDenied("only a reseller's administrator sets the quota of an account")
-        value = changes[QUOTA]
-        if value and not (value.isascii() and value.isdigit() and len(value) <= 18):
-            raise SwiftRefused(400, "The quota must be a number of bytes.")
+    for name in QUOTA_NAMES:  # as new Swift has them, besides X-Account-Meta-Quota-Bytes
+        if f"x-account-{name}" in request.headers:
+            changes[name] = request.headers[f"x-account-{name}"].strip()
+        if f"x-remove-account-{name}" in request.headers:
+            changes[name] = ""
     given = request.headers.get(ACCESS)
     await front.store.set_account(request.who, changes, None if given is None else parse_account_acl(header_text(given)))
     return empty(204, [TEXT])
@@ -96,4 +94,5 @@ def _facts(front: SwiftFront, request: SwiftRequest, info: AccountInfo) -> Heade
     if owner and info.acl:
         headers.append((ACCESS.encode(), shown_account_acl(info.acl).encode()))
     shown = {name: value for name, value in info.metadata.items() if owner or name not in OWNERS_NAMES}
+    headers += [(f"x-account-{name}".encode(), shown[name].encode()) for name in sorted(QUOTA_NAMES) if name in shown]
     return headers + shown_metadata(shown, "x-account-meta-")

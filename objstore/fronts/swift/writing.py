@@ -47,7 +47,6 @@ async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     if manifest:
         parse_manifest(header_text(manifest))
     body = request.body(front.settings.max_file_bytes)
-    await check_account_quota(front, request, body.size or 0)
     archive = await archiving.archive_of(front, request.who, request.container)
     if archive is not None:
         await front.store.check_access(request.who, request.container, Action.WRITE_OBJECT, request.key)
@@ -126,7 +125,6 @@ async def _copy(front: SwiftFront, request: SwiftRequest, source: CopySource, ta
     target = reader.at(target.home)  # who may do in both accounts what the list of each lets him
     found = await front.store.head(reader, source.bucket, source.key, version_id=source.version_id)
     as_is = request.query.get("multipart-manifest") == "get"
-    await check_account_quota(front, request, found.size, home=target.home)
     attributes = _copied_attributes(front, request, found, keep_manifest=as_is)
     archive = await archiving.archive_of(front, target, container)
     if archive is not None:
@@ -226,13 +224,3 @@ def _write_conditions(headers: Mapping[str, str]) -> Conditions:
     if none_match.strip() != "*":
         raise SwiftRefused(400, "If-None-Match only supports *")
     return Conditions(if_none_match=("*",))
-
-
-async def check_account_quota(front: SwiftFront, request: SwiftRequest, size: int, *, home: str = "") -> None:
-    """See that an account has room, by totals that are at most a second old.  Raises SwiftRefused (413)."""
-    account = home or request.who.home
-    quota = (await front.store.account_metadata(account)).get("quota-bytes", "")
-    if not quota:
-        return
-    if (await front.store.account_usage(account)).bytes + size > int(quota):
-        raise SwiftRefused(413, "Upload exceeds quota.")

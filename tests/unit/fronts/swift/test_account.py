@@ -149,3 +149,19 @@ def eventually(holds: Callable[[], bool]) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def test_a_quota_of_objects_is_told_and_kept(running: Running, other: Swift) -> None:
+    reseller = Swift(running, RESELLER).at("test2")
+    assert other("POST", X_Account_Quota_Count="1").status == 403
+    assert other("POST", X_Remove_Account_Quota_Count="1").status == 403
+    assert reseller("POST", X_Account_Quota_Count="x").status == 400
+    assert reseller("POST", X_Account_Quota_Count="1", X_Account_Quota_Bytes="5").status == 204
+    headers = other("HEAD").headers
+    assert (headers["x-account-quota-count"], headers["x-account-quota-bytes"], headers["x-account-meta-quota-bytes"]) == ("1", "5", "5")
+    other("PUT", "a")
+    assert other("PUT", "a/o", b"12345").status == 201
+    refused = other("PUT", "a/p", b"")
+    assert (refused.status, b"Upload exceeds quota" in refused.body) == (413, True)
+    assert reseller("POST", X_Remove_Account_Quota_Count="x", X_Remove_Account_Meta_Quota_Bytes="x").status == 204
+    assert other("PUT", "a/p", b"").status == 201
