@@ -225,3 +225,12 @@ def remove(context: click.Context, directory: Path | None, name: str) -> int:
 def where(context: click.Context, directory: Path | None, target: str) -> int:
     """Where the copies of an object are, as each device tells it."""
     return _answer(_root(context, directory), "where", {"target": target})
+
+
+@ctl.command("rotate-token-keys")
+@_dir_option
+@click.option("--revoke", is_flag=True, help="Make every token from before void at once: somebody got at the keys.")
+@click.pass_context
+def rotate_token_keys(context: click.Context, /, directory: Path | None, **options: Any) -> int:
+    """Seal tokens of the identity service with the next key; those from before stay good until they expire."""
+    return _answer(_root(context, directory), "rotate_token_keys", options)

@@ -85,6 +85,7 @@ class Desk:
             requests.Where: self._where,
             requests.ListHoldings: self._holdings,
             requests.ScanHoldings: self._holdings,
+            requests.RotateTokenKeys: self._rotate_token_keys,
         }
 
     async def aclose(self) -> None:
@@ -293,6 +294,9 @@ class Desk:
 
     async def _holdings(self, request: requests.ListHoldings | requests.ScanHoldings) -> dict[str, Any]:
         return await self._rings.of(self._known()).holdings(request)
+
+    async def _rotate_token_keys(self, request: requests.RotateTokenKeys) -> dict[str, Any]:
+        return await self._rings.of(self._known()).rotate_token_keys(request)
 
     async def _tidy(self) -> None:
         """End nodes that the ring has done without."""

@@ -17,6 +17,8 @@ from objstore.identity.tenancy import Place, built_in
 from objstore.runtime.config import ConfigError
 from objstore.runtime.world import World
 
+DAY_S = 86_400.0
+
 
 async def identity_app(
     stack: contextlib.AsyncExitStack,
@@ -36,7 +38,7 @@ async def identity_app(
     }
     registry = Registry(cluster, world, key, built_in(users, region=section.region, catalog=catalog(section), passwords=hashes))
     stack.push_async_callback(registry.aclose)
-    await registry.start(sweeps=True)
+    await registry.start(sweeps=True, token_key_s=settings.token_key_days * DAY_S)
     passwords = Passwords(
         world.clock, world.rng, threads, failures=settings.lockout_failures, lock_s=settings.lockout_s, memory_kib=settings.hash_memory_kib
     )

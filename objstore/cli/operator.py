@@ -14,7 +14,7 @@ import msgspec
 
 from objstore.cli.layout import Layout, NodeEntry, Place, node_address, proxy_port
 from objstore.cli.probe import probe_proxy
-from objstore.cli.requests import FindCopies, ListHoldings, ScanHoldings
+from objstore.cli.requests import FindCopies, ListHoldings, RotateTokenKeys, ScanHoldings
 from objstore.cli.roles_config import daemon_control
 from objstore.cli.settings import read_cluster_key
 from objstore.cli.supervisor import Supervisor
@@ -205,6 +205,10 @@ class Operator:
     async def holdings(self, request: ListHoldings | ScanHoldings) -> dict[str, Any]:
         """A page of what buckets hold."""
         return await self._ask(request, dict[str, Any], timeout_s=HOLDINGS_TIMEOUT_S)
+
+    async def rotate_token_keys(self, request: RotateTokenKeys) -> dict[str, Any]:
+        """Seal tokens of the identity service with the next key."""
+        return await self._ask(request, dict[str, Any], timeout_s=DAEMON_TIMEOUT_S)
 
     def ring(self) -> Ring:
         """The ring in use, as far as this process knows."""

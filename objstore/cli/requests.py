@@ -131,7 +131,13 @@ class ScanHoldings(ControlRequest, frozen=True, tag="scan_holdings"):
     cursor: str = ""
 
 
+class RotateTokenKeys(ControlRequest, frozen=True, tag="rotate_token_keys"):
+    """Seal tokens of the identity service with the next key; with `revoke` none from before is good any more."""
+
+    revoke: bool = False
+
+
 SupervisorRequest = (
     Up | Down | Summary | StartProcess | StopProcess | GetStatus | GetPids | RunRepair | RunAudit | AddNode | Drain | Remove | Where
-    | ListHoldings | ScanHoldings
+    | ListHoldings | ScanHoldings | RotateTokenKeys
 )  # fmt: skip

@@ -260,7 +260,7 @@ async def run_daemon(settings: Any) -> None:
     from objstore.cli import holdings
     from objstore.cli.clusters import open_cluster
     from objstore.cli.metrics import daemon_metrics, serve_metrics
-    from objstore.cli.requests import FindCopies
+    from objstore.cli.requests import FindCopies, RotateTokenKeys
     from objstore.cli.settings import component, read_cluster_key
     from objstore.daemons import control
     from objstore.daemons.fleet import Fleet
@@ -285,7 +285,8 @@ async def run_daemon(settings: Any) -> None:
         )
         stack.push_async_callback(daemons.aclose)
         handlers = {**daemons.handlers(), **handlers}
-        server = control.ControlServer(world, requests=control.DaemonRequest | FindCopies | holdings.Requests, handlers=handlers)
+        asked = control.DaemonRequest | FindCopies | holdings.Requests | RotateTokenKeys
+        server = control.ControlServer(world, requests=asked, handlers=handlers)
         stack.push_async_callback(server.aclose)
         await server.start(section.control)
         if section.metrics_port:
@@ -306,10 +307,10 @@ async def _work_on_objects(
     """
     from msgspec import convert
 
-    from objstore.cli import holdings, where
+    from objstore.cli import holdings, token_keys, where
     from objstore.cli.clusters import all_rings
     from objstore.cli.requests import FindCopies
-    from objstore.cli.settings import component
+    from objstore.cli.settings import component, read_cluster_key
     from objstore.daemons.expirer import ExpirySettings, ObjectExpirer
     from objstore.daemons.lifecycle import Lifecycle, LifecycleSettings
     from objstore.objects.reclaim import PartReclaimer
@@ -325,7 +326,11 @@ async def _work_on_objects(
         "lifecycle": Lifecycle(store, world, convert(settings.lifecycle, LifecycleSettings, from_attributes=True), holder=name),
         "expirer": ObjectExpirer(store, world, convert(settings.lifecycle, ExpirySettings, from_attributes=True), holder=name),
     }
-    return work, {**holdings.handlers(rings), FindCopies: lambda request: where.find(store.directory, fleet, request)}
+    return work, {
+        **holdings.handlers(rings),
+        **token_keys.handlers(cluster, world, read_cluster_key(settings.daemon.cluster_key_file)),
+        FindCopies: lambda request: where.find(store.directory, fleet, request),
+    }
 
 
 @contextlib.contextmanager

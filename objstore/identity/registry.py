@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from objstore.cluster.api import ClusterApi
-from objstore.errors import ObjstoreError, PreconditionFailed
+from objstore.errors import DamagedBody, ObjstoreError, PreconditionFailed
 from objstore.identity.bearer import Bearer, BearerSealer, SecretBox
 from objstore.identity.feed import Change, Feed
 from objstore.identity.rules import Access, expanded
@@ -31,8 +31,12 @@ from objstore.identity.tenancy import (
     Project,
     Revocation,
     Role,
+    TokenKeys,
+    Trust,
     grant_record,
 )
+from objstore.identity.token_keys import BUILT_IN, KeySet, rotated
+from objstore.identity.trusts import lent_roles, trust_line
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
 
@@ -43,6 +47,7 @@ MAX_DEPTH = 32  # of projects below one another, so that no damaged record makes
 JUDGED_KEPT = 8192
 SWEEP_S = 600.0
 _PREFIX = "ks"
+_TOKEN_KEYS = "tokens"  # the one record
 
 
 class Registry:
@@ -64,24 +69,27 @@ class Registry:
         kinds = {struct: kind for kind, struct in KINDS.items()}
         self.feed.lay_below((kinds[type(value)], value) for value in below)
 
-    async def start(self, *, sweeps: bool = False) -> None:
-        """Begin to keep up; whoever `sweeps` also removes what has run out, now and then."""
+    async def start(self, *, sweeps: bool = False, token_key_s: float = 0.0) -> None:
+        """Begin to keep up; whoever `sweeps` also removes what has run out, now and then, and changes the key of tokens at this age."""
         await self.feed.start()
         if sweeps:
-            self._tasks.spawn(self._keep_tidy(), name="sweep")
+            self._tasks.spawn(self._keep_tidy(token_key_s), name="sweep")
 
     async def aclose(self) -> None:
         """Stop keeping up."""
         await self._tasks.aclose()
         await self.feed.aclose()
 
-    async def _keep_tidy(self) -> None:
+    async def _keep_tidy(self, token_key_s: float) -> None:
         while True:
             await self.clock.sleep(SWEEP_S)
             try:
                 await self.sweep()
+                # The first key has no beginning: it is changed at once.
+                if token_key_s and self.bearers.keys.age_us(self.clock.wall_us()) > token_key_s * 1e6:
+                    await self.rotate_token_keys()
             except ObjstoreError as failure:
-                log.warning("marks of void tokens are not swept now: %s", failure)
+                log.warning("what has run out is not swept now: %s", failure)
 
     # -- keeping the tables -----------------------------------------------------------------------------------
 
@@ -101,6 +109,8 @@ class Registry:
                     self._unlink(known)
                 ids[value.id] = value
                 self._link(value)
+            if kind == "token-keys":
+                self._use_keys()
         self._judged.clear()
         for tell in self.on_change:
             tell()
@@ -123,6 +133,10 @@ class Registry:
         """Something by its id."""
         found = self._ids[_KIND_OF[struct]].get(id_)
         return cast("T | None", found)
+
+    def person(self, id_: str) -> Person | None:
+        """A user by its id."""
+        return self.get(Person, id_)
 
     def all(self, struct: type[T]) -> list[T]:
         """All of a kind, by id."""
@@ -259,29 +273,47 @@ class Registry:
         ):
             return None
         roles = self.roles_on(user, bearer.scope) if bearer.scope else []
-        credential = None
+        credential = trust = None
+        if bearer.trust_id:
+            trust = self.trust(bearer.trust_id)
+            if trust is None or bearer.scope != f"p:{trust.project_id}" or not self._stands_for(bearer, trust, user):
+                return None
+            roles = lent_roles(self, trust)
         if bearer.app_credential_id:
             credential = self.app_credential(bearer.app_credential_id)
             if credential is None or credential.user_id != user.id or bearer.scope != f"p:{credential.project_id}":
                 return None
-            roles = self.within(credential, roles)
+            roles = self.within(credential.roles, roles)
         if bearer.credential_id and self.get(Credential, bearer.credential_id) is None:
             return None
         if bearer.scope and not roles:
             return None
         project_domain = self.get(Domain, project.domain_id) if project is not None else None
-        return Access(bearer, user, domain, tuple(roles), project, project_domain, scope_domain, credential)
+        return Access(bearer, user, domain, tuple(roles), project, project_domain, scope_domain, credential, trust)
 
     def app_credential(self, id_: str) -> AppCredential | None:
         """An application credential that has not expired."""
         found = self.get(AppCredential, id_)
         return None if found is None or 0 < found.expires_us <= self.clock.wall_us() else found
 
-    def within(self, credential: AppCredential, roles: list[Role]) -> list[Role]:
-        """Those of a user's roles that an application credential may use."""
+    def within(self, allowed: Iterable[str], roles: list[Role]) -> list[Role]:
+        """Those of a user's roles that are among these ids, or come with them."""
         implies = {role.id: role.implies for role in self.all(Role)}
-        allowed = set(expanded(credential.roles, implies))
-        return [role for role in roles if role.id in allowed]
+        ids = set(expanded(allowed, implies))
+        return [role for role in roles if role.id in ids]
+
+    def trust(self, id_: str) -> Trust | None:
+        """A trust that has not expired, nor one that it was lent on from."""
+        found = self.get(Trust, id_)
+        line = trust_line(self, found) if found is not None else []
+        now_us = self.clock.wall_us()
+        return found if line and not any(0 < trust.expires_us <= now_us for trust in line) else None
+
+    def _stands_for(self, bearer: Bearer, trust: Trust, user: Person) -> bool:
+        """Whether a token of a trust is for whom it says, and both its parties are there as they were when it was made."""
+        parties = [self.get(Person, id_) for id_ in (trust.trustor_id, trust.trustee_id)]
+        usable = all(party is not None and self.is_usable(party) and bearer.issued_us >= party.valid_from_us for party in parties)
+        return usable and user.id == (trust.trustor_id if trust.impersonation else trust.trustee_id)
 
     # -- keys of S3 -------------------------------------------------------------------------------------------
 
@@ -365,12 +397,49 @@ class Registry:
                 await self.feed.refresh()
 
     async def sweep(self) -> int:
-        """Remove the marks of tokens that have expired; how many."""
+        """Remove the marks of tokens that have expired, and trusts that have; how many."""
         now_us = self.clock.wall_us()
-        gone = [mark for mark in self.all(Revocation) if mark.expires_us < now_us]
-        for mark in gone:
-            await self.feed.delete("revocation", mark.record)
+        gone: list[Kept] = [mark for mark in self.all(Revocation) if mark.expires_us < now_us]
+        gone += [trust for trust in self.all(Trust) if 0 < trust.expires_us < now_us]
+        for value in gone:
+            await self.delete(value)
         return len(gone)
+
+    # -- keys of tokens ---------------------------------------------------------------------------------------
+
+    def _use_keys(self) -> None:
+        kept = self.get(TokenKeys, _TOKEN_KEYS)
+        keys = BUILT_IN if kept is None else self._opened_keys(kept)
+        if keys is not None:
+            self.bearers.use(keys)
+
+    def _opened_keys(self, kept: TokenKeys) -> KeySet | None:
+        if not kept.sealed:
+            return BUILT_IN
+        opened = self.secrets.open(kept.sealed, kept.id)
+        try:
+            return None if opened is None else msgspec.msgpack.decode(opened, type=KeySet)
+        except msgspec.DecodeError:
+            log.error("the keys of tokens cannot be read, those known stay")  # noqa: TRY400 the trace tells no more
+            return None
+
+    async def rotate_token_keys(self, *, revoke: bool = False) -> KeySet:
+        """Seal tokens with the next key from now on; with `revoke` none of those before is good any more.
+
+        Raises ConditionalConflict, Unavailable, DamagedBody when the keys cannot be opened.
+        """
+
+        def edit(found: Kept) -> Kept:
+            kept = cast("TokenKeys", found)
+            keys = self._opened_keys(kept)
+            if keys is None:
+                raise DamagedBody("the keys of tokens cannot be opened with this cluster's key")
+            following = rotated(keys, self.clock.wall_us(), (self.rng.token(32), self.rng.token(32)), revoke=revoke)
+            sealed = self.secrets.seal(msgspec.msgpack.encode(following), kept.id)
+            return msgspec.structs.replace(kept, sealed=sealed, changes=kept.changes + 1)
+
+        await self.feed.change("token-keys", TokenKeys(RECORD_VERSION, _TOKEN_KEYS).record, edit, TokenKeys(RECORD_VERSION, _TOKEN_KEYS))
+        return self.bearers.keys
 
 
 _KIND_OF: dict[type[Any], str] = {struct: kind for kind, struct in KINDS.items()}

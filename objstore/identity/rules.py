@@ -22,6 +22,7 @@ from objstore.identity.tenancy import (
     Person,
     Project,
     Role,
+    Trust,
 )
 
 ASSIGNABLE_BY_MANAGERS = frozenset((MANAGER, MEMBER, READER))
@@ -40,6 +41,7 @@ class Access:
     project_domain: Domain | None = None
     scope_domain: Domain | None = None
     app_credential: AppCredential | None = None
+    trust: Trust | None = None
     names: frozenset[str] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:

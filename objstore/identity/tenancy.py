@@ -190,6 +190,7 @@ class Trust(Kept, frozen=True, array_like=True):
     uses_left: int | None = None  # None: any number
     redelegation_count: int = 0  # so often it may be lent on
     parent_id: str = ""
+    app_credential_id: str = ""  # made with it: it keeps within its roles and goes with it
 
 
 class PolicyText(Kept, frozen=True, array_like=True):

@@ -112,6 +112,27 @@ def test_a_user_gets_a_project_with_a_key_of_s3_and_both_outlive_a_crash(tmp_pat
         assert not [secret for secret in secrets if secret in logs]
 
 
+def test_the_key_of_tokens_is_changed_under_way_and_all_processes_follow(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "c", "--proxies", "2") as cluster:
+        admin, later = administrator(cluster), Cloud(cluster)
+        swift = [f"{url}/v1/AUTH_admin" for url in cluster.info["s3"]]
+        assert [admin.ask("GET", url)[0] for url in swift] == [204, 204]
+        states = {key["number"]: key["state"] for key in cluster.ctl("rotate-token-keys")["token_keys"]}
+        assert states == {0: "secondary", 1: "primary", 2: "staged"}
+        wait_until(lambda: admin.ask("GET", "/OS-OBJSTORE/token_keys")[1]["token_keys"][1]["state"] == "primary", 5, "the service knows")
+        assert later.log_in("admin", cluster.info["admin"]["password"]) == 201
+        for cloud in (admin, later):  # tokens of the old key and of the new one, at once in every process
+            assert cloud.ask("GET", "/auth/projects")[0] == 200
+            assert [cloud.ask("GET", url)[0] for url in swift] == [204, 204]
+        cluster.ctl("rotate-token-keys", "--revoke")
+        for url in (f"{cluster.info['identity']}/auth/projects", *swift):
+            wait_until(
+                lambda url=url: [cloud.ask("GET", url)[0] for cloud in (admin, later)] == [401, 401], 5, "tokens from before are void"
+            )
+        assert later.log_in("admin", cluster.info["admin"]["password"]) == 201
+        wait_until(lambda: [later.ask("GET", url)[0] for url in swift] == [204, 204], 5, "new ones are good")
+
+
 def test_eight_clients_make_and_remove_a_thousand_things_without_one_500(tmp_path: Path) -> None:
     with running_cluster(tmp_path / "c", "--proxies", "1") as cluster:
         admin = administrator(cluster)

@@ -27,7 +27,9 @@ from objstore.fronts.identity import (
     policies,
     projects,
     roles,
+    token_keys,
     tokens,
+    trusts,
     users,
 )
 from objstore.fronts.identity.call import Answer, Call, Handler, Identity, parse_query
@@ -44,7 +46,7 @@ MAX_PIECES = 12  # of a path
 JSON_TYPE = (b"content-type", b"application/json")
 _MODULES = (
     tokens, domains, projects, users, groups, roles, grants, catalog, credentials, app_credentials, policies, consumers, endpoint_groups,
-    domain_config, limits,
+    domain_config, limits, trusts, token_keys,
 )  # fmt: skip
 ROUTES: dict[tuple[str, str], tuple[str, Handler]] = {key: row for module in _MODULES for key, row in module.ROUTES.items()}
 # Calls that need no token: they bring proof of their own.

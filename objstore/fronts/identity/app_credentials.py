@@ -4,12 +4,11 @@ import base64
 from typing import Any
 
 from objstore.fronts.identity.call import Answer, Call, Handler, called, fields, filtered, flag, listed, nullable, parse_time, text
-from objstore.fronts.identity.credentials import check_may_make
 from objstore.fronts.identity.errors import IdentityProblem, forbidden, invalid, not_found
-from objstore.fronts.identity.keeping import remove, store
+from objstore.fronts.identity.keeping import check_may_make, remove, store
 from objstore.fronts.identity.password_rules import password
 from objstore.fronts.identity.views import app_credential_view, rule_view
-from objstore.identity.tenancy import RECORD_VERSION, AccessRule, AppCredential, Credential, Person, Role, new_id
+from objstore.identity.tenancy import RECORD_VERSION, AccessRule, AppCredential, Credential, Person, Role, Trust, new_id
 
 MAX_OF_USER = 200
 MAX_RULES = 100
@@ -134,6 +133,8 @@ async def delete(call: Call) -> Answer:
     check_may_make(call)
     credential = _credential(call, call.parameters["user_id"])
     await remove(call, "application credential", credential)
+    for trust in [trust for trust in call.registry.all(Trust) if trust.app_credential_id == credential.id]:
+        await call.registry.delete(trust)
     for key in [key for key in call.registry.all(Credential) if key.app_credential_id == credential.id]:
         await call.registry.delete(key)
     return Answer(204)

@@ -8,7 +8,7 @@ import msgspec
 
 from objstore.fronts.identity.call import Answer, Call, Handler, fields, filtered, identifier, listed, nullable, table
 from objstore.fronts.identity.errors import IdentityProblem, forbidden, invalid, not_found, unauthorized
-from objstore.fronts.identity.keeping import alter, remove, store
+from objstore.fronts.identity.keeping import alter, check_may_make, remove, store
 from objstore.fronts.identity.tokens import new_bearer, token_answer, token_body
 from objstore.fronts.identity.views import credential_view, ec2_view
 from objstore.identity.entities import new_secret
@@ -40,19 +40,6 @@ _SPEC = {"type": _kind, "blob": _blob, "user_id": nullable(identifier), "project
 
 
 # -- what may be made with what -------------------------------------------------------------------------------------
-
-
-def check_may_make(call: Call) -> str:
-    """That the caller's own credential lets it make secrets; the id of its application credential, or "".  Raises 403."""
-    who = call.who
-    if who.bearer.credential_id:
-        raise forbidden(f"identity:{call.action}")  # a key of S3 must not make keys that outlive it
-    credential = who.app_credential
-    if credential is None:
-        return ""
-    if not credential.unrestricted or credential.limited:
-        raise forbidden(f"identity:{call.action}")
-    return credential.id
 
 
 def _check_project(call: Call, user: Person, project_id: str, app_id: str) -> Project:
@@ -106,8 +93,16 @@ async def create_key(call: Call) -> Answer:
 
 def _keys(call: Call, user_id: str) -> list[Credential]:
     found = [credential for credential in call.registry.all(Credential) if credential.user_id == user_id and credential.type == EC2]
-    app_id = call.who.bearer.app_credential_id
-    return [credential for credential in found if not app_id or credential.app_credential_id == app_id]
+    return [credential for credential in found if _within_reach(call, credential)]
+
+
+def _within_reach(call: Call, credential: Credential) -> bool:
+    """Whether the caller's own credential lets it see this secret: what was lent sees none, a key of S3 itself at most."""
+    who = call.who
+    if who.trust is not None or (who.bearer.credential_id and who.bearer.credential_id != credential.id):
+        return False
+    app_id = who.bearer.app_credential_id
+    return not app_id or credential.app_credential_id == app_id
 
 
 async def list_keys(call: Call) -> Answer:
@@ -175,8 +170,7 @@ async def create(call: Call) -> Answer:
 
 
 def _visible(call: Call, credential: Credential) -> bool:
-    app_id = call.who.bearer.app_credential_id
-    return may_read(call.who, user_id=credential.user_id) and (not app_id or credential.app_credential_id == app_id)
+    return may_read(call.who, user_id=credential.user_id) and _within_reach(call, credential)
 
 
 async def listing(call: Call) -> Answer:

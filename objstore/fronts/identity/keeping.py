@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from objstore.errors import ConditionalConflict, PreconditionFailed
 from objstore.fronts.identity.call import Call
-from objstore.fronts.identity.errors import IdentityProblem, duplicate, not_found
+from objstore.fronts.identity.errors import IdentityProblem, duplicate, forbidden, not_found
 from objstore.identity.tenancy import AccessRule, AppCredential, Credential, Kept
 
 T = TypeVar("T", bound=Kept)
@@ -60,3 +60,16 @@ def check_not_above(call: Call, actors: list[str]) -> None:
     """That whoever is no administrator has no hand on one: a new password, or a place in a group, would be a way up.  Raises 403."""
     if not call.who.is_admin:
         call.check(right=not call.registry.administers(actors))
+
+
+def check_may_make(call: Call) -> str:
+    """That the caller's own credential lets it make secrets; the id of its application credential, or "".  Raises 403."""
+    who = call.who
+    if who.bearer.credential_id or who.trust is not None:
+        raise forbidden(f"identity:{call.action}")  # a key of S3, or a trust, must not make keys that outlive it
+    credential = who.app_credential
+    if credential is None:
+        return ""
+    if not credential.unrestricted or credential.limited:
+        raise forbidden(f"identity:{call.action}")
+    return credential.id

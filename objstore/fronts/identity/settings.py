@@ -22,6 +22,8 @@ class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hash_threads: int = 2
     hash_memory_kib: int = 19_456
     max_project_depth: int = 5
+    max_redelegation: int = 3  # so often a trust may be lent on
+    token_key_days: float = 0.0  # age at which the key that seals tokens is changed by itself; 0: never
     signature_age_s: float = 900.0  # signatures that ec2tokens and s3tokens are asked about may be this old
 
     def __post_init__(self) -> None:

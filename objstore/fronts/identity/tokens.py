@@ -9,13 +9,16 @@ from objstore.fronts.identity.call import Answer, Call, Handler, View, time_text
 from objstore.fronts.identity.endpoint_groups import endpoints_for
 from objstore.fronts.identity.errors import IdentityProblem, forbidden, unauthorized
 from objstore.fronts.identity.password_rules import NO_LOCKOUT, is_expired
+from objstore.fronts.identity.trusts import use
 from objstore.fronts.identity.views import domain_view, named, password_expiry, project_view, rule_view
 from objstore.identity.bearer import Bearer
 from objstore.identity.rules import Access, may_read
 from objstore.identity.tenancy import RECORD_VERSION, SYSTEM, AccessRule, AppCredential, Domain, Endpoint, Person, Project, Service
+from objstore.identity.trusts import trust_line
 
 METHODS = ("password", "token", "application_credential")
 MAX_TOKEN_S = 30 * 86_400.0
+NO_TOKEN = "Could not find token."
 NO_SCOPE = "Application credentials cannot request a scope."
 _MALFORMED = "Expecting to find {} in the request body. The server could not comply with the request since it is either malformed or otherwise incorrect."
 
@@ -86,9 +89,11 @@ async def _by_password(call: Call, given: Mapping[str, Any]) -> Proof:
 async def _by_token(call: Call, given: Mapping[str, Any]) -> Proof:
     access = call.registry.access(_text(given, "id"))
     if access is None:
-        raise unauthorized()
-    if access.bearer.app_credential_id or access.bearer.credential_id:
-        raise IdentityProblem(403, "A token of an application credential or of an EC2 credential cannot be exchanged for another one.")
+        raise IdentityProblem(404, NO_TOKEN)  # so Keystone, and tempest asks for it
+    if access.bearer.app_credential_id or access.bearer.credential_id or access.trust is not None:
+        raise IdentityProblem(
+            403, "A token of an application credential, an EC2 credential or a trust cannot be exchanged for another one."
+        )
     return Proof(access.user, access.bearer.methods, access.bearer.expires_us, access.bearer.audit_ids[-1])
 
 
@@ -167,8 +172,6 @@ def _scope(call: Call, proof: Proof, wanted: Any) -> str:
         if not isinstance(given, dict) or given.get("all") is not True:
             raise IdentityProblem(400, "system must be {'all': true}")
         return SYSTEM
-    if kind == "OS-TRUST:trust":
-        raise IdentityProblem(501, "Trusts are not built; use an application credential.")
     raise IdentityProblem(400, "scope must be one of project, domain, system, or 'unscoped'")
 
 
@@ -194,8 +197,28 @@ async def issue(call: Call) -> Answer:
     if not isinstance(auth, dict):
         raise IdentityProblem(400, _MALFORMED.format("auth"))
     proof = await _prove(call, _object(auth, "identity"))
+    asked = auth.get("scope")
+    if isinstance(asked, dict) and "OS-TRUST:trust" in asked:
+        return await _by_trust(call, proof, asked)
     scope = _scope(call, proof, auth.get("scope"))
     bearer = new_bearer(call, proof.user, proof.methods, scope, expires_us=proof.expires_us, line=proof.line, credential=proof.credential)
+    return token_answer(call, bearer, 201)
+
+
+async def _by_trust(call: Call, proof: Proof, asked: Mapping[str, Any]) -> Answer:
+    """A token of a trust, for its trustee.  Raises 403 alike for trusts of others and for none."""
+    if proof.credential is not None:
+        raise unauthorized(NO_SCOPE)
+    trust = call.registry.trust(_text(_object(asked, "OS-TRUST:trust"), "id"))
+    if len(asked) != 1 or trust is None or trust.trustee_id != proof.user.id:
+        raise IdentityProblem(403, "User is not a trustee.")
+    user = call.registry.get(Person, trust.trustor_id if trust.impersonation else trust.trustee_id)
+    ends = min((us for us in (proof.expires_us, *(above.expires_us for above in trust_line(call.registry, trust))) if us), default=0)
+    scope = f"p:{trust.project_id}"
+    bearer = new_bearer(call, user or proof.user, proof.methods, scope, expires_us=ends, line=proof.line, trust_id=trust.id)
+    if call.registry.judge(bearer) is None:
+        raise IdentityProblem(403, "Trustee has no delegated roles.")
+    await use(call, trust)
     return token_answer(call, bearer, 201)
 
 
@@ -209,6 +232,7 @@ def new_bearer(
     line: str = "",
     credential: AppCredential | None = None,
     credential_id: str = "",
+    trust_id: str = "",
 ) -> Bearer:
     """What a new token will say."""
     now_us = call.identity.now_us()
@@ -216,7 +240,8 @@ def new_bearer(
     audit_id = call.registry.rng.token(16).hex()[:22]
     app_id = credential.id if credential is not None else ""
     audit_ids = (audit_id, line) if line else (audit_id,)
-    return Bearer(1, user.id, methods, scope, now_us, min(ends, expires_us) if expires_us else ends, audit_ids, app_id, credential_id)
+    expires_us = min(ends, expires_us) if expires_us else ends
+    return Bearer(1, user.id, methods, scope, now_us, expires_us, audit_ids, app_id, credential_id, trust_id)
 
 
 def token_answer(call: Call, bearer: Bearer, status: int) -> Answer:
@@ -256,7 +281,11 @@ def token_body(call: Call, access: Access) -> View:
         token["roles"] = named(access.roles)
         if "nocatalog" not in call.query:
             token["catalog"] = catalog(call, access)
-    credential = access.app_credential
+    trust, credential = access.trust, access.app_credential
+    if trust is not None:
+        token["OS-TRUST:trust"] = {
+            "id": trust.id, "impersonation": trust.impersonation, "trustor_user": {"id": trust.trustor_id}, "trustee_user": {"id": trust.trustee_id},
+        }  # fmt: skip
     if credential is not None:
         token["application_credential"] = {"id": credential.id, "name": credential.name, "restricted": not credential.unrestricted}
         if credential.limited:
@@ -311,7 +340,7 @@ def _subject(call: Call) -> tuple[str, Access]:
     if access is None and truth(call.query.get("allow_expired", "0")) and service:
         access = _expired(call, token)
     if access is None:
-        raise IdentityProblem(404, "Could not find token.")
+        raise IdentityProblem(404, NO_TOKEN)
     if not own and not service and access.user.id != call.who.user.id:
         raise forbidden(f"identity:{call.action}")
     return token, access

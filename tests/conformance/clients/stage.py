@@ -30,6 +30,7 @@ secret_key = "{OTHER_KEYS[1]}"
 email = "{OTHER_EMAIL}"
 """
 TRANSPORTS = ("http", "https", "http-host", "https-host")
+RULES = ("identity.lockout_failures=3", "identity.lockout_s=2", "identity.password_history=2")  # tempest tries them
 RUN_TIMEOUT_S = 400
 MARK = "@@ "
 _IN_NAMESPACE = 'mount --bind "$HOSTS_FILE" /etc/hosts && exec "$@"'
@@ -140,7 +141,7 @@ def stage(schemes: tuple[str, ...]) -> Iterator[Stage]:
         (root / "identities.toml").write_text(IDENTITIES)
         hook_port = free_port_base()
         targets = json.dumps({"hook": {"url": f"http://127.0.0.1:{hook_port}/events"}})
-        settings = (f's3.domains=["{DOMAIN}"]', f's3.website_domains=["{WEBSITE_DOMAIN}"]', f"notifications.targets={targets}")
+        settings = (f's3.domains=["{DOMAIN}"]', f's3.website_domains=["{WEBSITE_DOMAIN}"]', f"notifications.targets={targets}", *RULES)
         common = ("--proxies", "1", "--identities", str(root / "identities.toml"), *(part for each in settings for part in ("--set", each)))
         clusters = {
             scheme: stack.enter_context(running_cluster(root / scheme, *common, *(("--tls",) if scheme == "https" else ())))

@@ -1,6 +1,7 @@
 """Tokens open where they were made, whole, and nowhere else."""
 
 from objstore.identity.bearer import DAY_US, Bearer, BearerSealer, SecretBox
+from objstore.identity.token_keys import BUILT_IN, rotated
 from objstore.runtime.rng import SystemRng
 
 NOW_US = 20_000 * DAY_US
@@ -33,6 +34,21 @@ def test_keys_are_of_one_day_and_old_ones_are_no_longer_made() -> None:
     for day in range(200):  # the ciphers that are held stay few
         later = NOW_US + day * DAY_US
         assert SEALER.open(SEALER.seal(Bearer(1, "u", (), "", later, later, ())), later) is not None
+
+
+def test_a_token_opens_as_long_as_its_key_is_there() -> None:
+    old = SEALER.seal(BEARER)
+    sealer = BearerSealer(bytes(32), SystemRng())
+    keys = rotated(BUILT_IN, NOW_US, (b"a" * 32, b"b" * 32))
+    sealer.use(keys)
+    new = sealer.seal(BEARER)
+    assert [sealer.open(token, NOW_US) for token in (old, new)] == [BEARER, BEARER]
+    assert SEALER.open(new, NOW_US) is None
+    sealer.use(rotated(keys, NOW_US, (b"c" * 32, b"d" * 32), revoke=True))
+    assert [sealer.open(token, NOW_US) for token in (old, new)] == [None, None]
+    other = BearerSealer(bytes(32), SystemRng())
+    other.use(rotated(BUILT_IN, NOW_US, (b"x" * 32, b"b" * 32)))  # a key of the same number
+    assert other.open(new, NOW_US) is None
 
 
 def test_a_secret_opens_only_in_the_record_it_was_sealed_for() -> None:

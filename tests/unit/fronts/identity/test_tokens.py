@@ -84,7 +84,7 @@ def test_scopes(scope: Any, key: str | None) -> None:
         ({"identity": {"methods": ["external"], "external": {}}}, 401),
         ({"identity": password_of("joe", "wrong")}, 401),
         ({"identity": password_of("nobody")}, 401),
-        ({"identity": {"methods": ["token"], "token": {"id": "x"}}}, 401),
+        ({"identity": {"methods": ["token"], "token": {"id": "x"}}}, 404),
         ({"identity": password_of("joe"), "scope": {"project": {"id": "admin"}}}, 401),
         ({"identity": password_of("joe"), "scope": {"project": {"id": "nothing"}}}, 401),
         ({"identity": password_of("joe"), "scope": {"project": {"name": "acme"}}}, 400),
@@ -95,7 +95,7 @@ def test_scopes(scope: Any, key: str | None) -> None:
         ({"identity": password_of("joe"), "scope": {"galaxy": {}}}, 400),
         ({"identity": password_of("joe"), "scope": {}}, 400),
         ({"identity": password_of("joe"), "scope": []}, 400),
-        ({"identity": password_of("joe"), "scope": {"OS-TRUST:trust": {"id": "x"}}}, 501),
+        ({"identity": password_of("joe"), "scope": {"OS-TRUST:trust": {"id": "x"}}}, 403),
     ],
 )
 def test_refusals(auth: Any, status: int) -> None:
