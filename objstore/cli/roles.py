@@ -172,7 +172,8 @@ def _with_swift(
 
     auth = SwiftAuth(known.swift_users, known.users, directory, cluster_key, world.rng, world.clock)
     tokens = ProjectTokens(registry, directory)
-    return SwiftApp(SwiftFront(store, auth, component(settings, "swift"), world.clock, world.rng, (tokens,)), app, app.names_bucket)
+    front = SwiftFront(store, auth, component(settings, "swift"), world.clock, world.rng, (tokens,), store.threads)
+    return SwiftApp(front, app, app.names_bucket)
 
 
 async def run_services(settings: Any) -> None:

@@ -8,7 +8,8 @@ from http import HTTPStatus
 from objstore import errors
 from objstore.errors import ObjstoreError, Refused
 
-Headers = list[tuple[bytes, bytes]]
+Header = tuple[bytes, bytes]
+Headers = list[Header]
 HTML = (b"content-type", b"text/html; charset=UTF-8")
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 JSON = (b"content-type", b"application/json; charset=utf-8")
@@ -107,6 +108,11 @@ def unauthorized(realm: str) -> Answer:
     """401, as Swift's clients want it before they ask for a token."""
     safe = "".join(char if char.isalnum() or char in "_-." else "_" for char in realm) or "unknown"
     return page(401, headers=[(b"www-authenticate", f'Swift realm="{safe}"'.encode())])
+
+
+def status_line(status: int) -> str:
+    """A status with its words, as reports of bulk operations have it."""
+    return f"{status} {HTTPStatus(status).phrase}"
 
 
 def page(status: int, text: str = "", headers: Headers | None = None) -> Answer:

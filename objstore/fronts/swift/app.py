@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from objstore.errors import NotModified, ObjstoreError
 from objstore.fronts.dates import http_time
-from objstore.fronts.swift import account, auth, bulk, container, cors, info, reading, staticweb, writing
+from objstore.fronts.swift import account, auth, bulk, container, cors, extract, info, reading, staticweb, writing
 from objstore.fronts.swift.answers import HTML, Answer, page, refusal
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.request import Receive, Scope, Send, SwiftRequest
@@ -104,6 +104,8 @@ class SwiftApp:
         await auth.authenticate(front, request)
         if "bulk-delete" in request.query and request.method in ("POST", "DELETE"):
             return await bulk.bulk_delete(front, request)
+        if "extract-archive" in request.query and request.method == "PUT":
+            return await extract.extract_archive(front, request)
         handler = handlers.get(request.method)
         if handler is None:
             return page(405, headers=[(b"allow", ", ".join(sorted({*handlers, "OPTIONS"})).encode())])

@@ -2,13 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from html import escape
-from http import HTTPStatus
 from urllib.parse import unquote
 
 from objstore.errors import NoSuchBucket, NoSuchKey, ObjstoreError
-from objstore.fronts.swift.answers import JSON, TEXT, XML, Answer, SwiftRefused, refusal, unauthorized
+from objstore.fronts.swift.answers import JSON, TEXT, XML, Answer, Header, SwiftRefused, refusal, status_line, unauthorized
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.request import SwiftRequest
 from objstore.objects.api import Conditions, DeleteTarget
@@ -32,7 +31,7 @@ class Tally:
             return
         status = refusal(error, known=True, realm="").status
         if len(self.errors) < MAX_ERRORS_TOLD:
-            self.errors.append((path, f"{status} {HTTPStatus(status).phrase}"))
+            self.errors.append((path, status_line(status)))
 
 
 async def bulk_delete(front: SwiftFront, request: SwiftRequest) -> Answer:
@@ -104,15 +103,26 @@ def _answer(request: SwiftRequest, tally: Tally, status: str, body: str) -> Answ
         "Number Deleted": tally.counts["Number Deleted"],
         "Number Not Found": tally.counts["Number Not Found"],
     }
+    kind = report_type(request)
+    return Answer(200, [kind], report(kind, facts, tally.errors, "delete"))
+
+
+def report_type(request: SwiftRequest) -> Header:
+    """The type of the report of a bulk operation that a request asks for."""
     accept = request.headers.get("accept", "")
-    if "application/json" in accept:
-        return Answer(200, [JSON], json.dumps({**facts, "Errors": [list(error) for error in tally.errors]}).encode())
-    if "xml" in accept:
+    return JSON if "application/json" in accept else XML if "xml" in accept else TEXT
+
+
+def report(kind: Header, facts: Mapping[str, object], errors: Sequence[tuple[str, str]], root: str) -> bytes:
+    """The report: facts, then what could not be done and why."""
+    if kind is JSON:
+        return json.dumps({**facts, "Errors": [list(error) for error in errors]}).encode()
+    if kind is XML:
         lines = "".join(f"<{_element(name)}>{escape(str(value))}</{_element(name)}>" for name, value in facts.items())
-        errors = "".join(f"<object><name>{escape(name)}</name><status>{why}</status></object>" for name, why in tally.errors)
-        return Answer(200, [XML], f"<delete>{lines}<errors>{errors}</errors></delete>".encode())
+        failed = "".join(f"<object><name>{escape(name)}</name><status>{why}</status></object>" for name, why in errors)
+        return f"<{root}>{lines}<errors>{failed}</errors></{root}>".encode()
     text = "".join(f"{name}: {value}\n" for name, value in facts.items())
-    return Answer(200, [TEXT], (text + "Errors:\n" + "".join(f"{name}, {why}\n" for name, why in tally.errors)).encode())
+    return (text + "Errors:\n" + "".join(f"{name}, {why}\n" for name, why in errors)).encode()
 
 
 def _element(name: str) -> str:

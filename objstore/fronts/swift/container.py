@@ -21,6 +21,9 @@ _PAGE = 1000
 # What changes what a container does, and is not built: said, rather than kept and ignored.
 _UNBUILT = ("x-container-sync-to", "x-container-sync-key")
 
+# A container has lists of Swift's alone, and these may be public.
+FIRST_CONFIG = {"ownershipControls": Ownership.ENFORCED.value.encode(), "publicAccessBlock": encode_block(NO_BLOCK)}
+
 
 async def put_container(front: SwiftFront, request: SwiftRequest) -> Answer:
     """Make a container, or change the one that is there."""
@@ -28,10 +31,9 @@ async def put_container(front: SwiftFront, request: SwiftRequest) -> Answer:
     if length > BUCKET_NAME_LIMIT_BYTES:
         raise SwiftRefused(400, f"Container name length of {length} longer than {BUCKET_NAME_LIMIT_BYTES}")
     change = _change(front, request)
-    config = {"ownershipControls": Ownership.ENFORCED.value.encode(), "publicAccessBlock": encode_block(NO_BLOCK)}
     status = 201
     try:
-        await front.store.create_bucket(request.who, request.container, config=config)
+        await front.store.create_bucket(request.who, request.container, config=FIRST_CONFIG)
     except BucketAlreadyOwnedByYou:
         status = 202
     await _apply(front, request, change)

@@ -9,6 +9,7 @@ from objstore.fronts.swift.answers import SwiftRefused
 from objstore.objects.api import ObjectStoreApi, Principal
 from objstore.runtime.clock import Clock
 from objstore.runtime.rng import Rng
+from objstore.runtime.tasks import Threads
 
 GIB = 1024**3
 
@@ -22,6 +23,11 @@ class SwiftSettings(msgspec.Struct, frozen=True):
     container_listing_limit: int = 10_000
     max_bulk_deletes: int = 10_000
     max_ranges: int = 50
+    max_archive_bytes: int = 5 * GIB  # of one bulk upload, as it comes and as it unpacks
+    max_archive_members: int = 100_000
+    max_failed_extractions: int = 1000
+    max_containers_per_extraction: int = 10_000
+    yield_frequency_s: float = 10.0  # between the blanks that tell a client of long work that it goes on
     policy_name: str = "default"
     cross_domain_policy: str = ""  # what /crossdomain.xml says, as XML; <allow-access-from domain="*" /> lets everybody in
 
@@ -57,6 +63,7 @@ class SwiftFront:
     clock: Clock
     rng: Rng
     checks: tuple[LaterCheck, ...] = ()  # asked after `auth`, in this order
+    threads: Threads | None = None  # for work that would hold up the event loop
 
     def account_of(self, segment: str) -> str:
         """The account behind a path's second segment.  Raises SwiftRefused (404) for another reseller's."""

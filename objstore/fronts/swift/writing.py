@@ -29,7 +29,7 @@ from objstore.fronts.swift.headers import (
 from objstore.fronts.swift.reading import MANIFEST, find_segments, parse_manifest, stream_segments
 from objstore.fronts.swift.request import SwiftRequest, header_text
 from objstore.objects.actions import Action
-from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, CopySource, Expected, ObjectInfo, Principal
+from objstore.objects.api import NO_CONDITIONS, Attributes, Body, Conditions, CopySource, Expected, ObjectInfo, Principal
 
 _MD5 = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
 _UNBUILT = ("x-symlink-target", "x-object-manifest-etag")
@@ -47,21 +47,23 @@ async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     if manifest:
         parse_manifest(header_text(manifest))
     body = request.body(front.settings.max_file_bytes)
-    archive = await archiving.archive_of(front, request.who, request.container)
-    if archive is not None:
-        await front.store.check_access(request.who, request.container, Action.WRITE_OBJECT, request.key)
-        await archiving.keep_current(front, archive, request.container, request.key)
     attributes = attributes_of(headers, front.clock.wall_us(), content_type=_type_of(request))
-    info = await front.store.put(
-        request.who,
-        request.container,
-        request.key,
-        body,
-        attributes=attributes,
-        expected=Expected(md5=_promised(headers)),
-        conditions=_write_conditions(headers),
-    )
+    expected, conditions = Expected(md5=_promised(headers)), _write_conditions(headers)
+    info = await write(front, request, request.container, request.key, body, attributes, expected=expected, conditions=conditions)
     return empty(201, [HTML, *written_headers(info)])
+
+
+async def write(
+    front: SwiftFront, request: SwiftRequest, container: str, key: str, body: Body, attributes: Attributes, *,
+    expected: Expected, conditions: Conditions = NO_CONDITIONS,
+) -> ObjectInfo:  # fmt: skip
+    """Write an object in the account of the request, as its caller; what the container keeps of older ones is kept."""
+    who = request.who
+    archive = await archiving.archive_of(front, who, container)
+    if archive is not None:
+        await front.store.check_access(who, container, Action.WRITE_OBJECT, key)
+        await archiving.keep_current(front, archive, container, key)
+    return await front.store.put(who, container, key, body, attributes=attributes, expected=expected, conditions=conditions)
 
 
 async def post_object(front: SwiftFront, request: SwiftRequest) -> Answer:
@@ -204,7 +206,12 @@ def _type_of(request: SwiftRequest) -> str:
     given = request.headers.get("content-type")
     if given and not request.flag("x-detect-content-type"):
         return header_text(given)
-    return mimetypes.guess_type(request.key)[0] or DEFAULT_TYPE
+    return guessed_type(request.key)
+
+
+def guessed_type(key: str) -> str:
+    """The type of an object of which none is told."""
+    return mimetypes.guess_type(key)[0] or DEFAULT_TYPE
 
 
 def _promised(headers: Mapping[str, str]) -> bytes | None:

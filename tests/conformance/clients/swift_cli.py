@@ -75,6 +75,21 @@ def the_other_dialect():
 
 
 @scenario
+def archives():
+    for form, option in (("tar", "-c"), ("tar.gz", "-cz"), ("tar.bz2", "-cj")):
+        packed, container = SCRATCH / f"files.{form}", f"{BOX}-{form}"
+        command("tar", option, "--format=pax", "-C", str(FILES), "-f", str(packed), ".")
+        told = dict(line.removeprefix("export ").split("=", 1) for line in swift("auth").splitlines())
+        address = f"{told['OS_STORAGE_URL']}/{container.replace(' ', '%20')}/in/here?extract-archive={form}"
+        headers = ("-H", f"X-Auth-Token: {told['OS_AUTH_TOKEN']}", "-H", "Accept: application/json")
+        answer = json.loads(command("curl", "-sSf", *(("--cacert", CA) if CA else ()), *headers, "-T", str(packed), address))
+        assert (answer["Response Status"], answer["Errors"]) == ("201 Created", []), answer
+        swift("download", container, "--prefix", "in/here/", "-D", str(SCRATCH / f"un{form}"))
+        same_files(FILES, SCRATCH / f"un{form}" / "in" / "here")
+        swift("delete", container)
+
+
+@scenario
 def delete():
     swift("delete", BOX, "copied")
     swift("delete", BOX)

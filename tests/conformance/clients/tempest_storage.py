@@ -46,9 +46,6 @@ run_validation = false
 TREE = "tempest.api.object_storage"
 # Class and test -> how it ends, and why.
 EXPECTED = {
-    "BulkTest.test_bulk_delete": ("FAILED", "uploads by extract-archive, which is not built"),
-    "BulkTest.test_bulk_delete_by_POST": ("FAILED", "uploads by extract-archive, which is not built"),
-    "BulkTest.test_extract_archive": ("FAILED", "extract-archive is not built"),
     "ObjectFormPostTest.test_post_object_using_form": ("FAILED", "form uploads are not built"),
     "ObjectFormPostNegativeTest.test_post_object_using_form_expired": ("FAILED", "form uploads are not built"),
     "ObjectFormPostNegativeTest.test_post_object_using_form_invalid_signature": ("FAILED", "form uploads are not built"),

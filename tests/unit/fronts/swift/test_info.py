@@ -10,6 +10,7 @@ def test_info_names_what_works_and_nothing_else(swift: Swift) -> None:
         "tempauth",
         "tempurl",
         "bulk_delete",
+        "bulk_upload",
         "dlo",
         "slo",
         "container_quotas",
