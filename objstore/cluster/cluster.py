@@ -120,9 +120,9 @@ class Cluster:
 
     async def read_once_written(self, key: RowKey, origin: Ballot, *, spread: int = 0) -> api.Held:
         """A row that is written once, from whichever replica has it."""
-        partition = self.partition(key, spread=spread)
-        held = await read_one(self.members, key, partition, origin, timeout_s=self.settings.operation_timeout_s)
-        return held or await self._read_at(key, partition, inline=True)
+        find = partial(self.partition, key, spread=spread)
+        held = await read_one(self.members, key, find, origin, timeout_s=self.settings.operation_timeout_s)
+        return held or await self._read_at(key, find(), inline=True)
 
     def is_well(self, key: RowKey, *, spread: int = 0) -> bool:
         """Whether no replica of a partition is known to be ill; those that are down are dialed again."""
