@@ -10,8 +10,8 @@ from objstore.identity.entities import AWS_POLICY
 from objstore.identity.managed import BUILT_IN
 from objstore.identity.registry import Registry
 from objstore.identity.rules import S3_NONE, S3_READ, Access, rule_allows, s3_rights
-from objstore.identity.tenancy import DEFAULT_DOMAIN, RESELLER_ADMIN, AccessRule
-from objstore.objects.access import PROJECT_NAME, USER_ID, USER_NAME
+from objstore.identity.tenancy import DEFAULT_DOMAIN, RESELLER_ADMIN, SERVICE, AccessRule
+from objstore.objects.access import IS_SERVICE, PROJECT_NAME, USER_ID, USER_NAME
 from objstore.objects.api import Principal
 
 SERVICE_TYPE = "object-store"
@@ -63,6 +63,8 @@ class ProjectTokens:
             facts[USER_NAME] = access.user.name
         if project.domain_id == DEFAULT_DOMAIN:
             facts[PROJECT_NAME] = project.name
+        if SERVICE in access.names:
+            facts[IS_SERVICE] = "true"
         return Principal(
             account=project.id, user=f"keystone/{access.user.id}", display_name=owner.display_name, canonical_id=owner.canonical_id,
             tenant=self._directory.tenant_of(project.id), admin=admin, arn=arn, policies=policies, facts=facts,

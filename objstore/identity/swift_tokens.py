@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from objstore.errors import InvalidArgument
 from objstore.identity.logic import Credentials
 from objstore.identity.model import SwiftUser, User
+from objstore.objects.access import IS_SERVICE
 from objstore.objects.api import Principal
 from objstore.runtime.clock import Clock
 from objstore.runtime.rng import Rng
@@ -137,5 +138,5 @@ def _principal(user: SwiftUser) -> Principal:
         admin=admin,
         arn=f"arn:aws:iam::{user.account}:user/{user.user}",
         policies=None if full else (),  # a plain member may do what lists of containers let it do
-        facts={"aws:username": user.user, "aws:principaltype": "User"},
+        facts={"aws:username": user.user, "aws:principaltype": "User", **({IS_SERVICE: "true"} if SERVICE in user.groups else {})},
     )

@@ -43,7 +43,7 @@ from objstore.objects.asked import Asked, arns_of
 from objstore.objects.kept import Kept
 
 __all__ = [
-    "MISSING",
+    "IS_SERVICE", "MISSING",
     "OWNERS_ALONE",
     "Action",
     "Decision",
@@ -70,6 +70,7 @@ __all__ = [
 
 # Facts: what else a caller's account and user go by in containers' lists.
 PROJECT_NAME, USER_ID, USER_NAME = "openstack:project_name", "openstack:user_id", "openstack:user_name"
+IS_SERVICE = "openstack:service"  # "true": a service, which may vouch for its users' requests
 MISSING: Literal["missing"] = "missing"
 Found = Row | Literal["missing"] | None
 """The object that is asked for: its row, that there is none, or that nobody has looked."""

@@ -27,6 +27,7 @@ TESTER = SwiftUser("test", "tester", "testing", (".admin",))
 MEMBER = SwiftUser("test", "tester3", "testing3")
 OTHER = SwiftUser("test2", "tester2", "testing2", (".admin",))
 RESELLER = SwiftUser("admin", "admin", "adminpass", (".reseller_admin",))
+SERVICE = SwiftUser("service", "glance", "glancing", ("service",))
 S3_USER = User(account="test", name="s3", access_key="AKTEST", secret_key="test-secret")
 
 
@@ -96,7 +97,7 @@ def swift_serving(*, settings: SwiftSettings | None = None) -> Iterator[Running]
         credentials = Credentials((S3_USER,))
         store = made["store"] = ObjectStore(MemoryCluster(clock=clock), world, ObjectSettings(bucket_cache_s=0.02), local_keys(world))  # type: ignore[arg-type]
         s3 = S3App(store, credentials, clock, S3Settings(domains=("s3.test",), website_domains=("web.test",)), rng=rng)
-        auth = SwiftAuth((TESTER, MEMBER, OTHER, RESELLER), (S3_USER,), credentials, bytes(32), rng, clock)
+        auth = SwiftAuth((TESTER, MEMBER, OTHER, RESELLER, SERVICE), (S3_USER,), credentials, bytes(32), rng, clock)
         return SwiftApp(SwiftFront(store, auth, settings or SwiftSettings(), clock, rng), s3, s3.names_bucket)
 
     with serving(build) as running:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from objstore.errors import NotModified, ObjstoreError
 from objstore.fronts.dates import http_time
-from objstore.fronts.swift import account, auth, bulk, container, cors, extract, info, reading, staticweb, writing
+from objstore.fronts.swift import account, auth, bulk, container, cors, domains, extract, info, reading, staticweb, writing
 from objstore.fronts.swift.answers import HTML, Answer, page, refusal
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.request import Receive, Scope, Send, SwiftRequest
@@ -68,8 +68,11 @@ class SwiftApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
+        given = scope
+        if self._front.settings.storage_domains and scope["type"] == "http":
+            scope = domains.remapped(scope, self._front.settings.storage_domains, self._front.prefixes) or scope
         if scope["type"] != "http" or not is_swift(scope) or (self._is_others is not None and self._is_others(scope)):
-            await self._other(scope, receive, send)
+            await self._other(given, receive, send)
             return
         self._next_id = (self._next_id + _ID_STEP) & 0xFFFFFFFFFFFFFFFF
         seconds = self._front.clock.wall_us() // 1_000_000

@@ -1,11 +1,12 @@
 """Who calls: version 1 of Swift's authentication, tokens in headers, signed addresses."""
 
+from objstore.core.account_acl import ADMIN
 from objstore.fronts.swift.answers import Answer, SwiftRefused, empty, page, unauthorized
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.request import NOBODY, SwiftRequest
 from objstore.fronts.swift.tempurl import check_temp_url
 from objstore.identity.swift_tokens import LIFE_S
-from objstore.objects.access import owns_home
+from objstore.objects.access import IS_SERVICE, owns_home
 from objstore.objects.api import Principal
 
 V1_PATHS = frozenset(("/auth/v1.0", "/auth/v1.0/", "/auth/v1", "/auth/v1/"))
@@ -47,6 +48,8 @@ async def authenticate(front: SwiftFront, request: SwiftRequest) -> None:
         if who.anonymous:
             refused = unauthorized(request.account)
             raise SwiftRefused(401, "The token is not valid, or has expired; get a new one.", refused.headers[1:])
+        if front.settings.service_prefixes:
+            who = await _with_service(front, request, who)
     request.who = await at_home(front, who.of_request(request.facts), account)
     if request.flag("x-open-expired") and token and owns_home(request.who):
         request.who = request.who.opening_expired()
@@ -57,6 +60,21 @@ async def at_home(front: SwiftFront, who: Principal, account: str) -> Principal:
     if who.anonymous or account in who.levels or (who.plain and (who.admin or who.account == account)):
         return who.at(account)
     return who.at(account, await front.store.account_level(who, account))
+
+
+async def _with_service(front: SwiftFront, request: SwiftRequest, who: Principal) -> Principal:
+    """The caller, whom a service's token besides his own makes an owner of what services keep for his account.  Raises SwiftRefused."""
+    token = request.headers.get("x-service-token")
+    if not token:
+        return who
+    service = find_token(front, token, request) or await _find_later(front, token, request)
+    if service is None:
+        raise SwiftRefused(401, "The service's token is not valid, or has expired.", unauthorized(request.account).headers[1:])
+    if service.facts.get(IS_SERVICE) != "true" or not who.plain:
+        return who
+    for account in front.service_accounts(who.account):
+        who = who.at(account, ADMIN)
+    return who
 
 
 def find_token(front: SwiftFront, token: str, request: SwiftRequest) -> Principal | None:

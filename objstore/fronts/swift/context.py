@@ -12,12 +12,16 @@ from objstore.runtime.rng import Rng
 from objstore.runtime.tasks import Threads
 
 GIB = 1024**3
+# Between the prefix and the rest of a service's account, where names of accounts have none: SERVICE_abc is another account than AUTH_SERVICE_abc.
+SERVICE_MARK = ":"
 
 
 class SwiftSettings(msgspec.Struct, frozen=True):
     """Limits and names."""
 
     reseller_prefix: str = "AUTH_"
+    service_prefixes: tuple[str, ...] = ()  # of accounts that open for a user with a service's token besides his own: ("SERVICE_",)
+    storage_domains: tuple[str, ...] = ()  # container.account.DOMAIN names a container by host
     max_file_bytes: int = 5 * GIB
     account_listing_limit: int = 10_000
     container_listing_limit: int = 10_000
@@ -65,13 +69,28 @@ class SwiftFront:
     checks: tuple[LaterCheck, ...] = ()  # asked after `auth`, in this order
     threads: Threads | None = None  # for work that would hold up the event loop
 
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What accounts begin with in paths."""
+        return (*self.settings.service_prefixes, self.settings.reseller_prefix)
+
     def account_of(self, segment: str) -> str:
         """The account behind a path's second segment.  Raises SwiftRefused (404) for another reseller's."""
-        prefix = self.settings.reseller_prefix
-        if not segment.startswith(prefix) or len(segment) == len(prefix) or "/" in segment:
-            raise SwiftRefused(404)
-        return segment[len(prefix) :]
+        for prefix in self.prefixes:
+            rest = segment[len(prefix) :]
+            if segment.startswith(prefix) and rest and "/" not in rest and SERVICE_MARK not in rest:
+                return rest if prefix == self.settings.reseller_prefix else prefix + SERVICE_MARK + rest
+        raise SwiftRefused(404)
+
+    def segment_of(self, account: str) -> str:
+        """The path's second segment for an account."""
+        prefix, mark, rest = account.partition(SERVICE_MARK)
+        return prefix + rest if mark else self.settings.reseller_prefix + account
+
+    def service_accounts(self, account: str) -> list[str]:
+        """The accounts in which services keep what is this account's."""
+        return [prefix + SERVICE_MARK + account for prefix in self.settings.service_prefixes]
 
     def storage_url(self, origin: str, account: str) -> str:
         """Where an account's containers are."""
-        return f"{origin}/v1/{self.settings.reseller_prefix}{account}"
+        return f"{origin}/v1/{self.segment_of(account)}"

@@ -65,4 +65,6 @@ def info(front: SwiftFront) -> Answer:
         "crossdomain": {},
         "staticweb": {},
     }
+    if settings.storage_domains:
+        features["domain_remap"] = {"default_reseller_prefix": None}
     return Answer(200, [JSON], json.dumps(features).encode())

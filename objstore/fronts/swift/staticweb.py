@@ -19,6 +19,7 @@ from objstore.errors import AccessDenied, NoSuchBucket, NoSuchKey, ObjstoreError
 from objstore.fronts.swift.answers import HTML, Answer, Headers, SwiftRefused, refusal
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.cors import CONTAINER
+from objstore.fronts.swift.domains import BASE
 from objstore.fronts.swift.listing import Item, Wanted
 from objstore.fronts.swift.request import SwiftRequest, is_true
 from objstore.objects.actions import Action
@@ -196,7 +197,8 @@ def _with_slash(request: SwiftRequest) -> Answer:
 
 
 def _place(request: SwiftRequest) -> str:
-    return quote(f"/v1/{request.account}/{request.container}" + (f"/{request.key}" if request.key else ""))
+    place = quote(f"/v1/{request.account}/{request.container}" + (f"/{request.key}" if request.key else ""))
+    return place.removeprefix(quote(request.scope.get(BASE, "")))  # its host says that much already
 
 
 # -- listings -------------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ async def _copy(front: SwiftFront, request: SwiftRequest, source: CopySource, ta
     else:
         same = dataclasses.replace(source, conditions=Conditions(if_match=(found.etag,)))
         info = await front.store.copy(target, same, container, key, attributes=attributes)
-    segment = f"{front.settings.reseller_prefix}{source.home}".encode()
+    segment = front.segment_of(source.home).encode()
     headers: Headers = [
         HTML,
         *written_headers(info),

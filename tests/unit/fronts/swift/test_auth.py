@@ -1,11 +1,15 @@
 """Version 1 of authentication, and whom tokens stand for."""
 
+from collections.abc import Iterator
+
+import pytest
+
 from objstore.fronts.swift.auth import find_token
 from objstore.fronts.swift.context import SwiftFront, SwiftSettings
 from objstore.fronts.swift.request import SwiftRequest
 from objstore.objects.api import Principal
 from tests.support.s3_server import Running
-from tests.support.swift_server import S3_USER, Swift
+from tests.support.swift_server import MEMBER, OTHER, RESELLER, S3_USER, SERVICE, TESTER, Swift, swift_serving
 
 
 class Knows:
@@ -38,3 +42,32 @@ def test_every_issuer_of_tokens_is_asked() -> None:
     request = SwiftRequest({"method": "GET", "path": "/v1/a", "raw_path": b"/v1/a"}, None, "tx", None)  # type: ignore[arg-type]
     found = [find_token(front, token, request) for token in ("a", "b", "c")]
     assert [who and who.account for who in found] == ["one", "two", None]
+
+
+@pytest.fixture(scope="module")
+def serviced() -> Iterator[Running]:
+    with swift_serving(settings=SwiftSettings(service_prefixes=("SERVICE_",))) as found:
+        yield found
+
+
+def test_what_services_keep_opens_with_both_tokens_alone(serviced: Running) -> None:
+    user, service, other, reseller = (Swift(serviced, who) for who in (TESTER, SERVICE, OTHER, RESELLER))
+
+    def ask(token: str, service_token: str = "", method: str = "PUT", name: str = "images") -> int:
+        headers = {"X-Auth-Token": token, "Content-Length": "0"} | ({"X-Service-Token": service_token} if service_token else {})
+        return user.raw(method, f"/v1/SERVICE_test/{name}", headers=headers).status
+
+    assert ask(user.token) == 403
+    assert ask(service.token) == 403
+    assert ask(service.token, service.token) == 403
+    assert ask(user.token, other.token) == 403  # whose owner is no service
+    assert ask(user.token, "AUTH_tknonsense") == 401
+    assert ask(other.token, service.token) == 403  # not of this account
+    assert ask(Swift(serviced, MEMBER).token, service.token) == 403  # who may do nothing in his own
+    assert ask(user.token, service.token) == 201
+    assert ask(user.token, service.token, "HEAD") == 204
+    assert ask(user.token, "", "HEAD") == 403
+    assert ask(user.token, service.token, "GET", "") == 200
+    assert ask(reseller.token, "", "HEAD") == 204
+    assert user("HEAD", "images").status == 404  # the user's own account is another
+    assert user.raw("HEAD", "/v1/AUTH_SERVICE_test/images", headers={"X-Auth-Token": user.token}).status == 404
