@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import msgspec
-
 from objstore.core.quota import Holdings, Usage
 from objstore.core.rows import Row, RowKey
 from objstore.core.timestamp import Ballot
+from objstore.wire.messages import ScanRow
 
 
 @dataclass(frozen=True)
@@ -77,19 +76,15 @@ class Staging(Protocol):
         """Drop it."""
 
 
-class ScannedRow(msgspec.Struct, frozen=True, gc=False):
-    """One row of a merged scan.  A msgspec struct, since a listing page makes a thousand of them."""
-
-    name: bytes
-    row: Row
-    version: bytes = b""
+ScannedRow = ScanRow
+"""One row of a merged scan, as nodes show it; where they differed, as a read settled it."""
 
 
 @dataclass(frozen=True)
 class ScanPage:
     """Live rows in order; `next_start` is where to go on, None at the end of the range; of that name at `next_version`."""
 
-    rows: Sequence[ScannedRow]
+    rows: Sequence[ScannedRow]  # each decodes its row when that is asked for
     next_start: bytes | None
     next_version: bytes = b""
 

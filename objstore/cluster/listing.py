@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -17,7 +17,7 @@ from objstore.cluster.membership import Membership
 from objstore.core.listing import Doubt, Scanned, after_group, merge, merge_groups, place_of_version, reach, reach_version
 from objstore.core.placement import Placement
 from objstore.core.quorum import Tally
-from objstore.core.rows import Kind, Row, RowKey, Space, decode_row, is_live
+from objstore.core.rows import Kind, Row, RowKey, Space, encode_row, is_live
 from objstore.errors import DeadlineExceeded, NewerEpoch, ObjstoreError, QuorumLost, StaleEpoch
 from objstore.runtime.clock import Clock
 from objstore.runtime.tasks import TaskOwner
@@ -33,7 +33,6 @@ CATCH_UPS = 3  # ring changes between a device and us that one page follows
 READS_AT_ONCE = 16
 DOUBTS_AT_ONCE = 4 * READS_AT_ONCE  # read together, so that a page with many of them reads little beyond its limit
 GROUP_PAGE = 32
-_OBJECT = int(Kind.OBJECT)
 
 
 class Lister:
@@ -141,7 +140,7 @@ class Lister:
             portion = doubts[low : low + READS_AT_ONCE]
             held = await self._together([self._read(RowKey(bucket, space, d.name, d.version), d.partition) for d in portion])
             for doubt, found in zip(portion, held, strict=True):
-                settled[doubt.name, doubt.version] = _listed(doubt.name, doubt.version, found.row, versions=versions)
+                settled[doubt.name, doubt.version] = _listed(doubt, found.row, versions=versions)
         return settled
 
     async def _together(self, reads: Sequence[Coroutine[Any, Any, Held]]) -> list[Held]:
@@ -199,16 +198,15 @@ class _Search:
         return await self._flat(merge(scans, electorate=electorate, end=end, end_version=end_version), limit, end, end_version)
 
     async def _flat(self, entries: Sequence[ScanRow | Doubt], limit: int, end: bytes | None, end_version: bytes) -> ScanPage:
+        if len(entries) <= limit and Doubt not in set(map(type, entries)):  # as nearly always
+            return ScanPage(cast("Sequence[ScanRow]", entries), end, end_version)
         rows: list[ScannedRow] = []
-        versions = self._versions
         settled: dict[tuple[bytes, bytes], ScannedRow | None] = {}
         for index, entry in enumerate(entries):
             if len(rows) >= limit:
                 return ScanPage(rows, entry.name, entry.version)
-            if type(entry) is ScanRow:  # nearly all: spelled out, since a page has a thousand
-                held = decode_row(entry.row)
-                if held.kind == _OBJECT or _is_listed(held, versions=versions):
-                    rows.append(ScannedRow(entry.name, held, entry.version))
+            if isinstance(entry, ScanRow):  # nodes show nothing that is not to be listed
+                rows.append(entry)
                 continue
             if (entry.name, entry.version) not in settled:
                 settled = await self._settle(entries[index : index + DOUBTS_AT_ONCE])
@@ -258,10 +256,9 @@ class _Search:
         doubts = [entry for entry in entries if isinstance(entry, Doubt)]
         return await self._lister.read_doubts(self._bucket, self._space, doubts, versions=self._versions)
 
-    def _row(self, entry: ScanRow | Doubt, settled: dict[tuple[bytes, bytes], ScannedRow | None]) -> ScannedRow | None:
-        if isinstance(entry, Doubt):
-            return settled[entry.name, entry.version]
-        return _listed(entry.name, entry.version, decode_row(entry.row), versions=self._versions)
+    @staticmethod
+    def _row(entry: ScanRow | Doubt, settled: dict[tuple[bytes, bytes], ScannedRow | None]) -> ScannedRow | None:
+        return settled[entry.name, entry.version] if isinstance(entry, Doubt) else entry
 
 
 class Electorate:
@@ -326,9 +323,7 @@ def _scanned(
     return Scanned(device, rows, answer.scanned_to, frozenset(answer.silent), answer.scanned_version)
 
 
-def _listed(name: bytes, version: bytes, row: Row | None, *, versions: bool) -> ScannedRow | None:
-    return ScannedRow(name, row, version) if row is not None and _is_listed(row, versions=versions) else None
-
-
-def _is_listed(row: Row, *, versions: bool) -> bool:
-    return is_live(row) or (versions and row.kind == Kind.DELETE_MARKER)
+def _listed(doubt: Doubt, row: Row | None, *, versions: bool) -> ScannedRow | None:
+    if row is None or not (is_live(row) or (versions and row.kind == Kind.DELETE_MARKER)):
+        return None
+    return ScanRow(doubt.name, doubt.version, doubt.partition, row.origin, encode_row(row))

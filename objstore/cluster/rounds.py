@@ -17,7 +17,7 @@ from objstore.cluster.membership import Membership
 from objstore.core.machine import Answer, Round, Step, Verdict
 from objstore.core.placement import Plan, best_first, smallest_quorum
 from objstore.core.quorum import Quorum
-from objstore.core.rows import RowKey, decode_row
+from objstore.core.rows import RowKey
 from objstore.core.versions import version_key
 from objstore.errors import Damaged, DeadlineExceeded, DeviceFull, NewerEpoch, NodeUnreachable, ObjstoreError, StaleEpoch, Unavailable
 from objstore.runtime.rng import Rng
@@ -264,7 +264,7 @@ class Operation:
             if self._later and not answer.voting and not over:
                 self._ask_the_others()
         elif isinstance(answer, NewestAnswer):
-            rows = [decode_row(row.row) for row in answer.rows]
+            rows = [row.row for row in answer.rows]
             over = machine.listed(device, rows, more=len(rows) >= NEWEST_AT_ONCE, voting=answer.voting)
         elif isinstance(answer, AcceptAnswer):
             over = machine.answered(device, answer.verdict, answer.highest, answer.base, voting=answer.voting)

@@ -106,7 +106,7 @@ def cut(page: EnginePage, *, torn: bool) -> EnginePage:
     size = 0
     rows = page.rows
     for index, row in enumerate(rows):
-        size += len(row.row) + len(row.name) + 64
+        size += len(row.encoded) + len(row.name) + 64
         if size > MAX_PAGE_BYTES and index and (torn or rows[index - 1].name != row.name):
             return EnginePage(rows[:index], row.name, row.version)
     return page

@@ -15,6 +15,7 @@ from objstore.core.locks import LockConfig, ObjectLock
 from objstore.core.quota import Usage
 from objstore.objects.actions import Action
 from objstore.objects.caller import NO_FACTS, Principal, RequestFacts
+from objstore.objects.heads import HeadPage, Heads
 from objstore.objects.values import (
     NO_CONDITIONS,
     Attributes,
@@ -41,7 +42,7 @@ from objstore.objects.values import (
 
 __all__ = [
     "NO_CONDITIONS", "NO_FACTS", "Attributes", "Body", "BucketInfo", "BucketPage", "ByteRange", "CompletedPart", "Conditions", "CopySource",
-    "DeleteOutcome", "DeleteTarget", "Expected", "ListPage", "ListQuery", "ObjectInfo", "ObjectParts", "ObjectStoreApi", "PartInfo",
+    "DeleteOutcome", "DeleteTarget", "Expected", "HeadPage", "Heads", "ListPage", "ListQuery", "ObjectInfo", "ObjectParts", "ObjectStoreApi", "PartInfo",
     "PartPage", "Principal", "Reading", "RequestFacts", "UploadInfo", "UploadPage",
 ]  # fmt: skip
 
@@ -182,7 +183,7 @@ class ObjectStoreApi(Protocol):
         Raises InvalidRequest for a copy onto itself that changes nothing.
         """
 
-    async def list(self, who: Principal, bucket: str, query: ListQuery) -> ListPage:
+    async def list(self, who: Principal, bucket: str, query: ListQuery) -> HeadPage:
         """Objects in byte order of key; as consistent as a GET of each."""
 
     async def list_versions(self, who: Principal, bucket: str, query: ListQuery, *, after_version: str = "") -> ListPage:

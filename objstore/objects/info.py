@@ -4,7 +4,7 @@ from objstore.core.lineage import lineage_of
 from objstore.core.rows import Kind, Row
 from objstore.core.timestamp import wall_us_of
 from objstore.core.versions import NULL
-from objstore.objects.api import BucketInfo, ObjectInfo
+from objstore.objects.values import BucketInfo, ObjectInfo
 
 _DELETE_MARKER = int(Kind.DELETE_MARKER)
 

@@ -6,24 +6,23 @@ from objstore.cluster.api import ScannedRow
 from objstore.core import names
 from objstore.core.rows import Space
 from objstore.objects.access import Action
-from objstore.objects.api import ListPage, ListQuery, ObjectInfo, Principal
+from objstore.objects.api import HeadPage, Heads, ListQuery, Principal
 from objstore.objects.buckets import Bucket
 from objstore.objects.context import StoreContext
-from objstore.objects.info import object_info
 
 
 class Listings(StoreContext):
     """Listing objects."""
 
-    async def list(self, who: Principal, bucket: str, query: ListQuery) -> ListPage:
+    async def list(self, who: Principal, bucket: str, query: ListQuery) -> HeadPage:
         """Objects in byte order of key."""
         home = await self.open_bucket(who, bucket, Action.LIST_OBJECTS)
         return await self.list_heads(home, query)
 
-    async def list_heads(self, bucket: Bucket, query: ListQuery) -> ListPage:
+    async def list_heads(self, bucket: Bucket, query: ListQuery) -> HeadPage:
         """One page.  Asks the cluster for one item more than the page has, to know whether it is the last."""
         if query.limit <= 0:
-            return ListPage(objects=[], prefixes=[], truncated=False)
+            return HeadPage(objects=Heads([]), prefixes=[], truncated=False)
         prefix = names.listing_bytes(query.prefix)
         delimiter = names.listing_bytes(query.delimiter)
         filling = _Filling(prefix, delimiter, query.limit)
@@ -33,11 +32,11 @@ class Listings(StoreContext):
                 bucket.id, Space.OBJECTS, prefix=prefix, start=start, limit=filling.room + 1, delimiter=delimiter
             )  # fmt: skip
             if not (filling.take_grouped(page.rows) if delimiter else filling.take(page.rows)):
-                return ListPage(objects=filling.objects, prefixes=filling.prefixes, truncated=True, next_after=filling.last.decode())
+                return HeadPage(objects=Heads(filling.objects), prefixes=filling.prefixes, truncated=True, next_after=filling.last.decode())
             start = page.next_start
             if start is not None and filling.skip_to > start:
                 start = filling.skip_to
-        return ListPage(objects=filling.objects, prefixes=filling.prefixes, truncated=False)
+        return HeadPage(objects=Heads(filling.objects), prefixes=filling.prefixes, truncated=False)
 
 
 class _Filling:
@@ -45,7 +44,7 @@ class _Filling:
 
     def __init__(self, prefix: bytes, delimiter: bytes, room: int) -> None:
         self.room = room
-        self.objects: list[ObjectInfo] = []
+        self.objects: list[ScannedRow] = []
         self.prefixes: list[str] = []
         self.last = b""  # the last key or common prefix on the page
         self.skip_to = b""  # everything below is represented by a common prefix on the page
@@ -55,7 +54,7 @@ class _Filling:
     def take(self, rows: Sequence[ScannedRow]) -> bool:
         """Take rows of a listing without a delimiter; False when there are more than fit."""
         fitting = rows[: self.room]
-        self.objects += [object_info(item.name.decode(), item.row) for item in fitting]
+        self.objects += fitting
         self.room -= len(fitting)
         if fitting:
             self.last = fitting[-1].name
@@ -76,7 +75,7 @@ class _Filling:
             room -= 1
             found = name.find(delimiter, prefix_length)
             if found < 0:
-                objects.append(object_info(name.decode(), item.row))
+                objects.append(item)
                 last = name
             else:
                 last = name[: found + delimiter_length]

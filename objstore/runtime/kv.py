@@ -22,6 +22,9 @@ class Snapshot(Protocol):
     def scan(self, table: str, start: bytes, end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start <= key < end in order; a caller may stop early."""
 
+    def pages(self, table: str, start: bytes, end: bytes | None = None) -> Iterator[list[tuple[bytes, bytes]]]:
+        """The same pairs, some at a time, never none; for long scans, of which each step costs."""
+
     def close(self) -> None:
         """End the view."""
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from objstore.core.rows import EMPTY, Register, RowKey
+from objstore.core.rows import EMPTY, Register, Row, RowKey, decode_row
 from objstore.core.timestamp import ZERO, Ballot
 
 PROTOCOL_VERSION = 1
@@ -193,7 +193,15 @@ class ScanRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: bytes
     partition: int
     accepted: Ballot
-    row: bytes
+    encoded: bytes
+
+    @property
+    def row(self) -> Row:
+        """The row, decoded anew each time: most rows of a page are decoded where they are shown, and nothing is kept in between.
+
+        Raises msgspec.MsgspecError.
+        """
+        return decode_row(self.encoded)
 
 
 _encode_rows = msgspec.msgpack.Encoder().encode

@@ -74,6 +74,26 @@ def test_a_scan_may_stop_early(kv: Kv) -> None:
     snapshot.close()
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 9, 10, 11, 200, 500])
+def test_pages_put_together_are_the_scan(kv: Kv, count: int) -> None:
+    kv.apply([("t", b"%04d" % number, b"v%d" % number) for number in range(count)])
+    snapshot = kv.snapshot()
+    for start, end in (
+        (b"", None),
+        (b"0001", b"0009"),
+        (b"0005", b"0010"),
+        (b"0100", b"0299x"),
+        (b"0400", None),
+        (b"5", None),
+        (b"0003", b"0003"),
+    ):
+        pages = list(snapshot.pages("t", start, end))
+        assert all(pages)
+        wanted = [(b"%04d" % n, b"v%d" % n) for n in range(count) if b"%04d" % n >= start and (end is None or b"%04d" % n < end)]
+        assert [pair for page in pages for pair in page] == wanted == list(snapshot.scan("t", start, end))
+    snapshot.close()
+
+
 def test_a_snapshot_does_not_see_later_changes(kv: Kv) -> None:
     kv.apply([("t", b"a", b"1"), ("t", b"b", b"1")])
     snapshot = kv.snapshot()

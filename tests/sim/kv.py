@@ -6,6 +6,7 @@ page checksums, so `rot` changes a stored value silently, and now and then loses
 
 import random
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from sortedcontainers import SortedDict
 
@@ -92,6 +93,12 @@ class SimSnapshot:
             return
         for key in entries.irange(start, end, inclusive=(True, False)):
             yield key, entries[key]
+
+    def pages(self, table: str, start: bytes, end: bytes | None = None) -> Iterator[list[tuple[bytes, bytes]]]:
+        """The same, a few at a time."""
+        pairs = self.scan(table, start, end)
+        while page := list(islice(pairs, 3)):
+            yield page
 
     def close(self) -> None:
         """End the view."""

@@ -426,7 +426,7 @@ class MemoryCluster:
                 return ScanPage(rows=found, next_start=name, next_version=where[3])
             cut = name.find(delimiter, len(prefix)) if delimiter else -1
             group = name[: cut + len(delimiter)] if cut >= 0 else b""
-            found.append(ScannedRow(name=name, row=row, version=where[3]))
+            found.append(ScannedRow(name, where[3], 0, row.origin, encode_row(row)))
         await self._leave("scan", RowKey(bucket, space, prefix))
         return ScanPage(rows=found, next_start=None)
 

@@ -5,6 +5,7 @@ import binascii
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+from objstore.core.timestamp import wall_us_of
 from objstore.errors import InvalidArgument
 from objstore.fronts.s3.context import Front, Response, xml_answer
 from objstore.fronts.s3.params import STANDARD, parse_number, parse_version
@@ -12,10 +13,10 @@ from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.times import iso_second, iso_time
 from objstore.fronts.s3.xml import element, encoded_names, escape, flag, name_encoder
 from objstore.objects.actions import Action
-from objstore.objects.api import ListPage, ListQuery, ObjectInfo
+from objstore.objects.api import HeadPage, Heads, ListPage, ListQuery, ObjectInfo
 
 MAX_KEYS = 1000
-_EMPTY_PAGE = ListPage([], [], truncated=False)
+_EMPTY_PAGE = HeadPage(Heads([]), [], truncated=False)
 _TOKEN_PREFIX = "1/"  # the form of continuation tokens, should another one be needed
 
 
@@ -55,16 +56,25 @@ def _checksum_elements(algorithm: str, kind: str) -> str:
     return f"<ChecksumAlgorithm>{algorithm.upper()}</ChecksumAlgorithm><ChecksumType>{kind}</ChecksumType>"
 
 
-def _contents(infos: Sequence[ObjectInfo], encode: Callable[[str], str], owner_of: Callable[[str], str] | None) -> list[str]:
+def _contents(heads: Heads, encode: Callable[[str], str], owner_of: Callable[[str], str] | None) -> list[str]:
+    """Contents elements: nothing is made between a row and its element, and what is as in the row before is not looked up again."""
     out = []
-    for info, key in zip(infos, encoded_names([info.key for info in infos], encode), strict=True):
-        checksum = ""
-        for algorithm in info.checksums:
-            checksum = _checksum_elements(algorithm, info.checksum_type)
-        owner = owner_of(info.owner) if owner_of is not None else ""
+    shown_second = -1
+    time = checksum = owner = ""
+    shown_checksum = ("", "")
+    for row, key in zip(heads.rows(), encoded_names(heads.keys, encode), strict=True):
+        second = (row.modified_us or wall_us_of(row.origin)) // 1_000_000
+        if second != shown_second:
+            shown_second, time = second, iso_second(second)
+        algorithm = next(reversed(row.checksums), "")
+        if algorithm != shown_checksum[0] or row.checksum_type != shown_checksum[1]:
+            shown_checksum = (algorithm, row.checksum_type)
+            checksum = _checksum_elements(algorithm, row.checksum_type) if algorithm else ""
+        if owner_of is not None:
+            owner = owner_of(row.owner)
         out.append(
-            f"<Contents><Key>{key}</Key><LastModified>{iso_second(info.modified_us // 1_000_000)}</LastModified>"
-            f"<ETag>&quot;{info.etag}&quot;</ETag>{checksum}<Size>{info.size}</Size>{owner}<StorageClass>{info.storage_class or STANDARD}</StorageClass></Contents>"
+            f"<Contents><Key>{key}</Key><LastModified>{time}</LastModified><ETag>&quot;{row.etag}&quot;</ETag>{checksum}"
+            f"<Size>{row.size}</Size>{owner}<StorageClass>{row.storage_class or STANDARD}</StorageClass></Contents>"
         )
     return out
 
@@ -83,7 +93,7 @@ def owner_element(front: Front, tag: str = "Owner") -> Callable[[str], str]:
     return render
 
 
-async def _page(front: Front, request: S3Request, after: str, limit: int) -> ListPage:
+async def _page(front: Front, request: S3Request, after: str, limit: int) -> HeadPage:
     if limit == 0:
         await front.store.bucket(request.who, request.bucket)
         return _EMPTY_PAGE
@@ -155,7 +165,7 @@ async def list_object_versions(front: Front, request: S3Request) -> Response:
         raise InvalidArgument("A version-id marker cannot be specified without a key marker.")
     if limit == 0:
         await front.store.bucket(request.who, request.bucket, Action.LIST_VERSIONS)
-        page = _EMPTY_PAGE
+        page: ListPage = _EMPTY_PAGE
     else:
         asked = ListQuery(query.get("prefix", ""), query.get("delimiter", ""), key_marker, limit)
         after_version = parse_version(version_marker or None)

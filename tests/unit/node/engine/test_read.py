@@ -207,16 +207,45 @@ def test_versions_of_a_long_name_are_not_all_in_memory_at_once(rig: SimRig, monk
         rig.run(lambda number=number: put(rig.engine, key(name, ballot(number), space=3), number, b"x", version=ballot(number).hex()))
     checkpoint(rig)
     looked = 0
-    decode = read_module.decode_entry
+    decode = read_module.decode_entries
 
-    def counted(*arguments: Any) -> Any:
+    def counted(pairs: Any) -> Any:
         nonlocal looked
-        looked += 1
-        return decode(*arguments)
+        looked += len(pairs)
+        return decode(pairs)
 
-    monkeypatch.setattr(read_module, "decode_entry", counted)
+    monkeypatch.setattr(read_module, "decode_entries", counted)
     assert len(page(rig, space=3, versions=True, torn=True, limit=10).rows) == 10
     assert looked < 50
+
+
+def test_what_the_memtable_holds_replaces_adds_and_removes_within_the_index(rig: SimRig) -> None:
+    names_of = [f"{number:03}" for number in range(40)]
+    fill(rig, *names_of)
+    checkpoint(rig)
+    for name in ("000", "007", "020", "039"):
+        rig.run(lambda name=name: delete(rig.engine, name, 90))
+    fill(rig, "0065", "0205", "04", "05")
+    left = sorted({*names_of, "0065", "0205", "04", "05"} - {"000", "007", "020", "039"})
+    assert names(rig.engine) == [name.encode() for name in left]
+    for limit in (1, 3, 7):
+        start: bytes | None = b""
+        got: list[bytes] = []
+        while start is not None:
+            found = page(rig, start=start, limit=limit)
+            assert len(found.rows) <= limit
+            got += [row.name for row in found.rows]
+            start = found.scanned_to
+        assert got == [name.encode() for name in left]
+
+
+def test_a_version_behind_plain_heads_is_left_out_and_costs_no_row(rig: SimRig) -> None:
+    fill(rig, "a", "b")
+    rig.run(lambda: put(rig.engine, key("b", ballot(3)), 3, b"x", version=ballot(3).hex()))
+    fill(rig, "b\0c", "c", "d" * 600, "e")
+    checkpoint(rig)
+    assert names(rig.engine) == [b"a", b"b", b"b\0c", b"c", b"d" * 600, b"e"]
+    assert names(rig.engine, limit=3) == [b"a", b"b", b"b\0c"]
 
 
 def test_a_page_ends_early_when_it_had_to_look_at_too_much() -> None:

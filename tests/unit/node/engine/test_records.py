@@ -11,6 +11,7 @@ from objstore.node.engine.records import (
     Shadow,
     Table,
     blob_of,
+    decode_entries,
     decode_entry,
     decode_shadow,
     flags_of,
@@ -58,6 +59,21 @@ def test_a_row_with_a_version_id_or_effects_is_of_a_family() -> None:
     assert not flags_of(head_of(row(ballot(1), b"x"))) & IN_FAMILY
     assert flags_of(head_of(row(ballot(1), b"x", version="ab" * 12))) & IN_FAMILY
     assert flags_of(head_of(row(ballot(1), b"x", effects=(b"a row",)))) & IN_FAMILY
+
+
+def test_many_entries_are_decoded_as_each_by_itself() -> None:
+    pairs = [
+        (b"key-%d" % number, seal_value(Table.ROWS, b"key-%d" % number, msgspec.structs.replace(ENTRY, offset=number)))
+        for number in range(9)
+    ]
+    keys, entries = decode_entries(pairs)
+    assert list(zip(keys, entries, strict=True)) == [(key, decode_entry(key, value)) for key, value in pairs]
+    assert decode_entries([]) == ([], [])
+    for at, (key, value) in enumerate(pairs):
+        for damaged in (value[:-1] + bytes((value[-1] ^ 1,)), b"\0" + value[1:], value[:8] + b"\2" + value[9:], value[:5]):
+            with pytest.raises(DamagedRow) as failure:
+                decode_entries([*pairs[:at], (key, damaged), *pairs[at + 1 :]])
+            assert failure.value.facts["key"] == key
 
 
 def test_any_flipped_bit_is_damage() -> None:
