@@ -4,7 +4,7 @@ SEEDS ?= 2000
 SEED ?=
 WORKLOAD ?=
 
-.PHONY: setup run test check sim variants conformance system torture bench lock clean fuzz
+.PHONY: setup run test check sim variants conformance system torture bench bench-million lock clean fuzz
 setup: .venv/ready
 .venv/ready: requirements.lock pyproject.toml setup_venv
 	./setup_venv
@@ -44,6 +44,9 @@ torture: setup variants ## long fault runs, and proof that faults would be notic
 
 bench: setup          ## the budgets table, measured
 	$(PY) -m benchmarks
+
+bench-million: setup  ## a bucket of a million objects lists as one of ten thousand does; OBJECTS=100000 for a short run
+	$(PY) -m benchmarks.million --objects $(or $(OBJECTS),1000000)
 
 lock: setup
 	.venv/bin/uv pip compile pyproject.toml --extra dev --python-version 3.11 -o requirements.lock --generate-hashes --no-header --no-emit-index-url --no-annotate --universal

@@ -22,7 +22,7 @@ from benchmarks import guarded
 
 RAW_PUT_REFERENCE_US = 12.0  # the raw server's 4 KiB PUT on the machine for which the budgets were set
 PYTHON = sys.executable
-OBJSTORE = str(Path(PYTHON).with_name("objstore"))
+OBJSTORE = [PYTHON, "-m", "objstore.cli"]  # no console script: one of a virtual environment names the tree it was made for
 
 # name, load arguments, unit, must, goal.  Units: us = CPU per operation, ns/B = CPU per byte, ops = operations a second.
 CASES: list[tuple[str, list[str], str, float, float]] = [
@@ -77,7 +77,7 @@ def load(endpoint: str, access: str, secret: str, arguments: list[str], server: 
 
 
 def ctl(directory: Path, *arguments: str) -> dict[str, Any]:
-    done = subprocess.run([OBJSTORE, "ctl", *arguments, "--dir", str(directory)], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([*OBJSTORE, "ctl", *arguments, "--dir", str(directory)], capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         raise SystemExit(f"ctl {arguments}: {done.stdout} {done.stderr[-2000:]}")
     return json.loads(done.stdout)  # type: ignore[no-any-return]
@@ -214,7 +214,7 @@ def main() -> None:
         report = Report(scale)
         measure(directory, arguments.only, report, cluster)
     finally:
-        subprocess.run([OBJSTORE, "ctl", "--dir", str(directory), "down"], capture_output=True, timeout=60, check=False)
+        subprocess.run([*OBJSTORE, "ctl", "--dir", str(directory), "down"], capture_output=True, timeout=60, check=False)
         if not arguments.keep:
             shutil.rmtree(directory, ignore_errors=True)
     Path(arguments.out).mkdir(parents=True, exist_ok=True)

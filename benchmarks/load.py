@@ -102,7 +102,7 @@ class Worker:
         self.w = w
         self.lat = {k: array("d") for k in self.mixn}
         self.errs, self.errsample, self.bytes, self.listed = 0, {}, 0, 0
-        self.seq = idx
+        self.seq = a.first + idx
         self.left = a.count // a.procs + (idx < a.count % a.procs) if a.count else None
         self.base = "/" + a.bucket + "/" + a.prefix
 
@@ -116,7 +116,7 @@ class Worker:
             i = self.seq
             self.seq += a.procs
             if self.seq >= a.keys:
-                self.seq = self.idx
+                self.seq = a.first + self.idx
         else:
             i = self.rnd.randrange(a.keys)
         b = i % NBODY
@@ -485,6 +485,7 @@ def main(argv=None):
     p.add_argument("--create-bucket", action="store_true")
     p.add_argument("--prefix", default="k")
     p.add_argument("--keys", type=int, default=1000)
+    p.add_argument("--first", type=int, default=0, help="seq order: the first key's number; --keys ends the range")
     p.add_argument("--list-keys", type=int, default=1000)
     p.add_argument("--mix", default="put=1")
     p.add_argument("--order", choices=("seq", "rand"), default="seq")
