@@ -69,6 +69,14 @@ def check_classes(objects: ObjectSettings, policies: dict[str, str]) -> None:
             raise ConfigError(f"objects.storage_classes: {name} is given to policy {policy!r}, which is not there; there is {known}")
 
 
+def first_classes(objects: ObjectSettings) -> dict[str, str]:
+    """The class that objects have where a policy is named and no class, by policy: the first that it was given."""
+    found: dict[str, str] = {}
+    for name, policy in objects.storage_classes.items():
+        found.setdefault(policy, name)
+    return found
+
+
 def with_classes(s3: "S3Settings", objects: ObjectSettings) -> "S3Settings":
     """S3's settings with every class that has a policy among those that clients may name."""
     missing = [name for name in objects.storage_classes if name not in s3.storage_classes]

@@ -164,6 +164,7 @@ def _with_swift(
     app: Any, store: Any, settings: Any, world: Any, known: Any, cluster_key: bytes, registry: Any, directory: Any
 ) -> Any:  # fmt: skip
     """Swift before S3, on one port."""
+    from objstore.cli.clusters import first_classes
     from objstore.cli.settings import component
     from objstore.fronts.swift.app import SwiftApp
     from objstore.fronts.swift.context import SwiftFront
@@ -172,7 +173,9 @@ def _with_swift(
 
     auth = SwiftAuth(known.swift_users, known.users, directory, cluster_key, world.rng, world.clock)
     tokens = ProjectTokens(registry, directory)
-    front = SwiftFront(store, auth, component(settings, "swift"), world.clock, world.rng, (tokens,), store.threads)
+    front = SwiftFront(
+        store, auth, component(settings, "swift"), world.clock, world.rng, (tokens,), store.threads, first_classes(store.settings)
+    )
     return SwiftApp(front, app, app.names_bucket)
 
 

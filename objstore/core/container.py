@@ -13,6 +13,7 @@ from objstore.errors import InvalidRequest
 RECORD_VERSION = 1
 METADATA_LIMIT_BYTES = 4096  # of one container or account, names and values together
 METADATA_LIMIT_COUNT = 90
+CLASS_PART = "storageClass"  # of a bucket's configuration: the storage class of objects whose writer names none
 OWNERS_NAMES = frozenset(("temp-url-key", "temp-url-key-2"))  # metadata that is shown to, and set by, owners alone
 
 
@@ -36,6 +37,7 @@ class AccountInfo:
     usage: Usage
     created_us: int = 0  # of its oldest container; 0: it has none
     acl: AccountAcl = field(default_factory=dict)
+    classes: Mapping[str, tuple[int, Usage]] = field(default_factory=dict)  # of buckets with a storage class: how many, and what they hold
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import msgspec
 
 from objstore.cluster.api import ClusterApi
 from objstore.core import names
-from objstore.core.container import quota_of
+from objstore.core.container import CLASS_PART, quota_of
 from objstore.core.quota import QuotaConfig, Usage
 from objstore.core.rows import SYSTEM_BUCKET, Row, RowKey, Space, is_live
 from objstore.errors import Unavailable
@@ -55,6 +55,7 @@ class Total(NamedTuple):
     shown: Usage
     counted: Usage
     created_us: int  # of the oldest bucket; 0: there is none
+    classes: Mapping[str, tuple[int, Usage]]  # of buckets with a storage class of their own: how many, and what they hold
 
 
 decode = msgspec.msgpack.Decoder(AccountRecord).decode
@@ -131,15 +132,22 @@ class Accounts:
     async def total(self, account: str, *, most: bool = False) -> Total:
         """What an account holds, by the devices' counters; with `most` rather too much than too little.  Raises QuorumLost."""
         buckets, shown, counted, after, created_us = 0, Usage(0, 0), Usage(0, 0), "", 0
+        classes: dict[str, tuple[int, Usage]] = {}
         while True:
             page = await self._directory.list(account, prefix="", after=after, limit=_PAGE)
-            for held in await self._cluster.holdings_of([bucket.id for bucket in page.buckets], most=most):
-                shown = shown.plus(Usage(held.objects, held.bytes))
+            holdings = await self._cluster.holdings_of([bucket.id for bucket in page.buckets], most=most)
+            for bucket, held in zip(page.buckets, holdings, strict=True):
+                usage = Usage(held.objects, held.bytes)
+                shown = shown.plus(usage)
                 counted = counted.plus(held.usage)
+                if CLASS_PART in bucket.config:
+                    name = bucket.config[CLASS_PART].decode()
+                    number, before = classes.get(name, (0, Usage(0, 0)))
+                    classes[name] = number + 1, before.plus(usage)
             buckets += len(page.buckets)
             created_us = min([info.created_us for info in page.buckets] + ([created_us] if created_us else []), default=0)
             if not page.truncated:
-                return Total(buckets, shown, counted, created_us)
+                return Total(buckets, shown, counted, created_us, classes)
             after = page.next_after
 
     async def held(self, account: str) -> Usage:

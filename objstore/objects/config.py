@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from objstore.core.acl import Ownership, PublicAccessBlock, decode_acl, encode_block, is_public
-from objstore.core.container import decode_container
+from objstore.core.container import CLASS_PART, decode_container
 from objstore.core.container_acl import parse_acl
 from objstore.core.policy import Kind, parse_policy
 from objstore.errors import AccessDenied, AclAgainstBlock, AclAgainstOwnership, AclNotSupported, InvalidArgument, NoSuchConfig
@@ -35,6 +35,7 @@ PARTS: dict[str, tuple[Action, Action]] = {
     "policy": (Action.READ_POLICY, Action.WRITE_POLICY),
     "publicAccessBlock": (Action.READ_PUBLIC_ACCESS, Action.WRITE_PUBLIC_ACCESS),
     "quota": (Action.READ_QUOTA, Action.WRITE_QUOTA),
+    CLASS_PART: (Action.READ_BUCKET, Action.CREATE_BUCKET),  # the storage class of objects whose writer names none; set at the beginning
     "requestPayment": (Action.READ_REQUEST_PAYMENT, Action.WRITE_REQUEST_PAYMENT),
     "tagging": (Action.READ_BUCKET_TAGS, Action.WRITE_BUCKET_TAGS),
     "website": (Action.READ_WEBSITE, Action.WRITE_WEBSITE),

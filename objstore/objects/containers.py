@@ -85,7 +85,7 @@ class Containers(Alterations):
         check_home(who, "look at the metadata", READ_ONLY)
         record = record_of((await self.cluster.read(account_key(who.home))).row)
         total = await self.accounts.total(who.home)
-        return AccountInfo(record.metadata, total.buckets, total.shown, total.created_us, record.acl)
+        return AccountInfo(record.metadata, total.buckets, total.shown, total.created_us, record.acl, total.classes)
 
     async def set_account(self, who: Principal, change: Mapping[str, str], acl: dict[str, list[str]] | None = None) -> None:
         """Change an account's metadata, where an empty value takes a name away, and its list (None: leave it).

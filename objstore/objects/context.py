@@ -11,6 +11,7 @@ from objstore.cluster.api import ClusterApi, Staging
 from objstore.core import names
 from objstore.core.acl import Ownership
 from objstore.core.conditions import check_write
+from objstore.core.container import CLASS_PART
 from objstore.core.multipart import MIN_PART_BYTES
 from objstore.core.rows import INLINE_LIMIT_BYTES, Kind, Row, RowKey, Space
 from objstore.core.versions import CURRENT, check_version_id, pick_head, row_version, version_bytes
@@ -259,6 +260,12 @@ class StoreContext:
         if row.headers:
             self.check_unexpired(row, key, who)
         return row
+
+    def class_in(self, bucket: Bucket, storage_class: str) -> str:
+        """The storage class of a new object: the one named, else that of its bucket."""
+        if storage_class or not self.settings.storage_classes:
+            return storage_class
+        return bucket.info.config.get(CLASS_PART, b"").decode()
 
     def check_unexpired(self, row: Row, key: str, who: Principal | None = None) -> None:
         """See that an object's time has not run out, unless its reader may open such ones; a daemon removes it later.  Raises NoSuchKey."""

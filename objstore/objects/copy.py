@@ -59,6 +59,7 @@ class Copies(Linking, Puts, Uploads):
         """Copy one version.  Raises InvalidRequest for a copy onto itself that changes nothing, or a source too large for one copy."""
         name = names.object_name(key)
         home = await self.open_for_writing(who, bucket, key, Attributes(tags=tags or {}, acl=acl, lock=lock))
+        storage_class = self.class_in(home, storage_class)
         policy = self.settings.policy_of(storage_class)
         changes = attributes is not None or tags is not None or checksum or source.version_id or encryption is not NO_WISH
 

@@ -56,7 +56,7 @@ class Uploads(Sealing):
             kind=Kind.UPLOAD, operation=b"", origin=ZERO, base=ZERO, modified_us=0, owner=owner, acl=acl, record=encode_record(record),
             content_type=attributes.content_type, headers=dict(attributes.headers), metadata=dict(attributes.metadata), tags=dict(attributes.tags),
             **locks,
-            encryption=await self.upload_encryption(home.info, attributes.encryption), storage_class=attributes.storage_class,
+            encryption=await self.upload_encryption(home.info, attributes.encryption), storage_class=self.class_in(home, attributes.storage_class),
         )  # fmt: skip
         row = await self.commit(home, upload_key(home.id, name, upload_id), draft)
         return _upload_info(key, upload_id, row, record)

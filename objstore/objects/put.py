@@ -1,5 +1,7 @@
 """PUT: take in a body, then write the head of its key, plainly or under conditions."""
 
+import dataclasses
+
 from objstore.core import names
 from objstore.core.checksums import FULL_OBJECT
 from objstore.core.conditions import check_write
@@ -48,7 +50,10 @@ class Puts(Sealing):
             check_write(conditions, self.unexpired((await self.cluster.read(key, spread=bucket.spread)).row))
         if (body.size is None or body.size > self.settings.inline_limit_bytes) and await self.quotas.limit(bucket):
             await self.quotas.check(bucket, key, body.size or 0)
-        policy = self.settings.policy_of(attributes.storage_class)
+        storage_class = self.class_in(bucket, attributes.storage_class)
+        if storage_class != attributes.storage_class:
+            attributes = dataclasses.replace(attributes, storage_class=storage_class)
+        policy = self.settings.policy_of(storage_class)
         target = key if not policy else body_key(self, bucket, names.new_copy_id(self.clock.wall_us(), self.rng.token(8)), 1, policy)
         received = await receive(self, target, bucket.spread, body, expected, seal=seal)
         draft = object_row(owner, received, attributes, acl)

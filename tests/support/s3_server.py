@@ -72,6 +72,7 @@ class Running:
     ca: str | None = None
     clients: list[Any] = field(default_factory=list)
     store: Any = None
+    rings: Any = None  # clusters of further storage policies, by name
     loop: Any = None
     connections: set[Any] = field(default_factory=set)  # that are open, as the server counts them
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from objstore.cli.clusters import first_classes
+from objstore.cluster.policies import PolicyClusters
 from objstore.fronts.s3.app import S3App
 from objstore.fronts.s3.settings import S3Settings
 from objstore.fronts.swift.app import SwiftApp
@@ -87,19 +89,26 @@ class Swift:
 
 
 @contextmanager
-def swift_serving(*, settings: SwiftSettings | None = None) -> Iterator[Running]:
-    """Both fronts over one object model."""
+def swift_serving(*, settings: SwiftSettings | None = None, classes: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """Both fronts over one object model; `classes`: storage class -> policy, each of which has a cluster in memory too."""
     made: dict[str, Any] = {}
 
     def build() -> Any:
         clock, rng = SystemClock(), SystemRng()
         world = memory_world(clock)  # type: ignore[arg-type] # any Clock does
         credentials = Credentials((S3_USER,))
-        store = made["store"] = ObjectStore(MemoryCluster(clock=clock), world, ObjectSettings(bucket_cache_s=0.02), local_keys(world))  # type: ignore[arg-type]
+        objects = ObjectSettings(bucket_cache_s=0.02, storage_classes=classes or {})
+        default = MemoryCluster(clock=clock)  # type: ignore[arg-type] # any Clock does
+        made["rings"] = {policy: MemoryCluster(clock=clock) for policy in objects.storage_classes.values()}  # type: ignore[arg-type] # as above
+        cluster = PolicyClusters(default, made["rings"]) if classes else default
+        store = made["store"] = ObjectStore(cluster, world, objects, local_keys(world))  # type: ignore[arg-type] # as above
         s3 = S3App(store, credentials, clock, S3Settings(domains=("s3.test",), website_domains=("web.test",)), rng=rng)
         auth = SwiftAuth((TESTER, MEMBER, OTHER, RESELLER, SERVICE), (S3_USER,), credentials, bytes(32), rng, clock)
-        return SwiftApp(SwiftFront(store, auth, settings or SwiftSettings(), clock, rng), s3, s3.names_bucket)
+        return SwiftApp(
+            SwiftFront(store, auth, settings or SwiftSettings(), clock, rng, policies=first_classes(objects)), s3, s3.names_bucket
+        )
 
     with serving(build) as running:
         running.store = made["store"]
+        running.rings = made["rings"]
         yield running

@@ -6,6 +6,7 @@ from objstore.fronts.swift.answers import TEXT, Answer, Headers, empty
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import changes_of, shown_metadata
 from objstore.fronts.swift.listing import Item, Wanted, container_item, rendered, wanted_of, within
+from objstore.fronts.swift.policies import account_headers
 from objstore.fronts.swift.request import SwiftRequest, header_text
 from objstore.fronts.swift.times import timestamp
 from objstore.objects.access import owns_home
@@ -79,14 +80,11 @@ def _common_prefix(name: str, wanted: Wanted) -> str:
 
 
 def _facts(front: SwiftFront, request: SwiftRequest, info: AccountInfo) -> Headers:
-    policy = front.settings.policy_name.title().encode()
     headers: Headers = [
         (b"x-account-container-count", b"%d" % info.containers),
         (b"x-account-object-count", b"%d" % info.usage.objects),
         (b"x-account-bytes-used", b"%d" % info.usage.bytes),
-        (b"x-account-storage-policy-%s-container-count" % policy, b"%d" % info.containers),
-        (b"x-account-storage-policy-%s-object-count" % policy, b"%d" % info.usage.objects),
-        (b"x-account-storage-policy-%s-bytes-used" % policy, b"%d" % info.usage.bytes),
+        *account_headers(front, info),
         (b"x-timestamp", timestamp(info.created_us).encode()),
         (b"accept-ranges", b"bytes"),
     ]

@@ -12,6 +12,7 @@ from objstore.fronts.swift.answers import TEXT, Answer, Headers, SwiftRefused, e
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import changes_of, shown_metadata
 from objstore.fronts.swift.listing import Item, Wanted, object_item, rendered, version_item, wanted_of, within
+from objstore.fronts.swift.policies import check_same, class_of, first_config, policy_of
 from objstore.fronts.swift.request import SwiftRequest, header_bytes, header_text, is_true
 from objstore.fronts.swift.times import timestamp
 from objstore.objects.access import owns_home
@@ -30,32 +31,33 @@ async def put_container(front: SwiftFront, request: SwiftRequest) -> Answer:
     length = len(request.container.encode())
     if length > BUCKET_NAME_LIMIT_BYTES:
         raise SwiftRefused(400, f"Container name length of {length} longer than {BUCKET_NAME_LIMIT_BYTES}")
-    change = _change(front, request)
+    change = _change(request)
+    policy = request.headers.get("x-storage-policy", "")
     status = 201
     try:
-        await front.store.create_bucket(request.who, request.container, config=FIRST_CONFIG)
+        await front.store.create_bucket(request.who, request.container, config={**FIRST_CONFIG, **first_config(front, policy)})
     except BucketAlreadyOwnedByYou:
         status = 202
+        if policy:
+            check_same(front, policy, await front.store.bucket(request.who, request.container))
     await _apply(front, request, change)
     return empty(status, [TEXT])
 
 
 async def post_container(front: SwiftFront, request: SwiftRequest) -> Answer:
     """Change metadata, lists, versioning."""
-    change = _change(front, request)
+    change = _change(request)
+    class_of(front, request.headers.get("x-storage-policy", ""))
     await front.store.bucket(request.who, request.container)
     await _apply(front, request, change)
     return empty(204, [TEXT])
 
 
-def _change(front: SwiftFront, request: SwiftRequest) -> ContainerChange:
+def _change(request: SwiftRequest) -> ContainerChange:
     headers = request.headers
     for name in _UNBUILT:
         if headers.get(name):
             raise NotImplementedHere(f"{name} is not built here; docs/reference/swift.md says what is.")
-    policy = headers.get("x-storage-policy")
-    if policy and policy.lower() != front.settings.policy_name.lower():
-        raise SwiftRefused(400, f"Invalid X-Storage-Policy '{policy}'")
     changes = changes_of(headers, "container")
     for name in QUOTA_NAMES:
         value = changes.get(name, "")
@@ -175,7 +177,7 @@ def _facts(front: SwiftFront, request: SwiftRequest, info: BucketInfo, usage: Us
     headers: Headers = [
         (b"x-container-object-count", b"%d" % usage.objects),
         (b"x-container-bytes-used", b"%d" % usage.bytes),
-        (b"x-storage-policy", front.settings.policy_name.encode()),
+        (b"x-storage-policy", policy_of(front, info).encode()),
         (b"x-timestamp", timestamp(info.created_us).encode()),
         (b"last-modified", http_time(info.created_us)),
         (b"accept-ranges", b"bytes"),

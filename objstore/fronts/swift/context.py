@@ -1,6 +1,7 @@
 """What every handler of the Swift front needs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -68,6 +69,7 @@ class SwiftFront:
     rng: Rng
     checks: tuple[LaterCheck, ...] = ()  # asked after `auth`, in this order
     threads: Threads | None = None  # for work that would hold up the event loop
+    policies: Mapping[str, str] = field(default_factory=dict)  # further storage policies, each with the class of its containers' objects
 
     @property
     def prefixes(self) -> tuple[str, ...]:

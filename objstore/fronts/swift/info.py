@@ -7,6 +7,7 @@ from objstore.core.names import BUCKET_NAME_LIMIT_BYTES, KEY_LIMIT_BYTES
 from objstore.fronts.swift.answers import JSON, XML, Answer
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import MAX_META_NAME, MAX_META_VALUE
+from objstore.fronts.swift.policies import listed
 from objstore.fronts.swift.reading import MAX_SEGMENTS
 from objstore.fronts.swift.static import MAX_MANIFEST_BYTES, MAX_MANIFEST_SEGMENTS
 from objstore.fronts.swift.tempurl import DIGESTS, METHODS
@@ -42,7 +43,7 @@ def info(front: SwiftFront) -> Answer:
             "container_listing_limit": settings.container_listing_limit,
             "account_autocreate": True,
             "allow_account_management": False,
-            "policies": [{"name": settings.policy_name, "default": True, "aliases": settings.policy_name}],
+            "policies": listed(front),
             "extra_header_count": 0,
             "strict_cors_mode": True,
         },
