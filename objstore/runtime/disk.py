@@ -2,6 +2,7 @@
 
 Paths are relative to one root (a device's directory) and never come from clients.  Every part of a path is opened relative to the
 descriptor of the one before it, with O_NOFOLLOW, so that a planted symbolic link is an error and not a way out, as a directory too.
+Directories once found are kept open: what they are found to be cannot change any more, and looking costs four system calls a time.
 What is opened must be a plain file (a planted pipe would be waited for, for ever) of an owner who may be there: whoever else can
 write to the directory could link a file of others into it.
 """
@@ -10,11 +11,14 @@ import ctypes
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Protocol
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 Buffer = bytes | bytearray | memoryview
+T = TypeVar("T")
+
+KEPT_DIRECTORIES = 300  # of each root; all that a device's blobs lie in are 256
 
 _FALLOC_KEEP_SIZE = 1
 
@@ -161,31 +165,64 @@ _AT_FDCWD = -100
 _AT_SYMLINK_FOLLOW = 0x400
 
 
+class _Directory:
+    """A directory's descriptor, closed when nobody holds it any more: not while another thread is about to use it."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
 class RealDisk:
     """A directory on the machine's file system."""
 
     def __init__(self, root: str) -> None:
         self.root = root
         os.makedirs(root, mode=0o700, exist_ok=True)
-        self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._root = _Directory(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         # Root, who may repair a device of the service's user, finds the files of that user; nobody else is at home here.
-        self._owners = frozenset((os.geteuid(), 0, os.fstat(self._root_fd).st_uid))
+        self._owners = frozenset((os.geteuid(), 0, os.fstat(self._root.fd).st_uid))
+        self._directories: dict[str, _Directory] = {}
+        self._lock = threading.Lock()  # of changes; a look into the dictionary needs none
 
-    @contextmanager
-    def _at(self, path: str) -> Iterator[tuple[int, str]]:
-        """(descriptor of the directory, name in it); no part of the way is a link."""
-        *directories, name = path.split("/")
-        fd = self._root_fd
+    def _at(self, path: str, act: Callable[[int, str], T]) -> T:
+        """What `act` does with the descriptor of the directory and the name in it; no part of the way is a link."""
+        way, _, name = path.rpartition("/")
+        directory = self._directory(way)  # held here, so that nobody closes it meanwhile
         try:
-            for directory in directories:
-                inner = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd)
-                if fd != self._root_fd:
-                    os.close(fd)
-                fd = inner
-            yield fd, name
-        finally:
-            if fd != self._root_fd:
-                os.close(fd)
+            return act(directory.fd, name)
+        except FileNotFoundError:
+            if not way or os.fstat(directory.fd).st_nlink:
+                raise
+        self._forget(way)  # it was removed; there may be another one of its name
+        directory = self._directory(way)
+        return act(directory.fd, name)
+
+    def _directory(self, path: str) -> "_Directory":
+        if not path:
+            return self._root
+        known = self._directories.get(path)
+        if known is not None:
+            return known
+        way, _, name = path.rpartition("/")
+        above = self._directory(way)
+        found = _Directory(os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=above.fd))
+        with self._lock:
+            if len(self._directories) >= KEPT_DIRECTORIES:
+                del self._directories[next(iter(self._directories))]
+            self._directories[path] = found
+        return found
+
+    def _forget(self, path: str) -> None:
+        with self._lock:
+            for known in [
+                known for known in self._directories if known == path or known.startswith(f"{path}/") or path.startswith(f"{known}/")
+            ]:
+                del self._directories[known]
 
     def open(self, path: str, *, create: bool = False, exclusive: bool = False, write: bool = False) -> File:
         """Open below the root.  Raises OSError also for what is no plain file, or somebody else's."""
@@ -195,8 +232,7 @@ class RealDisk:
             flags |= os.O_CREAT
         if exclusive:
             flags |= os.O_EXCL
-        with self._at(path) as (fd, name):
-            file = RealFile(os.open(name, flags, 0o600, dir_fd=fd))
+        file = RealFile(self._at(path, lambda fd, name: os.open(name, flags, 0o600, dir_fd=fd)))
         facts = os.fstat(file.fileno())
         if not stat.S_ISREG(facts.st_mode):
             file.close()
@@ -208,29 +244,33 @@ class RealDisk:
 
     def create_unlinked(self, directory: str) -> File:
         """O_TMPFILE: a crash before `link` leaves nothing behind."""
-        with self._at(f"{directory}/.") as (fd, name):
-            return RealFile(os.open(name, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=fd))
+        return RealFile(
+            self._at(f"{directory}/.", lambda fd, name: os.open(name, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=fd))
+        )
 
     def link(self, file: File, path: str) -> None:
         """linkat through /proc/self/fd; os.link cannot pass AT_SYMLINK_FOLLOW with a directory descriptor everywhere."""
         source = f"/proc/self/fd/{file.fileno()}".encode()
-        with self._at(path) as (fd, name):
-            failed = _libc.linkat(_AT_FDCWD, source, fd, os.fsencode(name), _AT_SYMLINK_FOLLOW) != 0
-            code = ctypes.get_errno()
-        if failed:
-            if code == errno.EEXIST:
-                raise FileExistsError(code, os.strerror(code), path)
-            raise OSError(code, os.strerror(code), path)
+
+        def act(fd: int, name: str) -> None:
+            if _libc.linkat(_AT_FDCWD, source, fd, os.fsencode(name), _AT_SYMLINK_FOLLOW) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code), path)
+
+        self._at(path, act)
 
     def rename(self, old: str, new: str) -> None:
         """Replace `new`."""
-        with self._at(old) as (old_fd, old_name), self._at(new) as (new_fd, new_name):
-            os.rename(old_name, new_name, src_dir_fd=old_fd, dst_dir_fd=new_fd)
+        self._at(
+            old,
+            lambda old_fd, old_name: self._at(
+                new, lambda new_fd, new_name: os.rename(old_name, new_name, src_dir_fd=old_fd, dst_dir_fd=new_fd)
+            ),
+        )
 
     def unlink(self, path: str) -> None:
         """Remove."""
-        with self._at(path) as (fd, name):
-            os.unlink(name, dir_fd=fd)
+        self._at(path, lambda fd, name: os.unlink(name, dir_fd=fd))
 
     def list(self, directory: str) -> list[str]:
         """Names, sorted."""
@@ -243,8 +283,7 @@ class RealDisk:
     def exists(self, path: str) -> bool:
         """Whether it is there."""
         try:
-            with self._at(path) as (fd, name):
-                os.stat(name, dir_fd=fd, follow_symlinks=False)
+            self._at(path, lambda fd, name: os.stat(name, dir_fd=fd, follow_symlinks=False))
         except FileNotFoundError:
             return False
         return True
@@ -255,8 +294,7 @@ class RealDisk:
         for part in path.split("/"):
             done = f"{done}/{part}" if done else part
             try:
-                with self._at(done) as (fd, name):
-                    os.mkdir(name, 0o700, dir_fd=fd)
+                self._at(done, lambda fd, name: os.mkdir(name, 0o700, dir_fd=fd))
             except FileExistsError:
                 continue
             self.sync_directory(os.path.dirname(done) or ".")
@@ -270,10 +308,9 @@ class RealDisk:
             os.close(fd)
 
     def _open_directory(self, path: str) -> int:
-        with self._at(path) as (fd, name):
-            return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd)
+        return self._at(path, lambda fd, name: os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd))
 
     def usage(self) -> tuple[int, int]:
         """(used, free) bytes."""
-        stat = os.statvfs(self._root_fd)
+        stat = os.statvfs(self._root.fd)
         return (stat.f_blocks - stat.f_bfree) * stat.f_frsize, stat.f_bavail * stat.f_frsize

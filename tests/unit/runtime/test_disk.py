@@ -5,11 +5,12 @@ import os
 import socket
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from objstore.runtime.disk import RealDisk
+from objstore.runtime.disk import KEPT_DIRECTORIES, RealDisk
 
 
 def test_a_planted_symbolic_link_is_an_error_and_no_way_out(tmp_path: Path) -> None:
@@ -114,3 +115,68 @@ def test_usage_is_the_file_systems(tmp_path: Path) -> None:
     facts = os.statvfs(tmp_path)
     assert free <= facts.f_blocks * facts.f_frsize
     assert used > 0
+
+
+def test_a_directory_made_anew_is_found_and_one_replaced_by_a_link_leads_nowhere(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    outside.mkdir()
+    disk = RealDisk(str(root))
+    disk.make_directory("a/b")
+    disk.open("a/b/one", create=True, write=True).close()
+    disk.unlink("a/b/one")
+    (root / "a" / "b").rmdir()
+    assert not disk.exists("a/b/one")
+    for attempt in (
+        lambda: disk.open("a/b/one"),
+        lambda: disk.create_unlinked("a/b"),
+        lambda: disk.unlink("a/b/one"),
+        lambda: disk.sync_directory("a/b"),
+    ):
+        with pytest.raises(FileNotFoundError):
+            attempt()
+    (root / "a").rmdir()
+    disk.make_directory("a/b")
+    disk.open("a/b/two", create=True, write=True).close()
+    assert disk.list("a/b") == ["two"] == os.listdir(root / "a" / "b")
+    disk.link(disk.create_unlinked("a/b"), "a/b/three")
+    assert sorted(os.listdir(root / "a" / "b")) == ["three", "two"]
+    (root / "a").rename(tmp_path / "moved")
+    (root / "a").symlink_to(outside)
+    disk.open("a/b/four", create=True, write=True).close()  # still where it was found
+    assert not os.listdir(outside)
+    with pytest.raises(OSError):
+        RealDisk(str(root)).open("a/five", create=True, write=True)
+
+
+def test_no_more_directories_are_kept_open_than_are_meant_to(tmp_path: Path) -> None:
+    disk = RealDisk(str(tmp_path / "root"))
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(KEPT_DIRECTORIES + 20):
+        disk.make_directory(f"d{number}")
+        disk.open(f"d{number}/f", create=True, write=True).close()
+    assert len(os.listdir("/proc/self/fd")) <= before + KEPT_DIRECTORIES + 2
+    for number in range(KEPT_DIRECTORIES + 20):
+        assert disk.list(f"d{number}") == ["f"]
+    del disk
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) < before + 2
+
+
+def test_directories_are_kept_and_dropped_while_many_threads_use_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objstore.runtime.disk.KEPT_DIRECTORIES", 3)
+    disk = RealDisk(str(tmp_path / "root"))
+    for number in range(8):
+        disk.make_directory(f"d{number}")
+
+    def work(mine: int) -> None:
+        for turn in range(200):
+            name = f"d{(turn * 7 + mine) % 8}/{mine}-{turn}"
+            file = disk.open(name, create=True, write=True)
+            file.pwrite([name.encode()], 0)
+            file.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    for number in range(8):
+        for name in os.listdir(tmp_path / "root" / f"d{number}"):
+            assert (tmp_path / "root" / f"d{number}" / name).read_text() == f"d{number}/{name}"
