@@ -106,6 +106,7 @@ COMPONENTS = {
     "notifications": "objstore.fronts.s3.notifier:NotificationSettings",
     "engine": "objstore.node.engine.settings:EngineSettings",
     "daemons": "objstore.daemons.service:DaemonSettings",
+    "volume": "objstore.services.volume.settings:VolumeSettings",
 }
 OWN: dict[str, type[Any]] = {
     "node": NodeSection,
@@ -133,6 +134,7 @@ SHARED_SECTIONS = (
     "lifecycle",
     "notifications",
     "identity",
+    "volume",
     "host",
     "log",
 )  # what cluster.toml may hold
@@ -141,6 +143,7 @@ ROLE_SECTIONS = {
     "proxy": ("proxy", "cluster", "objects", "s3", "swift", "kms", "lifecycle", "notifications", "host", "log"),
     "services": ("services", "identity", "cluster", "host", "log"),
     "daemon": ("daemon", "daemons", "cluster", "objects", "lifecycle", "host", "log"),
+    "volume": ("cluster", "objects", "volume", "host", "log"),
 }
 
 

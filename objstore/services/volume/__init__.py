@@ -1,1 +1,1 @@
-"""Volumes; not built yet."""
+"""Volumes: block devices whose chunks are objects, exported over NBD."""

@@ -1,0 +1,255 @@
+"""The journal of one attached volume: what was written and is not yet in the store, on the local disk.
+
+Records are gathered in memory; `flush` writes and flushes all of them for everybody who waits, in one thread.  Segments whose records
+are all in the store are removed.  After a failed flush nothing is known about the disk: the journal refuses from then on.
+Only a journal without gaps counts: a segment is begun when the one before is flushed, so that a bad record in any but the last is damage.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from objstore.errors import DamagedFile, Unavailable
+from objstore.runtime.disk import Disk, File
+from objstore.runtime.tasks import TaskOwner, Threads
+from objstore.services.volume.journal_format import (
+    RECORD_HEADER_BYTES,
+    SEGMENT_HEADER_BYTES,
+    Record,
+    Segment,
+    decode_records,
+    decode_segment,
+    encode_record,
+    encode_segment,
+    seed_of,
+)
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+GATHERED_BYTES = 1024 * 1024  # written to the file without waiting for a flush
+PREFIX = "journal-"
+
+
+class JournalFailed(Unavailable):
+    """The local disk failed under the journal: nothing more can be acknowledged on it."""
+
+
+@dataclass
+class _Open:
+    """The segment that is being written."""
+
+    name: str
+    file: File
+    size: int
+
+
+def read_journal(
+    disk: Disk, replay: Callable[[Record], None], *, volume: bytes, of: bytes, after: int, until: int = -1
+) -> tuple[bytes, int] | None:  # fmt: skip
+    """Give every good record to `replay`; (journal's id, the last good record's number), None where there is none.
+
+    Blocks.  What lies behind the last good record is cut off, durably.  Of the journal `of` the store has what comes up to `after`,
+    which is left out; any other journal is given whole, and may have gaps.
+
+    With `until` the journal was read before and a segment was begun: nothing is cut off.  Raises DamagedFile.
+    """
+    names = [name for name in disk.list(".") if name.startswith(PREFIX)]
+    journal, last = b"", -1
+    for position, name in enumerate(names):
+        file = disk.open(name, write=True)
+        try:
+            data = file.pread(file.size(), 0)
+            header = decode_segment(data[:SEGMENT_HEADER_BYTES])
+            if header is not None and 0 <= until < header.first:
+                break
+            if header is None:
+                if position + 1 < len(names):
+                    raise DamagedFile(f"the journal's segment {name} has no good header, but others follow it")
+                continue
+            # Segments are removed once the store has what they hold; a power cut may bring any of those back.
+            torn = header.first != last + 1 and header.first > after + 1 and header.journal == of
+            if header.volume != volume or (journal and (header.journal != journal or torn)):
+                raise DamagedFile(f"the journal's segment {name} does not belong to what comes before it")
+            journal, last, end = header.journal, header.first - 1, 0
+            for record, behind in decode_records(memoryview(data)[SEGMENT_HEADER_BYTES:], seed_of(journal), header.first):
+                last, end = record.number, behind
+                if record.number > after or journal != of:
+                    replay(record)
+            if SEGMENT_HEADER_BYTES + end < len(data):
+                if position + 1 < len(names):
+                    raise DamagedFile(f"the journal's segment {name} has a bad record behind number {last}, but others follow it")
+                file.truncate(SEGMENT_HEADER_BYTES + end)
+            if position + 1 == len(names) and until < 0:
+                # A process that was killed may have left good records that the disk does not have yet; what follows will rely on them.
+                file.datasync()
+        finally:
+            file.close()
+    return (journal, last) if journal else None
+
+
+def clear_journal(disk: Disk, *, keep_as: str = "") -> None:
+    """Remove a journal, or move it into the directory `keep_as`, where nobody reads it by itself.  Blocks."""
+    if keep_as:
+        disk.make_directory(keep_as)
+    for name in disk.list("."):
+        if name.startswith(PREFIX):
+            if keep_as:
+                disk.rename(name, f"{keep_as}/{name}")
+            else:
+                disk.unlink(name)
+    disk.sync_directory(".")
+    if keep_as:
+        disk.sync_directory(keep_as)
+
+
+class Journal:
+    """Appends records.  `position` is the number of the last one, `durable` of the last that survives a power cut."""
+
+    def __init__(self, disk: Disk, threads: Threads, tasks: TaskOwner, *, journal: bytes, volume: bytes, position: int) -> None:
+        self.id = journal
+        self.position = self.durable = position
+        self.failure: JournalFailed | None = None
+        self._volume = volume
+        self._seed = seed_of(journal)
+        self._disk = disk
+        self._threads = threads
+        self._tasks = tasks
+        self._gathered: list[bytes] = []
+        self.gathered_bytes = 0
+        self._lock = asyncio.Lock()
+        self._writing: asyncio.Task[None] | None = None
+        self._open: _Open | None = None
+        self._full: list[tuple[str, int, int]] = []  # (name, last record's number, bytes) of segments that are complete
+        self.size_bytes = 0  # on disk
+
+    @staticmethod
+    def start(disk: Disk, journal: "Journal") -> None:
+        """Begin a segment, durably; blocks.  What was there before is counted until it is released."""
+        for name in disk.list("."):
+            if name.startswith(PREFIX):
+                file = disk.open(name)
+                journal._full.append((name, journal.position, file.size()))
+                journal.size_bytes += file.size()
+                file.close()
+        journal._begin()
+
+    def append(self, kind: int, offset: int, length: int, payload: bytes = b"") -> int:
+        """Note a change; its number.  Nothing is durable before `flush`.  Raises JournalFailed."""
+        if self.failure is not None:
+            raise self.failure
+        self.position += 1
+        self._gathered.append(encode_record(self._seed, kind, self.position, offset, length, payload))
+        self.gathered_bytes += RECORD_HEADER_BYTES + len(payload)
+        if payload:
+            self._gathered.append(payload)
+        if self.gathered_bytes >= GATHERED_BYTES and self._writing is None:
+            self._writing = self._tasks.spawn(self._write_out(), name="journal")
+        return self.position
+
+    async def flush(self) -> None:
+        """Returns when everything appended before the call is durable.  Raises JournalFailed."""
+        target = self.position
+        # A caller that is cancelled must not leave a thread at the file while another takes its turn.
+        await asyncio.shield(self._tasks.spawn(self._flush(target), name="journal flush"))
+
+    async def _flush(self, target: int) -> None:
+        async with self._lock:
+            if self.durable < target:
+                await self._round(sync=True)
+
+    async def _write_out(self) -> None:
+        try:
+            async with self._lock:
+                if self.gathered_bytes:
+                    await self._round(sync=False)
+        except JournalFailed:
+            pass  # kept in `failure`: whoever appends or flushes next hears of it
+        finally:
+            self._writing = None
+
+    async def _round(self, *, sync: bool) -> None:
+        if self.failure is not None:
+            raise self.failure
+        buffers, self._gathered, self.gathered_bytes = self._gathered, [], 0
+        upto = self.position
+        try:
+            durable = await self._threads.run(self._write, buffers, upto, sync)
+        except OSError as failure:
+            self.failure = JournalFailed(f"the journal cannot be written: {failure}; what is in memory still goes to the store")
+            raise self.failure from failure
+        if durable:
+            self.durable = upto
+
+    def _write(self, buffers: list[bytes], upto: int, sync: bool) -> bool:  # noqa: FBT001 runs in a thread, called by position
+        current = self._open
+        assert current is not None
+        size = current.file.pwrite(buffers, current.size)
+        current.size += size
+        self.size_bytes += size
+        full = current.size >= SEGMENT_BYTES
+        if sync or full:
+            current.file.datasync()
+        if full:
+            current.file.close()
+            self._full.append((current.name, upto, current.size))
+            self._begin(upto)
+        return sync or full
+
+    def _begin(self, upto: int | None = None) -> None:
+        first = (self.position if upto is None else upto) + 1
+        name = f"{PREFIX}{first:016x}"
+        # A segment of that name can only be one that a crash left without any record.
+        with contextlib.suppress(FileNotFoundError):
+            self._disk.unlink(name)
+        self._full = [entry for entry in self._full if entry[0] != name]
+        file = self._disk.open(name, create=True, exclusive=True)
+        file.pwrite([encode_segment(Segment(self.id, self._volume, first))], 0)
+        file.datasync()
+        self._disk.sync_directory(".")
+        self._open = _Open(name, file, SEGMENT_HEADER_BYTES)
+
+    async def release(self, position: int) -> None:
+        """Everything up to this record is in the store: remove the segments that hold nothing else."""
+        async with self._lock:
+            gone = [entry for entry in self._full if entry[1] <= position]
+            if gone:
+                self._full = [entry for entry in self._full if entry[1] > position]
+                with contextlib.suppress(OSError):  # one that stays is found when the volume is attached next
+                    await self._threads.run(self._unlink, [name for name, _, _ in gone])
+                self.size_bytes -= sum(size for _, _, size in gone)
+
+    def _unlink(self, names: list[str]) -> None:
+        for name in names:
+            self._disk.unlink(name)
+
+    async def aclose(self) -> None:
+        """Close the file; nothing is flushed."""
+        async with self._lock:
+            if self._open is not None:
+                self._open.file.close()
+
+
+class Unkept:
+    """No journal: for `durability = "store"`, where a flush waits for the store, nothing on the local disk is promised."""
+
+    id = b""
+    failure = None
+    gathered_bytes = 0
+    size_bytes = 0
+
+    def __init__(self) -> None:
+        self.position = self.durable = 0
+
+    def append(self, kind: int, offset: int, length: int, payload: bytes = b"") -> int:
+        """Count a change."""
+        self.position += 1
+        return self.position
+
+    async def flush(self) -> None:
+        """There is nothing to flush."""
+
+    async def release(self, position: int) -> None:
+        """There is nothing to remove."""
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""

@@ -1,0 +1,1 @@
+"""The NBD protocol: its numbers, the handshake, the transmission phase, the server."""

@@ -1,0 +1,195 @@
+"""What is done to volumes as a whole: create, resize, snapshot, clone, delete; none of it touches a chunk.
+
+References to chunks that exist enter a volume at its creation only, while the volume they come from has pinned them: it is what lets
+sweep.py find everything that is named by looking at the heads one by one.  So a clone goes: pin at the source, create, unpin.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from objstore.errors import ConditionalConflict, InvalidArgument, NoSuchKey, PreconditionFailed
+from objstore.services.volume.attach import VolumeInUse
+from objstore.services.volume.layout import (
+    CLONE,
+    DEFAULT_CHUNK_BYTES,
+    HOLE,
+    SNAPSHOT,
+    VOLUME_ID_BYTES,
+    Head,
+    Pin,
+    Tree,
+    check_shape,
+    levels_for,
+)
+from objstore.services.volume.objects import Swapped, VolumeObjects
+
+SWAP_ATTEMPTS = 32  # each has another's success before it
+
+
+class HasSnapshots(ConditionalConflict):
+    """The volume has snapshots, or is being cloned."""
+
+
+class NoSuchSnapshot(NoSuchKey):
+    """The volume has no such snapshot."""
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """Operations on volumes that no process of this host needs to serve."""
+
+    objects: VolumeObjects
+
+    async def create(self, size_bytes: int, *, chunk_bytes: int = DEFAULT_CHUNK_BYTES, name: str = "", volume: bytes = b"") -> Head:
+        """A volume of zeros, which takes no room.  `volume` chooses its id, never used before.  Raises InvalidArgument, PreconditionFailed."""
+        check_shape(size_bytes, chunk_bytes)
+        tree = Tree(size_bytes, levels_for(size_bytes, chunk_bytes), HOLE)
+        return (await self._create(tree, chunk_bytes, name, volume or self._new_id())).head
+
+    async def head(self, volume: bytes) -> Head:
+        """Raises NoSuchKey."""
+        return (await self.objects.head(volume)).head
+
+    async def list(self) -> list[Head]:
+        """All volumes."""
+        found = []
+        async for volume in self.objects.volumes():
+            with contextlib.suppress(NoSuchKey):
+                found.append((await self.objects.head(volume)).head)
+        return found
+
+    async def resize(self, volume: bytes, size_bytes: int) -> Head:
+        """Make a volume that nobody has attached longer.  Raises VolumeInUse, InvalidArgument."""
+
+        def change(head: Head) -> Head:
+            if head.holder:
+                raise VolumeInUse(f"volume {volume.hex()} is attached to {head.holder!r}: the process that serves it must resize it")
+            return resized(head, size_bytes)
+
+        return await self._change(volume, change)
+
+    async def snapshot(self, volume: bytes, *, name: str = "", snapshot: bytes = b"") -> Pin:
+        """Keep the tree that the store has of a volume now; of an attached one that is its last commit.  Raises InvalidArgument."""
+        pin_id = snapshot or self._new_id()
+        created_us = self.objects.clock.wall_us()
+
+        def change(head: Head) -> Head:
+            if head.pin(SNAPSHOT, pin_id) is not None:
+                return head
+            return msgspec.structs.replace(head, pins=(*head.pins, Pin(SNAPSHOT, pin_id, head.tree, created_us, name)))
+
+        pin = (await self._change(volume, change)).pin(SNAPSHOT, pin_id)
+        assert pin is not None
+        return pin
+
+    async def drop_snapshot(self, volume: bytes, snapshot: bytes) -> None:
+        """Let go of a snapshot; its chunks go with the next sweep.  Raises NoSuchSnapshot."""
+
+        def change(head: Head) -> Head:
+            pin = pin_of(head, snapshot)
+            return msgspec.structs.replace(head, pins=tuple(other for other in head.pins if other != pin))
+
+        await self._change(volume, change)
+
+    async def clone(self, volume: bytes, *, snapshot: bytes = b"", size_bytes: int = 0, name: str = "", clone: bytes = b"") -> Head:
+        """A new volume that begins with what a snapshot keeps, or the store has of a volume now.  No chunk is copied.
+
+        `size_bytes` makes it longer.  Raises NoSuchKey, NoSuchSnapshot, InvalidArgument, PreconditionFailed.
+        """
+        clone_id = clone or self._new_id()
+        created_us = self.objects.clock.wall_us()
+
+        def pin(head: Head) -> Head:
+            if head.pin(CLONE, clone_id) is not None:
+                return head
+            tree = pin_of(head, snapshot).tree if snapshot else head.tree
+            return msgspec.structs.replace(head, pins=(*head.pins, Pin(CLONE, clone_id, tree, created_us, name)))
+
+        source = await self._change(volume, pin)
+        kept = source.pin(CLONE, clone_id)
+        assert kept is not None
+        try:
+            made = await self._create(grown(kept.tree, size_bytes, source.chunk_bytes), source.chunk_bytes, name, clone_id)
+        except (InvalidArgument, PreconditionFailed):
+            await self._unpin(volume, clone_id)
+            raise
+        if not await self._unpin(volume, clone_id):
+            # Somebody took this for given up: what the clone names may have been swept before it named it.
+            await self.objects.remove(made)
+            raise ConditionalConflict(f"making a clone of volume {volume.hex()} took so long that it was given up; make it anew")
+        return made.head
+
+    async def delete(self, volume: bytes, *, force: bool = False) -> None:
+        """Remove a volume; its chunks go with the next sweep.  Raises NoSuchKey, HasSnapshots, VolumeInUse (unless `force`)."""
+        for _ in range(SWAP_ATTEMPTS):
+            at = await self.objects.head(volume)
+            if at.head.pins:
+                raise HasSnapshots(f"volume {volume.hex()} has {len(at.head.pins)} snapshots or clones in the making; delete them first")
+            if at.head.holder and not force:
+                raise VolumeInUse(f"volume {volume.hex()} is attached to {at.head.holder!r}")
+            try:
+                await self.objects.remove(at)
+            except PreconditionFailed:
+                continue
+            return
+        raise ConditionalConflict(f"volume {volume.hex()} is being changed without pause")
+
+    async def end_clone(self, volume: bytes, clone: bytes) -> None:
+        """Take back the pin of a clone whose maker seems to have died; should he live, his clone fails.  Raises NoSuchKey."""
+        await self._unpin(volume, clone)
+
+    async def _unpin(self, volume: bytes, clone: bytes) -> bool:
+        """Whether there was such a pin."""
+        there = False
+
+        def change(head: Head) -> Head:
+            nonlocal there
+            there = head.pin(CLONE, clone) is not None
+            return msgspec.structs.replace(head, pins=tuple(p for p in head.pins if (p.kind, p.id) != (CLONE, clone))) if there else head
+
+        await self._change(volume, change)
+        return there
+
+    async def _create(self, tree: Tree, chunk_bytes: int, name: str, volume: bytes) -> Swapped:
+        created_us = self.objects.clock.wall_us()
+        return await self.objects.create(Head(volume, chunk_bytes, tree, b"", created_us, name=name))
+
+    async def _change(self, volume: bytes, change: Callable[[Head], Head]) -> Head:
+        """Swap the head for what `change` makes of it, which may run more than once."""
+        for _ in range(SWAP_ATTEMPTS):
+            at = await self.objects.head(volume)
+            wanted = change(at.head)
+            if wanted is at.head:
+                return wanted
+            try:
+                return (await self.objects.swap(wanted, at)).head
+            except PreconditionFailed:
+                continue
+        raise ConditionalConflict(f"volume {volume.hex()} is being changed without pause")
+
+    def _new_id(self) -> bytes:
+        return self.objects.rng.token(VOLUME_ID_BYTES)
+
+
+def pin_of(head: Head, snapshot: bytes) -> Pin:
+    """A snapshot of a volume.  Raises NoSuchSnapshot."""
+    pin = head.pin(SNAPSHOT, snapshot)
+    if pin is None:
+        raise NoSuchSnapshot(f"volume {head.volume.hex()} has no snapshot {snapshot.hex()}")
+    return pin
+
+
+def grown(tree: Tree, size_bytes: int, chunk_bytes: int) -> Tree:
+    """The tree at least this long; levels that it then needs are added by who next writes nodes.  Raises InvalidArgument."""
+    if size_bytes and size_bytes < tree.size_bytes:
+        raise InvalidArgument(f"a volume of {tree.size_bytes} bytes cannot be made shorter: {size_bytes}")
+    return msgspec.structs.replace(tree, size_bytes=max(size_bytes, tree.size_bytes))
+
+
+def resized(head: Head, size_bytes: int) -> Head:
+    """The head of a longer volume.  Raises InvalidArgument."""
+    check_shape(size_bytes, head.chunk_bytes)
+    return msgspec.structs.replace(head, tree=grown(head.tree, size_bytes, head.chunk_bytes))

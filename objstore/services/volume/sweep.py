@@ -1,0 +1,129 @@
+"""Mark and sweep: removes chunks and nodes that no volume and no snapshot names.  Nothing named is ever removed; no clock decides.
+
+1. List the chunks and nodes that there are: the candidates.
+2. Read all heads, again and again until a listing shows no new one, and mark what their trees and pins name.
+3. Remove every unmarked candidate whose generation is over: its volume's head, as read in 2, has a higher one, or there is none.
+
+References to pieces that exist come into a head at its creation only, while another head, which the clone was pinned at, has them; so
+whatever moves while the heads are read one by one is in a head of the last listing.  A piece of the head's own generation may belong to a
+commit under way; a commit of an older generation cannot succeed any more.  See ADR 16 for the argument in full.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from objstore.errors import NoSuchKey
+from objstore.services.volume.chunk_map import ChunkMap
+from objstore.services.volume.layout import CLONE, HOLE, Head, Tree, parse_piece, unpack_ref
+from objstore.services.volume.objects import VolumeObjects
+from objstore.services.volume.operations import Volumes
+
+REMOVALS = 16  # on their way at once
+CLONE_PATIENCE_S = 3600.0  # a clone takes milliseconds; its pin is taken back after this
+
+Piece = tuple[bytes, int, int]
+
+
+@dataclass
+class Swept:
+    """What a round found and did."""
+
+    volumes: int = 0
+    candidates: int = 0
+    named: int = 0
+    removed: int = 0
+    kept_young: int = 0  # unnamed, but younger than the grace
+    kept_open: int = 0  # unnamed, but of a generation that may still be committed
+    heads: dict[bytes, Head] = field(default_factory=dict, repr=False)
+
+
+class Sweeper:
+    """One round at a time."""
+
+    def __init__(self, objects: VolumeObjects, *, grace_s: float = 3600.0) -> None:
+        self._objects = objects
+        self._grace_us = int(grace_s * 1e6)  # for readers that opened a tree which is gone since; safety does not rest on it
+
+    async def run(self) -> Swept:
+        """Remove what nobody names.  Raises Unavailable, Damaged: then nothing, or less, was removed."""
+        swept = Swept()
+        now_us = self._objects.clock.wall_us()
+        candidates: list[tuple[str, Piece, bool]] = []
+        for prefix in ("chunk/", "node/"):
+            async for info in self._objects.listed(prefix):
+                piece = parse_piece(info.key)
+                if piece is not None:
+                    candidates.append((info.key, piece, info.modified_us > now_us - self._grace_us))
+        named = await self._mark(swept)
+        swept.candidates, swept.named = len(candidates), len(named)
+        gone: list[str] = []
+        for key, piece, young in candidates:
+            if (key.startswith("node/"), *piece) in named:
+                continue
+            head = swept.heads.get(piece[0])
+            if head is not None and piece[1] >= head.generation:
+                swept.kept_open += 1
+            elif young:
+                swept.kept_young += 1
+            else:
+                gone.append(key)
+        waiting = iter(gone)
+
+        async def work() -> None:
+            for key in waiting:
+                await self._objects.drop(key)
+                swept.removed += 1
+
+        await asyncio.gather(*[work() for _ in range(REMOVALS)])
+        return swept
+
+    async def _mark(self, swept: Swept) -> set[tuple[bool, bytes, int, int]]:
+        """(is a node, volume, generation, number) of everything named."""
+        named: set[tuple[bool, bytes, int, int]] = set()
+        seen: set[bytes] = set()
+        while True:
+            new = [volume async for volume in self._objects.volumes() if volume not in seen]
+            if not new:
+                break
+            for volume in new:
+                seen.add(volume)
+                try:
+                    head = (await self._objects.head(volume)).head
+                except NoSuchKey:
+                    continue
+                swept.heads[volume] = head
+                for tree in (head.tree, *(pin.tree for pin in head.pins)):
+                    await self._mark_tree(tree, named)
+        swept.volumes = len(swept.heads)
+        return named
+
+    async def _mark_tree(self, tree: Tree, named: set[tuple[bool, bytes, int, int]]) -> None:
+        if tree.root == HOLE:
+            return
+        waiting = [(unpack_ref(tree.root), tree.levels)]
+        while waiting:
+            ref, level = waiting.pop()
+            mark = (True, ref.volume, ref.generation, ref.number)
+            if mark in named:
+                continue  # with all below it: a node is written once
+            named.add(mark)
+            # A map of one node: its entries are what matters here, not where they belong.
+            node = ChunkMap(Tree(tree.size_bytes, level, ref.pack()))
+            node.load((level, 0), await self._objects.get_node(ref))
+            for _, below in node.entries((level, 0)):
+                if level > 1:
+                    waiting.append((below, level - 1))
+                else:
+                    named.add((False, below.volume, below.generation, below.number))
+
+
+async def end_old_clones(volumes: Volumes, heads: list[Head]) -> int:
+    """Take back the pins that makers of clones left when they died; how many."""
+    ended = 0
+    now_us = volumes.objects.clock.wall_us()
+    for head in heads:
+        for pin in head.pins:
+            if pin.kind == CLONE and pin.created_us < now_us - int(CLONE_PATIENCE_S * 1e6):
+                await volumes.end_clone(head.volume, pin.id)
+                ended += 1
+    return ended

@@ -1,0 +1,102 @@
+"""A volume's process and the tools of others that use it: nbdinfo, nbdcopy, qemu-img, fio."""
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PACKAGES = {"nbdinfo": "libnbd-bin", "nbdcopy": "libnbd-bin", "qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "fio": "fio"}
+
+
+def need_tools(*tools: str) -> None:
+    """Have these tools, by apt-get where they are missing and this may be done; else fail and say what to install."""
+    missing = sorted({PACKAGES[tool] for tool in tools if not shutil.which(tool)})
+    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]):
+            subprocess.run(command, check=False, capture_output=True, env=quiet, timeout=600)
+    absent = [tool for tool in tools if not shutil.which(tool)]
+    assert not absent, f"{', '.join(absent)} is needed here; install Debian's packages {' '.join(missing)}"
+
+
+class VolumeCommands:
+    """`objstore volume` on one cluster."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "objstore.cli", "volume", arguments[0], "--dir", str(self.directory), *arguments[1:]]
+
+    def __call__(self, *arguments: str, input_: bytes | None = None, timeout_s: float = 180.0) -> dict[str, Any]:
+        done = subprocess.run(self.command(*arguments), capture_output=True, input=input_, timeout=timeout_s, check=False)
+        assert done.returncode == 0, f"volume {arguments}: exit {done.returncode}: {done.stdout[-500:]!r} {done.stderr[-2000:]!r}"
+        answer: dict[str, Any] = json.loads(done.stdout if done.stdout.startswith(b"{") else done.stderr.splitlines()[-1])
+        return answer
+
+
+class Server:
+    """`objstore volume serve` on a Unix socket."""
+
+    def __init__(self, volumes: VolumeCommands, directory: Path, *exports: str, options: tuple[str, ...] = ()) -> None:
+        self.socket = directory / "nbd.sock"
+        self.log = directory / "serve.log"
+        self._volumes = volumes
+        self._exports = exports
+        self._options = ("--state", str(directory / "state"), "--socket", str(self.socket), *options)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def uri(self, export: str = "") -> str:
+        return f"nbd+unix:///{export}?socket={self.socket}"
+
+    def start(self, timeout_s: float = 60.0) -> None:
+        self.socket.unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._volumes.command("serve", *self._options, *self._exports), stdout=subprocess.PIPE, stderr=log
+            )
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], timeout_s)
+        line = self.process.stdout.readline() if ready else b""
+        assert line, f"the volume's process did not start: {self.log.read_text()[-2000:]}"
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.communicate()
+
+    def stop(self, timeout_s: float = 60.0) -> None:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=timeout_s)
+
+
+@contextlib.contextmanager
+def serving(volumes: VolumeCommands, directory: Path, *exports: str, options: tuple[str, ...] = ()) -> Iterator[Server]:
+    directory.mkdir(parents=True, exist_ok=True)
+    server = Server(volumes, directory, *exports, options=options)
+    server.start()
+    try:
+        yield server
+    finally:
+        assert server.process is not None
+        if server.process.poll() is None:
+            try:
+                server.stop()
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def tool(*command: str, timeout_s: float = 300.0, check: bool = True, cwd: Path | None = None) -> str:
+    """Run a tool; what it printed."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, cwd=cwd)
+    assert done.returncode == 0 or not check, f"{' '.join(command)}: exit {done.returncode}: {done.stdout[-1000:]} {done.stderr[-2000:]}"
+    return done.stdout

@@ -1,0 +1,225 @@
+"""The device: what is read is what was written, whatever is cached, committed, fetched or lost in between."""
+
+import random
+
+import pytest
+
+from objstore.services.volume.attach import Attached
+from objstore.services.volume.device import Device, Fenced, ReadOnly
+from tests.support.volume_rig import CHUNK, VolumeHost, VolumeRig, with_volume
+
+
+def write(host: VolumeHost, offset: int, data: bytes) -> None:
+    device = the(host)
+    host.run(lambda: device.write(offset, memoryview(data)))
+
+
+def the(host: VolumeHost) -> Device:
+    assert isinstance(host.attached, Attached)
+    return host.attached.device
+
+
+def test_a_new_volume_reads_as_zeros_and_takes_no_room() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        assert host.content() == bytes(5 * CHUNK)
+        assert host.run(lambda: the(host).spans(0, 5 * CHUNK)) == [(5 * CHUNK, True)]
+        assert the(host).fetches == 0
+
+    with_volume(test)
+
+
+def test_what_was_written_is_read_before_and_after_it_is_in_the_store() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        write(host, CHUNK - 10, b"x" * 20)
+        assert host.content()[CHUNK - 10 : CHUNK + 10] == b"x" * 20
+        assert host.stored(volume) == bytes(5 * CHUNK)
+        host.run(the(host).commit)
+        assert host.stored(volume) == host.content()
+        assert host.run(lambda: the(host).spans(0, 5 * CHUNK)) == [(2 * CHUNK, False), (3 * CHUNK, True)]
+
+    with_volume(test)
+
+
+def test_changes_reach_the_store_by_themselves() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        write(host, 0, b"hello")
+        rig.pass_time(rig.settings.commit_interval_s + 2)
+        assert host.stored(volume)[:5] == b"hello"
+
+    with_volume(test)
+
+
+def test_a_write_into_a_chunk_that_is_not_in_memory_keeps_the_rest_of_it() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        base = random.Random(1).randbytes(5 * CHUNK)
+        write(host, 0, base)
+        host.run(host.attached.detach)  # type: ignore[union-attr]
+        host.attach(volume)
+        write(host, 100, b"new")
+        assert the(host).fetches == 0
+        expected = base[:100] + b"new" + base[103:]
+        host.run(the(host).commit)
+        assert host.stored(volume) == expected == host.content()
+
+    with_volume(test)
+
+
+def test_zeros_take_the_room_of_a_chunk_away() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        write(host, 0, b"x" * (3 * CHUNK))
+        host.run(the(host).commit)
+        host.run(lambda: the(host).zero(CHUNK // 2, 2 * CHUNK))
+        expected = b"x" * (CHUNK // 2) + bytes(2 * CHUNK) + b"x" * (CHUNK // 2) + bytes(2 * CHUNK)
+        assert host.content() == expected
+        host.run(the(host).commit)
+        assert host.stored(volume) == expected
+        assert host.run(lambda: the(host).spans(0, 3 * CHUNK)) == [(CHUNK, False), (CHUNK, True), (CHUNK, False)]
+
+    with_volume(test)
+
+
+def test_writers_wait_for_room_and_lose_nothing() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        model = bytearray(40 * CHUNK)
+        for number in range(40):
+            data = bytes([number + 1]) * 100
+            model[number * CHUNK : number * CHUNK + 100] = data
+            write(host, number * CHUNK, data)
+        assert the(host).commits >= 3
+        assert host.content() == model
+
+    with_volume(test, chunks=40)
+
+
+def test_a_write_during_a_commit_is_not_part_of_it() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        device = the(host)
+        write(host, 0, b"a" * CHUNK)
+
+        async def both() -> None:
+            import asyncio
+
+            commit = asyncio.ensure_future(device.commit())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            await device.write(0, memoryview(b"b" * CHUNK))
+            await commit
+
+        host.run(both)
+        assert host.stored(volume)[:CHUNK] == b"a" * CHUNK
+        assert host.content()[:CHUNK] == b"b" * CHUNK
+
+    with_volume(test)
+
+
+def test_reading_on_in_order_fetches_ahead() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        write(host, 0, b"z" * 5 * CHUNK)
+        host.run(host.attached.detach)  # type: ignore[union-attr]
+        host.attach(volume)
+        device = the(host)
+
+        async def read_on() -> None:
+            for at in range(0, CHUNK, CHUNK // 4):
+                device.read_now(at, CHUNK // 4) or await device.read(at, CHUNK // 4)
+
+        host.run(read_on)
+        rig.pass_time(1)
+        assert device.fetches == 3
+
+        async def at_once() -> bool:
+            return device.read_now(CHUNK, CHUNK) is not None
+
+        assert host.run(at_once)
+
+    with_volume(test)
+
+
+def test_with_durability_in_the_store_a_flush_waits_for_it() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume, durability="store")
+        write(host, 7, b"kept")
+        host.run(the(host).flush)
+        assert host.stored(volume)[7:11] == b"kept"
+        host.crash()
+        host.attach(volume, durability="store")
+        assert host.content()[7:11] == b"kept"
+
+    with_volume(test)
+
+
+def test_a_volume_is_made_longer_while_it_is_in_use() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        write(host, 0, b"first")
+        size = 1100 * CHUNK  # more than one node of the map holds
+        host.run(lambda: the(host).resize(size))
+        write(host, size - 4, b"last")
+        host.run(the(host).commit)
+        host.run(host.attached.detach)  # type: ignore[union-attr]
+        host.attach(volume)
+        assert the(host).size_bytes == size
+        assert b"".join(host.run(lambda: the(host).read(size - 4, 4))) == b"last"
+        assert b"".join(host.run(lambda: the(host).read(0, 5))) == b"first"
+
+    with_volume(test)
+
+
+def test_whoever_attaches_by_force_fences_the_one_before() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        first, second = rig.first, rig.add("second")
+        first.attach(volume)
+        write(first, 0, b"of the first")
+        second.attach(volume, force=True)
+        write(second, 0, b"THE SECOND")
+        second.run(the(second).commit)
+        with pytest.raises(Fenced):
+            first.run(the(first).commit)
+        with pytest.raises(Fenced):
+            the(first).read_now(0, 10)
+        assert second.stored(volume)[:10] == b"THE SECOND"
+
+    with_volume(test)
+
+
+def test_a_fenced_server_that_has_nothing_to_write_finds_out() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        first, second = rig.first, rig.add("second")
+        first.attach(volume)
+        second.attach(volume, force=True)
+        rig.pass_time(rig.settings.watch_interval_s + 1)
+        assert isinstance(the(first).failure, Fenced)
+
+    with_volume(test)
+
+
+def test_a_view_cannot_be_written_to() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        from objstore.services.volume.attach import view
+
+        host = rig.first
+        at = host.run(lambda: host.objects.head(volume))
+        device = view(host.objects, host.world, at, rig.settings)
+        with pytest.raises(ReadOnly):
+            device.write_now(0, memoryview(b"x"))
+        host.run(device.aclose)
+
+    with_volume(test)

@@ -1,0 +1,144 @@
+"""The journal on a disk that forgets."""
+
+import pytest
+
+from objstore.errors import DamagedFile
+from objstore.runtime.tasks import TaskOwner
+from objstore.services.volume.journal import PREFIX, Journal, JournalFailed, Unkept, clear_journal, read_journal
+from objstore.services.volume.journal_format import WRITE, ZEROES, Record
+from tests.sim.host import Host, Simulation
+
+ID, VOLUME = b"j" * 16, b"v" * 16
+
+
+class Bench:
+    def __init__(self, seed: int = 1) -> None:
+        self.simulation = Simulation(seed)
+        self.host: Host = self.simulation.host("host")
+
+    def run(self, start):  # type: ignore[no-untyped-def]
+        return self.simulation.run(self.host.call(start), limit_s=self.simulation.scheduler.now_s + 1000)
+
+    async def open(self, position: int = 0) -> Journal:
+        world = self.host.world()
+        self.disk = world.open_disk("/journal")
+        journal = Journal(self.disk, world.new_threads("j", 1), TaskOwner("t"), journal=ID, volume=VOLUME, position=position)
+        Journal.start(self.disk, journal)
+        return journal
+
+    def found(self, after: int = 0) -> tuple[tuple[bytes, int] | None, list[tuple[int, int, bytes]]]:
+        records: list[tuple[int, int, bytes]] = []
+
+        def note(record: Record) -> None:
+            records.append((record.number, record.offset, bytes(record.payload)))
+
+        async def read() -> tuple[bytes, int] | None:
+            return read_journal(self.host.world().open_disk("/journal"), note, volume=VOLUME, of=ID, after=after)
+
+        return self.run(read), records
+
+
+def test_what_was_flushed_survives_a_power_cut_and_comes_back_in_order() -> None:
+    for seed in range(20):
+        bench = Bench(seed)
+
+        async def work(bench: Bench = bench) -> None:
+            journal = await bench.open()
+            for number in range(10):
+                journal.append(WRITE, number * 10, 3, b"abc")
+                if number == 5:
+                    await journal.flush()
+                    assert journal.durable == 6
+            journal.append(ZEROES, 0, 1 << 20)
+
+        bench.run(work)
+        bench.host.kill(power=True)
+        bench.host.boot()
+        found, records = bench.found()
+        assert found is not None
+        assert found[1] >= 6
+        assert records[:6] == [(n + 1, n * 10, b"abc") for n in range(6)]
+        # Whatever was behind is cut off, so that a second look finds the same.
+        assert bench.found() == (found, records)
+
+
+def test_segments_that_the_store_has_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objstore.services.volume.journal.SEGMENT_BYTES", 1000)
+    bench = Bench()
+
+    async def work() -> list[str]:
+        journal = await bench.open()
+        for _ in range(10):
+            journal.append(WRITE, 0, 400, b"x" * 400)
+            await journal.flush()
+        before = journal.size_bytes
+        assert len(bench.disk.list(".")) > 3
+        await journal.release(7)
+        assert journal.size_bytes < before
+        return bench.disk.list(".")
+
+    left = bench.run(work)
+    assert left[0] <= f"{PREFIX}{8:016x}"
+    found, records = bench.found(after=7)
+    assert found == (ID, 10)
+    assert [number for number, _, _ in records] == [8, 9, 10]
+
+
+def test_a_bad_record_that_others_follow_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objstore.services.volume.journal.SEGMENT_BYTES", 1000)
+    bench = Bench()
+
+    async def work() -> None:
+        journal = await bench.open()
+        for _ in range(8):
+            journal.append(WRITE, 0, 400, b"x" * 400)
+            await journal.flush()
+        file = bench.disk.open(bench.disk.list(".")[0], write=True)
+        file.pwrite([b"?"], 200)
+
+    bench.run(work)
+    with pytest.raises(DamagedFile):
+        bench.found()
+
+
+def test_after_a_failed_flush_nothing_is_acknowledged_any_more() -> None:
+    bench = Bench()
+
+    async def work() -> None:
+        journal = await bench.open()
+        journal.append(WRITE, 0, 1, b"x")
+        bench.host.storage.volumes[0].datasync_failures = 1
+        with pytest.raises(JournalFailed):
+            await journal.flush()
+        with pytest.raises(JournalFailed):
+            await journal.flush()
+        with pytest.raises(JournalFailed):
+            journal.append(WRITE, 0, 1, b"x")
+
+    bench.run(work)
+
+
+def test_a_journal_is_cleared_or_set_aside() -> None:
+    bench = Bench()
+
+    async def work() -> None:
+        await bench.open()
+        clear_journal(bench.disk, keep_as="given-up")
+        assert len(bench.disk.list("given-up")) == 1
+        await bench.open()
+        clear_journal(bench.disk)
+        assert bench.disk.list(".") == ["given-up"]
+
+    bench.run(work)
+    assert bench.found() == (None, [])
+
+
+def test_without_a_journal_changes_are_counted() -> None:
+    async def work() -> None:
+        unkept = Unkept()
+        assert [unkept.append(WRITE, 0, 1, b"x"), unkept.append(ZEROES, 0, 1)] == [1, 2]
+        await unkept.flush()
+        await unkept.release(2)
+        assert unkept.position == 2
+
+    Bench().run(work)

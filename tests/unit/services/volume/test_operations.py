@@ -1,0 +1,138 @@
+"""Snapshots and clones copy no chunk; what is in use is not taken away."""
+
+import pytest
+
+from objstore.core.rows import Space
+from objstore.errors import ConditionalConflict, InvalidArgument, NoSuchKey, PreconditionFailed
+from objstore.services.volume.attach import VolumeInUse
+from objstore.services.volume.layout import CLONE, Pin
+from objstore.services.volume.objects import BUCKET, SERVICE
+from objstore.services.volume.operations import HasSnapshots, NoSuchSnapshot
+from tests.support.volume_rig import CHUNK, VolumeHost, VolumeRig, with_volume
+
+
+def fill(host: VolumeHost, volume: bytes, data: bytes, offset: int = 0) -> None:
+    attached = host.attach(volume)
+
+    async def work() -> None:
+        await attached.device.write(offset, memoryview(data))
+        await attached.detach()
+
+    host.run(work)
+    host.attached = None
+
+
+def objects_of(rig: VolumeRig) -> int:
+    bucket = rig.first.run(lambda: rig.first.store.bucket(SERVICE, BUCKET)).id
+    return len(rig.registers.live_names(bucket, Space.OBJECTS))
+
+
+def test_snapshots_and_clones_write_a_head_and_nothing_else() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host, volumes = rig.first, rig.first.volumes
+        fill(host, volume, b"a" * (5 * CHUNK))
+        before = objects_of(rig)
+        pin = host.run(lambda: volumes.snapshot(volume, name="monday"))
+        fill(host, volume, b"b" * CHUNK)
+        after = objects_of(rig)
+        assert after == before + 2  # a chunk and a node of the write
+        clone = host.run(lambda: volumes.clone(volume, snapshot=pin.id, size_bytes=9 * CHUNK))
+        assert objects_of(rig) == after + 1
+        assert host.stored(clone.volume) == b"a" * (5 * CHUNK) + bytes(4 * CHUNK)
+        assert host.stored(volume) == b"b" * CHUNK + b"a" * (4 * CHUNK)
+        # The clone is a volume of its own.
+        fill(host, clone.volume, b"c", 8 * CHUNK)
+        assert host.stored(volume, pin.tree) == b"a" * (5 * CHUNK)
+        assert host.stored(clone.volume)[8 * CHUNK : 8 * CHUNK + 2] == b"c\0"
+        assert host.run(lambda: volumes.head(volume)).pins == (pin,)
+
+    with_volume(test)
+
+
+def test_a_volume_with_snapshots_or_a_holder_is_not_deleted() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host, volumes = rig.first, rig.first.volumes
+        pin = host.run(lambda: volumes.snapshot(volume))
+        with pytest.raises(HasSnapshots):
+            host.run(lambda: volumes.delete(volume))
+        host.run(lambda: volumes.drop_snapshot(volume, pin.id))
+        with pytest.raises(NoSuchSnapshot):
+            host.run(lambda: volumes.drop_snapshot(volume, pin.id))
+        attached = host.attach(volume)
+        with pytest.raises(VolumeInUse):
+            host.run(lambda: volumes.delete(volume))
+        host.run(attached.detach)
+        host.attached = None
+        host.run(lambda: volumes.delete(volume))
+        with pytest.raises(NoSuchKey):
+            host.run(lambda: volumes.head(volume))
+        assert host.run(volumes.list) == []
+
+    with_volume(test)
+
+
+def test_a_volume_grows_and_never_shrinks() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host, volumes = rig.first, rig.first.volumes
+        fill(host, volume, b"start")
+        host.run(lambda: volumes.resize(volume, 2000 * CHUNK))
+        fill(host, volume, b"end", 2000 * CHUNK - 3)
+        attached = host.attach(volume)
+        assert b"".join(host.run(lambda: attached.device.read(0, 5))) == b"start"
+        with pytest.raises(VolumeInUse):
+            host.run(lambda: volumes.resize(volume, 3000 * CHUNK))
+        host.run(attached.detach)
+        host.attached = None
+        with pytest.raises(InvalidArgument):
+            host.run(lambda: volumes.resize(volume, CHUNK))
+
+    with_volume(test)
+
+
+def test_an_id_is_used_once() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        with pytest.raises(PreconditionFailed):
+            rig.first.run(lambda: rig.first.volumes.create(CHUNK, chunk_bytes=CHUNK, volume=volume))
+        with pytest.raises(PreconditionFailed):
+            rig.first.run(lambda: rig.first.volumes.clone(volume, clone=volume))
+        assert rig.first.run(lambda: rig.first.volumes.head(volume)).pins == ()
+        with pytest.raises(NoSuchSnapshot):
+            rig.first.run(lambda: rig.first.volumes.clone(volume, snapshot=b"s" * 16))
+
+    with_volume(test)
+
+
+def test_a_clone_that_was_given_up_meanwhile_is_not_made() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host, volumes = rig.first, rig.first.volumes
+        real = host.objects.create
+
+        async def slowly(head):  # type: ignore[no-untyped-def]
+            made = await real(head)
+            await volumes.end_clone(volume, head.volume)
+            return made
+
+        host.objects.create = slowly  # type: ignore[method-assign]
+        with pytest.raises(ConditionalConflict):
+            host.run(lambda: volumes.clone(volume, clone=b"c" * 16))
+        with pytest.raises(NoSuchKey):
+            host.run(lambda: volumes.head(b"c" * 16))
+
+    with_volume(test)
+
+
+def test_the_pin_of_a_clone_keeps_its_source_from_being_deleted() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        import msgspec
+
+        host = rig.first
+
+        async def pin() -> None:
+            at = await host.objects.head(volume)
+            await host.objects.swap(msgspec.structs.replace(at.head, pins=(Pin(CLONE, b"c" * 16, at.head.tree, 1),)), at)
+
+        host.run(pin)
+        with pytest.raises(HasSnapshots):
+            host.run(lambda: host.volumes.delete(volume))
+
+    with_volume(test)

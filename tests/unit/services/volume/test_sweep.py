@@ -1,0 +1,170 @@
+"""Mark and sweep: what nobody names goes, what anybody names or may yet name stays."""
+
+import msgspec
+import pytest
+
+from objstore.services.volume.layout import CLONE, Pin, chunk_key, ref_of
+from objstore.services.volume.sweep import Sweeper, Swept, end_old_clones
+from tests.support.volume_rig import CHUNK, VolumeHost, VolumeRig, with_volume
+
+
+def sweep(host: VolumeHost, grace_s: float = 0.0) -> Swept:
+    return host.run(Sweeper(host.objects, grace_s=grace_s).run)
+
+
+def write(host: VolumeHost, volume: bytes, data: bytes) -> None:
+    attached = host.attach(volume)
+
+    async def work() -> None:
+        await attached.device.write(0, memoryview(data))
+        await attached.detach()
+
+    host.run(work)
+    host.attached = None
+    rig_second(host)
+
+
+def rig_second(host: VolumeHost) -> None:
+    host.rig.pass_time(1.0)  # so that what was written is older than no grace at all
+
+
+def test_what_was_written_over_goes_and_what_is_named_stays() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        write(host, volume, b"a" * (3 * CHUNK))
+        pin = host.run(lambda: host.volumes.snapshot(volume))
+        write(host, volume, b"b" * CHUNK)
+        write(host, volume, b"c" * CHUNK)
+        swept = sweep(host)
+        assert (swept.removed, swept.volumes) == (2, 1)  # the chunk of b and its node
+        assert host.stored(volume) == b"c" * CHUNK + b"a" * (2 * CHUNK) + bytes(2 * CHUNK)
+        assert host.stored(volume, pin.tree)[: 3 * CHUNK] == b"a" * (3 * CHUNK)
+        host.run(lambda: host.volumes.drop_snapshot(volume, pin.id))
+        assert sweep(host).removed == 2
+        assert sweep(host).removed == 0
+
+    with_volume(test)
+
+
+def test_chunks_of_a_deleted_volume_live_on_in_its_clone() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        write(host, volume, b"a" * (2 * CHUNK))
+        clone = host.run(lambda: host.volumes.clone(volume))
+        host.run(lambda: host.volumes.delete(volume))
+        assert sweep(host).removed == 0
+        assert host.stored(clone.volume)[: 2 * CHUNK] == b"a" * (2 * CHUNK)
+        host.run(lambda: host.volumes.delete(clone.volume))
+        assert sweep(host).removed == 3
+
+    with_volume(test)
+
+
+def test_what_a_commit_under_way_has_written_stays_until_that_commit_cannot_succeed() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        head = host.run(lambda: host.volumes.head(volume))
+        ref = ref_of(volume, head.generation, 77, b"not committed yet")
+        host.run(lambda: host.objects.put_chunk(ref, b"not committed yet"))
+        rig.pass_time(5)
+        assert (sweep(host).kept_open, sweep(host).removed) == (1, 0)
+        host.crash()
+        host.attach(volume)
+        swept = sweep(host)
+        assert (swept.kept_open, swept.removed) == (0, 1)
+
+    with_volume(test)
+
+
+def test_young_pieces_are_kept_for_readers() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        write(host, volume, b"a" * CHUNK)
+        write(host, volume, b"b" * CHUNK)
+        swept = sweep(host, 3600.0)
+        assert (swept.removed, swept.kept_young) == (0, 2)
+
+    with_volume(test)
+
+
+def test_a_clone_made_while_heads_are_read_is_found() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        write(host, volume, b"a" * CHUNK)
+        made: list[bytes] = []
+        real = host.objects.head
+
+        async def head(wanted: bytes):  # type: ignore[no-untyped-def]
+            if not made:
+                # The very moment when the only head that names the chunk is about to be read: the chunk moves to a clone.
+                made.append(b"c" * 16)
+                await host.volumes.clone(volume, clone=made[0])
+                await host.volumes.delete(volume)
+            return await real(wanted)
+
+        host.objects.head = head  # type: ignore[method-assign]
+        swept = sweep(host)
+        assert swept.removed == 0
+        host.objects.head = real  # type: ignore[method-assign]
+        assert host.stored(made[0])[:CHUNK] == b"a" * CHUNK
+
+    with_volume(test)
+
+
+def test_nothing_is_removed_when_a_node_cannot_be_read() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        from objstore.errors import NoSuchKey
+
+        host = rig.first
+        write(host, volume, b"a" * CHUNK)
+        write(host, volume, b"b" * CHUNK)
+
+        async def gone(ref):  # type: ignore[no-untyped-def]
+            raise NoSuchKey("for this test")
+
+        host.objects.get_node = gone  # type: ignore[method-assign]
+        dropped: list[str] = []
+
+        async def drop(key: str) -> None:
+            dropped.append(key)
+
+        host.objects.drop = drop  # type: ignore[method-assign]
+        with pytest.raises(NoSuchKey):
+            sweep(host)
+        assert dropped == []
+
+    with_volume(test)
+
+
+def test_pins_of_clones_whose_maker_died_are_taken_back_after_an_hour() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+
+        async def pin() -> None:
+            at = await host.objects.head(volume)
+            pins = (Pin(CLONE, b"c" * 16, at.head.tree, host.objects.clock.wall_us()),)
+            await host.objects.swap(msgspec.structs.replace(at.head, pins=pins), at)
+
+        host.run(pin)
+        for expected in (0, 1, 0):
+            heads = host.run(host.volumes.list)
+            assert host.run(lambda heads=heads: end_old_clones(host.volumes, heads)) == expected  # type: ignore[misc]
+            rig.pass_time(3700)
+        assert host.run(lambda: host.volumes.head(volume)).pins == ()
+
+    with_volume(test)
+
+
+def test_names_of_other_shapes_are_left_alone() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        from objstore.objects.api import Attributes, Expected
+        from objstore.services.volume.objects import BUCKET, SERVICE, WholeBody
+
+        host = rig.first
+        host.run(lambda: host.store.put(SERVICE, BUCKET, "chunk/other", WholeBody(b"?"), attributes=Attributes(), expected=Expected()))
+        rig.pass_time(1)
+        assert sweep(host).candidates == 0
+        assert chunk_key(ref_of(volume, 1, 1, b"")).startswith("chunk/")
+
+    with_volume(test)
