@@ -43,29 +43,9 @@ from objstore.objects.asked import Asked, arns_of
 from objstore.objects.kept import Kept
 
 __all__ = [
-    "IS_SERVICE", "MISSING",
-    "OWNERS_ALONE",
-    "Action",
-    "Decision",
-    "Found",
-    "Gate",
-    "Question",
-    "authorize",
-    "block_of",
-    "check_home",
-    "check_list",
-    "check_policy",
-    "decide",
-    "denied",
-    "gate_of",
-    "level_in",
-    "may_know",
-    "needs_row",
-    "owner_of_new",
-    "ownership_of",
-    "owns_home",
-    "policy_of",
-    "resource_of",
+    "IS_SERVICE", "MISSING", "OWNERS_ALONE", "Action", "Decision", "Found", "Gate", "Question", "authorize", "block_of", "check_home",
+    "check_list", "check_may_list", "check_policy", "decide", "denied", "gate_of", "level_in", "may_know", "needs_row", "owner_of_new",
+    "ownership_of", "owns_home", "policy_of", "resource_of",
 ]  # fmt: skip
 
 # Facts: what else a caller's account and user go by in containers' lists.
@@ -263,6 +243,12 @@ def check_home(who: Principal, what: str, needed: str = ADMIN) -> None:
     """What only an account itself may do, an administrator, or whom the account's list puts so high, in its home.  Raises AccessDenied."""
     if who.home and who.home != who.account and not (who.plain and who.admin) and not covers(who.levels.get(who.home, ""), needed):
         raise AccessDenied(f"{who.user or who.account} may not {what} of another account", hint="Use your own account's storage URL.")
+
+
+def check_may_list(who: Principal) -> None:
+    """See that the caller may know which containers its home has.  Raises AccessDenied."""
+    authorize(who, Action.LIST_BUCKETS)
+    check_home(who, "list the containers", READ_ONLY)
 
 
 def owns_home(who: Principal) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from objstore.core import names
-from objstore.core.account_acl import READ_ONLY, READ_WRITE
+from objstore.core.account_acl import READ_WRITE
 from objstore.core.container import (
     QUOTA_NAMES,
     AccountInfo,
@@ -25,7 +25,7 @@ from objstore.core.quota import Usage
 from objstore.core.quota import encode as encode_quota
 from objstore.core.rows import Row
 from objstore.errors import AccessDenied, InvalidRequest, NoSuchKey, NoSuchVersion
-from objstore.objects.access import Action, authorize, check_home, level_in, owns_home
+from objstore.objects.access import Action, check_may_list, level_in, owns_home
 from objstore.objects.accounts import AccountRecord, account_key, encode, record_of
 from objstore.objects.alter import Alterations
 from objstore.objects.api import Attributes, BucketInfo, ObjectInfo, Principal
@@ -64,8 +64,7 @@ class Containers(Alterations):
 
     async def usages(self, who: Principal, buckets: Sequence[BucketInfo]) -> list[Usage]:
         """The same of containers that the caller has listed, whoever may look into each.  Raises AccessDenied, QuorumLost."""
-        authorize(who, Action.LIST_BUCKETS)
-        check_home(who, "list the containers", READ_ONLY)
+        check_may_list(who)
         assert all(bucket.account == who.home for bucket in buckets)
         return [Usage(held.objects, held.bytes) for held in await self.cluster.holdings_of([bucket.id for bucket in buckets])]
 
@@ -81,8 +80,7 @@ class Containers(Alterations):
 
     async def account(self, who: Principal) -> AccountInfo:
         """The account that is the caller's home.  Raises AccessDenied, QuorumLost."""
-        authorize(who, Action.LIST_BUCKETS)
-        check_home(who, "look at the metadata", READ_ONLY)
+        check_may_list(who)
         record = record_of((await self.cluster.read(account_key(who.home))).row)
         total = await self.accounts.total(who.home)
         return AccountInfo(record.metadata, total.buckets, total.shown, total.created_us, record.acl, total.classes)

@@ -15,8 +15,8 @@ from objstore.core.container import CLASS_PART
 from objstore.core.multipart import MIN_PART_BYTES
 from objstore.core.rows import INLINE_LIMIT_BYTES, Kind, Row, RowKey, Space
 from objstore.core.versions import CURRENT, check_version_id, pick_head, row_version, version_bytes
-from objstore.errors import AccessDenied, ConditionalConflict, NoSuchKey, Refused
-from objstore.objects.access import MISSING, Decision, Question, decide, denied, may_know, needs_row, resource_of
+from objstore.errors import AccessDenied, ConditionalConflict, NoSuchBucket, NoSuchKey, Refused
+from objstore.objects.access import MISSING, Decision, Question, check_may_list, decide, denied, may_know, needs_row, resource_of
 from objstore.objects.accounts import Accounts
 from objstore.objects.actions import OF_VERSION, ON_OBJECT, Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, Principal
@@ -100,7 +100,12 @@ class StoreContext:
         Where that depends on the object it is read; with `row_follows` the caller promises to do so himself, and to call
         `check_row` or `check_missing`.  `tags` and `given` are what the operation knows of itself, see asked.py.
         """
-        bucket = await self.directory.find(who, name)
+        try:
+            bucket = await self.directory.find(who, name)
+        except NoSuchBucket:
+            if who.home:
+                check_may_list(who)
+            raise
         if bucket.gate is not None or not who.plain or who.account != bucket.account:
             await self._admit(who, bucket, Question(action, key, version_id, tags=tags, given=given), row_follows=row_follows)
         return bucket

@@ -5,12 +5,12 @@ import contextlib
 from collections.abc import Mapping, Sequence
 
 from objstore.cluster.api import ClusterApi
-from objstore.core.account_acl import READ_ONLY, READ_WRITE
+from objstore.core.account_acl import READ_WRITE
 from objstore.core.locks import LockConfig, encode_config
 from objstore.core.rows import Space
 from objstore.core.versions import ENABLED
 from objstore.errors import BucketNotEmpty, ObjstoreError, Unavailable
-from objstore.objects.access import Action, authorize, check_home
+from objstore.objects.access import Action, authorize, check_home, check_may_list
 from objstore.objects.acls import Acls
 from objstore.objects.api import NO_CONFIG, BucketInfo, BucketPage, ObjectStoreApi, Principal
 from objstore.objects.append import Appends
@@ -77,8 +77,7 @@ class ObjectStore(Renames, Acls, Appends, Containers, Copies, Completions, Confi
 
     async def list_buckets(self, who: Principal, *, prefix: str = "", after: str = "", limit: int = 10_000) -> BucketPage:
         """The caller's own buckets by name."""
-        authorize(who, Action.LIST_BUCKETS)
-        check_home(who, "list the containers", READ_ONLY)
+        check_may_list(who)
         return await self.directory.list(who.home or who.account, prefix=prefix, after=after, limit=limit)
 
     async def delete_bucket(self, who: Principal, name: str) -> None:

@@ -89,7 +89,9 @@ class Swift:
 
 
 @contextmanager
-def swift_serving(*, settings: SwiftSettings | None = None, classes: Mapping[str, str] | None = None) -> Iterator[Running]:
+def swift_serving(
+    *, settings: SwiftSettings | None = None, classes: Mapping[str, str] | None = None, users: tuple[SwiftUser, ...] = ()
+) -> Iterator[Running]:
     """Both fronts over one object model; `classes`: storage class -> policy, each of which has a cluster in memory too."""
     made: dict[str, Any] = {}
 
@@ -103,7 +105,7 @@ def swift_serving(*, settings: SwiftSettings | None = None, classes: Mapping[str
         cluster = PolicyClusters(default, made["rings"]) if classes else default
         store = made["store"] = ObjectStore(cluster, world, objects, local_keys(world))  # type: ignore[arg-type] # as above
         s3 = S3App(store, credentials, clock, S3Settings(domains=("s3.test",), website_domains=("web.test",)), rng=rng)
-        auth = SwiftAuth((TESTER, MEMBER, OTHER, RESELLER, SERVICE), (S3_USER,), credentials, bytes(32), rng, clock)
+        auth = SwiftAuth((TESTER, MEMBER, OTHER, RESELLER, SERVICE, *users), (S3_USER,), credentials, bytes(32), rng, clock)
         return SwiftApp(
             SwiftFront(store, auth, settings or SwiftSettings(), clock, rng, policies=first_classes(objects)), s3, s3.names_bucket
         )

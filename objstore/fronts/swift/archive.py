@@ -29,8 +29,11 @@ class Archive:
 
 
 async def archive_of(front: SwiftFront, who: Principal, container: str) -> Archive | None:
-    """The archive of a container, if it has one.  Raises NoSuchBucket."""
-    data = (await front.store.find_bucket(who, container)).config.get("container")
+    """The archive of a container, if it has one; what is not there has none, and what is done to it says so to who may know."""
+    try:
+        data = (await front.store.find_bucket(who, container)).config.get("container")
+    except NoSuchBucket:
+        return None
     if data is None:
         return None
     found = decode_container(data)

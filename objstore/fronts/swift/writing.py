@@ -42,6 +42,8 @@ async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     if "x-copy-from" in headers:
         return await _copied_here(front, request)
     if request.query.get("multipart-manifest") == "put":
+        # A list is up to megabytes, and its answer tells of other objects: not for everybody.
+        await front.store.check_access(request.who, request.container, Action.WRITE_OBJECT, request.key)
         return await static.put_manifest(front, request)
     manifest = headers.get(MANIFEST)
     if manifest:

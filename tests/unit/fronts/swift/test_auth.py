@@ -70,4 +70,4 @@ def test_what_services_keep_opens_with_both_tokens_alone(serviced: Running) -> N
     assert ask(user.token, service.token, "GET", "") == 200
     assert ask(reseller.token, "", "HEAD") == 204
     assert user("HEAD", "images").status == 404  # the user's own account is another
-    assert user.raw("HEAD", "/v1/AUTH_SERVICE_test/images", headers={"X-Auth-Token": user.token}).status == 404
+    assert user.raw("HEAD", "/v1/AUTH_SERVICE_test/images", headers={"X-Auth-Token": user.token}).status == 403
