@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from objstore.errors import NotModified, ObjstoreError
 from objstore.fronts.dates import http_time
-from objstore.fronts.swift import account, auth, bulk, container, cors, domains, extract, info, reading, staticweb, writing
+from objstore.fronts.swift import account, auth, bulk, container, cors, domains, extract, formpost, info, reading, staticweb, writing
 from objstore.fronts.swift.answers import HTML, Answer, page, refusal
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.request import Receive, Scope, Send, SwiftRequest
@@ -104,6 +104,8 @@ class SwiftApp:
         handlers = OBJECT if request.key else CONTAINER if request.container else ACCOUNT
         if request.method == "OPTIONS":
             return await cors.options(front, request, handlers)
+        if formpost.is_form(request):
+            return await formpost.post_form(front, request)
         await auth.authenticate(front, request)
         if "bulk-delete" in request.query and request.method in ("POST", "DELETE"):
             return await bulk.bulk_delete(front, request)

@@ -49,6 +49,7 @@ def info(front: SwiftFront) -> Answer:
         },
         "tempauth": {"account_acls": True},
         "tempurl": {"methods": list(METHODS), "allowed_digests": list(DIGESTS)},
+        "formpost": {"allowed_digests": list(DIGESTS)},
         "bulk_delete": {"max_deletes_per_request": settings.max_bulk_deletes, "max_failed_deletes": settings.max_bulk_deletes},
         "bulk_upload": {
             "max_containers_per_extraction": settings.max_containers_per_extraction,

@@ -47,7 +47,7 @@ async def check_temp_url(front: SwiftFront, request: SwiftRequest, account: str)
         raise SwiftRefused(405, headers=[(b"allow", ", ".join(METHODS).encode())])
     if expires <= front.clock.wall_us() // 1_000_000:
         raise refused
-    found = _digest_of(signature)
+    found = digest_of(signature)
     if found is None:
         raise refused
     algorithm, given = found
@@ -61,7 +61,7 @@ async def check_temp_url(front: SwiftFront, request: SwiftRequest, account: str)
     if ip_range is not None and not _is_within(request.facts.source_ip, ip_range):
         raise refused
     start = f"ip={ip_range}\n" if ip_range is not None else ""
-    keys = await _keys_of(front, request, account)
+    keys = await keys_of(front, request, account)
     for method in _HEAD_BY if request.method == "HEAD" else (request.method,):
         message = f"{start}{method}\n{expires}\n{path}".encode()
         if any(hmac.compare_digest(hmac.digest(key.encode(), message, algorithm), given) for key in keys):
@@ -113,7 +113,7 @@ def _expires_s(text: str) -> int | None:
     return None
 
 
-def _digest_of(text: str) -> tuple[str, bytes] | None:
+def digest_of(text: str) -> tuple[str, bytes] | None:
     """(algorithm, digest) of a signature: hexadecimal, or algorithm:base64."""
     name, colon, encoded = text.partition(":")
     if colon:
@@ -136,7 +136,8 @@ def _is_within(address: str, wanted: str) -> bool:
         return False
 
 
-async def _keys_of(front: SwiftFront, request: SwiftRequest, account: str) -> list[str]:
+async def keys_of(front: SwiftFront, request: SwiftRequest, account: str) -> list[str]:
+    """The keys that sign for the container of a request, and for its account."""
     metadata = await front.store.account_metadata(account)
     keys = [metadata[name] for name in KEY_NAMES if metadata.get(name)]
     try:

@@ -46,9 +46,6 @@ run_validation = false
 TREE = "tempest.api.object_storage"
 # Class and test -> how it ends, and why.
 EXPECTED = {
-    "ObjectFormPostTest.test_post_object_using_form": ("FAILED", "form uploads are not built"),
-    "ObjectFormPostNegativeTest.test_post_object_using_form_expired": ("FAILED", "form uploads are not built"),
-    "ObjectFormPostNegativeTest.test_post_object_using_form_invalid_signature": ("FAILED", "form uploads are not built"),
     "ObjectSymlinkTest": ("SKIPPED", "symlinks are not built, and /info does not say they are"),
     "AccountQuotasTest.test_storage_policy_quota_limit": ("SKIPPED", "wants a storage policy called silver"),
     "ContainerSyncMiddlewareTest.test_container_synchronization": ("FAILED", "container sync is not built"),
