@@ -233,6 +233,8 @@ class ConditionalWrite(Inquirer):
             return self._end_unchanged(Verdict.DONE)
         if (_in_family(draft) or (row is not None and _in_family(row))) and not self._is_chosen():
             return self._choose_top()
+        if row is not None and _hides_null(draft, row) and "" not in self._read:
+            return self._ask_version("", self._end_registers)
         return self._propose(draft, row)
 
     def _ask_judge(self, row: Row | None) -> Row | None:
@@ -247,6 +249,10 @@ class ConditionalWrite(Inquirer):
         if row is not None and _removes(draft, row):
             # A plain write that the removed head had overwritten, and that was not among the versions yet, comes after it now.
             base = draft.base
+        hidden = self._read.get("") if row is not None and _hides_null(draft, row) else None
+        if hidden is not None:
+            # Nothing but this row will tell the writer of a null version that his has been overwritten or removed.
+            base = max(base, hidden.base if is_version(hidden) else removed_at(hidden))
         self._mine = _proposal(draft, self._operation, ballot, base=base, first=self.first)
         self._deciding = Verdict.DONE
         return self._accept(ballot, encode_row(self._mine), own=True, sources=self._sources.get(self._mine.version, ()))
@@ -316,10 +322,15 @@ def _in_family(row: Row) -> bool:
 
 
 def _removes(draft: Row, current: Row) -> bool:
-    """Whether the draft takes the current version away."""
-    if not is_version(current) or not draft.effects:
+    """Whether the draft takes the current version away, rather than overwriting it in place as a null version does."""
+    if not is_version(current) or not draft.effects or (is_version(draft) and draft.version == current.version):
         return False
     return any(row.kind == Kind.TOMBSTONE and row.version == current.version for row in map(decode_row, draft.effects))
+
+
+def _hides_null(draft: Row, current: Row) -> bool:
+    """Whether the draft is a null version above another head: the null version, or what tells that it was removed, is seen no more then."""
+    return is_version(draft) and not draft.version and bool(draft.effects) and not (is_version(current) and not current.version)
 
 
 def _proposal(draft: Row, operation: bytes, ballot: Ballot, *, base: Ballot, first: Ballot) -> Row:

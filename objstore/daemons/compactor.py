@@ -6,13 +6,14 @@ that was away.
 
 The tombstone of a noncurrent version also stays while the version is still the head of some primary, which would keep it as a
 version again.  It is settled at a fresh ballot first and goes when that is old enough: the floor that it leaves then lies above every
-ballot at which a slow reader may still try to store the version.
+ballot at which a slow reader may still try to store the version.  Where all floors are that high already it goes as it is: some primaries
+may know nothing of it then, and settling would ask those.
 """
 
 from collections.abc import Sequence
 
 from objstore.core.rows import Kind, Register, Row, RowKey, Space, decode_row
-from objstore.core.timestamp import ZERO, wall_us_of
+from objstore.core.timestamp import ZERO, Ballot, wall_us_of
 from objstore.core.versions import head_key, is_version, rank
 from objstore.daemons.fleet import Fleet
 from objstore.daemons.replicator import Settle, at_most, members
@@ -138,18 +139,22 @@ class Compactor:
             wall_us_of(item.register.accepted) - wall_us_of(tombstone.origin) >= age_us
         )
         agreed = True
+        floors = []
         for device in primaries:
             head = await self.fleet.ask(Query, RegisterAnswer, device, epoch=epoch, partition=partition, key=head_key(item.key))
             if head.register.row and is_the_version(decode_row(head.register.row), item.key):
                 return False
             answer = await self.fleet.ask(Query, RegisterAnswer, device, epoch=epoch, partition=partition, key=item.key)
             register = answer.register
+            floors.append(answer.floor)
             if not register.row:
                 agreed = agreed and answer.floor >= item.register.accepted
             elif rank(decode_row(register.row)) != rank(tombstone):
                 return False
             else:
                 agreed = agreed and register.accepted == item.register.accepted
+        if _is_forgotten(item.register.accepted, tombstone.origin, min(floors), age_us):
+            return True
         if not settled or not agreed:
             await self._settle(item.key, partition)
             return False
@@ -159,6 +164,14 @@ class Compactor:
 def is_the_version(head: Row, version: RowKey) -> bool:
     """Whether a head is the version that a key names."""
     return is_version(head) and head.version == version.version.hex()
+
+
+def _is_forgotten(accepted: Ballot, origin: Ballot, floor: Ballot, age_us: int) -> bool:
+    """Whether every primary's floor is already where dropping the settled tombstone of a version would leave it: nothing rests on it any more.
+
+    So it is where it was dropped everywhere and a replica made it once more, of a head that was copied to its new device.
+    """
+    return floor >= accepted and wall_us_of(floor) - wall_us_of(origin) >= age_us
 
 
 def _is_old_tombstone(register: Register, before_us: int) -> bool:

@@ -73,11 +73,12 @@ def outcomes(state: State, act: Act) -> Iterator[State]:
         holds = (not act.absent or live == NOTHING) and (act.expected is None or live in act.expected)
         if act.expected is not None and live.startswith(UNSEEN):
             holds = act.ok
+        if act.end is None and act.versioned and (head is None or head[0] != act.slot):
+            # Who gave up may leave a version behind that was never the latest, whatever his condition.
+            yield head, frozenset(entry for entry in others if entry[0] != act.slot) | {(act.slot, act.value, act.age)}
         if holds != act.ok:
             return
         yield _written(state, act) if holds else state
-        if act.end is None and act.versioned and act.slot != "null":
-            yield head, others | {(act.slot, act.value, act.age)}  # who gave up may leave a version behind that was never the latest
 
 
 def _written(state: State, act: Act) -> State:

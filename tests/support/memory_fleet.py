@@ -127,7 +127,7 @@ class MemoryFleet:
         return m.PartitionRowsAnswer(items, cursor, self.ring.epoch, voting=True, floor=self.floors.get((number, q.partition), ZERO))
 
     def _query(self, number: int, q: m.Query) -> m.RegisterAnswer:
-        return m.RegisterAnswer(self.get(number, q.partition, q.key))
+        return m.RegisterAnswer(self.get(number, q.partition, q.key), floor=self.floors.get((number, q.partition), ZERO))
 
     def _merge(self, number: int, q: m.Merge) -> m.Merged:
         mine = self.get(number, q.partition, q.key)

@@ -24,7 +24,8 @@ from objstore.errors import NoSuchVersion, PreconditionFailed
 from tests.support.register_model import Client, Model, Replica, Rules
 
 NEWEST_AT_ONCE = 1  # so that asking for more happens often
-KINDS = ["put", "null", "marker", "create", "get", "getv", "remove", "tag"]
+KINDS = ["put", "null", "marker", "create", "get", "getv", "remove", "tag", "create null", "null if"]
+WRITES = ("put", "null", "marker", "create", "create null", "null if")
 NOTHING = ""
 
 
@@ -138,6 +139,7 @@ class Act:
     age: tuple[int, str] = (0, "")
     ok: bool = True
     result: str = NOTHING
+    expected: str = NOTHING  # of "null if": the value that the head must have
 
 
 Entry = tuple[tuple[int, str], str, str]  # age, slot, value
@@ -149,9 +151,14 @@ def outcomes(state: State, act: Act) -> Iterator[State]:
     head, others = state
     new = (act.age, act.slot, act.value)
     match act.kind:
-        case "put" | "null" | "marker" | "create":
-            if act.kind == "create":
+        case "put" | "null" | "marker" | "create" | "create null" | "null if":
+            if act.end is None and (act.slot or "null" in act.kind) and (head is None or head[1] != act.slot):
+                # Who gave up may leave a version behind that was never the latest, whatever his condition.
+                yield head, frozenset(entry for entry in others if entry[1] != act.slot) | {new}
+            if act.kind in ("create", "create null", "null if"):
                 blocked = head is not None and not head[2].startswith("marker")
+                if act.kind == "null if":
+                    blocked = head is None or head[2] != act.expected
                 if not act.ok:
                     if blocked:
                         yield state
@@ -160,8 +167,6 @@ def outcomes(state: State, act: Act) -> Iterator[State]:
                     return
             kept = others | {head} if head is not None and head[1] != act.slot else others
             yield new, frozenset(entry for entry in kept if entry[1] != act.slot)
-            if act.end is None and act.slot:
-                yield head, others | {new}  # who gave up may leave a version behind that was never the latest
         case "get":
             if act.end is None or (head[2] if head is not None else NOTHING) == act.result:
                 yield state
@@ -227,6 +232,7 @@ class VersionModel(Model):
     rules: Rules = field(default_factory=lambda: Rules(replica=VersionReplica))
     family: type[FamilyWrite] = FamilyWrite
     operations: int = 6
+    suspended: bool = False  # mostly null versions, also under conditions
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -234,9 +240,11 @@ class VersionModel(Model):
         self.doing: dict[int, Act] = {}
         self.targets: dict[int, tuple[Any, str]] = {}  # id of a machine -> it, and the version that it reads or settles
         self.known: list[str] = [""]  # slots that clients have heard of
-        self.weights = self.rng.choice(
-            [[6, 0, 1, 1, 4, 3, 4, 0], [4, 3, 2, 2, 4, 3, 5, 1], [3, 1, 1, 4, 4, 3, 5, 2], [2, 5, 1, 1, 4, 4, 4, 0]]
-        )
+        self.values_seen: list[str] = [NOTHING]
+        mixes = [[6, 0, 1, 1, 4, 3, 4, 0], [4, 3, 2, 2, 4, 3, 5, 1], [3, 1, 1, 4, 4, 3, 5, 2], [2, 5, 1, 1, 4, 4, 4, 0]]
+        if self.suspended:
+            mixes = [[1, 4, 0, 0, 4, 1, 4, 0, 3, 3], [0, 3, 0, 0, 3, 1, 3, 0, 1, 5], [3, 4, 0, 1, 4, 3, 5, 0, 3, 2]]
+        self.weights = self.rng.choice(mixes)
 
     def history_of(self) -> list[Act]:
         for _ in range(self.clients):
@@ -267,7 +275,7 @@ class VersionModel(Model):
 
     def begin(self, client: Client) -> None:
         client.left -= 1
-        kind = self.rng.choices(KINDS, self.weights)[0]
+        kind = self.rng.choices(KINDS[: len(self.weights)], self.weights)[0]
         slot = self.rng.choice(self.known[-3:] if self.rng.random() < 0.7 else self.known)
         self.do(client, kind, slot)
 
@@ -281,11 +289,17 @@ class VersionModel(Model):
 
         modified_us = 10**9 + self.now * 1000 + self.values
         draft = Row(Kind.DELETE_MARKER if kind == "marker" else Kind.OBJECT, b"", ZERO, ZERO, modified_us, etag=value)
-        versioned = new_version(draft, "Suspended" if kind == "null" else "Enabled")
-        assert versioned.version == ("" if kind == "null" else NEW_VERSION)
+        versioned = new_version(draft, "Suspended" if "null" in kind else "Enabled")
+        assert versioned.version == ("" if "null" in kind else NEW_VERSION)
+        expected = self.rng.choice(self.values_seen[-2:]) if kind == "null if" else NOTHING
 
         def create(row: Row | None) -> Row:
             if row is not None and row.kind == Kind.OBJECT:
+                raise PreconditionFailed
+            return versioned
+
+        def match(row: Row | None) -> Row:
+            if row is None or row.kind != Kind.OBJECT or row.etag != expected:
                 raise PreconditionFailed
             return versioned
 
@@ -306,8 +320,10 @@ class VersionModel(Model):
         match kind:
             case "put" | "null" | "marker":
                 client.make = lambda quorum: self.rules.plain(quorum, versioned, operation_id, issue)
-            case "create":
+            case "create" | "create null":
                 client.make = lambda quorum: self.rules.conditional(quorum, create, operation_id, issue)
+            case "null if":
+                client.make = lambda quorum: self.rules.conditional(quorum, match, operation_id, issue)
             case "get":
                 client.make = lambda quorum: self.rules.read(quorum, issue)
             case "getv":
@@ -317,7 +333,9 @@ class VersionModel(Model):
             case "tag":
                 client.make = lambda quorum: self.family(quorum, tag, operation_id, issue)
         age = (modified_us, "")
-        self.doing[client.number] = Act(kind, self.tick(), slot=slot if kind in ("getv", "remove", "tag") else "", value=value, age=age)
+        self.doing[client.number] = Act(
+            kind, self.tick(), slot=slot if kind in ("getv", "remove", "tag") else "", value=value, age=age, expected=expected
+        )
         client.inside = client.epoch
         client.machine = machine = client.make(self.quorum(client.inside))
         if kind == "getv":
@@ -370,8 +388,9 @@ class VersionModel(Model):
             row = machine.found if isinstance(machine, LookAtVersion) else decode_row(machine.row) if machine.row else None
             result = row.etag if row is not None and is_version(row) else NOTHING
             self.acts.append(replace(act, end=self.tick(), result=result))
-            if act.kind in ("put", "null", "marker", "create"):
+            if act.kind in WRITES:
                 self.known.append(act.slot)
+                self.values_seen.append(act.value)
             elif act.kind == "get" and row is not None and is_version(row):
                 self.known.append(row.version)
         elif verdict is Verdict.REFUSED:

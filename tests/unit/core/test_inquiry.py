@@ -10,7 +10,7 @@ from objstore.core.quorum import Quorum
 from objstore.core.reads import LookAtVersion, VersionRead, VersionSettlement
 from objstore.core.rows import EMPTY, NEW_VERSION, Kind, Register, Row, decode_row, encode_row
 from objstore.core.timestamp import ZERO, Ballot, ballot_at, hybrid_of
-from objstore.core.versions import without_version
+from objstore.core.versions import SUSPENDED, new_version, without_version
 from objstore.errors import NoSuchVersion, PreconditionFailed
 
 THREE = Quorum([(1, 2, 3)])
@@ -145,6 +145,41 @@ def test_a_version_that_a_minority_holds_is_chosen_before_something_is_judged_by
     assert write.round.step is Step.PREPARE
     chosen = Register(ZERO, write.accepted, b"")
     assert chosen.row == b""
+
+
+def null_over(*heads: Register) -> ConditionalWrite:
+    """A conditional write in a suspended bucket, on a head that a majority holds."""
+    draft = new_version(Row(Kind.OBJECT, b"", ZERO, ZERO, 0, etag="mine"), SUSPENDED)
+    write = ConditionalWrite(THREE, lambda _: draft, MINE, issue)
+    for device, register in enumerate(heads, 1):
+        write.registered(device, register)
+    return write
+
+
+def test_a_null_version_that_overwrites_another_in_place_takes_its_base() -> None:
+    null = msgspec.structs.replace(row(9, base=7), version="")
+    write = null_over(held(null), held(null))
+    assert (write.round.step, write.round.version) == (Step.ACCEPT, None)
+    assert decode_row(write.round.row).base == at(7)
+
+
+@pytest.mark.parametrize(
+    ("stored", "base"), [(None, 3), (row(8, kind=Kind.TOMBSTONE, base=0), 8), (row(8, base=6), 6), (row(8, base=2), 3)]
+)
+def test_a_null_version_above_another_head_tells_of_the_null_version_that_it_hides(stored: Row | None, base: int) -> None:
+    """Or the writer of that one, who does not know yet that he has succeeded, would write it again."""
+    head = held(row(4, base=3))
+    write = null_over(head, head)
+    assert (write.round.step, write.round.version) == (Step.QUERY, "")
+    register = EMPTY if stored is None else held(msgspec.structs.replace(stored, version="", base=ZERO if base == 8 else stored.base))
+    for device in (1, 2):
+        write.registered(device, register)
+    if stored is not None and stored.kind == Kind.TOMBSTONE:
+        assert (write.round.step, write.round.version) == (Step.ACCEPT, "")
+        for device in (1, 2):
+            write.answered(device, "yes")
+    assert (write.round.step, write.round.version) == (Step.ACCEPT, None)
+    assert decode_row(write.round.row).base == at(base)
 
 
 def test_removing_the_head_reads_the_newest_of_those_that_promised_and_makes_sure_of_it() -> None:

@@ -2,8 +2,11 @@
 
 import asyncio
 
-from objstore.core.rows import EMPTY, Kind, Register, RowKey
+import pytest
+
+from objstore.core.rows import EMPTY, Kind, Register, Row, RowKey, encode_row
 from objstore.core.timestamp import ZERO
+from objstore.core.versions import version_key
 from objstore.daemons.compactor import Compactor, confirmed
 from objstore.wire import messages as m
 from tests.support.memory_fleet import MemoryFleet, ballot, held, key, ring_of
@@ -87,6 +90,53 @@ def test_confirmation_is_the_same_tombstone_or_nothing_above_the_floor() -> None
     assert not confirmed(EMPTY, TOMBSTONE)
     assert not confirmed(held(4), TOMBSTONE)
     assert not confirmed(held(6), TOMBSTONE)
+
+
+def version_tombstone(origin: int, accepted: int) -> Register:
+    row = Row(Kind.TOMBSTONE, b"o" * 16, ballot(origin), ZERO, origin, version=ballot(3).hex())
+    return Register(ZERO, ballot(accepted), encode_row(row))
+
+
+VERSION = version_key(key("a"), ballot(3).hex())
+AGE = 60_000_000
+
+
+def test_the_tombstone_of_a_version_is_settled_at_a_later_ballot_before_it_goes() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    settled: list[RowKey] = []
+    for accepted, gone in ((5, 0), (5 + AGE, 1)):
+        for number in (1, 2, 3):
+            fleet.put(number, 0, VERSION, version_tombstone(5, accepted))
+        assert reclaim(fleet, settled) == gone
+    assert set(settled) == {VERSION}
+
+
+@pytest.mark.parametrize(
+    ("floors", "goes"), [((AGE, AGE, AGE), True), ((AGE, AGE, 4), False), ((AGE, 6, AGE), False), ((0, 0, AGE), False)]
+)
+def test_a_tombstone_of_a_version_that_one_primary_made_anew_goes_below_floors_as_high_as_it_would_leave(
+    floors: tuple[int, int, int], goes: bool
+) -> None:
+    """As one that is refilled makes it of a head whose effect was a removal, forgotten everywhere else."""
+    fleet = MemoryFleet(ring_of(3))
+    fleet.put(2, 0, VERSION, version_tombstone(5, 5))
+    for number, floor in enumerate(floors, 1):
+        fleet.floors[number, 0] = ballot(5 + floor)
+    settled: list[RowKey] = []
+    assert reclaim(fleet, settled) == goes
+    assert bool(settled) is not goes
+    assert (fleet.get(2, 0, VERSION).accepted == ZERO) is goes
+
+
+def test_no_tombstone_of_a_version_goes_while_a_primary_holds_that_version() -> None:
+    for where in (VERSION, key("a")):
+        fleet = MemoryFleet(ring_of(3))
+        fleet.put(2, 0, VERSION, version_tombstone(5, 5))
+        live = Row(Kind.OBJECT, b"o" * 16, ballot(3), ballot(3), 3, version=ballot(3).hex())
+        fleet.put(1, 0, where, Register(ZERO, ballot(3), encode_row(live)))
+        for number in (1, 2, 3):
+            fleet.floors[number, 0] = ballot(5 + AGE)
+        assert reclaim(fleet) == 0
 
 
 def test_upkeep_asks_every_device_until_nothing_more_waits() -> None:
