@@ -182,6 +182,7 @@ class Desk:
             "s3": [f"{scheme}://127.0.0.1:{proxy['port']}" for proxy in proxies],
             "swift_auth": f"{scheme}://127.0.0.1:{proxies[0]['port']}/auth/v1.0" if proxies else None,
             "identity": f"{scheme}://127.0.0.1:{services_port(layout, 1)}/identity/v3" if layout.services else None,
+            "image": f"{scheme}://127.0.0.1:{services_port(layout, 1)}/image" if layout.services else None,
             "console": None,
             "metrics": [f"http://127.0.0.1:{port}/metrics" for port in metrics],
             "admin": {"user": admin.user, "project": admin.project, "password": admin.password},

@@ -4,6 +4,7 @@
     D/secrets/        cluster key, identities (administrator's keys too), administrator's password, master keys; 0600
     D/ring/           default.ring: the ring as it was published last; POLICY.ring for each further storage policy
     D/NAME/           config.toml of that process (written anew at each start); a node's ring and devices d1, d2...
+    D/services/       the database of OpenStack's services, where it is SQLite
     D/tls/            certificate authority and server certificate, with --tls
     D/log/ D/run/     a log for each process; sockets, lock and pids
 
@@ -242,6 +243,7 @@ class Place:
         self.kms_file = root / "secrets" / "kms.toml"
         self.ring_file = root / "ring" / "default.ring"
         self.tls = root / "tls"
+        self.services = root / "services"
         self.log = root / "log"
         self.run = root / "run"
         self.pids_file = root / "run" / "pids.json"

@@ -1,8 +1,8 @@
-"""Puts the identity service together: built-in records, the catalog, the administrator's first password."""
+"""Puts OpenStack's services together: identity with its built-in records, the catalog, the administrator's first password; image."""
 
 import contextlib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from objstore.identity.model import User
 from objstore.identity.passwords import Passwords, hash_password
 from objstore.identity.registry import Registry
 from objstore.identity.tenancy import Place, built_in
+from objstore.objects.api import ObjectStoreApi
 from objstore.runtime.config import ConfigError
 from objstore.runtime.world import World
 
 DAY_S = 86_400.0
+DATABASE = "services.sqlite"
 
 
 async def identity_app(
@@ -28,8 +30,8 @@ async def identity_app(
     users: Iterable[User],
     section: Any,
     settings: IdentitySettings,
-) -> IdentityApp:
-    """The application; what it is made of ends with `stack`.  `section` is [services].  Raises ConfigError."""
+) -> tuple[IdentityApp, Registry]:
+    """The application and its tables; what it is made of ends with `stack`.  `section` is [services].  Raises ConfigError."""
     threads = world.new_threads("passwords", settings.hash_threads)
     stack.callback(threads.close)
     hashes = {
@@ -42,12 +44,50 @@ async def identity_app(
     passwords = Passwords(
         world.clock, world.rng, threads, failures=settings.lockout_failures, lock_s=settings.lockout_s, memory_kib=settings.hash_memory_kib
     )
-    return IdentityApp(Identity(registry, passwords, settings, f"{section.url}/identity"))
+    return IdentityApp(Identity(registry, passwords, settings, f"{section.url}/identity")), registry
+
+
+async def image_app(
+    stack: contextlib.AsyncExitStack, world: World, store: ObjectStoreApi, registry: Registry, section: Any, *, settings: Any, database: Any
+) -> Any:
+    """The image service, which ends with `stack`.  Raises ConfigError, Unavailable."""
+    from objstore.runtime.sql import open_sql
+    from objstore.services.image.app import ImageApp
+    from objstore.services.image.service import ImageService
+
+    url = database.url
+    if not url:
+        if not section.data_directory:
+            raise ConfigError("the services need database.url, or services.data_directory to keep a database in")
+        Path(section.data_directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+        url = f"sqlite:///{section.data_directory}/{DATABASE}"
+    try:
+        sql = open_sql(url, world)
+    except ValueError as failure:
+        raise ConfigError(str(failure)) from failure
+    stack.push_async_callback(sql.aclose)
+    app = ImageApp(ImageService(sql, store, world, settings, section.region), registry, f"{section.url}/image")
+    stack.push_async_callback(app.aclose)
+    await app.start()
+    return app
+
+
+class ByPath:
+    """One application out of several, by the first piece of the path; the last one serves all others."""
+
+    def __init__(self, apps: Mapping[str, Any], others: Any) -> None:
+        self._apps = apps
+        self._others = others
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        name = str(scope.get("path", "")).lstrip("/").partition("/")[0]
+        await self._apps.get(name, self._others)(scope, receive, send)
 
 
 def catalog(section: Any) -> list[Place]:
     """Where the services answer."""
-    places = [Place("identity", "keystone", f"{section.url}/identity/v3")]
+    places = [Place("identity", "keystone", f"{section.url}/identity/v3"), Place("image", "glance", f"{section.url}/image")]
     if section.object_store_url:
         places.append(Place("object-store", "swift", f"{section.object_store_url}/v1/AUTH_$(project_id)s"))
         places.append(Place("s3", "s3", section.object_store_url))

@@ -183,9 +183,10 @@ async def run_services(settings: Any) -> None:
     """OpenStack's APIs, which keep what they know in the store."""
     from objstore.cli.clusters import open_cluster
     from objstore.cli.identities import read_identities
-    from objstore.cli.openstack import identity_app
+    from objstore.cli.openstack import ByPath, identity_app, image_app
     from objstore.cli.settings import component, read_cluster_key
     from objstore.fronts.http import uvicorn_config
+    from objstore.objects.store import ObjectStore
 
     supervised = Supervised()
     section = settings.services
@@ -196,9 +197,19 @@ async def run_services(settings: Any) -> None:
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(_listening(section.host, section.port))
         cluster = await stack.enter_async_context(open_cluster(world, settings, section))
-        app = await identity_app(stack, world, cluster, key, known.users, section, component(settings, "identity"))
+        identity, registry = await identity_app(stack, world, cluster, key, known.users, section, component(settings, "identity"))
+        store = ObjectStore(cluster, world, component(settings, "objects"))
+        stack.push_async_callback(store.aclose)
+        await store.start()
+        image = await image_app(
+            stack, world, store, registry, section, settings=component(settings, "image"), database=component(settings, "database")
+        )
         config = uvicorn_config(
-            app, host=section.host, port=section.port, certificate_file=section.certificate_file or None, key_file=section.key_file or None
+            ByPath({"image": image}, identity),
+            host=section.host,
+            port=section.port,
+            certificate_file=section.certificate_file or None,
+            key_file=section.key_file or None,
         )
         config.timeout_graceful_shutdown = int(GRACEFUL_S)
         await _serve(config, listening, world, supervised)

@@ -123,6 +123,7 @@ def _services(place: Place, layout: Layout, name: str, *, region: str | None) ->
         "cluster_key_file": str(place.cluster_key_file),
         "identities": [str(place.identities_file)],
         "admin_file": str(place.admin_file),
+        "data_directory": str(place.services),
     }
     if region:
         table["region"] = region

@@ -57,6 +57,7 @@ class ServicesSection(msgspec.Struct, frozen=True):
     identities: tuple[str, ...] = ()
     policy_rings: dict[str, str] = {}
     admin_file: str = ""  # the password that the administrator has until it is changed
+    data_directory: str = ""  # where the services' database is, when database.url names none
     certificate_file: str = ""
     key_file: str = ""
 
@@ -103,6 +104,8 @@ COMPONENTS = {
     "swift": "objstore.fronts.swift.context:SwiftSettings",
     "kms": "objstore.identity.kms:KmsSettings",
     "identity": "objstore.fronts.identity.settings:IdentitySettings",
+    "image": "objstore.services.image.settings:ImageSettings",
+    "database": "objstore.services.tables.settings:DatabaseSettings",
     "notifications": "objstore.fronts.s3.notifier:NotificationSettings",
     "engine": "objstore.node.engine.settings:EngineSettings",
     "daemons": "objstore.daemons.service:DaemonSettings",
@@ -135,13 +138,15 @@ SHARED_SECTIONS = (
     "notifications",
     "identity",
     "volume",
+    "image",
+    "database",
     "host",
     "log",
 )  # what cluster.toml may hold
 ROLE_SECTIONS = {
     "node": ("node", "engine", "host", "log"),
     "proxy": ("proxy", "cluster", "objects", "s3", "swift", "kms", "lifecycle", "notifications", "host", "log"),
-    "services": ("services", "identity", "cluster", "host", "log"),
+    "services": ("services", "identity", "image", "database", "cluster", "objects", "host", "log"),
     "daemon": ("daemon", "daemons", "cluster", "objects", "lifecycle", "host", "log"),
     "volume": ("cluster", "objects", "volume", "host", "log"),
 }

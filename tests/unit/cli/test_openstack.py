@@ -18,10 +18,11 @@ def test_the_catalog_names_the_store_where_there_is_one() -> None:
     section = ServicesSection(url="http://h:1", object_store_url="http://h:2")
     assert [(place.type, place.url) for place in catalog(section)] == [
         ("identity", "http://h:1/identity/v3"),
+        ("image", "http://h:1/image"),
         ("object-store", "http://h:2/v1/AUTH_$(project_id)s"),
         ("s3", "http://h:2"),
     ]
-    assert len(catalog(ServicesSection())) == 1
+    assert len(catalog(ServicesSection())) == 2
 
 
 def test_the_printed_password_lets_the_administrator_in(tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_the_printed_password_lets_the_administrator_in(tmp_path: Path) -> None:
             section = ServicesSection(admin_file=str(tmp_path / "admin.toml"), url="http://h:1")
             users = [User("admin", "admin", "AK", "s", admin=True)]
             settings = IdentitySettings(hash_memory_kib=64)
-            app = await identity_app(stack, memory_world(), MemoryCluster(), bytes(32), users, section, settings)
+            app, _ = await identity_app(stack, memory_world(), MemoryCluster(), bytes(32), users, section, settings)
             await asyncio.sleep(1)
             admin = app._identity.registry.user_named("admin", "default")
             assert admin is not None
