@@ -84,7 +84,8 @@ class ServiceApp:
         pieces = split(raw)
         if pieces and pieces[0] == self._service.prefix:
             del pieces[0]
-        found = self._routes.find(pieces)
+        # An empty name at the end is no name: GET /v2/images/ is not the list.
+        found = None if raw.endswith(b"/") and len(pieces) > 1 else self._routes.find(pieces)
         if found is None:
             raise not_found()
         methods, values = found

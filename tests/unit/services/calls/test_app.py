@@ -95,7 +95,7 @@ def test_failures_have_their_status_and_never_their_inside(kind: str, status: in
 
 
 def test_what_is_not_there_not_allowed_or_not_known() -> None:
-    assert ask("/none")[0] == 404
+    assert [ask(path)[0] for path in ("/none", "/svc/open/", "/svc/open/a/", "/open/a/")] == [404] * 4
     status, headers, _ = ask("/open/a", "PUT")
     assert (status, headers["allow"]) == (405, "GET")
     assert ask("/closed")[0] == 401
