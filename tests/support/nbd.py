@@ -6,13 +6,23 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PACKAGES = {"nbdinfo": "libnbd-bin", "nbdcopy": "libnbd-bin", "qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "fio": "fio"}
+from objstore.services.volume.nbd import protocol as nbd
+
+PACKAGES = {
+    "nbdinfo": "libnbd-bin",
+    "nbdcopy": "libnbd-bin",
+    "qemu-img": "qemu-utils",
+    "qemu-io": "qemu-utils",
+    "fio": "fio",
+    "nbdkit": "nbdkit",
+}
 
 
 def need_tools(*tools: str) -> None:
@@ -29,11 +39,13 @@ def need_tools(*tools: str) -> None:
 class VolumeCommands:
     """`objstore volume` on one cluster."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, prefix: tuple[str, ...] = ()) -> None:
         self.directory = directory
+        self._prefix = prefix  # in front of `serve`
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "objstore.cli", "volume", arguments[0], "--dir", str(self.directory), *arguments[1:]]
+        prefix = self._prefix if arguments[0] == "serve" else ()
+        return [*prefix, sys.executable, "-m", "objstore.cli", "volume", arguments[0], "--dir", str(self.directory), *arguments[1:]]
 
     def __call__(self, *arguments: str, input_: bytes | None = None, timeout_s: float = 180.0) -> dict[str, Any]:
         done = subprocess.run(self.command(*arguments), capture_output=True, input=input_, timeout=timeout_s, check=False)
@@ -93,6 +105,50 @@ def serving(volumes: VolumeCommands, directory: Path, *exports: str, options: tu
                 server.stop()
             except subprocess.TimeoutExpired:
                 server.kill()
+
+
+class NbdClient:
+    """A plain client that does one thing after the other, so that it knows the order in which things were done.  Raises OSError."""
+
+    def __init__(self, path: Path, export: str = "") -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(60.0)
+        self._socket.connect(str(path))
+        self._receive(nbd.GREETING.size)
+        name = export.encode()
+        self._socket.sendall(nbd.CLIENT_FLAGS.pack(3) + nbd.OPTION.pack(nbd.OPTION_MAGIC, nbd.OPT_EXPORT_NAME, len(name)) + name)
+        self.size_bytes, _ = nbd.EXPORT.unpack(self._receive(nbd.EXPORT.size))
+
+    def write(self, offset: int, data: bytes) -> None:
+        self._ask(nbd.CMD_WRITE, offset, len(data), data)
+
+    def zero(self, offset: int, length: int) -> None:
+        self._ask(nbd.CMD_WRITE_ZEROES, offset, length)
+
+    def flush(self) -> None:
+        self._ask(nbd.CMD_FLUSH, 0, 0)
+
+    def read(self, offset: int, length: int) -> bytes:
+        self._ask(nbd.CMD_READ, offset, length)
+        return self._receive(length)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _ask(self, command: int, offset: int, length: int, payload: bytes = b"") -> None:
+        self._socket.sendall(nbd.REQUEST.pack(nbd.REQUEST_MAGIC, 0, command, 7, offset, length) + payload)
+        _, error, _ = nbd.SIMPLE_REPLY.unpack(self._receive(nbd.SIMPLE_REPLY.size))
+        if error:
+            raise OSError(error, f"NBD command {command} at {offset}+{length} failed")
+
+    def _receive(self, size: int) -> bytes:
+        pieces = bytearray()
+        while len(pieces) < size:
+            piece = self._socket.recv(size - len(pieces))
+            if not piece:
+                raise ConnectionResetError("the server hung up")
+            pieces += piece
+        return bytes(pieces)
 
 
 def tool(*command: str, timeout_s: float = 300.0, check: bool = True, cwd: Path | None = None) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.torture import change, counts, crash, histories, race, realinput
+from tests.torture import change, counts, crash, histories, race, realinput, volumes
 from tests.torture.harness import install
 
 RUNS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
@@ -23,9 +23,12 @@ RUNS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "files-http": (lambda d, n, p: realinput.real_input(d, files=n, large_bytes=realinput.LARGE_BYTES, port_base=p, tls=False), 5000),
     "files-tls": (lambda d, n, p: realinput.real_input(d, files=n, large_bytes=realinput.LARGE_BYTES, port_base=p, tls=True), 5000),
     "counts": (lambda d, n, p: counts.huge_counts(d, rounds=n, port_base=p), 100_000),
+    "volume-kill": (lambda d, n, p: volumes.kills(d, rounds=n, load_s=2.0, port_base=p), 50),
+    "volume-cut": (lambda d, n, p: volumes.power_cuts(d, rounds=n, load_s=2.0, port_base=p), 50),
+    "volume-control": (lambda d, n, p: volumes.power_cut_control(d, rounds=n, load_s=2.0, port_base=p), 3),
     "bitflip": (lambda d, n, p: change.bit_flips(d, flips=n, port_base=p), 300),
 }
-NEED_MOUNTS = {"powercut", "control"}
+NEED_MOUNTS = {"powercut", "control", "volume-cut", "volume-control"}
 
 
 def main() -> int:
@@ -39,7 +42,7 @@ def main() -> int:
         # A mount namespace of our own: a process of anybody's in another one would pin our mounts.
         os.environ["OBJSTORE_PRIVATE_MOUNTS"] = "1"
         os.execvp("unshare", ["unshare", "-m", "--propagation", "private", sys.executable, "-m", "tests.torture", *sys.argv[1:]])
-    if "control" in chosen and install("eatmydata"):
+    if {"control", "volume-control"} & set(chosen) and install("eatmydata"):
         parser.error("the control run needs eatmydata, which is not installed")
     failed = 0
     for name in chosen:

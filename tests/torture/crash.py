@@ -46,7 +46,7 @@ def power_cuts(image_directory: Path, *, rounds: int, load_s: float, port_base: 
     for number in range(rounds):
         image = image_directory / f"disk-{number}.img"  # a name of its own: a pinned loop device would be reused in its dead state
         mount = image_directory / f"mnt-{number}"
-        _make_disk(image, mount)
+        make_disk(image, mount)
         arguments = ("--exec-prefix", exec_prefix) if exec_prefix else ()
         cluster = Cluster(mount / "c", port_base=port_base, up_arguments=arguments)
         try:
@@ -59,9 +59,9 @@ def power_cuts(image_directory: Path, *, rounds: int, load_s: float, port_base: 
                 # While the ioctl runs, ext4 lets calls of fdatasync succeed whose bytes it then drops: a loop of write and fdatasync
                 # without any of our code lost its last record in 5 of 40 cuts, always one answered after the ioctl began (Linux 6.18).
                 writers.doubt()
-                _cut(mount)
+                cut(mount)
                 cluster.kill_everything()
-            _remount(image, mount)
+            remount(image, mount)
             cluster.up()
             writers.check(cluster.s3(number % 2))
             acknowledged += writers.acknowledged
@@ -85,7 +85,7 @@ def power_cut_control(image_directory: Path, *, rounds: int, load_s: float, port
     raise Violation(f"{rounds} power cuts without any flush lost nothing: this test cannot fail and proves nothing")
 
 
-def _make_disk(image: Path, mount: Path) -> None:
+def make_disk(image: Path, mount: Path) -> None:
     mount.mkdir(parents=True, exist_ok=True)
     with image.open("wb") as file:
         file.truncate(1 << 30)
@@ -93,7 +93,7 @@ def _make_disk(image: Path, mount: Path) -> None:
     subprocess.run(["mount", "-o", "loop", str(image), str(mount)], check=True)
 
 
-def _cut(mount: Path) -> None:
+def cut(mount: Path) -> None:
     fd = os.open(mount, os.O_RDONLY)
     try:
         fcntl.ioctl(fd, EXT4_IOC_SHUTDOWN, WITHOUT_LOG_FLUSH)
@@ -101,7 +101,7 @@ def _cut(mount: Path) -> None:
         os.close(fd)
 
 
-def _remount(image: Path, mount: Path) -> None:
+def remount(image: Path, mount: Path) -> None:
     deadline = time.monotonic() + 15
     while subprocess.run(["umount", str(mount)], check=False, capture_output=True).returncode:
         assert time.monotonic() < deadline, "the cut file system cannot be unmounted: some process still holds it"
