@@ -13,6 +13,7 @@ from objstore.errors import InvalidRequest
 RECORD_VERSION = 1
 METADATA_LIMIT_BYTES = 4096  # of one container or account, names and values together
 METADATA_LIMIT_COUNT = 90
+RFC_ETAGS = "rfc-compliant-etags"  # a hidden setting: "true", "false"
 CLASS_PART = "storageClass"  # of a bucket's configuration: the storage class of objects whose writer names none
 OWNERS_NAMES = frozenset(("temp-url-key", "temp-url-key-2"))  # metadata that is shown to, and set by, owners alone
 
@@ -26,6 +27,7 @@ class Container(msgspec.Struct, frozen=True, array_like=True):
     metadata: dict[str, str] = {}
     archive: str = ""  # the container that older versions are copied to
     history: bool = False  # whether that is a record; else it is a stack
+    hidden: dict[str, str] = {}  # settings that are no metadata, by name
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class AccountInfo:
     usage: Usage
     created_us: int = 0  # of its oldest container; 0: it has none
     acl: AccountAcl = field(default_factory=dict)
+    hidden: Mapping[str, str] = field(default_factory=dict)
     classes: Mapping[str, tuple[int, Usage]] = field(default_factory=dict)  # of buckets with a storage class: how many, and what they hold
 
 
@@ -49,6 +52,7 @@ class ContainerChange:
     metadata: Mapping[str, str] = field(default_factory=dict)
     archive: str | None = None  # "": none
     history: bool = False
+    hidden: Mapping[str, str] = field(default_factory=dict)  # an empty value takes the name away
 
     @property
     def is_owners(self) -> bool:
@@ -58,10 +62,10 @@ class ContainerChange:
     def without_owners(self) -> "ContainerChange":
         """The rest of it, as Swift takes it from others."""
         metadata = {name: value for name, value in self.metadata.items() if name not in OWNERS_NAMES}
-        return ContainerChange(None, None, metadata, self.archive, self.history)
+        return ContainerChange(None, None, metadata, self.archive, self.history, self.hidden)
 
     def __bool__(self) -> bool:
-        return self.read is not None or self.write is not None or self.archive is not None or bool(self.metadata)
+        return self.read is not None or self.write is not None or self.archive is not None or bool(self.metadata or self.hidden)
 
 
 MAX_QUOTA_DIGITS = 18
@@ -104,7 +108,9 @@ def changed(container: Container, change: ContainerChange) -> Container:
     read = container.read if change.read is None else normal_acl("X-Container-Read", change.read)
     write = container.write if change.write is None else normal_acl("X-Container-Write", change.write)
     kept = (container.archive, container.history) if change.archive is None else (change.archive, change.history and bool(change.archive))
-    return Container(RECORD_VERSION, read, write, merged(container.metadata, change.metadata), *kept)
+    return Container(
+        RECORD_VERSION, read, write, merged(container.metadata, change.metadata), *kept, merged(container.hidden, change.hidden)
+    )
 
 
 def merged(metadata: Mapping[str, str], change: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
-STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_SWIFTS = {497: "Blacklisted", 498: "Rate Limited"}  # statuses that Swift made up
+STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {phrase}\r\n".encode()
+    for status, phrase in {**{status.value: status.phrase for status in HTTPStatus}, **_SWIFTS}.items()
+}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_SLICES = 64  # of a body that is waiting: more are tiny, and taking the first of a hundred thousand moves all others
 JOIN_BELOW_BYTES = 64 * 1024  # a body piece this small is joined to the head; a larger one is written beside it

@@ -33,6 +33,7 @@ class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
     record_version: int = RECORD_VERSION
     metadata: dict[str, str] = {}
     acl: dict[str, list[str]] = {}  # see core/account_acl.py
+    hidden: dict[str, str] = {}  # settings that are no metadata, by name
 
 
 class Account(NamedTuple):

@@ -47,6 +47,7 @@ __all__ = [
 ]  # fmt: skip
 
 NO_CONFIG: Mapping[str, bytes] = {}
+NO_CHANGE: Mapping[str, str] = {}
 
 
 class ObjectStoreApi(Protocol):
@@ -109,8 +110,13 @@ class ObjectStoreApi(Protocol):
     async def account_level(self, who: Principal, account: str) -> str:
         """What an account's access control list gives a caller: "admin", "read-write", "read-only" or ""."""
 
-    async def set_account(self, who: Principal, change: Mapping[str, str], acl: dict[str, list[str]] | None = None) -> None:
-        """Change an account's metadata, where an empty value takes a name away, and its access control list."""
+    async def account_settings(self, account: str) -> Mapping[str, str]:
+        """An account's settings that are no metadata, at most a second old."""
+
+    async def set_account(
+        self, who: Principal, change: Mapping[str, str], acl: dict[str, list[str]] | None = None, hidden: Mapping[str, str] = NO_CHANGE
+    ) -> None:
+        """Change an account's metadata and hidden settings, where an empty value takes a name away, and its access control list."""
 
     async def set_attributes(self, who: Principal, bucket: str, key: str, attributes: Attributes) -> ObjectInfo:
         """Replace an object's metadata and headers; its bytes stay."""

@@ -28,7 +28,7 @@ from objstore.errors import AccessDenied, InvalidRequest, NoSuchKey, NoSuchVersi
 from objstore.objects.access import Action, check_may_list, level_in, owns_home
 from objstore.objects.accounts import AccountRecord, account_key, encode, record_of
 from objstore.objects.alter import Alterations
-from objstore.objects.api import Attributes, BucketInfo, ObjectInfo, Principal
+from objstore.objects.api import NO_CHANGE, Attributes, BucketInfo, ObjectInfo, Principal
 from objstore.objects.buckets import BucketRecord, record_row
 from objstore.objects.config import check_change
 from objstore.objects.context import EXPIRES
@@ -83,9 +83,15 @@ class Containers(Alterations):
         check_may_list(who)
         record = record_of((await self.cluster.read(account_key(who.home))).row)
         total = await self.accounts.total(who.home)
-        return AccountInfo(record.metadata, total.buckets, total.shown, total.created_us, record.acl, total.classes)
+        return AccountInfo(record.metadata, total.buckets, total.shown, total.created_us, record.acl, record.hidden, total.classes)
 
-    async def set_account(self, who: Principal, change: Mapping[str, str], acl: dict[str, list[str]] | None = None) -> None:
+    async def account_settings(self, account: str) -> Mapping[str, str]:
+        """An account's settings that are no metadata, at most a second old."""
+        return (await self.accounts.get(account)).record.hidden
+
+    async def set_account(
+        self, who: Principal, change: Mapping[str, str], acl: dict[str, list[str]] | None = None, hidden: Mapping[str, str] = NO_CHANGE
+    ) -> None:
         """Change an account's metadata, where an empty value takes a name away, and its list (None: leave it).
 
         Quotas are for administrators of all accounts.  Raises AccessDenied, InvalidRequest.
@@ -100,7 +106,9 @@ class Containers(Alterations):
 
         def judge(current: Row | None) -> Row:
             before = record_of(current)
-            record = AccountRecord(metadata=merged(before.metadata, change), acl=before.acl if acl is None else acl)
+            record = AccountRecord(
+                metadata=merged(before.metadata, change), acl=before.acl if acl is None else acl, hidden=merged(before.hidden, hidden)
+            )
             return record_row(encode(record), owner=who.home)
 
         await self.cluster.conditional(account_key(who.home), judge)

@@ -2,6 +2,7 @@
 
 from objstore.core.account_acl import parse_account_acl, shown_account_acl
 from objstore.core.container import OWNERS_NAMES, QUOTA_NAMES, AccountInfo
+from objstore.fronts.swift import etags
 from objstore.fronts.swift.answers import TEXT, Answer, Headers, empty
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import changes_of, shown_metadata
@@ -39,7 +40,8 @@ async def post_account(front: SwiftFront, request: SwiftRequest) -> Answer:
         if f"x-remove-account-{name}" in request.headers:
             changes[name] = ""
     given = request.headers.get(ACCESS)
-    await front.store.set_account(request.who, changes, None if given is None else parse_account_acl(header_text(given)))
+    acl = None if given is None else parse_account_acl(header_text(given))
+    await front.store.set_account(request.who, changes, acl, etags.change_of(front, request.headers, "account"))
     return empty(204, [TEXT])
 
 
@@ -88,6 +90,7 @@ def _facts(front: SwiftFront, request: SwiftRequest, info: AccountInfo) -> Heade
         (b"x-timestamp", timestamp(info.created_us).encode()),
         (b"accept-ranges", b"bytes"),
     ]
+    headers += etags.shown(front, info.hidden, "account")
     owner = owns_home(request.who)
     if owner and info.acl:
         headers.append((ACCESS.encode(), shown_account_acl(info.acl).encode()))

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from objstore.errors import NotModified, ObjstoreError
 from objstore.fronts.dates import http_time
-from objstore.fronts.swift import account, auth, bulk, container, cors, domains, extract, formpost, info, reading, staticweb, writing
+from objstore.fronts.swift import account, auth, bulk, container, cors, domains, etags, extract, formpost, info, reading, staticweb, writing
 from objstore.fronts.swift.answers import HTML, Answer, page, refusal
 from objstore.fronts.swift.context import SwiftFront
+from objstore.fronts.swift.ratelimit import RateLimits
 from objstore.fronts.swift.request import Receive, Scope, Send, SwiftRequest
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class SwiftApp:
         self._front = front
         self._other = other
         self._is_others = is_others
+        self._limits = RateLimits(front.settings, front.clock)
         self._next_id = int.from_bytes(front.rng.token(8), "big")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,6 +93,8 @@ class SwiftApp:
         except Exception:
             log.exception("request %s: %s failed", request.id, request.method)
             answer = page(500)
+        if self._front.settings.etag_quoter and request.key:
+            await etags.quote_etag(self._front, request, answer)
         if "origin" in request.headers:
             await cors.dress(self._front, request, answer)
         await self._send(request, answer, send)
@@ -107,6 +111,10 @@ class SwiftApp:
         if formpost.is_form(request):
             return await formpost.post_form(front, request)
         await auth.authenticate(front, request)
+        if self._limits.on:
+            refused = await self._limits.admit(front, request)
+            if refused is not None:
+                return refused
         if "bulk-delete" in request.query and request.method in ("POST", "DELETE"):
             return await bulk.bulk_delete(front, request)
         if "extract-archive" in request.query and request.method == "PUT":

@@ -8,6 +8,7 @@ from objstore.core.names import BUCKET_NAME_LIMIT_BYTES, could_be_bucket
 from objstore.core.quota import Usage
 from objstore.errors import BucketAlreadyOwnedByYou, NotImplementedHere
 from objstore.fronts.dates import http_time
+from objstore.fronts.swift import etags
 from objstore.fronts.swift.answers import TEXT, Answer, Headers, SwiftRefused, empty
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import changes_of, shown_metadata
@@ -31,7 +32,7 @@ async def put_container(front: SwiftFront, request: SwiftRequest) -> Answer:
     length = len(request.container.encode())
     if length > BUCKET_NAME_LIMIT_BYTES:
         raise SwiftRefused(400, f"Container name length of {length} longer than {BUCKET_NAME_LIMIT_BYTES}")
-    change = _change(request)
+    change = _change(front, request)
     policy = request.headers.get("x-storage-policy", "")
     status = 201
     try:
@@ -46,14 +47,14 @@ async def put_container(front: SwiftFront, request: SwiftRequest) -> Answer:
 
 async def post_container(front: SwiftFront, request: SwiftRequest) -> Answer:
     """Change metadata, lists, versioning."""
-    change = _change(request)
+    change = _change(front, request)
     class_of(front, request.headers.get("x-storage-policy", ""))
     await front.store.bucket(request.who, request.container)
     await _apply(front, request, change)
     return empty(204, [TEXT])
 
 
-def _change(request: SwiftRequest) -> ContainerChange:
+def _change(front: SwiftFront, request: SwiftRequest) -> ContainerChange:
     headers = request.headers
     for name in _UNBUILT:
         if headers.get(name):
@@ -64,7 +65,9 @@ def _change(request: SwiftRequest) -> ContainerChange:
         if value and not (value.isascii() and value.isdigit() and len(value) <= 18):
             raise SwiftRefused(400, f"Invalid {name.replace('-', ' ')}: a number is needed.")
     archive, history = _archive_of(request)
-    change = ContainerChange(_list_of(request, "read"), _list_of(request, "write"), changes, archive, history)
+    change = ContainerChange(
+        _list_of(request, "read"), _list_of(request, "write"), changes, archive, history, etags.change_of(front, headers, "container")
+    )
     # Whom the account's list lets write may not let others in.
     return change.without_owners() if request.who.levels and not owns_home(request.who) else change
 
@@ -196,4 +199,5 @@ def _facts(front: SwiftFront, request: SwiftRequest, info: BucketInfo, usage: Us
     else:
         for name in OWNERS_NAMES:
             metadata.pop(name, None)
+    headers += etags.shown(front, container.hidden, "container")
     return headers + shown_metadata(metadata, "x-container-meta-")

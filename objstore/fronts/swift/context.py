@@ -34,6 +34,15 @@ class SwiftSettings(msgspec.Struct, frozen=True):
     max_containers_per_extraction: int = 10_000
     yield_frequency_s: float = 10.0  # between the blanks that tell a client of long work that it goes on
     policy_name: str = "default"
+    etag_quoter: bool = False  # whether containers and accounts may ask for ETags in quotes
+    etag_quoter_by_default: bool = False  # what holds for those that say nothing
+    account_ratelimit: float = 0.0  # containers made and removed in a second, of an account, by this proxy; 0: no limit
+    container_ratelimit: dict[str, float] = {}  # objects of a container -> writes in a second, see ratelimit.py
+    container_listing_ratelimit: dict[str, float] = {}
+    max_sleep_s: float = 60.0  # who would have to wait longer is refused
+    rate_buffer_s: float = 5.0  # so long a burst is let in
+    account_whitelist: tuple[str, ...] = ()  # AUTH_name: without limits
+    account_blacklist: tuple[str, ...] = ()  # AUTH_name: refused
     cross_domain_policy: str = ""  # what /crossdomain.xml says, as XML; <allow-access-from domain="*" /> lets everybody in
 
 

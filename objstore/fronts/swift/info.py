@@ -8,6 +8,7 @@ from objstore.fronts.swift.answers import JSON, XML, Answer
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import MAX_META_NAME, MAX_META_VALUE
 from objstore.fronts.swift.policies import listed
+from objstore.fronts.swift.ratelimit import steps_of
 from objstore.fronts.swift.reading import MAX_SEGMENTS
 from objstore.fronts.swift.static import MAX_MANIFEST_BYTES, MAX_MANIFEST_SEGMENTS
 from objstore.fronts.swift.tempurl import DIGESTS, METHODS
@@ -67,6 +68,15 @@ def info(front: SwiftFront) -> Answer:
         "crossdomain": {},
         "staticweb": {},
     }
+    if settings.etag_quoter:
+        features["etag_quoter"] = {"enable_by_default": settings.etag_quoter_by_default}
+    if settings.account_ratelimit > 0 or settings.container_ratelimit or settings.container_listing_ratelimit:
+        features["ratelimit"] = {
+            "account_ratelimit": settings.account_ratelimit,
+            "max_sleep_time_seconds": settings.max_sleep_s,
+            "container_ratelimits": steps_of(settings.container_ratelimit),
+            "container_listing_ratelimits": steps_of(settings.container_listing_ratelimit),
+        }
     if settings.storage_domains:
         features["domain_remap"] = {"default_reseller_prefix": None}
     return Answer(200, [JSON], json.dumps(features).encode())
