@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from objstore.cluster.membership import Membership
-from objstore.core.quorum import majority
+from objstore.core.quorum import majority, overlap
 from objstore.core.rows import Register, RowKey
 from objstore.core.timestamp import Ballot
-from objstore.errors import ObjstoreError, TooBusy
+from objstore.errors import ObjstoreError, QuorumLost, TooBusy
 from objstore.runtime.tasks import TaskOwner
 from objstore.wire.messages import Accept, Merge, Merged, Message, Query, RegisterAnswer
 
@@ -104,7 +104,13 @@ class Repair:
 
     async def _heal(self, device: int, key: RowKey, partition: int, settle: Settle) -> None:
         try:
-            await settle()
+            try:
+                await settle()
+            except QuorumLost:
+                # Two replicas without one of them cannot settle anything; what the other holds is then all that may be right.
+                reading = self._members.plan(partition).reading
+                if len([other for other in reading if other != device]) >= majority(len(reading)):
+                    raise
             if await self._merge(device, key, partition):
                 self.healed += 1
             else:
@@ -133,7 +139,7 @@ class Repair:
             if isinstance(answer, RegisterAnswer):
                 registers[other] = answer.register
                 voters += answer.voting and other in plan.reading
-        if voters < majority(len(plan.reading)):
+        if voters < overlap(len(plan.reading)):
             return False  # too few others: the auditor tries again
         best = max(registers.values(), key=lambda register: register.accepted)
         promised = max(register.promised for register in registers.values())

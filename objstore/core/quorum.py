@@ -14,6 +14,14 @@ def majority(count: int) -> int:
     return count // 2 + 1
 
 
+def overlap(count: int) -> int:
+    """The smallest number of members among which there is one of every majority: what all of these know, somebody among those knows.
+
+    Of three two, as a majority; of two one, as every majority of two is both.
+    """
+    return count - majority(count) + 1
+
+
 class Quorum:
     """One or two sets of devices; in a change the previous set comes first.
 

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from objstore.core.quorum import majority, overlap
 from objstore.core.rows import EMPTY, Register, RowKey
 from objstore.daemons.fleet import Fleet
 from objstore.daemons.replicator import MERGE_TIMEOUT_S, Settle, members
-from objstore.errors import ObjstoreError, Refused, StaleEpoch, Unavailable
+from objstore.errors import ObjstoreError, QuorumLost, Refused, StaleEpoch, Unavailable
 from objstore.wire.messages import Audit, AuditAnswer, Merge, Merged, PartitionRow, Query, RegisterAnswer
 from ring.lookup import Ring
 
@@ -84,8 +85,13 @@ class Auditor:
         ring = self.fleet.ring
         partition = item.partition
         try:
-            await self._settle(item.key, partition)
             others = [d for d in members(ring, partition) if d != device]
+            try:
+                await self._settle(item.key, partition)
+            except QuorumLost:
+                # Two replicas without one of them cannot settle anything; what the other holds is then all that may be right.
+                if can_settle(ring, partition, device):
+                    raise
             best, sources = await self._ask_others(ring, item.key, partition, others, epoch)
             after = await self.fleet.ask(
                 Merge, Merged, device, epoch=epoch, timeout_s=MERGE_TIMEOUT_S,
@@ -113,8 +119,14 @@ class Auditor:
             promised = max(promised, answer.register.promised)
             best = max(best, answer.register, key=lambda register: register.accepted)
         read_set = ring.previous(partition) or ring.primaries(partition)
-        needed = len(read_set) // 2 + 1 if len(read_set) > 1 else 0
+        needed = overlap(len(read_set)) if len(read_set) > 1 else 0
         if len(set(answers) & set(read_set)) < needed:
             raise Unavailable(f"only {len(answers)} other primaries of partition {partition} answer: not enough to heal from")
         sources = [other for other, register in answers.items() if register.accepted == best.accepted]
         return Register(promised, best.accepted, best.row), sources
+
+
+def can_settle(ring: Ring, partition: int, device: int) -> bool:
+    """Whether the replicas that say what is so have a majority without a device."""
+    read_set = ring.previous(partition) or ring.primaries(partition)
+    return len([other for other in read_set if other != device]) >= majority(len(read_set))

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from objstore.core.quorum import overlap
 from objstore.core.rows import Register, Row, RowKey, Space, decode_row
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.core.versions import rank
@@ -176,7 +177,7 @@ class Replicator:
                 counts.silent.add(device)
         heard = set(floors)
         old = {d: floors[d] for d in ring.previous(partition) or () if d in floors}
-        if len(old) < len(ring.previous(partition) or ()) // 2 + 1:
+        if not old or len(old) < overlap(len(ring.previous(partition) or ())):
             refill, old = (), {}
         for device in refill:
             if device in heard:
@@ -188,7 +189,8 @@ class Replicator:
             for done in await at_most(MERGES_AT_ONCE, (self._mend(key, held, partition, heard, epoch) for key, held in wave)):
                 counts.add(done)
         if not counts.failed:
-            # A read quorum of the old primaries was read in this epoch: each has adopted it, and refuses what is older.
+            # So many of the old primaries were read in this epoch that whatever a majority of them took is among it, and that no
+            # majority is left for what is older: each has adopted the epoch.
             for device in refill:
                 if device in heard:
                     await self.fleet.ask(InSync, Done, device, epoch=epoch, partition=partition, floor=max(old.values()))

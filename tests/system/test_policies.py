@@ -1,6 +1,7 @@
 """Storage policies on real processes: three nodes for rows, further nodes for the bodies of a class."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,25 @@ def test_the_nodes_of_a_policy_come_and_go_under_their_own_ring(tmp_path: Path) 
         cluster.down()
         cluster.up()
         assert read(cluster.s3(), "k3") == large
+
+
+def test_of_two_copies_the_one_that_is_left_heals_the_other(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "c", "--proxies", "1", "--policy", "cold=2", "--set", CLASSES) as cluster:
+        s3 = cluster.s3()
+        s3.create_bucket(Bucket="kept")
+        large = os.urandom(MIB)
+        for number in range(4):
+            s3.put_object(Bucket="kept", Key=f"k{number}", Body=large, StorageClass="STANDARD_IA")
+        blob = next(path for path in (cluster.directory / "node4").rglob("blobs/**/*") if path.is_file() and path.stat().st_blocks)
+        with blob.open("r+b") as file:
+            file.seek(5000)
+            file.write(b"rot")
+        assert [read(s3, f"k{number}") == large for number in range(4)] == [True] * 4
+        assert cluster.ctl("audit", "--wait")["finished"]
+        cluster.ctl("stop", "node5", "--signal", "KILL")
+        shutil.rmtree(cluster.directory / "node5" / "d1")
+        cluster.ctl("start", "node5")
+        assert cluster.ctl("repair", "--wait")["finished"]
+        wait_until(lambda: cluster.status()["healthy"], 30, "the ring of the policy to be whole")
+        cluster.ctl("stop", "node4", "--signal", "KILL")
+        assert [read(s3, f"k{number}") == large for number in range(4)] == [True] * 4

@@ -122,3 +122,20 @@ def test_closing_ends_healing_and_copies() -> None:
         assert sum(len(node.seen(m.Accept)) for node in rig.nodes) == 1
 
     run(main)
+
+
+def test_of_two_replicas_the_other_one_heals_although_nothing_can_be_settled() -> None:
+    async def main(rig: Rig) -> None:
+        async def lost() -> None:
+            raise QuorumLost("too few replicas answered")
+
+        bad, other = rig.members(key())
+        rig.put(key(), stored(5), ballot(5))
+        other.registers[key()] = Register(ballot(8), ballot(5), stored(5))
+        damage(bad)
+        rig.cluster.repair.heal(bad.number, key(), rig.cluster.partition(key()), lost)
+        await rig.cluster.repair.drain()
+        assert [merge.register for merge in bad.seen(m.Merge)] == [Register(ballot(8), ballot(5), stored(5))]
+        assert rig.cluster.repair.healed == 1
+
+    run(main, replicas=2)

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from objstore.core.quorum import Quorum, Tally, majority
+from objstore.core.quorum import Quorum, Tally, majority, overlap
 
 
 @pytest.mark.parametrize(("members", "needed"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)])
@@ -86,3 +86,15 @@ def test_members_are_in_order_and_each_once() -> None:
 def test_a_set_that_names_a_device_twice_is_a_bug() -> None:
     with pytest.raises(AssertionError):
         Quorum([(1, 1, 2)])
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_an_overlap_is_the_least_that_meets_every_majority(count: int) -> None:
+    def meets(size: int) -> bool:
+        seats = range(count)
+        return all(
+            set(some) & set(most) for some in itertools.combinations(seats, size) for most in itertools.combinations(seats, majority(count))
+        )
+
+    assert meets(overlap(count))
+    assert not meets(overlap(count) - 1)

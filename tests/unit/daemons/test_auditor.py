@@ -4,6 +4,7 @@ import asyncio
 
 from objstore.core.rows import Register, RowKey
 from objstore.daemons.auditor import AuditCounts, Auditor
+from objstore.errors import QuorumLost
 from objstore.wire import messages as m
 from tests.support.memory_fleet import MemoryFleet, ballot, held, key, ring_of
 
@@ -57,3 +58,19 @@ def test_an_audit_goes_on_from_its_cursor_to_the_end() -> None:
     counts = run(fleet)
     assert asked == [b"", b"further"]
     assert (counts.rows, counts.bytes) == (6, 60)
+
+
+def test_of_two_replicas_the_other_one_heals_although_nothing_can_be_settled() -> None:
+    async def lost(row_key: RowKey, partition: int) -> None:
+        raise QuorumLost("too few replicas answered")
+
+    fleet = MemoryFleet(ring_of(2))
+    fleet.put(2, 0, key("a"), Register(ballot(8), held(5).accepted, held(5).row))
+    steps = {1: m.AuditAnswer(None, 1, 10, [m.PartitionRow(key("a"), held(5), 0)], 1)}
+    fleet._audit = lambda number, request: steps.get(number, m.AuditAnswer(None, 1, 10, []))  # type: ignore[attr-defined]
+    counts = asyncio.run(Auditor(fleet, settle=lost).run())  # type: ignore[arg-type]
+    assert (counts.damaged, counts.healed) == (1, 1)
+    assert fleet.get(1, 0, key("a")) == Register(ballot(8), held(5).accepted, held(5).row)
+    three = fleet_with_damage()
+    counts = asyncio.run(Auditor(three, settle=lost).run())  # type: ignore[arg-type]
+    assert (counts.damaged, counts.healed) == (1, 0)

@@ -6,6 +6,7 @@ import pytest
 
 from objstore.core.rows import Register, RowKey
 from objstore.core.timestamp import ZERO
+from objstore.daemons.rebalancer import again
 from objstore.daemons.replicator import RepairCounts, Replicator, members
 from objstore.errors import StaleEpoch
 from objstore.wire import messages as m
@@ -173,3 +174,15 @@ def test_verify_counts_what_is_out_of_place_and_changes_nothing() -> None:
     counts = asyncio.run(Replicator(fleet, settle=never).verify())  # type: ignore[arg-type]
     assert (counts.under_replicated, counts.misplaced) == (1, 1)
     assert fleet.get(fleet.ring.primaries(0)[1], 0, key("a")).accepted == ZERO
+
+
+def test_of_two_replicas_the_one_that_is_left_fills_the_others_place() -> None:
+    fleet = MemoryFleet(ring_of(2))
+    for partition in range(4):
+        fleet.put(2, partition, key("a"), held(5))
+    fleet.ring = builder.change(fleet.ring, [builder.Replace(1, again(fleet.ring.devices[1], b"newdevic"))], now_s=1e9)
+    new = max(fleet.ring.devices)
+    fleet.down.add(1)
+    run(fleet)
+    assert all(fleet.get(new, partition, key("a")) == held(5) for partition in range(4))
+    assert {(fleet.ring.epoch, new, partition) for partition in range(4)} <= set(fleet.in_sync)
