@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import ssl
+import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from botocore.exceptions import ClientError
 from tests.support.cluster import Cluster, is_running, running_cluster, wait_until
 
 CLIENTS = 8
-ROUNDS = 42  # of three things each
+EACH = int(os.environ.get("IDENTITY_THINGS", "336"))  # users, projects and role assignments; IDENTITY_THINGS=1000 for the long run
 
 
 class Cloud:
@@ -133,14 +134,25 @@ def test_the_key_of_tokens_is_changed_under_way_and_all_processes_follow(tmp_pat
         wait_until(lambda: [later.ask("GET", url)[0] for url in swift] == [204, 204], 5, "new ones are good")
 
 
-def test_eight_clients_make_and_remove_a_thousand_things_without_one_500(tmp_path: Path) -> None:
+def test_eight_clients_make_and_remove_things_without_one_500_and_leave_nothing_half_made(tmp_path: Path) -> None:
     with running_cluster(tmp_path / "c", "--proxies", "1") as cluster:
         admin = administrator(cluster)
         role = next(role["id"] for role in admin.ask("GET", "/roles?name=member")[1]["roles"])
 
-        def client(number: int) -> set[int]:
+        def contended(name: str) -> set[int]:
+            """All clients want the same name at about the same time; who gets it gives it back."""
             seen: set[int] = set()
-            for turn in range(ROUNDS):
+            for path, kind in (("/projects", "project"), ("/users", "user")):
+                status, body, _ = admin.ask("POST", path, {kind: {"name": name}})
+                seen.add(status)
+                if status == 201:
+                    seen.add(admin.ask("DELETE", f"{path}/{body[kind]['id']}")[0])
+            return seen
+
+        def client(number: int) -> tuple[set[int], set[int]]:
+            seen: set[int] = set()
+            wanted: set[int] = set()
+            for turn in range(EACH // CLIENTS):
                 name = f"{number}-{turn}"
                 project = admin.made("/projects", "project", name=name)["id"]
                 user = admin.made("/users", "user", name=name)["id"]
@@ -150,10 +162,19 @@ def test_eight_clients_make_and_remove_a_thousand_things_without_one_500(tmp_pat
                     ("DELETE", f"/projects/{project}"),
                 ):
                     seen.add(admin.ask(method, path)[0])
-            return seen
+                if turn % 10 == 0:
+                    wanted |= contended(f"all-{turn}")
+            return seen, wanted
 
+        began = time.monotonic()
         with ThreadPoolExecutor(CLIENTS) as pool:
-            assert set().union(*pool.map(client, range(CLIENTS))) == {204}
+            ended = list(pool.map(client, range(CLIENTS)))
+        print(f"{EACH // CLIENTS * CLIENTS} users, projects and assignments in {time.monotonic() - began:.1f} s")
+        assert set().union(*(seen for seen, _ in ended)) == {204}
+        assert set().union(*(wanted for _, wanted in ended)) <= {201, 204, 409}
         assert [project["id"] for project in admin.ask("GET", "/projects")[1]["projects"]] == ["admin"]
         assert [user["name"] for user in admin.ask("GET", "/users")[1]["users"]] == ["admin"]
         assert len(admin.ask("GET", "/role_assignments")[1]["role_assignments"]) == 3
+        for name in ("0-0", "7-0", "all-0"):  # a name is free again, and whole
+            assert admin.made("/projects", "project", name=name)["name"] == name
+            assert admin.made("/users", "user", name=name)["name"] == name

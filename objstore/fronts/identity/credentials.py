@@ -12,7 +12,7 @@ from objstore.fronts.identity.keeping import alter, check_may_make, remove, stor
 from objstore.fronts.identity.tokens import new_bearer, token_answer, token_body
 from objstore.fronts.identity.views import credential_view, ec2_view
 from objstore.identity.entities import new_secret
-from objstore.identity.rules import may_change, may_read
+from objstore.identity.rules import may_change
 from objstore.identity.signatures import decoded, ec2_request_is_signed, s3_string_is_signed
 from objstore.identity.tenancy import RECORD_VERSION, Credential, Person, Project, new_id
 
@@ -170,18 +170,19 @@ async def create(call: Call) -> Answer:
 
 
 def _visible(call: Call, credential: Credential) -> bool:
-    return may_read(call.who, user_id=credential.user_id) and _within_reach(call, credential)
+    """Owners and administrators: whoever sees a secret has it, so it is not enough to be a reader of the system."""
+    return may_change(call.who, user_id=credential.user_id) and _within_reach(call, credential)
 
 
 async def listing(call: Call) -> Answer:
-    """GET /credentials: one's own; all for administrators and readers of the system."""
+    """GET /credentials: one's own; all for administrators."""
     views = [credential_view(call, credential) for credential in call.registry.all(Credential) if _visible(call, credential)]
     return listed(call, "credentials", filtered(call, views, ("user_id", "type")), "/credentials")
 
 
 def _credential(call: Call) -> Credential:
     found = call.registry.get(Credential, call.parameters["credential_id"])
-    if found is None and may_read(call.who):
+    if found is None and call.who.is_admin:
         raise not_found("credential", call.parameters["credential_id"])
     if found is None or not _visible(call, found):
         raise forbidden(f"identity:{call.action}")
