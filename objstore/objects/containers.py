@@ -145,4 +145,6 @@ class Containers(Alterations):
 
 
 # Of an object's headers, what a POST leaves alone: what it is, not what is said of it.
-KEPT_HEADERS = frozenset(("x-static-large-object", "x-symlink-target", "x-symlink-target-etag", "x-symlink-target-account"))
+KEPT_HEADERS = frozenset((
+    "x-static-large-object", "x-symlink-target", "x-symlink-target-etag", "x-symlink-target-account", "x-symlink-target-bytes",
+))  # fmt: skip

@@ -9,7 +9,21 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from objstore.errors import NotModified, ObjstoreError
 from objstore.fronts.dates import http_time
-from objstore.fronts.swift import account, auth, bulk, container, cors, domains, etags, extract, formpost, info, reading, staticweb, writing
+from objstore.fronts.swift import (
+    account,
+    auth,
+    bulk,
+    container,
+    cors,
+    domains,
+    etags,
+    extract,
+    formpost,
+    info,
+    staticweb,
+    symlinks,
+    writing,
+)
 from objstore.fronts.swift.answers import HTML, Answer, page, refusal
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.ratelimit import RateLimits
@@ -29,8 +43,8 @@ CONTAINER: Mapping[str, Handler] = {
     "DELETE": container.delete_container,
 }
 OBJECT: Mapping[str, Handler] = {
-    "GET": reading.get_object,
-    "HEAD": reading.head_object,
+    "GET": symlinks.get_object,
+    "HEAD": symlinks.head_object,
     "PUT": writing.put_object,
     "POST": writing.post_object,
     "DELETE": writing.delete_object,

@@ -8,7 +8,7 @@ from objstore.core.names import BUCKET_NAME_LIMIT_BYTES, could_be_bucket
 from objstore.core.quota import Usage
 from objstore.errors import BucketAlreadyOwnedByYou, NotImplementedHere
 from objstore.fronts.dates import http_time
-from objstore.fronts.swift import etags
+from objstore.fronts.swift import etags, links
 from objstore.fronts.swift.answers import TEXT, Answer, Headers, SwiftRefused, empty
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import changes_of, shown_metadata
@@ -17,7 +17,7 @@ from objstore.fronts.swift.policies import check_same, class_of, first_config, p
 from objstore.fronts.swift.request import SwiftRequest, header_bytes, header_text, is_true
 from objstore.fronts.swift.times import timestamp
 from objstore.objects.access import owns_home
-from objstore.objects.api import BucketInfo, ListQuery
+from objstore.objects.api import BucketInfo, ListQuery, ObjectInfo
 
 _PAGE = 1000
 # What changes what a container does, and is not built: said, rather than kept and ignored.
@@ -142,7 +142,7 @@ async def list_items(front: SwiftFront, request: SwiftRequest, wanted: Wanted) -
     while True:
         room = _PAGE if wanted.reverse else min(_PAGE, wanted.limit - len(found))
         page = await front.store.list(request.who, request.container, ListQuery(prefix, delimiter, after, room))
-        items = [object_item(info) for info in page.objects]
+        items = [_item(front, request, info) for info in page.objects]
         if wanted.path is None:
             items = sorted(items + [(name, None) for name in page.prefixes], key=lambda item: item[0].encode())
         elif prefix:
@@ -155,6 +155,13 @@ async def list_items(front: SwiftFront, request: SwiftRequest, wanted: Wanted) -
         if wanted.reverse:
             found = found[-wanted.limit :] if not last else [item for item in found if item[0] < last][-wanted.limit :]
     return within(found, wanted)
+
+
+def _item(front: SwiftFront, request: SwiftRequest, info: ObjectInfo) -> Item:
+    name, facts = object_item(info)
+    if links.TARGET in info.headers:
+        facts = {**(facts or {}), **links.listed(front, info, request.who.home)}
+    return name, facts
 
 
 async def _versions(front: SwiftFront, request: SwiftRequest, wanted: Wanted) -> list[Item]:

@@ -7,6 +7,7 @@ from objstore.core.names import BUCKET_NAME_LIMIT_BYTES, KEY_LIMIT_BYTES
 from objstore.fronts.swift.answers import JSON, XML, Answer
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import MAX_META_NAME, MAX_META_VALUE
+from objstore.fronts.swift.links import MAX_LINKS
 from objstore.fronts.swift.policies import listed
 from objstore.fronts.swift.ratelimit import steps_of
 from objstore.fronts.swift.reading import MAX_SEGMENTS
@@ -56,6 +57,7 @@ def info(front: SwiftFront) -> Answer:
             "max_containers_per_extraction": settings.max_containers_per_extraction,
             "max_failed_extractions": settings.max_failed_extractions,
         },
+        "symlink": {"symloop_max": MAX_LINKS, "static_links": True},
         "dlo": {"max_segments": MAX_SEGMENTS},
         "slo": {
             "max_manifest_segments": MAX_MANIFEST_SEGMENTS,

@@ -8,9 +8,10 @@ from urllib.parse import unquote
 from objstore.core.conditions import check_read
 from objstore.errors import InvalidRange, NotModified, PreconditionFailed
 from objstore.fronts.swift import static
-from objstore.fronts.swift.answers import Answer, Headers, SwiftRefused
+from objstore.fronts.swift.answers import Answer, Headers, SwiftRefused, unauthorized
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import conditions_of, large_etag, object_headers
+from objstore.fronts.swift.links import TARGET, LinkFound, check_link, wants_link
 from objstore.fronts.swift.ranges import parse_ranges, resolve
 from objstore.fronts.swift.request import SwiftRequest
 from objstore.fronts.swift.tempurl import disposition
@@ -60,6 +61,7 @@ async def get_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     except (InvalidRange, PreconditionFailed, NotModified):
         # A manifest has no bytes of its own, and another ETag than what it stands for; what was made of parts has its count in it.
         info = await store.head(who, request.container, request.key, version_id=version)
+        check_link(request, info)
         if MANIFEST in info.headers and not as_is:
             return await _get_large(front, request, info, conditions, ranges)
         if not info.part_count or not (conditions.if_match or conditions.if_none_match):
@@ -68,6 +70,9 @@ async def get_object(front: SwiftFront, request: SwiftRequest) -> Answer:
         reading = await store.get(
             who, request.container, request.key, version_id=version, conditions=Conditions(if_match=(info.etag,)), range_=one
         )
+    if TARGET in reading.info.headers and not wants_link(request):
+        await close(reading)
+        raise LinkFound(reading.info)
     if reading.info.part_count and conditions.if_none_match:
         try:
             check_read(Conditions(if_none_match=conditions.if_none_match), large_etag(reading.info), reading.info.modified_us)
@@ -97,9 +102,10 @@ async def head_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     """What GET would say of an object."""
     version = request.query.get("version-id", "")
     info = await front.store.head(request.who, request.container, request.key, version_id=version)
+    check_link(request, info)
     conditions = conditions_of(request.headers)
     if MANIFEST in info.headers and request.query.get("multipart-manifest") != "get":
-        large = await find_segments(front, request.who, info)
+        large = await _segments(front, request, info)
         _check(conditions, large.etag, info)
         return Answer(200, _large_headers(request, info, large), length=large.size)
     if request.query.get("multipart-manifest") == "get" and info.part_count:
@@ -209,6 +215,13 @@ async def find_segments(front: SwiftFront, who: Principal, info: ObjectInfo) -> 
     return Large(segments, sum(segment.size for segment in segments), digest)
 
 
+async def _segments(front: SwiftFront, request: SwiftRequest, info: ObjectInfo) -> Large:
+    """The segments for a request.  Raises SwiftRefused (401) where a signed address does not reach them."""
+    if request.temp_url_container not in ("", parse_manifest(info.headers[MANIFEST])[0]):
+        raise SwiftRefused(401, "Temp URL invalid", unauthorized(request.account).headers[1:])
+    return await find_segments(front, request.who, info)
+
+
 def _large_headers(request: SwiftRequest, info: ObjectInfo, large: Large) -> Headers:
     headers = [header for header in _headers(request, info) if header[0] != b"etag"]
     headers.append((b"etag", b'"%s"' % large.etag.encode()))
@@ -223,7 +236,7 @@ def _check(conditions: Conditions, etag: str, info: ObjectInfo) -> None:
 async def _get_large(
     front: SwiftFront, request: SwiftRequest, info: ObjectInfo, conditions: Conditions, ranges: list[tuple[int | None, int | None]] | None
 ) -> Answer:
-    large = await find_segments(front, request.who, info)
+    large = await _segments(front, request, info)
     _check(conditions, large.etag, info)
     headers = _large_headers(request, info, large)
 

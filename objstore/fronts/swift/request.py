@@ -95,6 +95,7 @@ class SwiftRequest:
         "scheme",
         "scope",
         "temp_url",
+        "temp_url_container",
         "token_groups",
         "who",
     )
@@ -114,6 +115,7 @@ class SwiftRequest:
         self.key = ""
         self.who = NOBODY
         self.bytes_in = 0
+        self.temp_url_container = ""  # where a signed address ends that the key of a container alone signed
         self.temp_url: str | None = None  # the method that a signed address allows, once it is verified
         self.token_groups: tuple[str, ...] = ()
         self.facts = SwiftFacts(self, clock)

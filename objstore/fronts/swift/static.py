@@ -8,6 +8,7 @@ dialects, and a segment that is overwritten or deleted later does not break it. 
 import asyncio
 import base64
 import binascii
+import dataclasses
 import hashlib
 import json
 import zlib
@@ -18,6 +19,7 @@ import msgspec
 
 from objstore.core.ranges import resolve_range
 from objstore.errors import InvalidRange, NoSuchBucket, NoSuchKey, ObjstoreError
+from objstore.fronts.swift import links
 from objstore.fronts.swift.answers import HTML, JSON, Answer, SwiftRefused, empty
 from objstore.fronts.swift.bulk import delete_names
 from objstore.fronts.swift.context import SwiftFront
@@ -25,7 +27,7 @@ from objstore.fronts.swift.headers import attributes_of, large_etag, object_head
 from objstore.fronts.swift.ranges import parse_ranges
 from objstore.fronts.swift.request import Bytes, SwiftRequest, header_text
 from objstore.fronts.swift.times import listing_time
-from objstore.objects.api import CompletedPart, Conditions, CopySource, Expected, ObjectInfo, Principal
+from objstore.objects.api import CompletedPart, Conditions, CopySource, Expected, ObjectInfo
 
 MAX_MANIFEST_SEGMENTS = 1000
 MAX_MANIFEST_BYTES = 8 * 1024 * 1024
@@ -61,6 +63,7 @@ class Line:
     range: str
     data: bytes
     found: ObjectInfo | None = None
+    source: CopySource | None = None  # where its bytes are; None: where it says
 
     @property
     def path(self) -> str:
@@ -118,7 +121,7 @@ async def put_manifest(front: SwiftFront, request: SwiftRequest) -> Answer:
     lines = parse_manifest(await request.document(MAX_MANIFEST_BYTES))
     kind = header_text(request.headers.get("content-type", "")) or "application/octet-stream"
     attributes = attributes_of(request.headers, front.clock.wall_us(), content_type=kind)
-    lines = await _find_all(front, request.who, lines)
+    lines = await _find_all(front, request, lines)
     etag = hashlib.md5("".join(_etag_of(line) for line in lines).encode(), usedforsecurity=False).hexdigest()
     promised = request.headers.get("etag")
     if promised is not None and promised.strip('"').lower() != etag:
@@ -146,17 +149,22 @@ def _etag_of(line: Line) -> str:
     return f"{line.etag}:{line.range};" if line.range else line.etag
 
 
-async def _find_all(front: SwiftFront, who: Principal, lines: list[Line]) -> list[Line]:
+async def _find_all(front: SwiftFront, request: SwiftRequest, lines: list[Line]) -> list[Line]:
     """The lines with the objects that they name.  Raises SwiftRefused with all that is wrong, as Swift does."""
     room = asyncio.Semaphore(_AT_ONCE)
     problems: list[str] = []
+    who = request.who
 
     async def find(line: Line) -> Line:
         if line.data:
             return line
+        source: CopySource | None = None
         async with room:
             try:
                 found = await front.store.head(who, line.container, line.key)
+                if links.TARGET in found.headers:
+                    _, place, found = await links.resolve(front, request, who, found)
+                    source = CopySource(place.container, place.key, home=place.account)
             except (NoSuchKey, NoSuchBucket):
                 problems.append(f"{line.path}, 404 Not Found")
                 return line
@@ -168,7 +176,7 @@ async def _find_all(front: SwiftFront, who: Principal, lines: list[Line]) -> lis
             problems.append(f"{line.path}, Etag Mismatch")
         if line.size is not None and line.size != found.size:
             problems.append(f"{line.path}, Size Mismatch")
-        made = Line(line.container, line.key, etag, found.size, line.range, b"", found)
+        made = Line(line.container, line.key, etag, found.size, line.range, b"", found, source)
         try:
             if _span(made)[1] < 1:
                 problems.append(f"{line.path}, Too Small; each segment must be at least 1 byte.")
@@ -204,8 +212,8 @@ async def _copy_all(front: SwiftFront, request: SwiftRequest, upload_id: str, li
                 part = await store.upload_part(who, container, key, upload_id, number, Bytes(line.data), expected=Expected())
             else:
                 offset, length = _span(line)
-                source = CopySource(
-                    line.container, line.key, conditions=Conditions(if_match=(line.found.etag,)),
+                source = dataclasses.replace(
+                    line.source or CopySource(line.container, line.key), conditions=Conditions(if_match=(line.found.etag,)),
                     first=offset if line.range else None, last=offset + length - 1 if line.range else None,
                 )  # fmt: skip
                 part = await store.copy_part(who, source, container, key, upload_id, number)

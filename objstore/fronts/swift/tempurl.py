@@ -64,12 +64,16 @@ async def check_temp_url(front: SwiftFront, request: SwiftRequest, account: str)
     keys = await keys_of(front, request, account)
     for method in _HEAD_BY if request.method == "HEAD" else (request.method,):
         message = f"{start}{method}\n{expires}\n{path}".encode()
-        if any(hmac.compare_digest(hmac.digest(key.encode(), message, algorithm), given) for key in keys):
+        found_key = next((key for key in keys if hmac.compare_digest(hmac.digest(key.encode(), message, algorithm), given)), None)
+        if found_key is not None:
             break
     else:
         raise refused
     _check_reach(request)
     request.temp_url = request.method
+    metadata = await front.store.account_metadata(account)
+    if found_key not in [metadata.get(name) for name in KEY_NAMES]:
+        request.temp_url_container = request.container
 
 
 def _check_reach(request: SwiftRequest) -> None:

@@ -12,7 +12,7 @@ from objstore.core.etag import bare_etag
 from objstore.errors import NotImplementedHere, VersionIsMarker
 from objstore.fronts.dates import http_time
 from objstore.fronts.swift import archive as archiving
-from objstore.fronts.swift import static
+from objstore.fronts.swift import links, static
 from objstore.fronts.swift.answers import HTML, Answer, Headers, SwiftRefused, empty
 from objstore.fronts.swift.auth import at_home
 from objstore.fronts.swift.context import SwiftFront
@@ -27,12 +27,12 @@ from objstore.fronts.swift.headers import (
     written_headers,
 )
 from objstore.fronts.swift.reading import MANIFEST, find_segments, parse_manifest, stream_segments
-from objstore.fronts.swift.request import SwiftRequest, header_text
+from objstore.fronts.swift.request import SwiftRequest, header_bytes, header_text
 from objstore.objects.actions import Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Body, Conditions, CopySource, Expected, ObjectInfo, Principal
 
 _MD5 = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
-_UNBUILT = ("x-symlink-target", "x-object-manifest-etag")
+_UNBUILT = ("x-object-manifest-etag",)
 
 
 async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
@@ -48,8 +48,10 @@ async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     manifest = headers.get(MANIFEST)
     if manifest:
         parse_manifest(header_text(manifest))
-    body = request.body(front.settings.max_file_bytes)
     attributes = attributes_of(headers, front.clock.wall_us(), content_type=_type_of(request))
+    if headers.get(links.TARGET):
+        attributes = dataclasses.replace(attributes, headers={**attributes.headers, **await links.link_headers(front, request)})
+    body = request.body(front.settings.max_file_bytes)
     expected, conditions = Expected(md5=_promised(headers)), _write_conditions(headers)
     info = await write(front, request, request.container, request.key, body, attributes, expected=expected, conditions=conditions)
     return empty(201, [HTML, *written_headers(info)])
@@ -71,12 +73,18 @@ async def write(
 async def post_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     """Replace an object's metadata."""
     _refuse_unbuilt(request)
+    if links.TARGET in request.headers:
+        raise SwiftRefused(400, "A PUT request is required to set a symlink target")
     manifest = request.headers.get(MANIFEST)
     if manifest:
         parse_manifest(header_text(manifest))
     kind = header_text(request.headers.get("content-type", ""))
     attributes = attributes_of(request.headers, front.clock.wall_us(), content_type=kind)
-    await front.store.set_attributes(request.who, request.container, request.key, attributes)
+    info = await front.store.set_attributes(request.who, request.container, request.key, attributes)
+    if links.TARGET in info.headers:
+        place = links.target_of(front, info.headers, request.who.home)
+        text = "The requested POST was applied to a symlink. POST directly to the target to apply requested metadata."
+        raise SwiftRefused(307, text, [(b"location", header_bytes(place.path))])
     return empty(202, [HTML])
 
 
@@ -128,6 +136,10 @@ async def _copy(front: SwiftFront, request: SwiftRequest, source: CopySource, ta
     reader = await at_home(front, target, source.home)
     target = reader.at(target.home)  # who may do in both accounts what the list of each lets him
     found = await front.store.head(reader, source.bucket, source.key, version_id=source.version_id)
+    if links.TARGET in found.headers and not links.wants_link(request):
+        reader, place, found = await links.resolve(front, request, reader, found)
+        source = CopySource(place.container, place.key, home=place.account)
+        target = reader.at(target.home)
     as_is = request.query.get("multipart-manifest") == "get"
     attributes = _copied_attributes(front, request, found, keep_manifest=as_is)
     archive = await archiving.archive_of(front, target, container)
@@ -158,6 +170,7 @@ def _copied_attributes(front: SwiftFront, request: SwiftRequest, found: ObjectIn
     given = attributes_of(request.headers, front.clock.wall_us(), content_type=header_text(request.headers.get("content-type", "")))
     fresh = request.flag("x-fresh-metadata")
     kept = {name: value for name, value in found.headers.items() if name in STORED or name == EXPIRES_AT}
+    link = {name: value for name, value in found.headers.items() if name in links.LINK_HEADERS}
     if not keep_manifest:
         kept.pop(MANIFEST, None)
     if REMOVE_EXPIRY in request.headers:
@@ -166,7 +179,9 @@ def _copied_attributes(front: SwiftFront, request: SwiftRequest, found: ObjectIn
         kept = {MANIFEST: kept[MANIFEST]} if MANIFEST in kept else {}
     metadata = {} if fresh else found.metadata
     return Attributes(
-        content_type=given.content_type or found.content_type, headers={**kept, **given.headers}, metadata={**metadata, **given.metadata}
+        content_type=given.content_type or found.content_type,
+        headers={**kept, **link, **given.headers},
+        metadata={**metadata, **given.metadata},
     )
 
 

@@ -46,7 +46,6 @@ run_validation = false
 TREE = "tempest.api.object_storage"
 # Class and test -> how it ends, and why.
 EXPECTED = {
-    "ObjectSymlinkTest": ("SKIPPED", "symlinks are not built, and /info does not say they are"),
     "AccountQuotasTest.test_storage_policy_quota_limit": ("SKIPPED", "wants a storage policy called silver"),
     "ContainerSyncMiddlewareTest.test_container_synchronization": ("FAILED", "container sync is not built"),
     "ContainerSyncTest.test_container_synchronization": ("SKIPPED", "tempest skips it itself (bug 1317133)"),

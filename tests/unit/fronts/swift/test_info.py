@@ -11,6 +11,7 @@ def test_info_names_what_works_and_nothing_else(swift: Swift) -> None:
         "tempurl",
         "bulk_delete",
         "bulk_upload",
+        "symlink",
         "formpost",
         "dlo",
         "slo",
