@@ -51,5 +51,6 @@ def lent_roles(tables: Tables, trust: Trust) -> list[Role]:
         roles = tables.within(above.roles, roles)
         if above.app_credential_id:
             credential = tables.app_credential(above.app_credential_id)
-            roles = [] if credential is None else tables.within(credential.roles, roles)
+            here = credential is not None and credential.project_id == trust.project_id
+            roles = tables.within(credential.roles, roles) if credential is not None and here else []
     return roles

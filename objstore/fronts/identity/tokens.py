@@ -355,6 +355,8 @@ def _expired(call: Call, token: str) -> Access | None:
 
 async def show(call: Call) -> Answer:
     """GET /auth/tokens."""
+    if call.registry.access(call.headers.get("x-subject-token", "")) is None:
+        await call.registry.feed.refresh()  # its user, or the key it is sealed with, may have been made elsewhere a moment ago
     token, access = _subject(call)
     return Answer(200, token_body(call, access), [(b"x-subject-token", token.encode()), (b"vary", b"X-Auth-Token")])
 

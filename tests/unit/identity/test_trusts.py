@@ -20,7 +20,7 @@ class Few:
         return Person(1, id_) if id_ == "joe" else None
 
     def app_credential(self, id_: str) -> AppCredential | None:
-        return AppCredential(1, id_, roles=("a",)) if id_ == "program" else None
+        return AppCredential(1, id_, roles=("a",), project_id="p") if id_ == "program" else None
 
     def roles_on(self, user: Person, target: str) -> list[Role]:
         return self._roles
@@ -29,8 +29,8 @@ class Few:
         return [role for role in roles if role.id in set(allowed)]
 
 
-def _trust(id_: str, roles: str, parent: str = "", *, trustor: str = "joe", program: str = "") -> Trust:
-    return Trust(1, id_, trustor_id=trustor, roles=tuple(roles), parent_id=parent, app_credential_id=program)
+def _trust(id_: str, roles: str, parent: str = "", *, trustor: str = "joe", program: str = "", project: str = "p") -> Trust:
+    return Trust(1, id_, trustor_id=trustor, project_id=project, roles=tuple(roles), parent_id=parent, app_credential_id=program)
 
 
 def _names(tables: Few, trust: Trust) -> str:
@@ -51,6 +51,7 @@ def test_it_is_worth_nothing_when_something_of_it_is_gone() -> None:
     assert _names(Few(), _trust("t", "a", trustor="gone")) == ""
     assert _names(Few(), _trust("t", "a", program="gone")) == ""
     assert _names(Few(), _trust("t", "ab", program="program")) == "a"
+    assert _names(Few(), _trust("t", "ab", program="program", project="other")) == ""  # it is for another project
 
 
 def test_a_line_ends_also_when_its_records_are_damaged() -> None:

@@ -198,3 +198,18 @@ def test_a_disabled_project_and_an_expired_password_let_nobody_in() -> None:
         assert "expired" not in (await rig.login("joe", "wrong")).message
 
     on_rig(test)
+
+
+def test_a_token_that_another_process_made_a_moment_ago_is_known() -> None:
+    async def test(rig: Rig) -> None:
+        other = Rig(rig.cluster)
+        service = (await other.login()).token
+        assert (await other.ask("GET", "/auth/projects", token=service)).status == 200
+        await rig.made(await rig.admin(), "/users", "user", name="new", password="pw")
+        await rig.registry.rotate_token_keys()
+        fresh = (await rig.login("new", "pw")).token
+        reply = await other.ask("GET", "/auth/tokens", token=service, headers={"x-subject-token": fresh})
+        assert (reply.status, reply.body["token"]["user"]["name"]) == (200, "new")
+        await other.registry.aclose()
+
+    on_rig(test)

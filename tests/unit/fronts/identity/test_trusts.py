@@ -231,6 +231,12 @@ def test_a_trust_made_with_an_application_credential_keeps_within_it_and_goes_wi
         free, id_ = await program("free", unrestricted=True, expires_at="2400-01-01T00:00:00Z")
         assert (await pair.lend(token=free, roles=[{"name": "manager"}])).status == 403
         assert (await pair.lend(token=free, expires_at="2500-01-01T00:00:00Z")).status == 403
+        other = (await rig.made(pair.root, "/projects", "project", name="other"))["id"]
+        member = rig.registry.role_named("member")
+        assert member is not None
+        await rig.ask("PUT", f"/projects/{other}/users/{pair.joe_id}/roles/{member.id}", token=pair.root)
+        assert (await pair.lend(project_id=other)).status == 201
+        assert (await pair.lend(token=free, project_id=other)).status == 403
         trust = (await pair.lend(token=free)).body["trust"]
         assert trust["expires_at"].startswith("2400")
         token = (await pair.use(trust["id"])).token
