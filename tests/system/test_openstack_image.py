@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -102,8 +102,8 @@ def _queued(cluster: Cluster, admin: Cloud, id_: str) -> bool:
 class Web(BaseHTTPRequestHandler):
     """Some documents; what is not here is a redirect to where it must not be followed."""
 
-    documents: dict[str, bytes] = {}
-    seen: list[str] = []
+    documents: ClassVar[dict[str, bytes]] = {}
+    seen: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         self.seen.append(self.path)

@@ -6,6 +6,7 @@ from objstore.services.calls.call import Handler
 from objstore.services.calls.tokens import RegistryTokens
 from objstore.services.image import schemas
 from objstore.services.image.data import DataCalls
+from objstore.services.image.definitions import DefinitionCalls
 from objstore.services.image.images import ImageCalls
 from objstore.services.image.imports import ImportCalls
 from objstore.services.image.info import InfoCalls
@@ -30,7 +31,15 @@ class ImageApp(ServiceApp):
 
     def _routes_of(self, service: ImageService) -> dict[tuple[str, str], Handler]:
         images = ImageCalls(service, self._imports.worker.nudge)
-        parts = (images, DataCalls(service), MemberCalls(service), TaskCalls(service), self._imports, InfoCalls(service))
+        parts = (
+            images,
+            DataCalls(service),
+            MemberCalls(service),
+            TaskCalls(service),
+            self._imports,
+            InfoCalls(service),
+            DefinitionCalls(service),
+        )
         return {**schemas.ROUTES, **{key: handler for part in parts for key, handler in part.routes().items()}}
 
     async def start(self) -> None:

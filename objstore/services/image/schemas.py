@@ -123,6 +123,44 @@ SCHEMAS: dict[str, Schema] = {
 }
 
 
+def _definition(name: str, /, **properties: Schema) -> Schema:
+    return {
+        "name": name,
+        "properties": {**properties, "created_at": _text("When it was made"), "updated_at": _text("When it was changed last")},
+    }
+
+
+_NAME = _text("The name", most=255)
+NAMESPACE = _definition(
+    "namespace", namespace=_text("The unique namespace text.", most=80), display_name=_text("The user friendly name for the namespace."),
+    description=_text("Provides a user friendly description of the namespace."), visibility=_text("Scope", enum=["public", "private"]),
+    protected=_flag("If true, namespace will not be deletable."), owner=_text("Owner of the namespace."),
+)  # fmt: skip
+OBJECT = _definition(
+    "object",
+    name=_NAME,
+    description=_text("What it is"),
+    required={"type": "array", "items": {"type": "string"}},
+    properties={"type": "object"},
+)
+PROPERTY = _definition("property", name=_NAME, title=_text("The title"), type=_text("The type"), description=_text("What it is"))
+TAG = _definition("tag", name=_NAME)
+ASSOCIATION = _definition("resource_type_association", name=_NAME, prefix=_text("Prefix of properties"), properties_target=_text("Target"))
+_DEFINITIONS: dict[str, Schema] = {
+    "namespace": NAMESPACE, "namespaces": _list_of("namespaces", NAMESPACE), "object": OBJECT, "objects": _list_of("objects", OBJECT),
+    "property": PROPERTY, "properties": _list_of("properties", PROPERTY), "tag": TAG, "tags": _list_of("tags", TAG), "resource_type": ASSOCIATION,
+    "resource_types": _list_of("resource_type_associations", ASSOCIATION),
+}  # fmt: skip
+
+
+async def show_definition_schema(call: Call) -> Answer:
+    """A schema of definitions."""
+    found = _DEFINITIONS.get(call.parameters["name"])
+    if found is None:
+        raise not_found()
+    return Answer(body=found)
+
+
 async def show_schema(call: Call) -> Answer:
     """One of them."""
     found = SCHEMAS.get(call.parameters["name"])
@@ -131,4 +169,7 @@ async def show_schema(call: Call) -> Answer:
     return Answer(body=found)
 
 
-ROUTES: dict[tuple[str, str], Handler] = {("GET", "/v2/schemas/{name}"): show_schema}
+ROUTES: dict[tuple[str, str], Handler] = {
+    ("GET", "/v2/schemas/{name}"): show_schema,
+    ("GET", "/v2/schemas/metadefs/{name}"): show_definition_schema,
+}

@@ -86,6 +86,28 @@ TASKS = Table(
     Column("updated_us", BigInteger),
     Column("expires_us", BigInteger),
 )
+# Definitions of metadata: what properties mean, for those who fill in forms.
+NAMESPACES = Table(
+    "image_namespaces",
+    _META,
+    Column("namespace", Text, primary_key=True),
+    Column("owner", Text),
+    Column("visibility", Text),
+    Column("protected", Boolean),
+    Column("document", Text),  # JSON: the other attributes
+    Column("created_us", BigInteger),
+    Column("updated_us", BigInteger),
+)
+DEFINITIONS = Table(
+    "image_definitions",
+    _META,
+    Column("namespace", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("document", Text),  # JSON
+    Column("created_us", BigInteger),
+    Column("updated_us", BigInteger),
+)
 TABLES = _META
 
 SCHEMA = Schema(
@@ -116,6 +138,12 @@ SCHEMA = Schema(
             "image TEXT NOT NULL, request_id TEXT NOT NULL, input TEXT NOT NULL, result TEXT NOT NULL, message TEXT NOT NULL, "
             "created_us BIGINT NOT NULL, updated_us BIGINT NOT NULL, expires_us BIGINT NOT NULL)",
             "CREATE INDEX image_tasks_by_image ON image_tasks (image, created_us)",
+        ),
+        (
+            "CREATE TABLE image_namespaces (namespace TEXT PRIMARY KEY, owner TEXT NOT NULL, visibility TEXT NOT NULL, protected BOOLEAN NOT NULL, "
+            "document TEXT NOT NULL, created_us BIGINT NOT NULL, updated_us BIGINT NOT NULL)",
+            "CREATE TABLE image_definitions (namespace TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, document TEXT NOT NULL, "
+            "created_us BIGINT NOT NULL, updated_us BIGINT NOT NULL, PRIMARY KEY (namespace, kind, name))",
         ),
     ),
 )
