@@ -200,6 +200,16 @@ def add_node(context: click.Context, /, directory: Path | None, **options: Any) 
     return _answer(_root(context, directory), "add_node", options, timeout_s=RING_TIMEOUT_S)
 
 
+@ctl.command("add-policy")
+@_dir_option
+@click.argument("policy", metavar="NAME=NODES[:REPLICAS]")
+@click.option("--devices", default=1, show_default=True, help="Devices of each node.")
+@click.pass_context
+def add_policy(context: click.Context, directory: Path | None, policy: str, devices: int) -> int:
+    """Make a further ring for bodies of a storage class; proxies are started anew, one after the other."""
+    return _answer(_root(context, directory), "add_policy", {"policy": policy, "devices": devices}, timeout_s=RING_TIMEOUT_S)
+
+
 @ctl.command()
 @_dir_option
 @click.argument("name")

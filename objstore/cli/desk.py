@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objstore.cli import requests
-from objstore.cli.create import create_cluster, make_node, read_admin, write_identities
+from objstore.cli.create import create_cluster, first_ring, make_node, read_admin, write_identities
 from objstore.cli.layout import (
     Layout,
     Place,
+    check_classes,
     daemon_metrics_port,
     leaving,
     metrics_port,
@@ -26,6 +27,7 @@ from objstore.cli.layout import (
     read_cluster,
     services_port,
     with_node,
+    with_policy,
     without,
     write_cluster,
     zone_name,
@@ -80,6 +82,7 @@ class Desk:
             requests.RunRepair: lambda request: self._rings.repair(self._known(), timeout_s=request.timeout_s),
             requests.RunAudit: lambda request: self._rings.audit(self._known(), timeout_s=request.timeout_s),
             requests.AddNode: self._add_node,
+            requests.AddPolicy: self._add_policy,
             requests.Drain: self._drain,
             requests.Remove: self._remove,
             requests.Where: self._where,
@@ -135,12 +138,15 @@ class Desk:
                 uid_base=new.uid_base, policies=new.policies,
             )  # fmt: skip
             sections = _with_overrides({}, request.overrides)
+            check_classes(layout, sections)
             await create_cluster(self._world, place, layout, sections=sections, identities=identities)
             return layout
         layout, sections = read_cluster(place)
         _check(place.cluster_file if sections else None, request.overrides)
+        sections = _with_overrides(sections, request.overrides)
+        check_classes(layout, sections)
         if request.overrides:
-            write_cluster(place, layout, _with_overrides(sections, request.overrides))
+            write_cluster(place, layout, sections)
         if identities is not None:
             write_identities(place, read_admin(place), identities)
         return layout
@@ -253,9 +259,7 @@ class Desk:
             write_cluster(self._place, layout, sections)
             self._layout = layout
             self._supervisor.adopt(layout)
-            self._supervisor.find(entry.name).start()
-            if await self._supervisor.wait_ready([entry.name], timeout_s=60.0):
-                raise ConfigError(f"{entry.name} died again and again at the start{self._supervisor.last_words(entry.name)}")
+            await self._run([entry.name])
         answer = await self._rings.of(layout, request.policy).add_devices(
             control.NewDevice(
                 node=entry.name, address=node_address(entry), zone=zone_name(entry.zone), path=str(directory),
@@ -264,6 +268,38 @@ class Desk:
             for directory, incarnation in zip(self._place.device_directories(entry), incarnations, strict=True)
         )  # fmt: skip
         return {"name": entry.name, "pid": self._supervisor.find(entry.name).pid, "port": entry.port, "zone": entry.zone, **answer}
+
+    async def _add_policy(self, request: requests.AddPolicy) -> dict[str, Any]:
+        async with self._changing:
+            place, sections = self._place, read_cluster(self._place)[1]
+            layout = with_policy(self._known(), request.policy, devices=request.devices)
+            policy = layout.policy[-1]
+            entries = layout.of_policy(policy.name).node
+            made = {entry.name: await make_node(self._world, place, layout, entry) for entry in entries}
+            first_ring(self._world, place, layout, made, policy.name)
+            write_cluster(place, layout, sections)
+            self._layout = layout
+            self._supervisor.adopt(layout)
+            await self._run([*made, policy.daemon_name])
+            # What runs knows the rings that were there at its start: one after the other, so that clients are served meanwhile.
+            mine = {f"daemon{number}" for number in range(1, layout.daemons + 1)}
+            running = [process for process in self._supervisor.processes.values() if process.pid is not None]
+            again = [process for process in running if process.role == "proxy" or process.name in mine]
+            for process in again:
+                await process.stop(signal.SIGTERM, timeout_s=STOP_S)
+                await self._run([process.name])
+        return {
+            "name": policy.name, "replicas": policy.replicas, "daemon": policy.daemon_name, "nodes": self._nodes(layout.of_policy(policy.name)),
+            "restarted": [process.name for process in again],
+        }  # fmt: skip
+
+    async def _run(self, names: Sequence[str]) -> None:
+        """Start processes and wait until they are ready.  Raises ConfigError."""
+        for name in names:
+            self._supervisor.find(name).start()
+        hopeless = await self._supervisor.wait_ready(names, timeout_s=60.0)
+        if hopeless:
+            raise ConfigError(f"{hopeless[0]} died again and again at the start{self._supervisor.last_words(hopeless[0])}")
 
     async def _drain(self, request: requests.Drain) -> dict[str, Any]:
         return {"name": request.name, **await self._operator_of(request.name).change(control.DrainNode(node=request.name))}

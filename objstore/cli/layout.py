@@ -156,6 +156,16 @@ def with_policy(layout: Layout, text: str, *, devices: int) -> Layout:
     return layout
 
 
+def check_classes(layout: Layout, sections: Mapping[str, Mapping[str, Any]]) -> None:
+    """See that storage classes are given to policies that are there, before processes refuse to start with them.  Raises ConfigError."""
+    for name, policy in sections.get("objects", {}).get("storage_classes", {}).items():
+        try:
+            if layout.find_policy(policy) is None:
+                raise ConfigError("the default ring needs no class")
+        except ConfigError as failure:
+            raise ConfigError(f"objects.storage_classes: {name} is given to {policy!r}: {failure}") from failure
+
+
 def with_node(layout: Layout, *, devices: int, zone: int | None = None, policy: str = "") -> Layout:
     """The layout with one more node, of the next number.  Raises ConfigError when there is no room, or no such policy."""
     layout.find_policy(policy)

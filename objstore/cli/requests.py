@@ -89,6 +89,13 @@ class AddNode(ControlRequest, frozen=True, tag="add_node"):
     policy: str = ""
 
 
+class AddPolicy(ControlRequest, frozen=True, tag="add_policy"):
+    """Make a further storage policy, "NAME=NODES" or "NAME=NODES:REPLICAS", start its nodes, and let every process know of it."""
+
+    policy: str
+    devices: int = 1
+
+
 class Drain(ControlRequest, frozen=True, tag="drain"):
     """Publish a ring in which the node's devices have no weight."""
 
@@ -138,6 +145,6 @@ class RotateTokenKeys(ControlRequest, frozen=True, tag="rotate_token_keys"):
 
 
 SupervisorRequest = (
-    Up | Down | Summary | StartProcess | StopProcess | GetStatus | GetPids | RunRepair | RunAudit | AddNode | Drain | Remove | Where
+    Up | Down | Summary | StartProcess | StopProcess | GetStatus | GetPids | RunRepair | RunAudit | AddNode | AddPolicy | Drain | Remove | Where
     | ListHoldings | ScanHoldings | RotateTokenKeys
 )  # fmt: skip

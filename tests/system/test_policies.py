@@ -129,6 +129,23 @@ def test_the_nodes_of_a_policy_come_and_go_under_their_own_ring(tmp_path: Path) 
         assert read(cluster.s3(), "k3") == large
 
 
+def test_a_running_cluster_is_given_a_policy(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "c", "--proxies", "2") as cluster:
+        cluster.s3().create_bucket(Bucket="kept")
+        large = os.urandom(MIB)
+        cluster.s3().put_object(Bucket="kept", Key="k", Body=large)
+        code, answer = cluster.try_ctl("up", "--set", CLASSES)
+        assert (code, "there is no storage policy 'cold'" in answer["error"]) == (1, True)
+        made = cluster.ctl("add-policy", "cold=2")
+        assert (made["name"], made["replicas"], [node["name"] for node in made["nodes"]]) == ("cold", 2, ["node4", "node5"])
+        assert made["restarted"] == ["proxy1", "proxy2", "daemon1"]
+        cluster.s3(0).copy_object(Bucket="kept", Key="c", CopySource="kept/k", StorageClass="COLD")
+        assert read(cluster.s3(1), "c") == read(cluster.s3(0), "k") == large
+        assert bodies(cluster, "node4") > MIB
+        assert cluster.try_ctl("add-policy", "cold=2")[0] == 1
+        wait_until(lambda: cluster.status()["healthy"], 30, "all to be well")
+
+
 def test_of_two_copies_the_one_that_is_left_heals_the_other(tmp_path: Path) -> None:
     with running_cluster(tmp_path / "c", "--proxies", "1", "--policy", "cold=2", "--set", CLASSES) as cluster:
         s3 = cluster.s3()

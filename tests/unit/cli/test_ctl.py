@@ -68,6 +68,7 @@ def supervisor(tmp_path: Path) -> Iterator[Scripted]:
         (["audit", "--wait"], requests.RunAudit(timeout_s=3600.0)),
         (["add-node", "--devices", "2", "--zone", "3", "--weight", "0.5"], requests.AddNode(devices=2, zone=3, weight=0.5)),
         (["add-node", "--policy", "cold"], requests.AddNode(policy="cold")),
+        (["add-policy", "cold=2:2", "--devices", "2"], requests.AddPolicy(policy="cold=2:2", devices=2)),
         (["drain", "node1"], requests.Drain(name="node1")),
         (["remove", "node1"], requests.Remove(name="node1")),
         (["where", "b/k/with/slashes"], requests.Where(target="b/k/with/slashes")),

@@ -8,6 +8,7 @@ import pytest
 
 from objstore.cli.layout import (
     Place,
+    check_classes,
     leaving,
     metrics_port,
     new_layout,
@@ -141,6 +142,15 @@ def test_a_policy_has_nodes_and_a_daemon_of_its_own() -> None:
 def test_a_policy_that_cannot_be_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError, match=f"--policy '{text}'"):
         new_layout(**SMALL, policies=(text,))
+
+
+def test_classes_are_given_to_policies_that_are_there() -> None:
+    layout = new_layout(**SMALL, policies=("cold=1",))
+    check_classes(layout, {})
+    check_classes(layout, {"objects": {"storage_classes": {"STANDARD_IA": "cold"}}})
+    for policy, hint in (("dark", "there is cold"), ("", "default ring")):
+        with pytest.raises(ConfigError, match=f"STANDARD_IA is given to '{policy}'.*{hint}"):
+            check_classes(layout, {"objects": {"storage_classes": {"STANDARD_IA": policy}}})
 
 
 def test_a_policy_is_named_once() -> None:
