@@ -158,12 +158,11 @@ def with_policy(layout: Layout, text: str, *, devices: int) -> Layout:
 
 def check_classes(layout: Layout, sections: Mapping[str, Mapping[str, Any]]) -> None:
     """See that storage classes are given to policies that are there, before processes refuse to start with them.  Raises ConfigError."""
+    known = {entry.name for entry in layout.policy}
     for name, policy in sections.get("objects", {}).get("storage_classes", {}).items():
-        try:
-            if layout.find_policy(policy) is None:
-                raise ConfigError("the default ring needs no class")
-        except ConfigError as failure:
-            raise ConfigError(f"objects.storage_classes: {name} is given to {policy!r}: {failure}") from failure
+        if policy not in known:
+            there = ", ".join(sorted(known)) or "none besides the default ring"
+            raise ConfigError(f"objects.storage_classes: {name} is given to policy {policy!r}, which is not there; there is {there}")
 
 
 def with_node(layout: Layout, *, devices: int, zone: int | None = None, policy: str = "") -> Layout:

@@ -135,7 +135,7 @@ def test_a_running_cluster_is_given_a_policy(tmp_path: Path) -> None:
         large = os.urandom(MIB)
         cluster.s3().put_object(Bucket="kept", Key="k", Body=large)
         code, answer = cluster.try_ctl("up", "--set", CLASSES)
-        assert (code, "there is no storage policy 'cold'" in answer["error"]) == (1, True)
+        assert (code, "'cold', which is not there" in answer["error"]) == (1, True)
         made = cluster.ctl("add-policy", "cold=2")
         assert (made["name"], made["replicas"], [node["name"] for node in made["nodes"]]) == ("cold", 2, ["node4", "node5"])
         assert made["restarted"] == ["proxy1", "proxy2", "daemon1"]
