@@ -18,13 +18,14 @@ from objstore.cli.errors import complain
 from objstore.cli.volume_store import Opened, open_volumes
 from objstore.errors import ObjstoreError
 from objstore.runtime.config import ConfigError
-from objstore.services.volume.attach import attach, view
+from objstore.services.volume.attach import view
 from objstore.services.volume.layout import DEFAULT_CHUNK_BYTES, SNAPSHOT, Head, Pin, volume_id
 from objstore.services.volume.operations import pin_of
 from objstore.services.volume.sweep import Sweeper, end_old_clones
-from objstore.services.volume.transfer import fill, pour
+from objstore.services.volume.transfer import load, pour
 
 PIECE_BYTES = 1024 * 1024
+CALL_TIMEOUT_S = 300.0  # a snapshot waits for everything that was written to be in the store
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -178,23 +179,10 @@ def import_(directory: Path, volume: bytes, source: BinaryIO) -> int:
             yield piece
 
     async def do(opened: Opened) -> Any:
-        return {"bytes": await load(opened, volume, pieces())}
+        written = await load(opened.objects, opened.world, volume, opened.settings, pieces(), holder="import")
+        return {"bytes": written}
 
     return run(directory, do)
-
-
-async def load(opened: Opened, volume: bytes, pieces: AsyncIterator[bytes | memoryview]) -> int:
-    """Fill a volume from a stream, nothing of which is kept on this host; how many bytes came."""
-    import dataclasses
-
-    settings = dataclasses.replace(opened.settings, durability="store", commit_interval_s=1e9)
-    attached = await attach(opened.objects, opened.world, volume, settings, holder="import", directory="")
-    try:
-        written = await fill(attached.device, pieces)
-        await attached.detach()
-    finally:
-        await attached.aclose()
-    return written
 
 
 @volume.command()
@@ -249,7 +237,8 @@ def sweep(directory: Path, grace: float) -> int:
 @click.option("--tcp", "ports", multiple=True, type=click.IntRange(1, 65535), help="Port of 127.0.0.1 to serve NBD on.")
 @click.option("--force", is_flag=True, help="Attach volumes that are attached elsewhere; what the store has not of them is given up.")
 @click.option("--holder", default="", help="The name of this host, for ever; default: its host name and the state's directory.")
-@click.argument("volumes", nargs=-1, required=True)
+@click.option("--control", type=click.Path(dir_okay=False, path_type=Path), help="Unix socket to be asked on, see `objstore volume ask`.")
+@click.argument("volumes", nargs=-1)
 def serve(
     directory: Path,
     state: Path | None,
@@ -258,6 +247,7 @@ def serve(
     *,
     force: bool,
     holder: str,
+    control: Path | None,
     volumes: tuple[str, ...],
 ) -> int:
     """Attach volumes (ID) or open snapshots (ID@SNAPSHOT) and export them over NBD until SIGTERM."""
@@ -266,7 +256,34 @@ def serve(
     addresses = [*(f"unix:{path.absolute()}" for path in sockets), *(f"tcp:127.0.0.1:{port}" for port in ports)]
     if not addresses:
         return complain("nothing to serve on", hint="give --socket PATH or --tcp PORT", code=2)
-    return serve_volumes(Serving(directory.absolute(), state, tuple(addresses), volumes, holder=holder, force=force))
+    return serve_volumes(Serving(directory.absolute(), state, tuple(addresses), volumes, holder=holder, force=force, control=control))
+
+
+@volume.command()
+@click.option(
+    "--control", required=True, type=click.Path(exists=True, path_type=Path), help="The socket of a running `objstore volume serve`."
+)
+@click.argument("call")
+@click.argument("arguments", nargs=-1)
+def ask(control: Path, call: str, arguments: tuple[str, ...]) -> int:
+    """Ask a process that serves volumes: attach, detach, snapshot, resize, commit, served; arguments as NAME=VALUE."""
+    import msgspec
+
+    from objstore.cli.volume_calls import parse
+    from objstore.cli.world import system_world
+    from objstore.daemons import control as door
+
+    pairs = dict(text.partition("=")[::2] for text in arguments)
+    try:
+        request = parse(call, pairs)
+    except msgspec.ValidationError as failure:
+        return complain(str(failure), code=2)
+    try:
+        answer = asyncio.run(door.ask(system_world(), f"unix:{control.absolute()}", request, dict, timeout_s=CALL_TIMEOUT_S))
+    except ObjstoreError as failure:
+        return complain(str(failure))
+    print(json.dumps(answer))
+    return 0
 
 
 def run(directory: Path, do: Callable[[Opened], Awaitable[Any]], *, answer: Any = None) -> int:

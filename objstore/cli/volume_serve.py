@@ -17,16 +17,16 @@ from pathlib import Path
 
 from objstore.cli.child import Supervised, die_with_supervisor
 from objstore.cli.errors import complain
-from objstore.cli.volume_store import Opened, open_volumes
+from objstore.cli.volume_calls import Requests, handlers
+from objstore.cli.volume_store import open_volumes
+from objstore.daemons.control import ControlServer
 from objstore.errors import ObjstoreError
 from objstore.runtime import log as logs
 from objstore.runtime.config import ConfigError
-from objstore.services.volume.attach import Attached, attach, view
-from objstore.services.volume.device import Device
+from objstore.services.volume.host import HostPlace, VolumeHost
 from objstore.services.volume.layout import volume_id
-from objstore.services.volume.nbd.server import NbdServer
-from objstore.services.volume.operations import pin_of
 
+GC_THRESHOLDS = (50_000, 20, 100)  # as in roles.py
 DETACH_S = 30.0  # after which a volume is left attached: its journal keeps what the store did not take
 
 
@@ -40,6 +40,7 @@ class Serving:
     volumes: tuple[str, ...]
     holder: str = ""
     force: bool = False
+    control: Path | None = None
 
     @property
     def state_directory(self) -> Path:
@@ -53,6 +54,7 @@ def serve_volumes(serving: Serving) -> int:
 
     try:
         die_with_supervisor()
+        os.umask(0o077)  # NBD knows no users: whoever can open the socket can read the disk
         logs.set_up("volume", level="info", style="json")
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(serving))
@@ -63,52 +65,40 @@ def serve_volumes(serving: Serving) -> int:
 
 async def _serve(serving: Serving) -> None:
     supervised = Supervised()
-    async with contextlib.AsyncExitStack() as stack:
-        opened = await stack.enter_async_context(open_volumes(serving.directory))
-        server = NbdServer(opened.world.net)
-        for text in serving.volumes:
-            server.add(text, await _open(stack, opened, serving, text))
-        stack.push_async_callback(server.aclose)
-        for address in serving.addresses:
-            await server.listen(address)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
-        print(json.dumps({"serving": list(server.names()), "addresses": list(serving.addresses), "pid": os.getpid()}), flush=True)
-        supervised.ready()
-        await supervised.asked_to_stop()
-
-
-async def _open(stack: contextlib.AsyncExitStack, opened: Opened, serving: Serving, text: str) -> Device:
-    volume, _, snapshot = text.partition("@")
-    if snapshot:
-        at = await opened.objects.head(volume_id(volume))
-        device = view(opened.objects, opened.world, at, opened.settings, pin_of(at.head, volume_id(snapshot)).tree)
-        stack.push_async_callback(device.aclose)
-        return device
-    directory = serving.state_directory / volume_id(volume).hex()
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stack.enter_context(alone(directory))
-    attached = await attach(
-        opened.objects, opened.world, volume_id(volume), opened.settings,
-        holder=serving.holder or f"{socket.gethostname()}:{serving.state_directory}", directory=str(directory / "journal"), force=serving.force,
-    )  # fmt: skip
-    stack.push_async_callback(_let_go, attached)
-    return attached.device
-
-
-async def _let_go(attached: Attached) -> None:
-    try:
-        async with asyncio.timeout(DETACH_S):
-            await attached.detach()
-    except (TimeoutError, ObjstoreError):
-        with contextlib.suppress(ObjstoreError):
-            await attached.aclose()
+    async with open_volumes(serving.directory) as opened:
+        place = HostPlace(
+            serving.holder or f"{socket.gethostname()}:{serving.state_directory}",
+            lambda volume: str(serving.state_directory / volume.hex() / "journal"),
+            lambda volume: alone(serving.state_directory / volume.hex()),
+        )
+        host = VolumeHost(opened.volumes, opened.world, opened.settings, place)
+        control = ControlServer(opened.world, requests=Requests, handlers=handlers(host))
+        try:
+            for text in serving.volumes:
+                volume, _, snapshot = text.partition("@")
+                if snapshot:
+                    await host.attach_snapshot(volume_id(volume), volume_id(snapshot))
+                else:
+                    await host.attach(volume_id(volume), force=serving.force)
+            for address in serving.addresses:
+                await host.server.listen(address)
+            if serving.control:
+                await control.start(f"unix:{serving.control}")
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
+            print(json.dumps({"serving": list(host.served()), "addresses": list(serving.addresses), "pid": os.getpid()}), flush=True)
+            supervised.ready()
+            await supervised.asked_to_stop()
+        finally:
+            await control.aclose()
+            await host.aclose(patience_s=DETACH_S)
 
 
 @contextlib.contextmanager
 def alone(directory: Path) -> Iterator[None]:
     """Keep other processes of this host away from a journal.  Raises OSError."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

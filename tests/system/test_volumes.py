@@ -2,8 +2,10 @@
 
 import json
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,3 +127,27 @@ def test_a_second_host_takes_a_volume_by_force_and_the_first_is_fenced(volumes: 
         assert "attached by b" in first.log.read_text()
     with serving(volumes, tmp_path / "c", made["id"]) as server:
         tool("qemu-io", "-f", "raw", "-c", "read -P 2 0 64k", server.uri())
+
+
+def test_a_serving_process_is_asked_for_volumes_snapshots_and_more_room(volumes: VolumeCommands, tmp_path: Path) -> None:
+    control = tmp_path / "control.sock"
+
+    def ask(*words: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(tool(sys.executable, "-m", "objstore.cli", "volume", "ask", "--control", str(control), *words))
+        return answer
+
+    made = volumes("create", "--size", "8M")["id"]
+    with serving(volumes, tmp_path / "s", options=("--control", str(control))) as server:
+        assert ask("served") == {"exports": []}
+        assert ask("attach", f"volume={made}") == {"export": made}
+        tool("qemu-io", "-f", "raw", "-c", "write -P 7 0 64k", server.uri(made))
+        snapshot = ask("snapshot", f"volume={made}", "name=now")
+        tool("qemu-io", "-f", "raw", "-c", "write -P 8 0 64k", server.uri(made))
+        assert ask("resize", f"volume={made}", "size=16777216")["size"] == 16 * MEBIBYTE
+        assert json.loads(tool("nbdinfo", "--json", server.uri(made)))["exports"][0]["export-size"] == 16 * MEBIBYTE
+        view = ask("attach", f"volume={made}", f"snapshot={snapshot['id']}")["export"]
+        tool("qemu-io", "-f", "raw", "-r", "-c", "read -P 7 0 64k", server.uri(view))
+        tool("qemu-io", "-f", "raw", "-c", "read -P 8 0 64k", server.uri(made))
+        ask("detach", f"export={made}")
+        assert volumes("show", made)["holder"] == ""
+        assert (control.stat().st_mode | server.socket.stat().st_mode) & 0o077 == 0

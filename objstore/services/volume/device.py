@@ -211,10 +211,8 @@ class Device:
             self._take(await self._objects.head(self.at.head.volume))
             return self.at
 
-    async def aclose(self, *, commit: bool = True) -> None:
-        """Stop; with `commit` everything is in the store when it returns."""
-        if commit and not self.read_only and self.failure is None:
-            await self.commit()
+    async def aclose(self) -> None:
+        """Stop; nothing is committed and nothing flushed."""
         await self._tasks.aclose()
         if self.journal is not None:
             await self.journal.aclose()

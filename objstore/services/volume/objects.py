@@ -160,7 +160,7 @@ class VolumeObjects:
     async def _get(self, key: str, ref: Ref) -> bytearray:
         reading = await self._store.get(SERVICE, BUCKET, key)
         if reading.info.size != ref.length:
-            await _close(reading.chunks)
+            await close(reading.chunks)
             raise DamagedFile(f"{key} has {reading.info.size} bytes instead of {ref.length}")
         data = bytearray(ref.length)
         at = 0
@@ -172,7 +172,8 @@ class VolumeObjects:
         return data
 
 
-async def _close(chunks: object) -> None:
+async def close(chunks: object) -> None:
+    """Let go of a body that was not read to its end."""
     close = getattr(chunks, "aclose", None)
     if close is not None:
         await close()

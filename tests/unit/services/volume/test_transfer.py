@@ -52,3 +52,36 @@ def test_a_part_of_a_volume_is_poured() -> None:
         assert rig.first.run(work) == b"abcd"
 
     with_volume(test)
+
+
+def test_a_volume_is_made_from_an_image_that_is_an_object() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        from objstore.errors import AccessDenied
+        from objstore.objects.api import Attributes, Expected
+        from objstore.services.volume.objects import WholeBody
+        from objstore.services.volume.transfer import load_object
+        from tests.support.store_rig import ALICE, BOB
+
+        host = rig.first
+        image = random.Random(8).randbytes(2 * CHUNK + 100)
+
+        async def work() -> None:
+            await host.store.create_bucket(ALICE, "images")
+            for key, data in (("small", image), ("long", bytes(6 * CHUNK))):
+                await host.store.put(ALICE, "images", key, WholeBody(data), attributes=Attributes(), expected=Expected())
+
+            async def make(who: object, key: str) -> int:
+                source = (who, "images", key)
+                return await load_object(host.objects, host.world, volume, rig.settings, source, holder="h")  # type: ignore[arg-type]
+
+            with pytest.raises(InvalidArgument):
+                await make(ALICE, "long")
+            with pytest.raises(AccessDenied):
+                await make(BOB, "small")
+            assert await make(ALICE, "small") == len(image)
+            assert (await host.objects.head(volume)).head.holder == ""
+
+        host.run(work)
+        assert host.stored(volume) == image + bytes(5 * CHUNK - len(image))
+
+    with_volume(test)
