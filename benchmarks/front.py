@@ -21,12 +21,15 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as SignerCredentials
 
+from objstore.cluster.api import ScannedRow
+from objstore.core.rows import BucketId, Kind, Row, encode_row
+from objstore.core.timestamp import ballot_at
 from objstore.fronts.http import uvicorn_config
 from objstore.fronts.s3.app import S3App
 from objstore.fronts.s3.settings import S3Settings
 from objstore.identity.logic import Credentials
 from objstore.identity.model import User
-from objstore.objects.api import ListPage, ObjectInfo, Reading
+from objstore.objects.api import BucketInfo, HeadPage, Heads, ObjectInfo, Reading
 from objstore.runtime.clock import SystemClock
 from objstore.runtime.rng import SystemRng
 
@@ -57,18 +60,22 @@ class NullStore:
         self.info = ObjectInfo(
             "key", 4096, ETAG, 1_700_000_000_000_000, checksums={"crc64nvme": b"12345678"}, checksum_type="FULL_OBJECT", metadata={"a": "b"}
         )
-        self.page = ListPage(
-            [
-                ObjectInfo(
-                    f"photos/2026/{i:06d}.jpg", 4096, ETAG, 1_700_000_000_000_000 + i * 7_654_321,
-                    checksums={"crc64nvme": b"12345678"}, checksum_type="FULL_OBJECT",
-                )
-                for i in range(1000)
-            ],
-            [],
-            truncated=True,
-            next_after="photos/2026/000999.jpg",
-        )  # fmt: skip
+        self.bucket = BucketInfo(BucketId(bytes(8)), "bench", "bench", 1_700_000_000_000_000)
+        rows = [
+            Row(
+                Kind.OBJECT, bytes(16), ballot_at(i + 1, 1), ballot_at(i + 1, 1), 1_700_000_000_000_000 + i * 7_654_321, 4096, ETAG,
+                checksums={"crc64nvme": b"12345678"}, checksum_type="FULL_OBJECT",
+            )
+            for i in range(1000)
+        ]  # fmt: skip
+        scanned = [ScannedRow(b"photos/2026/%06d.jpg" % i, b"", 0, row.origin, encode_row(row)) for i, row in enumerate(rows)]
+        self.page = HeadPage(Heads(scanned), [], truncated=True, next_after="photos/2026/000999.jpg")
+
+    def known_bucket(self, *_: Any) -> BucketInfo:
+        return self.bucket
+
+    async def find_bucket(self, *_: Any) -> BucketInfo:
+        return self.bucket
 
     async def put(self, who: Any, bucket: str, key: str, body: Any, **_: Any) -> ObjectInfo:
         async for _piece in body:
@@ -82,7 +89,7 @@ class NullStore:
     async def head(self, *_: Any, **__: Any) -> ObjectInfo:
         return self.info
 
-    async def list(self, *_: Any, **__: Any) -> ListPage:
+    async def list(self, *_: Any, **__: Any) -> HeadPage:
         return self.page
 
 

@@ -6,6 +6,7 @@ finds wrong comes out as DamagedFile.  Python's binding opens with MDB_NOTLS, so
 threads; `get` shares one under a lock and renews it after each commit.
 """
 
+import ctypes
 import errno
 import os
 import threading
@@ -26,8 +27,14 @@ NO_ROOM_BYTES = 1024 * 1024  # a full tmpfs answers a commit with EIO: below thi
 # the processor's cache.
 FIRST_PAIRS = 2
 MOST_PAIRS = 64
+# Pages of the file that were ever looked at stay in the process's page tables, and count as its memory, until they are let go; above this size
+# of the file that is done after each commit.  They stay in the kernel's cache, so looking again costs a microsecond for each 64 KiB.
+KEPT_MAPPED_BYTES = 8 * 1024 * 1024
+LET_GO_BYTES = 16 * 1024 * 1024  # at once, under the lock that reads take
+_MADV_DONTNEED = 4
 _key = itemgetter(0)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_libc = ctypes.CDLL(None)
 
 
 class LmdbSnapshot:
@@ -108,6 +115,7 @@ class LmdbKv:
         except lmdb.Error as failure:
             raise DamagedFile(f"LMDB cannot open {directory}: {failure!r}") from failure
         self._stale = False
+        self._moves = 0  # how often the map was moved
         if not size:
             # LMDB flushes the file and nobody its name.
             for path in (directory, os.path.dirname(os.path.abspath(directory))):
@@ -172,6 +180,7 @@ class LmdbKv:
                 break
         with self._gate:
             self._stale = True
+        self._let_go()
 
     def _commit(self, work: Sequence[tuple[str, Sequence[bytes], Sequence[tuple[bytes, bytes]]]]) -> None:
         with self._env.begin(write=True) as transaction:
@@ -196,6 +205,7 @@ class LmdbKv:
             if not self._gate.wait_for(lambda: self._views == 0, GROW_WAIT_S):
                 raise DeviceFull(f"the index in {self._directory} must grow, but a view of it stays open")
             self._reader.abort()
+            self._moves += 1
             self._env.set_mapsize(self._env.info()["map_size"] * 2)
             self._reader = self._env.begin()
 
@@ -204,8 +214,22 @@ class LmdbKv:
         return os.path.getsize(os.path.join(self._directory, "data.mdb"))
 
     def upkeep(self) -> None:
-        """Clear the slots of killed readers, which keep freed pages from being reused."""
+        """Clear the slots of killed readers, which keep freed pages from being reused, and let go of pages that were looked at."""
         self._env.reader_check()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Take the file's pages out of this process's page tables; nothing is written through the map, so nothing is lost."""
+        size = self.used_bytes()
+        if size < KEPT_MAPPED_BYTES:
+            return
+        with self._gate:
+            moves, start, end = self._moves, *_mapped(os.path.join(self._directory, "data.mdb"))
+        for at in range(start, min(end, start + size), LET_GO_BYTES):
+            with self._gate:
+                if self._moves != moves:  # what is there now may be anything
+                    return
+                _libc.madvise(ctypes.c_void_p(at), ctypes.c_size_t(min(LET_GO_BYTES, end - at)), _MADV_DONTNEED)
 
     def close(self) -> None:
         """Close."""
@@ -213,6 +237,25 @@ class LmdbKv:
             assert self._views == 0
             self._reader.abort()
             self._env.close()
+
+
+def _mapped(path: str) -> tuple[int, int]:
+    """Where a file is mapped, to be shared; an empty range where the machine does not say."""
+    try:
+        facts = os.stat(path)
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                addresses, rights, _, device, inode, *_ = line.split(maxsplit=5)
+                if (
+                    int(inode) == facts.st_ino
+                    and rights[3] == "s"
+                    and device == f"{os.major(facts.st_dev):02x}:{os.minor(facts.st_dev):02x}"
+                ):
+                    start, _, end = addresses.partition("-")
+                    return int(start, 16), int(end, 16)
+    except OSError:
+        pass
+    return 0, 0
 
 
 def _refuse_links(directory: str) -> None:

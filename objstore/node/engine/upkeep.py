@@ -20,7 +20,7 @@ class Upkeep:
         """(counts, more waiting).  Raises InvalidArgument for an unknown kind, DeviceFull, DeviceOffline."""
         match what:
             case "checkpoint":
-                self._device.state.kv.upkeep()
+                await self._device.threads.io.run(self._device.state.kv.upkeep)  # milliseconds for a large index
                 rows = await self._device.checkpoint()
                 if self._device.ballast.is_wanted:
                     await self._device.threads.io.run(self._device.ballast.restore)

@@ -82,6 +82,43 @@ def test_what_was_applied_survives_reopening(tmp_path: Path) -> None:
     kv.close()
 
 
+def resident(path: Path) -> int:
+    """KiB of a file's map that count as this process's memory."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ", 1)[0]:
+            inside = line.endswith(str(path))
+        elif inside and line.startswith("Rss:"):
+            return int(line.split()[1])
+    raise AssertionError(f"{path} is not mapped")
+
+
+def test_pages_that_were_looked_at_are_let_go_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kv_lmdb, "LET_GO_BYTES", 1 << 20)
+    kv = LmdbKv(str(tmp_path), TABLES, map_bytes=8 << 20)
+    for batch in range(6):  # the map is moved on the way
+        kv.apply([("rows", b"%d-%05d" % (batch, i), b"%d" % i + b"v" * 1000) for i in range(2000)])
+    view = kv.snapshot()
+    assert sum(1 for _ in view.scan("rows", b"")) == 12_000
+    looked_at = resident(tmp_path / "data.mdb")
+    assert looked_at > 10_000
+    kv.upkeep()
+    assert resident(tmp_path / "data.mdb") < 100
+    found = list(view.scan("rows", b""))
+    assert [value for _, value in found] == [b"%d" % i + b"v" * 1000 for _ in range(6) for i in range(2000)]
+    view.close()
+    kv.apply([("rows", b"x", b"y")])
+    assert resident(tmp_path / "data.mdb") < 100
+    assert kv.get("rows", b"x") == b"y"
+    kv.close()
+
+
+def test_a_file_that_is_not_mapped_has_no_place(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"x")
+    assert kv_lmdb._mapped(str(tmp_path / "f")) == (0, 0)
+    assert kv_lmdb._mapped(str(tmp_path / "absent")) == (0, 0)
+
+
 def test_a_file_cut_short_is_damaged_and_not_a_bus_error(tmp_path: Path) -> None:
     kv = LmdbKv(str(tmp_path), TABLES)
     kv.apply([("rows", b"%05d" % i, b"v" * 300) for i in range(2000)])
