@@ -98,6 +98,8 @@ class Chains:
         if got is None:
             return
         assert got.project is not None
+        if step.kind in ("program", "trust"):  # no more than was asked for, either
+            assert got.names <= set(ROLES[min(ROLES.index(name) for name in step.roles) :]), step
         if parent.lent and step.kind != "password":
             assert got.project.id == parent.project, step
             assert got.names <= parent.roles, step
