@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from objstore.errors import NoSuchBucket, NoSuchKey, ObjstoreError
 from objstore.fronts.swift.answers import JSON, TEXT, XML, Answer, Header, SwiftRefused, refusal, status_line, unauthorized
 from objstore.fronts.swift.context import SwiftFront
+from objstore.fronts.swift.heartbeat import kept_alive
 from objstore.fronts.swift.request import SwiftRequest
 from objstore.objects.api import Conditions, DeleteTarget
 
@@ -23,6 +24,11 @@ class Tally:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.errors: list[tuple[str, str]] = []
+
+    def facts(self, status: str, body: str) -> dict[str, object]:
+        """What the report says: its status stands inside, as Swift has it."""
+        counts = {name: self.counts[name] for name in ("Number Deleted", "Number Not Found")}
+        return {"Response Status": status, "Response Body": body, **counts}
 
     def failed(self, path: str, error: ObjstoreError) -> None:
         """One that was not deleted."""
@@ -45,12 +51,25 @@ async def bulk_delete(front: SwiftFront, request: SwiftRequest) -> Answer:
     if len(names) > most:
         raise SwiftRefused(413, f"Maximum Bulk Deletes: {most} per request")
     if not names:
-        return _answer(request, Tally(), "400 Bad Request", "Invalid bulk delete.")
+        kind = report_type(request)
+        return Answer(200, [kind], report(kind, Tally().facts("400 Bad Request", "Invalid bulk delete."), [], "delete"))
     return await delete_names(front, request, names)
 
 
 async def delete_names(front: SwiftFront, request: SwiftRequest, names: list[str]) -> Answer:
-    """Delete objects, then containers, by their names."""
+    """Delete objects, then containers, by their names; the report."""
+    kind = report_type(request)
+
+    async def work() -> bytes:
+        tally = await delete_all(front, request, names)
+        status = 400 if tally.errors else 200 if tally.counts["Number Deleted"] else 404
+        return report(kind, tally.facts(status_line(status), ""), tally.errors, "delete")
+
+    return await kept_alive(work(), [kind], every_s=front.settings.yield_frequency_s)
+
+
+async def delete_all(front: SwiftFront, request: SwiftRequest, names: list[str]) -> Tally:
+    """The same; how it went."""
     tally = Tally()
     by_container: dict[str, list[str]] = {}
     containers: list[str] = []
@@ -72,10 +91,7 @@ async def delete_names(front: SwiftFront, request: SwiftRequest, names: list[str
             tally.counts["Number Deleted"] += 1
         except ObjstoreError as error:
             tally.failed(container, error)
-    if tally.errors:
-        return _answer(request, tally, "400 Bad Request", "")
-    nothing = not tally.counts["Number Deleted"]
-    return _answer(request, tally, "404 Not Found" if nothing else "200 OK", "")
+    return tally
 
 
 async def _delete_all(
@@ -93,18 +109,6 @@ async def _delete_all(
         for outcome in outcomes:
             assert outcome.error is None or isinstance(outcome.error, ObjstoreError)
             yield outcome.key, outcome.error
-
-
-def _answer(request: SwiftRequest, tally: Tally, status: str, body: str) -> Answer:
-    """200 whatever happened: the status is inside, as Swift has it."""
-    facts: dict[str, object] = {
-        "Response Status": status,
-        "Response Body": body,
-        "Number Deleted": tally.counts["Number Deleted"],
-        "Number Not Found": tally.counts["Number Not Found"],
-    }
-    kind = report_type(request)
-    return Answer(200, [kind], report(kind, facts, tally.errors, "delete"))
 
 
 def report_type(request: SwiftRequest) -> Header:

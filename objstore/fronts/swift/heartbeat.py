@@ -1,6 +1,6 @@
 """Answers to what may take long: blanks keep the connection alive while the work goes on.
 
-The answer's status is 200 before anybody knows how the work ends; how it ended stands in the body.  What is done within the time of one
+The answer's status is 200 (or 202) before anybody knows how the work ends; how it ended stands in the body.  What is done within the time of one
 blank is answered in one piece.
 """
 
@@ -13,18 +13,20 @@ from objstore.runtime.tasks import TaskOwner
 SEPARATOR = b"\r\n\r\n"  # between the blanks and the body
 
 
-async def kept_alive(work: Coroutine[None, None, bytes], headers: Headers, *, every_s: float, begin: bytes = b"") -> Answer:
+async def kept_alive(
+    work: Coroutine[None, None, bytes], headers: Headers, *, every_s: float, begin: bytes = b"", status: int = 200
+) -> Answer:
     """The answer whose body is what `work` returns, behind `begin`.  When the client goes away the work is cancelled."""
     owner = TaskOwner("long answer")
     task = owner.spawn(work)
     try:
         done, _ = await asyncio.wait({task}, timeout=every_s)
         if done:
-            return Answer(200, headers, begin + task.result())
+            return Answer(status, headers, begin + task.result())
     except BaseException:
         await owner.aclose()
         raise
-    return Answer(200, headers, begin + b" ", _Beating(owner, task, every_s), -1)
+    return Answer(status, headers, begin + b" ", _Beating(owner, task, every_s), -1)
 
 
 class _Beating:

@@ -109,7 +109,7 @@ async def head_object(front: SwiftFront, request: SwiftRequest) -> Answer:
         _check(conditions, large.etag, info)
         return Answer(200, _large_headers(request, info, large), length=large.size)
     if request.query.get("multipart-manifest") == "get" and info.part_count:
-        return static.manifest_answer(request, info, await static.segments_of(front, request, info, version), raw=False)
+        return await static.manifest_answer(front, request, info, version)
     _check(conditions, large_etag(info) if info.part_count else info.etag, info)
     return Answer(200, _headers(request, info), length=info.size)
 

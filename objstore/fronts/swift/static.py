@@ -19,15 +19,17 @@ import msgspec
 
 from objstore.core.ranges import resolve_range
 from objstore.errors import InvalidRange, NoSuchBucket, NoSuchKey, ObjstoreError
+from objstore.fronts.dates import http_time
 from objstore.fronts.swift import links
-from objstore.fronts.swift.answers import HTML, JSON, Answer, SwiftRefused, empty
-from objstore.fronts.swift.bulk import delete_names
+from objstore.fronts.swift.answers import HTML, JSON, Answer, Header, SwiftRefused, empty, refusal, status_line
+from objstore.fronts.swift.bulk import delete_all, delete_names, report, report_type
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import attributes_of, large_etag, object_headers, written_headers
+from objstore.fronts.swift.heartbeat import kept_alive
 from objstore.fronts.swift.ranges import parse_ranges
-from objstore.fronts.swift.request import Bytes, SwiftRequest, header_text
+from objstore.fronts.swift.request import Bytes, SwiftRequest, header_text, is_true
 from objstore.fronts.swift.times import listing_time
-from objstore.objects.api import CompletedPart, Conditions, CopySource, Expected, ObjectInfo
+from objstore.objects.api import ByteRange, CompletedPart, Conditions, CopySource, Expected, ObjectInfo
 
 MAX_MANIFEST_SEGMENTS = 1000
 MAX_MANIFEST_BYTES = 8 * 1024 * 1024
@@ -116,9 +118,41 @@ def _parse_line(number: int, row: Any) -> Line:
     return Line(container, key, (etag or "").strip('"').lower(), size, range_ or "", b"")
 
 
+class SegmentsRefused(SwiftRefused):
+    """What is wrong with the segments of a manifest: (path, why) of each."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__(400, "Errors:\n" + "\n".join(f"{path}, {why}" for path, why in problems))
+        self.problems = problems
+
+
 async def put_manifest(front: SwiftFront, request: SwiftRequest) -> Answer:
-    """PUT ?multipart-manifest=put."""
+    """PUT ?multipart-manifest=put; with `heartbeat=on` a report tells how it went, behind blanks."""
     lines = parse_manifest(await request.document(MAX_MANIFEST_BYTES))
+    if not is_true(request.query.get("heartbeat", "")):
+        return empty(201, [HTML, *written_headers(await _make(front, request, lines))])
+    kind = report_type(request)
+    every_s = front.settings.yield_frequency_s
+    return await kept_alive(_reported(front, request, lines, kind), [kind], every_s=every_s, status=202)
+
+
+async def _reported(front: SwiftFront, request: SwiftRequest, lines: list[Line], kind: Header) -> bytes:
+    """Make the object; the report."""
+    facts: dict[str, object] = {}
+    status, text, problems = 201, "", []
+    try:
+        info = await _make(front, request, lines)
+        facts = {"Etag": large_etag(info), "Last Modified": http_time(info.modified_us).decode()}
+    except SegmentsRefused as refused:
+        status, problems = 400, refused.problems
+    except ObjstoreError as error:
+        status = refusal(error, known=not request.who.anonymous, realm="").status
+        text = error.message if isinstance(error, SwiftRefused) else ""
+    return report(kind, {"Response Status": status_line(status), "Response Body": text, **facts}, problems, "upload")
+
+
+async def _make(front: SwiftFront, request: SwiftRequest, lines: list[Line]) -> ObjectInfo:
+    """The object that a manifest makes.  Raises SwiftRefused."""
     kind = header_text(request.headers.get("content-type", "")) or "application/octet-stream"
     attributes = attributes_of(request.headers, front.clock.wall_us(), content_type=kind)
     lines = await _find_all(front, request, lines)
@@ -142,7 +176,7 @@ async def put_manifest(front: SwiftFront, request: SwiftRequest) -> Answer:
     except BaseException:
         await _abort(front, request, upload.upload_id)
         raise
-    return empty(201, [HTML, *written_headers(info)])
+    return info
 
 
 def _etag_of(line: Line) -> str:
@@ -152,7 +186,7 @@ def _etag_of(line: Line) -> str:
 async def _find_all(front: SwiftFront, request: SwiftRequest, lines: list[Line]) -> list[Line]:
     """The lines with the objects that they name.  Raises SwiftRefused with all that is wrong, as Swift does."""
     room = asyncio.Semaphore(_AT_ONCE)
-    problems: list[str] = []
+    problems: list[tuple[str, str]] = []
     who = request.who
 
     async def find(line: Line) -> Line:
@@ -166,27 +200,27 @@ async def _find_all(front: SwiftFront, request: SwiftRequest, lines: list[Line])
                     _, place, found = await links.resolve(front, request, who, found)
                     source = CopySource(place.container, place.key, home=place.account)
             except (NoSuchKey, NoSuchBucket):
-                problems.append(f"{line.path}, 404 Not Found")
+                problems.append((line.path, "404 Not Found"))
                 return line
             except ObjstoreError:
-                problems.append(f"{line.path}, 403 Forbidden")
+                problems.append((line.path, "403 Forbidden"))
                 return line
         etag = large_etag(found)
         if line.etag and line.etag != etag:
-            problems.append(f"{line.path}, Etag Mismatch")
+            problems.append((line.path, "Etag Mismatch"))
         if line.size is not None and line.size != found.size:
-            problems.append(f"{line.path}, Size Mismatch")
+            problems.append((line.path, "Size Mismatch"))
         made = Line(line.container, line.key, etag, found.size, line.range, b"", found, source)
         try:
             if _span(made)[1] < 1:
-                problems.append(f"{line.path}, Too Small; each segment must be at least 1 byte.")
+                problems.append((line.path, "Too Small; each segment must be at least 1 byte."))
         except InvalidRange:
-            problems.append(f"{line.path}, Unsatisfiable Range")
+            problems.append((line.path, "Unsatisfiable Range"))
         return made
 
     found = list(await asyncio.gather(*(find(line) for line in lines)))
     if problems:
-        raise SwiftRefused(400, "Errors:\n" + "\n".join(sorted(set(problems))))
+        raise SegmentsRefused(sorted(set(problems)))
     return found
 
 
@@ -240,8 +274,7 @@ async def get_special(front: SwiftFront, request: SwiftRequest, version: str) ->
     if not info.part_count:
         return None
     if request.query.get("multipart-manifest") == "get":
-        raw = request.query.get("format") == "raw"
-        return manifest_answer(request, info, await segments_of(front, request, info, version), raw=raw)
+        return await manifest_answer(front, request, info, version)
     text = request.query["part-number"]
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:6]) <= info.part_count:
         raise SwiftRefused(416 if text.isascii() and text.isdigit() and int(text[:6]) else 400, "part-number must be that of a segment")
@@ -272,13 +305,17 @@ async def segments_of(front: SwiftFront, request: SwiftRequest, info: ObjectInfo
         after = page.parts[-1].number
 
 
-def manifest_answer(request: SwiftRequest, info: ObjectInfo, segments: list[Kept], *, raw: bool) -> Answer:
-    """The list of segments: as GET has always shown it, or as it can be PUT again."""
+async def manifest_answer(front: SwiftFront, request: SwiftRequest, info: ObjectInfo, version: str) -> Answer:
+    """The list of segments: as GET has always shown it, or (`format=raw`) as it can be PUT again; data is read back from the object."""
+    raw = request.query.get("format") == "raw"
     rows: list[dict[str, object]] = []
-    for kept in segments:
+    offset = 0
+    for kept in await segments_of(front, request, info, version):
         if not kept.path:
-            rows.append({"hash": kept.etag, "bytes": kept.size, "data": True} if not raw else {"etag": kept.etag, "size_bytes": kept.size})
+            rows.append({"data": base64.b64encode(await _bytes_of(front, request, info, version, offset, kept.size)).decode()})
+            offset += kept.size
             continue
+        offset += kept.size
         row: dict[str, object] = (
             {"path": kept.path, "etag": kept.etag, "size_bytes": kept.size}
             if raw
@@ -297,10 +334,23 @@ def manifest_answer(request: SwiftRequest, info: ObjectInfo, segments: list[Kept
     return Answer(200, [JSON, (b"etag", etag), *headers], b"" if request.method == "HEAD" else body, length=len(body))
 
 
+async def _bytes_of(front: SwiftFront, request: SwiftRequest, info: ObjectInfo, version: str, offset: int, size: int) -> bytes:
+    reading = await front.store.get(
+        request.who, request.container, request.key, version_id=version, conditions=Conditions(if_match=(info.etag,)),
+        range_=ByteRange(offset, offset + size - 1),
+    )  # fmt: skip
+    return b"".join([bytes(chunk) async for chunk in reading.chunks])
+
+
 async def delete_manifest(front: SwiftFront, request: SwiftRequest, version: str) -> Answer:
     """DELETE ?multipart-manifest=delete: the object, and the segments that it was made of."""
     info = await front.store.head(request.who, request.container, request.key, version_id=version)
     names = [f"{request.container}/{request.key}"]
     if info.segments:
         names += list(dict.fromkeys(kept.path.lstrip("/") for kept in await segments_of(front, request, info, version) if kept.path))
-    return await delete_names(front, request, names)
+    if not is_true(request.query.get("async", "")):
+        return await delete_names(front, request, names)
+    tally = await delete_all(front, request, names)  # at once all the same: what is answered is done
+    if tally.errors:
+        raise SwiftRefused(409, "Errors:\n" + "\n".join(f"{name}, {why}" for name, why in tally.errors))
+    return empty(204, [HTML])

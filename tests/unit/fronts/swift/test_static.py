@@ -133,3 +133,42 @@ def test_a_list_that_is_too_long_is_refused() -> None:
     with pytest.raises(SwiftRefused) as refused:
         parse_manifest(json.dumps([{"path": "/c/o"}] * (MAX_MANIFEST_SEGMENTS + 1)).encode())
     assert refused.value.status == 413
+
+
+def test_data_is_read_back_with_the_list(swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
+    given = [{"data": base64.b64encode(b"head").decode()}, rows[2], {"data": base64.b64encode(b"tail" * 50_000).decode()}]
+    assert put(swift, f"{box}/big", given).status == 201
+    raw = swift("GET", f"{box}/big", query="multipart-manifest=get&format=raw")
+    assert raw.json == given
+    shown = swift("GET", f"{box}/big", query="multipart-manifest=get")
+    assert [shown.json[0], shown.json[1]["name"], shown.json[2]] == [given[0], rows[2]["path"], given[2]]
+    for query, reply in (("multipart-manifest=get&format=raw", raw), ("multipart-manifest=get", shown)):
+        head = swift("HEAD", f"{box}/big", query=query).headers
+        assert (head["content-length"], head["etag"]) == (str(len(reply.body)), reply.headers["etag"])
+    assert put(swift, f"{box}/again", raw.json).status == 201
+    assert swift("GET", f"{box}/again").body == b"head" + PIECES[2] + b"tail" * 50_000
+
+
+def test_a_heartbeat_is_answered_by_a_report(swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
+    def beat(name: str, given: Any) -> Any:
+        body = json.dumps(given).encode()
+        return swift("PUT", f"{box}/{name}", body, query="multipart-manifest=put&heartbeat=on", Accept="application/json")
+
+    reply = beat("big", rows)
+    assert (reply.status, reply.json["Response Status"], reply.json["Errors"]) == (202, "201 Created", [])
+    assert f'"{reply.json["Etag"]}"' == swift("HEAD", f"{box}/big").headers["etag"]
+    reply = beat("other", [{**rows[0], "etag": md5(b"else")}, {"path": f"/{box}/none"}])
+    assert (reply.status, reply.json["Response Status"]) == (202, "400 Bad Request")
+    assert reply.json["Errors"] == [[f"/{box}/none", "404 Not Found"], [rows[0]["path"], "Etag Mismatch"]]
+    swift("POST", box, X_Container_Meta_Quota_Bytes="1")
+    reply = swift("PUT", f"{box}/full", json.dumps(rows).encode(), query="multipart-manifest=put&heartbeat=on")
+    assert (reply.status, b"Response Status: 413 Request Entity Too Large" in reply.body) == (202, True)
+    assert beat("not", {"no": "list"}).status == 400
+    assert swift("HEAD", f"{box}/other").status == 404
+
+
+def test_an_asynchronous_deletion_is_done_when_it_is_answered(swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
+    put(swift, f"{box}/big", rows)
+    assert swift("DELETE", f"{box}/big", query="multipart-manifest=delete&async=yes").status == 204
+    assert swift("GET", box).lines == []
+    assert swift("DELETE", f"{box}/big", query="multipart-manifest=delete&async=yes").status == 404
