@@ -223,3 +223,45 @@ def test_a_view_cannot_be_written_to() -> None:
         host.run(device.aclose)
 
     with_volume(test)
+
+
+def test_bytes_that_were_replaced_while_they_were_fetched_are_not_kept() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        import asyncio
+
+        host = rig.first
+        host.attach(volume)
+        write(host, 0, b"old" * 10)
+        host.run(the(host).commit)
+        host.run(host.attached.detach)  # type: ignore[union-attr]
+        host.attach(volume)
+        device, real = the(host), host.objects.get_chunk
+
+        async def work() -> bytes:
+            fetched, go_on = asyncio.Event(), asyncio.Event()
+
+            async def slow(ref):  # type: ignore[no-untyped-def]
+                data = await real(ref)
+                if not fetched.is_set():
+                    fetched.set()
+                    await go_on.wait()
+                return data
+
+            host.objects.get_chunk = slow  # type: ignore[method-assign]
+            reading = asyncio.ensure_future(device.read(0, 6))
+            await fetched.wait()
+            await device.write(0, memoryview(b"NEW"))
+            await device.commit()
+            # Other chunks push the new bytes out of memory before the old ones arrive.
+            for index in range(1, 5):
+                await device.write(index * CHUNK, memoryview(b"x" * CHUNK))
+            await device.commit()
+            for index in range(1, 5):
+                await device.read(index * CHUNK, 1)
+            go_on.set()
+            await reading
+            return b"".join(await device.read(0, 6))
+
+        assert host.run(work) == b"NEWold"
+
+    with_volume(test)
