@@ -1,7 +1,7 @@
 """The map of one volume in memory: which chunk lies where, as a tree of nodes that are loaded when they are needed.
 
 Pure: where a node is missing, `missing` names it, the caller fetches its bytes and hands them to `load`.  Changes stay in memory
-until `unwritten` and `replace` have turned the changed nodes, leaves first, into references of new objects.
+until `unwritten` and `replace`, again and again, have turned the changed nodes into references of new objects, leaves first.
 """
 
 from collections.abc import Iterator
@@ -76,12 +76,14 @@ class ChunkMap:
             self._nodes[self.levels, 0] = top
             self._changed.add((self.levels, 0))
 
-    def unwritten(self) -> Iterator[tuple[Place, bytes | None]]:
-        """Changed nodes, leaves first; for each its bytes (None: it has no entry left), to be answered by `replace` before the next."""
-        for level in range(1, self.levels + 1):
-            for place in sorted(place for place in self._changed if place[0] == level):
-                node = self._nodes[place]
-                yield place, encode_node(level, node) if any(node) else None
+    def unwritten(self) -> list[tuple[Place, bytes | None]]:
+        """The changed nodes of the lowest level that has any, each with its bytes (None: it has no entry left); to be answered by `replace`.
+
+        Then there may be some of the next level.
+        """
+        level = min((place[0] for place in self._changed), default=0)
+        nodes = [(place, self._nodes[place]) for place in sorted(self._changed) if place[0] == level]
+        return [(place, encode_node(level, node) if any(node) else None) for place, node in nodes]
 
     def replace(self, place: Place, ref: Ref | None) -> None:
         """The node lies in the store under this reference now."""

@@ -10,7 +10,6 @@ swap of this process succeeds, and everything it is asked fails with `Fenced`.
 
 import asyncio
 import logging
-from collections.abc import Iterator
 
 import msgspec
 
@@ -18,11 +17,12 @@ from objstore.errors import Damaged, InvalidArgument, NoSuchKey, ObjstoreError, 
 from objstore.runtime.clock import Clock
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.volume.cache import Buffer, ChunkCache
-from objstore.services.volume.chunk_map import ChunkMap
+from objstore.services.volume.chunk_map import ChunkMap, Place
 from objstore.services.volume.journal import Journal, Unkept
 from objstore.services.volume.journal_format import WRITE, ZEROES, Record
 from objstore.services.volume.layout import Ref, Tree, check_shape, levels_for, ref_of
 from objstore.services.volume.objects import Swapped, VolumeObjects
+from objstore.services.volume.parallel import each
 from objstore.services.volume.settings import VolumeSettings
 
 log = logging.getLogger(__name__)
@@ -243,19 +243,11 @@ class Device:
 
     async def _upload(self, frozen: dict[int, Buffer], done: dict[int, Ref | None]) -> None:
         """Put every frozen chunk into the store, and into the map; `done` are those that are there from an attempt before."""
-        waiting = iter([item for item in frozen.items() if item[0] not in done])
 
-        async def work(items: Iterator[tuple[int, Buffer]]) -> None:
-            for index, buffer in items:
-                done[index] = await self._upload_chunk(index, buffer)
+        async def work(item: tuple[int, Buffer]) -> None:
+            done[item[0]] = await self._upload_chunk(*item)
 
-        tasks = [self._tasks.spawn(work(waiting), name="upload") for _ in range(self._settings.uploads)]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await each(self._tasks, [item for item in frozen.items() if item[0] not in done], work, at_once=self._settings.uploads)
         for index, ref in done.items():
             await self._load_map_of(index)
             self._map.set(index, ref)
@@ -273,12 +265,8 @@ class Device:
 
     async def _publish(self, position: int) -> None:
         """Write the changed map nodes and swap the head."""
-        for place, data in self._map.unwritten():
-            ref = None
-            if data is not None:
-                ref = self._new_ref(data)
-                await self._objects.put_node(ref, data)
-            self._map.replace(place, ref)
+        while nodes := self._map.unwritten():
+            await each(self._tasks, nodes, self._write_node, at_once=self._settings.uploads)
         generation = self.at.head.generation
         while True:
             tree = Tree(self.size_bytes, self._map.levels, self._map.root)
@@ -292,6 +280,14 @@ class Device:
             else:
                 break
         self._number = 0
+
+    async def _write_node(self, node: tuple[Place, bytes | None]) -> None:
+        place, data = node
+        ref = None
+        if data is not None:
+            ref = self._new_ref(data)
+            await self._objects.put_node(ref, data)
+        self._map.replace(place, ref)
 
     async def _look_again(self) -> None:
         try:

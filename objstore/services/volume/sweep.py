@@ -9,16 +9,17 @@ whatever moves while the heads are read one by one is in a head of the last list
 commit under way; a commit of an older generation cannot succeed any more.  See ADR 16 for the argument in full.
 """
 
-import asyncio
 from dataclasses import dataclass, field
 
 from objstore.errors import NoSuchKey
+from objstore.runtime.tasks import TaskOwner
 from objstore.services.volume.chunk_map import ChunkMap
-from objstore.services.volume.layout import CLONE, HOLE, Head, Tree, parse_piece, unpack_ref
+from objstore.services.volume.layout import CLONE, HOLE, Head, Ref, Tree, parse_piece, unpack_ref
 from objstore.services.volume.objects import VolumeObjects
 from objstore.services.volume.operations import Volumes
+from objstore.services.volume.parallel import each
 
-REMOVALS = 16  # on their way at once
+AT_ONCE = 16  # nodes that are read, pieces that are removed
 CLONE_PATIENCE_S = 3600.0  # a clone takes milliseconds; its pin is taken back after this
 
 Piece = tuple[bytes, int, int]
@@ -42,6 +43,7 @@ class Sweeper:
 
     def __init__(self, objects: VolumeObjects, *, grace_s: float = 3600.0) -> None:
         self._objects = objects
+        self._tasks = TaskOwner("sweep")
         self._grace_us = int(grace_s * 1e6)  # for readers that opened a tree which is gone since; safety does not rest on it
 
     async def run(self) -> Swept:
@@ -67,14 +69,12 @@ class Sweeper:
                 swept.kept_young += 1
             else:
                 gone.append(key)
-        waiting = iter(gone)
 
-        async def work() -> None:
-            for key in waiting:
-                await self._objects.drop(key)
-                swept.removed += 1
+        async def remove(key: str) -> None:
+            await self._objects.drop(key)
+            swept.removed += 1
 
-        await asyncio.gather(*[work() for _ in range(REMOVALS)])
+        await each(self._tasks, gone, remove, at_once=AT_ONCE)
         return swept
 
     async def _mark(self, swept: Swept) -> set[tuple[bool, bytes, int, int]]:
@@ -100,21 +100,21 @@ class Sweeper:
     async def _mark_tree(self, tree: Tree, named: set[tuple[bool, bytes, int, int]]) -> None:
         if tree.root == HOLE:
             return
-        waiting = [(unpack_ref(tree.root), tree.levels)]
-        while waiting:
-            ref, level = waiting.pop()
-            mark = (True, ref.volume, ref.generation, ref.number)
-            if mark in named:
-                continue  # with all below it: a node is written once
-            named.add(mark)
-            # A map of one node: its entries are what matters here, not where they belong.
-            node = ChunkMap(Tree(tree.size_bytes, level, ref.pack()))
-            node.load((level, 0), await self._objects.get_node(ref))
-            for _, below in node.entries((level, 0)):
-                if level > 1:
-                    waiting.append((below, level - 1))
-                else:
-                    named.add((False, below.volume, below.generation, below.number))
+        nodes = [unpack_ref(tree.root)]
+        for level in range(tree.levels, 0, -1):
+            # What is named already is so with all below it: a node is written once.
+            new = [ref for ref in nodes if (True, ref.volume, ref.generation, ref.number) not in named]
+            nodes = []
+
+            async def visit(ref: Ref, level: int = level, below: list[Ref] = nodes) -> None:
+                # A map of one node: its entries are what matters here, not where they belong.
+                node = ChunkMap(Tree(tree.size_bytes, level, ref.pack()))
+                node.load((level, 0), await self._objects.get_node(ref))
+                below += [entry for _, entry in node.entries((level, 0))]
+
+            await each(self._tasks, new, visit, at_once=AT_ONCE)
+            named.update((True, ref.volume, ref.generation, ref.number) for ref in new)
+        named.update((False, ref.volume, ref.generation, ref.number) for ref in nodes)
 
 
 async def end_old_clones(volumes: Volumes, heads: list[Head]) -> int:
