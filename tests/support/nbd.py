@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import select
 import shutil
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from objstore.services.volume.nbd import protocol as nbd
+from tests.support.packages import install
 
 PACKAGES = {
     "nbdinfo": "libnbd-bin",
@@ -26,14 +26,10 @@ PACKAGES = {
 
 
 def need_tools(*tools: str) -> None:
-    """Have these tools, by apt-get where they are missing and this may be done; else fail and say what to install."""
-    missing = sorted({PACKAGES[tool] for tool in tools if not shutil.which(tool)})
-    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]):
-            subprocess.run(command, check=False, capture_output=True, env=quiet, timeout=600)
-    absent = [tool for tool in tools if not shutil.which(tool)]
-    assert not absent, f"{', '.join(absent)} is needed here; install Debian's packages {' '.join(missing)}"
+    """Have these tools, installed where they are missing and this may be done; else fail and say what to install."""
+    wanted = sorted({PACKAGES[tool] for tool in tools})
+    missing = install(wanted, lambda: all(map(shutil.which, tools)))
+    assert not missing, missing
 
 
 class VolumeCommands:

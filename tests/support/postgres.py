@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own on a free port of 127.0.0.1, thrown away afterwards; skips loudly where there is none installed."""
+"""A PostgreSQL server of one's own on a free port of 127.0.0.1, thrown away afterwards; skips loudly where it cannot be had."""
 
 import contextlib
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import free_port_base, wait_until
+from tests.support.packages import install
 
 NOBODY = 65534
 PASSWORD = "thrown-away"
@@ -23,9 +24,9 @@ def _program(name: str) -> str | None:
 @contextlib.contextmanager
 def postgres(directory: Path) -> Iterator[str]:
     """The URL of an empty database."""
+    if missing := install(["postgresql"], lambda: _program("initdb") is not None and _program("postgres") is not None):
+        pytest.skip(f"nothing was tested on PostgreSQL: {missing}")
     initdb, server = _program("initdb"), _program("postgres")
-    if initdb is None or server is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql): nothing was tested on it")
     as_root = os.geteuid() == 0  # the server refuses to run as root
     other = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if as_root else {}
     home = directory / "pg"

@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 from pamqp import base, body, commands, frame, header
 
 from tests.support.cluster import wait_until
+from tests.support.packages import install
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in the path changes to a user that owns none of our files
 USER, PASSWORD, VHOST, QUEUE = "events", "Secret:of/the@queue", "store/a", "told"
@@ -23,17 +23,7 @@ USER, PASSWORD, VHOST, QUEUE = "events", "Secret:of/the@queue", "store/a", "told
 
 def obtainable() -> str:
     """Install the server where it is missing; why not, when it cannot be had."""
-    if SERVER.exists():
-        return ""
-    if os.geteuid() or not shutil.which("apt-get"):
-        return "rabbitmq-server is missing, and only root can install it: apt-get install rabbitmq-server"
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "rabbitmq-server"]
-    for command in (install, ["apt-get", "update", "-qq"], install):
-        done = subprocess.run(command, capture_output=True, text=True, env=quiet, timeout=600, check=False)
-        if SERVER.exists():
-            return ""
-    return f"rabbitmq-server cannot be installed: {done.stderr[-300:]}"
+    return install(["rabbitmq-server"], SERVER.exists)
 
 
 class RabbitMq:
