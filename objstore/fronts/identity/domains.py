@@ -9,7 +9,7 @@ from objstore.fronts.identity.errors import IdentityProblem
 from objstore.fronts.identity.keeping import alter, remove, store
 from objstore.fronts.identity.views import domain_view
 from objstore.identity.rules import may_read
-from objstore.identity.tenancy import RECORD_VERSION, Domain, DomainConfig, Group, Limit, Person, Project, Role, new_id
+from objstore.identity.tenancy import RECORD_VERSION, Domain, DomainConfig, Group, Limit, Person, Project, Role, Trust, new_id
 
 _SPEC = {"name": short, "description": nullable(text), "enabled": flag, "options": table, "tags": lambda _, value: value}
 _KEPT = ("name", "description", "enabled")
@@ -71,9 +71,14 @@ async def remove_domain(call: Call, domain: Domain) -> None:
     if domain.enabled:
         raise IdentityProblem(403, "Cannot delete a domain that is enabled, please disable it first.")
     if not domain.fixed:
+        gone: set[str] = set()
         for kind in (Person, Group, Project, Role, Limit):
             for value in [value for value in call.registry.all(kind) if value.domain_id == domain.id]:
+                gone.add(value.id)
                 await call.registry.delete(value)
+        for trust in call.registry.all(Trust):
+            if gone & {trust.trustor_id, trust.trustee_id, trust.project_id}:
+                await call.registry.delete(trust)
         await call.registry.delete_grants(target=f"d:{domain.id}")
         config = call.registry.get(DomainConfig, domain.id)
         if config is not None:

@@ -1,5 +1,6 @@
 """Domains."""
 
+from objstore.identity.tenancy import Trust
 from tests.support.identity_rig import Rig, on_rig
 
 
@@ -13,6 +14,14 @@ def test_a_domain_lives_and_goes_with_all_that_is_in_it() -> None:
         await rig.made(root, "/projects", "project", name="p", domain_id=domain["id"])
         await rig.made(root, "/groups", "group", name="g", domain_id=domain["id"])
         token = (await rig.login("u", "pw", domain=domain["id"])).token
+        joe = await rig.login("joe", project="acme")
+        trust = {
+            "trustor_user_id": joe.body["token"]["user"]["id"],
+            "trustee_user_id": user["id"],
+            "project_id": "acme",
+            "impersonation": False,
+        }
+        await rig.made(joe.token, "/OS-TRUST/trusts", "trust", **trust, roles=[{"name": "reader"}])
         assert (await rig.ask("POST", "/domains", {"domain": {"name": "Other"}}, token=root)).status == 409
         assert (await rig.ask("DELETE", path, token=root)).status == 403
         changed = await rig.ask("PATCH", path, {"domain": {"enabled": False, "description": "off"}}, token=root)
@@ -22,6 +31,7 @@ def test_a_domain_lives_and_goes_with_all_that_is_in_it() -> None:
         assert (await rig.ask("DELETE", path, token=root)).status == 204
         assert (await rig.ask("GET", path, token=root)).status == 404
         assert (await rig.ask("GET", f"/users/{user['id']}", token=root)).status == 404
+        assert rig.registry.all(Trust) == []
         assert [p["id"] for p in (await rig.ask("GET", "/projects", token=root)).body["projects"]] == ["acme", "admin"]
         assert (await rig.ask("DELETE", path, token=root)).status == 404
 
