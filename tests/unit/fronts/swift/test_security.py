@@ -1,8 +1,10 @@
 """Classes of security bugs that Swift and its relatives had (docs/reference/security.md), through Swift's front."""
 
 import hmac
+import http.client
 import itertools
 import logging
+import random
 import time
 from collections.abc import Callable
 from urllib.parse import quote
@@ -280,3 +282,85 @@ def test_logs_tell_no_token_and_no_key(
     assert "broken" in caplog.text
     for secret in (swift.token, KEY, query[13:77], "marker-key"):
         assert secret not in caplog.text
+
+
+HOSTILE = (
+    "", " ", "a" * 4000, "\xff\xfe", "-1", "99999999999999999999", "1e999", "NaN", '"', "[" * 2000, '{"a":' * 500, "%", "%00", "%ff", "../..", "*", ":",
+    ",", ",,,,", "=", ";;", "0x10", "true", "//", "//r/c/a/b", "http://[::1", ".r:*,.r:", "bytes=", "bytes=0-0,9-1,-0", "\t", "\x7f", "١٢٣",
+)  # fmt: skip
+ASKED = (
+    "X-Container-Read", "X-Container-Write", "X-Account-Access-Control", "X-Account-Quota-Bytes", "X-Account-Quota-Count", "X-Versions-Location",
+    "X-Container-Meta-Quota-Bytes", "X-Container-Meta-Quota-Count", "X-Container-Meta-Web-Index", "X-Container-Meta-Web-Listings-CSS",
+    "X-Container-Meta-Access-Control-Allow-Origin", "X-Container-Meta-Access-Control-Max-Age", "X-Container-Meta-Access-Control-Expose-Headers",
+    "Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers", "X-Web-Mode", "X-Service-Token", "X-Auth-Token", "X-Storage-Token",
+    "X-Storage-Policy", "X-Delete-At", "X-Delete-After", "X-Object-Manifest", "X-Copy-From", "X-Copy-From-Account", "Destination",
+    "Destination-Account", "Range", "If-Match", "If-None-Match", "If-Modified-Since", "ETag", "Accept", "Content-Type", "X-Object-Meta-A",
+    "X-Container-Meta-A", "X-Symlink-Target", "X-Container-Sync-To", "X-Trans-Id-Extra", "Host", "Referer", "X-Timestamp", "X-Open-Expired",
+)  # fmt: skip
+
+
+def test_no_header_breaks_the_server(running: Running, swift: Swift) -> None:
+    """S19: whatever a header holds is answered, and not by 500."""
+    swift("PUT", "hostile", X_Container_Meta_Web_Listings="true", X_Container_Meta_Access_Control_Allow_Origin="*")
+    swift("PUT", "hostile/o", b"data")
+    rng = random.Random(19)
+    line = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
+    for name, value in itertools.product(ASKED, HOSTILE):
+        method = rng.choice(("GET", "HEAD", "PUT", "POST", "COPY", "OPTIONS"))
+        target = swift.path(rng.choice(("", "hostile", "hostile/o", "hostile/p", "hostile/o/")))
+        line.putrequest(method, target, skip_host=name == "Host")
+        line.putheader(name, value.encode("utf-8" if any(ord(char) > 255 for char in value) else "latin-1"))
+        if name != "X-Auth-Token" and rng.random() < 0.8:
+            line.putheader("X-Auth-Token", swift.token)
+        line.putheader("Content-Length", "0")
+        line.endheaders()
+        reply = line.getresponse()
+        reply.read()
+        assert reply.status != 500, (name, value, method, target)
+        if reply.will_close:
+            line.close()
+    line.close()
+
+
+def test_no_query_breaks_the_server(swift: Swift, stranger: Swift) -> None:
+    """S19."""
+    swift("PUT", "hostile")
+    swift("PUT", "hostile/o", b"data")
+    names = (
+        "format", "prefix", "delimiter", "marker", "end_marker", "limit", "reverse", "path", "versions", "version-id", "version_marker", "states",
+        "multipart-manifest", "part-number", "temp_url_sig", "temp_url_expires", "temp_url_prefix", "temp_url_ip_range", "filename", "inline", "symlink",
+        "bulk-delete", "extract-archive",
+    )  # fmt: skip
+    rng = random.Random(19)
+    for name, value in itertools.product(
+        names, ("", "%00", "%ff", "-1", "9" * 30, "%2F" * 300, "get", "put", "*", "tar", "%0d%0a", "&" * 50, "=")
+    ):
+        method = rng.choice(("GET", "HEAD", "PUT", "POST", "DELETE"))
+        caller, target = rng.choice((swift, stranger)), rng.choice(("", "hostile", "hostile/p"))
+        if (method, target) == ("DELETE", "hostile"):
+            continue
+        reply = caller(method, target, b"" if method in ("PUT", "POST") else None, f"{name}={value}")
+        assert reply.status != 500, (name, value, method, target)
+
+
+def test_a_link_opens_nothing_that_its_reader_could_not_open(running: Running, swift: Swift, stranger: Swift, box: str) -> None:
+    """S24: Swift's symlinks."""
+    swift("PUT", f"{box}-closed")
+    swift("PUT", f"{box}-closed/o", b"secret")
+    other = Swift(running, OTHER)
+    other("PUT", "links", X_Container_Read=".r:*")
+    swift("POST", box, X_Container_Read=".r:*")
+    assert swift("PUT", f"{box}/link", b"", X_Symlink_Target=f"{box}-closed/o").status == 201
+    assert swift("GET", f"{box}/link").body == b"secret"
+    other("PUT", "links/link", b"", X_Symlink_Target=f"{box}-closed/o", X_Symlink_Target_Account="AUTH_test")
+    for caller, name in (
+        (stranger, f"{box}/link"),
+        (other.at("test"), f"{box}/link"),
+        (other, "links/link"),
+        (stranger.at("test2"), "links/link"),
+    ):
+        for method in ("GET", "HEAD", "POST"):
+            reply = caller(method, name)
+            assert (reply.status in (401, 403, 307), b"secret" in reply.body) == (True, False), (method, name, reply)
+    copied = other("COPY", "links/link", Destination="links/copy")
+    assert copied.status == 403
