@@ -284,7 +284,7 @@ class Desk:
             # What runs knows the rings that were there at its start: one after the other, so that clients are served meanwhile.
             mine = {f"daemon{number}" for number in range(1, layout.daemons + 1)}
             running = [process for process in self._supervisor.processes.values() if process.pid is not None]
-            again = [process for process in running if process.role == "proxy" or process.name in mine]
+            again = [process for process in running if process.role in ("proxy", "services") or process.name in mine]
             for process in again:
                 await process.stop(signal.SIGTERM, timeout_s=STOP_S)
                 await self._run([process.name])

@@ -3,13 +3,27 @@
 from pathlib import Path
 from typing import Any
 
-from objstore.cli.layout import Place, proxy_port, read_cluster
+from objstore.cli.layout import Layout, Place, proxy_port, read_cluster
 
 
 def resting_status(root: Path) -> dict[str, Any]:
     """The `status` object of the control contract for a cluster without a supervisor.  Raises ConfigError."""
     place = Place(root)
     layout, _ = read_cluster(place)
+    policies = [
+        {"name": policy.name, "replicas": policy.replicas, "daemon": policy.daemon_name, **_ring(place, layout.of_policy(policy.name))}
+        for policy in layout.policy
+    ]
+    return {
+        **_ring(place, layout.of_policy("")),
+        **({"policies": policies} if policies else {}),
+        "proxies": [{"name": f"proxy{n}", "up": False, "pid": None, "port": proxy_port(layout, n)} for n in range(1, layout.proxies + 1)],
+        "daemons": [{"name": f"daemon{n}", "up": False, "pid": None} for n in layout.daemon_numbers()],
+    }  # fmt: skip
+
+
+def _ring(place: Place, layout: Layout) -> dict[str, Any]:
+    """What is said of one ring, whose nodes a layout has."""
     nodes = [
         {
             "name": entry.name, "up": False, "pid": None, "port": entry.port, "zone": entry.zone, "epoch": None, "leaving": entry.leaving,
@@ -22,6 +36,4 @@ def resting_status(root: Path) -> dict[str, Any]:
     return {
         "healthy": False, "writable": False, "under_replicated": None, "misplaced": None, "quarantined": 0, "queued_repairs": None,
         "epoch": None, "changing": False, "detail": "the cluster is down", "nodes": nodes,
-        "proxies": [{"name": f"proxy{n}", "up": False, "pid": None, "port": proxy_port(layout, n)} for n in range(1, layout.proxies + 1)],
-        "daemons": [{"name": f"daemon{n}", "up": False, "pid": None} for n in layout.daemon_numbers()],
     }  # fmt: skip

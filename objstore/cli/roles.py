@@ -181,7 +181,7 @@ def _with_swift(
 
 async def run_services(settings: Any) -> None:
     """OpenStack's APIs, which keep what they know in the store."""
-    from objstore.cli.clusters import open_cluster
+    from objstore.cli.clusters import all_rings, open_cluster
     from objstore.cli.identities import read_identities
     from objstore.cli.openstack import ByPath, identity_app, image_app
     from objstore.cli.settings import component, read_cluster_key
@@ -198,7 +198,8 @@ async def run_services(settings: Any) -> None:
         listening = stack.enter_context(_listening(section.host, section.port))
         cluster = await stack.enter_async_context(open_cluster(world, settings, section))
         identity, registry = await identity_app(stack, world, cluster, key, known.users, section, component(settings, "identity"))
-        store = ObjectStore(cluster, world, component(settings, "objects"))
+        objects = component(settings, "objects")
+        store = ObjectStore(await all_rings(stack, world, settings, section, cluster, objects), world, objects)
         stack.push_async_callback(store.aclose)
         await store.start()
         image = await image_app(

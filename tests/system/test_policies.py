@@ -138,7 +138,7 @@ def test_a_running_cluster_is_given_a_policy(tmp_path: Path) -> None:
         assert (code, "'cold', which is not there" in answer["error"]) == (1, True)
         made = cluster.ctl("add-policy", "cold=2")
         assert (made["name"], made["replicas"], [node["name"] for node in made["nodes"]]) == ("cold", 2, ["node4", "node5"])
-        assert made["restarted"] == ["proxy1", "proxy2", "daemon1"]
+        assert made["restarted"] == ["proxy1", "proxy2", "daemon1", "services1"]
         cluster.s3(0).copy_object(Bucket="kept", Key="c", CopySource="kept/k", StorageClass="COLD")
         assert read(cluster.s3(1), "c") == read(cluster.s3(0), "k") == large
         assert bodies(cluster, "node4") > MIB

@@ -19,6 +19,16 @@ def test_everything_is_down_and_nothing_is_claimed_to_be_known(tmp_path: Path) -
     ]  # fmt: skip
 
 
+def test_each_policy_has_its_nodes(tmp_path: Path) -> None:
+    shape = {"nodes": 1, "devices": 1, "zones": 1, "proxies": 1, "port_base": 21000, "tls": False, "uid_base": None}
+    write_cluster(Place(tmp_path), new_layout(**shape, policies=("cold=1",)), {})  # type: ignore[arg-type]
+    status = resting_status(tmp_path)
+    (cold,) = status["policies"]
+    assert [node["name"] for node in status["nodes"]] == ["node1"]
+    assert (cold["name"], cold["healthy"], [node["name"] for node in cold["nodes"]]) == ("cold", False, ["node2"])
+    assert [daemon["name"] for daemon in status["daemons"]] == ["daemon1", "daemon2"]
+
+
 def test_no_cluster_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         resting_status(tmp_path)
