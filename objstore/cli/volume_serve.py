@@ -21,10 +21,13 @@ from objstore.cli.volume_calls import Requests, handlers
 from objstore.cli.volume_store import open_volumes
 from objstore.daemons.control import ControlServer
 from objstore.errors import ObjstoreError
+from objstore.records.store import Leases
 from objstore.runtime import log as logs
 from objstore.runtime.config import ConfigError
+from objstore.runtime.tasks import TaskOwner
 from objstore.services.volume.host import HostPlace, VolumeHost
 from objstore.services.volume.layout import volume_id
+from objstore.services.volume.sweep import sweep_for_ever
 
 GC_THRESHOLDS = (50_000, 20, 100)  # as in roles.py
 DETACH_S = 30.0  # after which a volume is left attached: its journal keeps what the store did not take
@@ -72,6 +75,7 @@ async def _serve(serving: Serving) -> None:
             lambda volume: alone(serving.state_directory / volume.hex()),
         )
         host = VolumeHost(opened.volumes, opened.world, opened.settings, place)
+        background = TaskOwner("volumes")
         control = ControlServer(opened.world, requests=Requests, handlers=handlers(host))
         try:
             for text in serving.volumes:
@@ -84,6 +88,10 @@ async def _serve(serving: Serving) -> None:
                 await host.server.listen(address)
             if serving.control:
                 await control.start(f"unix:{serving.control}")
+            if opened.settings.sweep_interval_s:
+                leases = Leases(opened.cluster, opened.world.clock, "volumes")
+                interval_s, grace_s = opened.settings.sweep_interval_s, opened.settings.sweep_grace_s
+                background.spawn(sweep_for_ever(opened.volumes, leases, holder=place.holder, interval_s=interval_s, grace_s=grace_s))
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
@@ -91,6 +99,7 @@ async def _serve(serving: Serving) -> None:
             supervised.ready()
             await supervised.asked_to_stop()
         finally:
+            await background.aclose()
             await control.aclose()
             await host.aclose(patience_s=DETACH_S)
 

@@ -10,6 +10,7 @@ from objstore.cli.clusters import open_cluster
 from objstore.cli.layout import Place, read_cluster
 from objstore.cli.settings import ROLE_SECTIONS, SHARED_SECTIONS, component, load_settings
 from objstore.cli.world import system_world
+from objstore.cluster.cluster import Cluster
 from objstore.objects.store import ObjectStore
 from objstore.runtime.world import World
 from objstore.services.volume.objects import VolumeObjects
@@ -27,6 +28,7 @@ class Opened:
     store: ObjectStore
     volumes: Volumes
     settings: VolumeSettings
+    cluster: Cluster
 
     @property
     def objects(self) -> VolumeObjects:
@@ -48,6 +50,6 @@ async def open_volumes(root: Path) -> AsyncIterator[Opened]:
             await store.start()
             objects = VolumeObjects(store, world.clock, world.rng)
             await objects.start()
-            yield Opened(world, store, Volumes(objects), component(settings, "volume"))
+            yield Opened(world, store, Volumes(objects), component(settings, "volume"), cluster)
         finally:
             await store.aclose()

@@ -18,3 +18,5 @@ class VolumeSettings:
     read_ahead_chunks: int = 16  # fetched before they are asked for, where reads go on in order; 0 is none
     watch_interval_s: float = 2.0  # how soon a volume that was attached elsewhere stops here
     patience_s: float = 30.0  # a read that cannot be served for so long fails
+    sweep_interval_s: float = 3600.0  # between rounds that remove what no volume names, over all serving processes; 0 is never
+    sweep_grace_s: float = 3600.0  # for which that is kept all the same, for readers that opened it before

@@ -9,9 +9,11 @@ whatever moves while the heads are read one by one is in a head of the last list
 commit under way; a commit of an older generation cannot succeed any more.  See ADR 16 for the argument in full.
 """
 
+import logging
 from dataclasses import dataclass, field
 
-from objstore.errors import NoSuchKey
+from objstore.errors import NoSuchKey, ObjstoreError
+from objstore.records.store import Leases
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.volume.chunk_map import ChunkMap
 from objstore.services.volume.layout import CLONE, HOLE, Head, Ref, Tree, parse_piece, unpack_ref
@@ -19,6 +21,9 @@ from objstore.services.volume.objects import VolumeObjects
 from objstore.services.volume.operations import Volumes
 from objstore.services.volume.parallel import each
 
+log = logging.getLogger(__name__)
+
+LEASE = "sweep"
 AT_ONCE = 16  # nodes that are read, pieces that are removed
 CLONE_PATIENCE_S = 3600.0  # a clone takes milliseconds; its pin is taken back after this
 
@@ -115,6 +120,26 @@ class Sweeper:
             await each(self._tasks, new, visit, at_once=AT_ONCE)
             named.update((True, ref.volume, ref.generation, ref.number) for ref in new)
         named.update((False, ref.volume, ref.generation, ref.number) for ref in nodes)
+
+
+async def sweep_for_ever(volumes: Volumes, leases: Leases, *, holder: str, interval_s: float, grace_s: float) -> None:
+    """A round every `interval_s`, by one of all the processes that call this: whoever has the lease, which lasts as long.
+
+    Rounds of two processes at once would be safe, only twice the work.
+    """
+    clock = volumes.objects.clock
+    while True:
+        await clock.sleep(interval_s)
+        try:
+            # A little shorter than the interval, so that the holder's clock cannot find its own lease still running out.
+            if await leases.acquire(LEASE, holder, interval_s * 0.9) is None:
+                continue
+            swept = await Sweeper(volumes.objects, grace_s=grace_s).run()
+            ended = await end_old_clones(volumes, list(swept.heads.values()))
+        except ObjstoreError as failure:
+            log.warning("volumes were not swept this time: %s", failure)
+        else:
+            log.info("volumes swept: %d of %d pieces removed, %d clones given up", swept.removed, swept.candidates, ended)
 
 
 async def end_old_clones(volumes: Volumes, heads: list[Head]) -> int:

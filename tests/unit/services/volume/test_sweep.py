@@ -168,3 +168,48 @@ def test_names_of_other_shapes_are_left_alone() -> None:
         assert chunk_key(ref_of(volume, 1, 1, b"")).startswith("chunk/")
 
     with_volume(test)
+
+
+def test_of_many_processes_one_sweeps_at_a_time_and_another_goes_on_when_it_dies() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        import asyncio
+
+        from objstore.records.store import Leases
+        from objstore.services.volume.sweep import sweep_for_ever
+
+        hosts = [rig.first, rig.add("second")]
+        rounds: list[str] = []
+
+        def begin(host: VolumeHost) -> None:
+            real = host.objects.volumes
+
+            def volumes():  # type: ignore[no-untyped-def]
+                if not rounds or rounds[-1] != f"{host.name} at {int(rig.simulation.scheduler.now_s)}":
+                    rounds.append(f"{host.name} at {int(rig.simulation.scheduler.now_s)}")
+                return real()
+
+            host.objects.volumes = volumes  # type: ignore[method-assign]
+            leases = Leases(host.store.cluster, host.world.clock, "volumes")
+
+            async def start() -> None:
+                asyncio.get_running_loop().create_task(
+                    sweep_for_ever(host.volumes, leases, holder=host.name, interval_s=100.0, grace_s=0.0)
+                )
+
+            host.run(start)
+
+        write(rig.first, volume, b"a" * CHUNK)
+        write(rig.first, volume, b"b" * CHUNK)
+        for host in hosts:
+            begin(host)
+        rig.pass_time(350)
+        assert len(rounds) == 3, rounds  # and not six
+        assert sweep(hosts[1]).removed == 0  # they did it
+        sweeping = next(host for host in hosts if rounds[0].startswith(host.name))
+        rounds.clear()
+        sweeping.crash()
+        rig.pass_time(300)
+        assert rounds
+        assert not any(text.startswith(sweeping.name) for text in rounds)
+
+    with_volume(test)
