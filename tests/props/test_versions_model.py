@@ -90,6 +90,11 @@ def test_every_history_is_explained_where_versioning_is_suspended() -> None:
     assert not failed, f"seeds {failed}"
 
 
+def test_tombstones_that_a_replica_makes_anew_may_go_below_high_floors() -> None:
+    failed = [seed for seed in range(HISTORIES // 3) if not holds(seed, anew=True)]
+    assert not failed, f"seeds {failed}"
+
+
 @pytest.mark.parametrize("seed", FOUND_SUSPENDED)
 def test_what_was_found_where_versioning_is_suspended_stays_mended(seed: int) -> None:
     assert holds(seed, suspended=True)

@@ -233,6 +233,7 @@ class VersionModel(Model):
     family: type[FamilyWrite] = FamilyWrite
     operations: int = 6
     suspended: bool = False  # mostly null versions, also under conditions
+    anew: bool = False  # replicas make tombstones of versions once more, as one that is refilled does, and these are dropped
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -253,6 +254,8 @@ class VersionModel(Model):
             self.at(self.rng.randrange(3000), self.exchange)
         for _ in range(self.rng.choice([0, 6, 20])):
             self.at(self.rng.randrange(3000), self.reclaim_one)
+        for _ in range(150 if self.anew else 0):
+            self.at(self.rng.randrange(8000), self.rng.choice((self.make_anew, self.forget_one, self.reclaim_one)))
         self.play()
         self.shape.loss = self.shape.crash = 0.0
         for slot in [None, *dict.fromkeys(self.known)]:  # at rest
@@ -480,6 +483,35 @@ class VersionModel(Model):
             return
         if place + 1 < len(members):
             self.at(1 + self.rng.randrange(4), self.confirm_version, version, kept, place + 1)
+        else:
+            for device in members:
+                other: Any = self.replicas[device]
+                self.at(1 + self.rng.randrange(10), other.reclaim_version, version, kept.accepted)
+
+    def make_anew(self) -> None:
+        """A replica takes over its own head as if from another, with no floor yet: tombstones that the head carries lie there again."""
+        replica: Any = self.replicas[self.rng.choice(sorted(self.replicas))]
+        head = decode_row(replica.register.row) if replica.register.row else None
+        made = stored_with(None, replica.register.accepted, head, replica.versions.get, ZERO) if head is not None else None
+        replica.versions.update({v: kept for v, kept in (made or {}).items() if kept.row.kind == Kind.TOMBSTONE})
+
+    def forget_one(self) -> None:
+        """Some tombstone goes as it is, if everybody lets it (daemons.compactor)."""
+        replica: Any = self.replicas[self.rng.choice(sorted(self.replicas))]
+        dead = [v for v, kept in sorted(replica.versions.items()) if kept.row.kind == Kind.TOMBSTONE]
+        if dead:
+            version = self.rng.choice(dead)
+            self.let_go(version, replica.versions[version], 0)
+
+    def let_go(self, version: str, kept: Kept, place: int) -> None:
+        members = self.quorum(0).members
+        replica: Any = self.replicas[members[place]]
+        held, floor = replica.versions.get(version), replica.floor
+        fenced = floor >= kept.accepted and wall_us_of(floor) - wall_us_of(kept.row.origin) >= 1_500_000
+        if (held is not None and rank(held.row) != rank(kept.row)) or replica.above(version) is not None or not fenced:
+            return
+        if place + 1 < len(members):
+            self.at(1 + self.rng.randrange(4), self.let_go, version, kept, place + 1)
         else:
             for device in members:
                 other: Any = self.replicas[device]
