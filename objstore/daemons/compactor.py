@@ -8,11 +8,14 @@ The tombstone of a noncurrent version also stays while the version is still the 
 version again.  It is settled at a fresh ballot first and goes when that is old enough: the floor that it leaves then lies above every
 ballot at which a slow reader may still try to store the version.  Where all floors are that high already it goes as it is: some primaries
 may know nothing of it then, and settling would ask those.
+
+To find tombstones every row of a partition is looked at, so a partition is left alone until one of those that it had can be old enough, or one
+written since.
 """
 
 from collections.abc import Sequence
 
-from objstore.core.rows import Kind, Register, Row, RowKey, Space, decode_row
+from objstore.core.rows import Kind, Register, Row, RowKey, Space, decode_row, kind_of
 from objstore.core.timestamp import ZERO, Ballot, wall_us_of
 from objstore.core.versions import head_key, is_version, rank
 from objstore.daemons.fleet import Fleet
@@ -36,6 +39,7 @@ UPKEEP_STEPS = {"checkpoint": 1, "purge": 100, "compact": 100, "sweep_staged": 1
 UPKEEP_TIMEOUT_S = 120.0
 RECLAIMS_AT_ONCE = 16
 PAGE_ROWS = 500
+ROUNDS_AN_AGE = 12  # a partition is looked at so often while a tombstone grows old, however many there are
 
 
 def confirmed(register: Register, tombstone: Register) -> bool:
@@ -55,6 +59,8 @@ class Compactor:
         self.fleet = fleet
         self.reclaim_age_s = reclaim_age_s
         self._settle = settle
+        self._due_us: dict[int, int] = {}  # partition -> when it is worth looking at again
+        self._due_in_epoch = -1
 
     async def upkeep(self) -> dict[str, int]:
         """Checkpoint, purge, compact and sweep on every device that answers; counts by name."""
@@ -80,18 +86,38 @@ class Compactor:
 
     async def reclaim(self) -> int:
         """Drop tombstones that are old enough and confirmed everywhere; how many went."""
+        self._due_us.clear()
+        return await self.reclaim_due()
+
+    async def reclaim_due(self) -> int:
+        """The same where a tombstone may have become old enough since the last time."""
         ring = self.fleet.ring
         epoch = ring.epoch
+        if self._due_in_epoch != epoch:  # partitions came to other devices
+            self._due_in_epoch = epoch
+            self._due_us.clear()
         gone = 0
         for partition in range(ring.partition_count):
+            now_us = self.fleet.world.clock.wall_us()
+            if self._due_us.get(partition, 0) > now_us:
+                continue
             primaries = members(ring, partition)
+            due_us = now_us + self._age_us
             for device in primaries:
-                gone += await self._reclaim_from(device, partition, primaries, epoch)
+                dropped, device_due_us = await self._reclaim_from(device, partition, primaries, epoch)
+                gone += dropped
+                due_us = min(due_us, device_due_us)
+            self._due_us[partition] = max(due_us, now_us + self._age_us // ROUNDS_AN_AGE)
         return gone
 
-    async def _reclaim_from(self, device: int, partition: int, primaries: Sequence[int], epoch: int) -> int:
-        before_us = self.fleet.world.clock.wall_us() - int(self.reclaim_age_s * 1e6)
-        gone = 0
+    @property
+    def _age_us(self) -> int:
+        return int(self.reclaim_age_s * 1e6)
+
+    async def _reclaim_from(self, device: int, partition: int, primaries: Sequence[int], epoch: int) -> tuple[int, int]:
+        """How many went, and when the oldest of those that are left, and may go by then, is old enough."""
+        now_us = self.fleet.world.clock.wall_us()
+        gone, due_us = 0, now_us + self._age_us
         cursor: bytes | None = b""
         while cursor is not None:
             try:
@@ -101,11 +127,17 @@ class Compactor:
             except StaleEpoch:
                 raise
             except ObjstoreError:
-                return gone
-            old = [item for item in page.items if _is_old_tombstone(item.register, before_us)]
-            gone += sum(await at_most(RECLAIMS_AT_ONCE, (self._reclaim_one(item, partition, primaries, epoch) for item in old)))
+                return gone, now_us
+            tombstones = [item for item in page.items if item.register.row and kind_of(item.register.row) == Kind.TOMBSTONE]
+            ripe_us = [wall_us_of(item.register.accepted) + self._age_us for item in tombstones]
+            old = [item for item, at_us in zip(tombstones, ripe_us, strict=True) if at_us <= now_us]
+            went = sum(await at_most(RECLAIMS_AT_ONCE, (self._reclaim_one(item, partition, primaries, epoch) for item in old)))
+            gone += went
+            if went < len(old):
+                due_us = now_us
+            due_us = min([due_us, *(at_us for at_us in ripe_us if at_us > now_us)])
             cursor = page.cursor
-        return gone
+        return gone, due_us
 
     async def _reclaim_one(self, item: PartitionRow, partition: int, primaries: Sequence[int], epoch: int) -> bool:
         try:
@@ -172,9 +204,3 @@ def _is_forgotten(accepted: Ballot, origin: Ballot, floor: Ballot, age_us: int) 
     So it is where it was dropped everywhere and a replica made it once more, of a head that was copied to its new device.
     """
     return floor >= accepted and wall_us_of(floor) - wall_us_of(origin) >= age_us
-
-
-def _is_old_tombstone(register: Register, before_us: int) -> bool:
-    if not register.row or wall_us_of(register.accepted) > before_us:
-        return False
-    return decode_row(register.row).kind == Kind.TOMBSTONE

@@ -112,7 +112,7 @@ class Daemons:
         return done
 
     async def _reclaim(self) -> int:
-        gone = await self.compactor.reclaim()
+        gone = await self.compactor.reclaim_due()
         if self._sweep_uploads is not None:
             gone += await self._sweep_uploads()
         return gone

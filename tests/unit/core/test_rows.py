@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from objstore.core.rows import EMPTY, BodyKind, Kind, PartRef, Register, Row, decode_row, encode_row, is_live
+from objstore.core.rows import EMPTY, BodyKind, Kind, PartRef, Register, Row, decode_row, encode_row, is_live, kind_of
 from objstore.core.timestamp import ZERO, Ballot
 
 BALLOT = Ballot(b"\x01" * 12)
@@ -47,3 +47,12 @@ def test_a_new_ballot_must_exceed_promise_and_acceptance() -> None:
     assert EMPTY.highest == ZERO
     assert Register(promised=BALLOT, accepted=ZERO).highest == BALLOT
     assert Register(promised=ZERO, accepted=BALLOT).highest == BALLOT
+
+
+def test_the_kind_of_an_encoded_row_is_the_rows() -> None:
+    for kind in Kind:
+        row = Row(kind, b"o" * 16, Ballot(bytes(12)), Ballot(bytes(12)), 7, metadata={"a": "b"})
+        assert kind_of(encode_row(row)) == kind == decode_row(encode_row(row)).kind
+    for damaged in (b"", b"\xc0", b"\x90", b"\x91\xa1x"):
+        with pytest.raises(msgspec.MsgspecError):
+            kind_of(damaged)

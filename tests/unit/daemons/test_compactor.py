@@ -1,6 +1,7 @@
 """A tombstone goes only when every primary has confirmed it."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -151,3 +152,70 @@ def test_upkeep_asks_every_device_until_nothing_more_waits() -> None:
     fleet._maintain = maintain  # type: ignore[attr-defined]
     counts = asyncio.run(compactor(fleet).upkeep())
     assert counts == {"checkpoint": 3, "purge": 3, "compact": 7, "sweep_staged": 3}
+
+
+class At:
+    """A wall clock that stands where it was set."""
+
+    def __init__(self, us: int) -> None:
+        self.us = us
+
+    def wall_us(self) -> int:
+        return self.us
+
+
+def asked(fleet: MemoryFleet) -> set[int]:
+    """The partitions whose rows were asked for since the last time."""
+    found = {request.partition for _, request in fleet.log if isinstance(request, m.PartitionRows)}
+    fleet.log.clear()
+    return found
+
+
+def test_a_partition_is_looked_at_again_when_one_of_its_tombstones_can_be_old_enough() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    clock = At(1_000_000_000)
+    fleet.world = dataclasses.replace(fleet.world, clock=clock)  # type: ignore[arg-type]
+    everywhere = set(range(fleet.ring.partition_count))
+    for number in (1, 2, 3):
+        fleet.put(number, 0, key("young"), held(1_000_000_000 - 20_000_000, Kind.TOMBSTONE))
+        fleet.put(number, 1, key("alive"), held(5))
+        fleet.put(number, 2, key("disputed"), held(6, Kind.TOMBSTONE) if number < 3 else held(3))
+    worker = compactor(fleet)
+
+    def after(seconds: int) -> tuple[int, set[int]]:
+        clock.us = 1_000_000_000 + seconds * 1_000_000
+        return asyncio.run(worker.reclaim_due()), asked(fleet)
+
+    assert after(0) == (0, everywhere)
+    assert after(1) == (0, set())
+    assert after(5) == (0, {2})  # what could not go is asked about again, and not at once
+    assert after(39) == (0, {2})
+    assert after(40) == (1, {0})
+    assert after(44) == (0, {2})
+    assert after(60) == (0, everywhere - {0})
+    fleet.put(3, 2, key("disputed"), held(6, Kind.TOMBSTONE))
+    assert after(65) == (1, {2})
+    assert after(99) == (0, set())
+    assert after(100) == (0, {0})
+    assert asyncio.run(worker.reclaim()) == 0
+    assert asked(fleet) == everywhere
+
+
+def test_all_partitions_are_looked_at_in_a_new_epoch_and_one_whose_device_was_silent_soon() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    clock = At(1_000_000_000)
+    fleet.world = dataclasses.replace(fleet.world, clock=clock)  # type: ignore[arg-type]
+    worker = compactor(fleet)
+    fleet.down.add(2)
+    asyncio.run(worker.reclaim_due())
+    everywhere = asked(fleet)
+    clock.us += 5_000_000
+    fleet.down.clear()
+    asyncio.run(worker.reclaim_due())
+    assert asked(fleet) == everywhere
+    clock.us += 5_000_000
+    asyncio.run(worker.reclaim_due())
+    assert asked(fleet) == set()
+    worker._due_in_epoch -= 1
+    asyncio.run(worker.reclaim_due())
+    assert asked(fleet) == everywhere
