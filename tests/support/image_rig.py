@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from objstore.identity.bearer import Bearer
 from objstore.identity.model import User
@@ -23,6 +23,7 @@ from objstore.runtime.sql import MEMORY, Sql, open_sql
 from objstore.services.image.app import ImageApp
 from objstore.services.image.service import ImageService
 from objstore.services.image.settings import ImageSettings
+from objstore.services.image.tables import TABLES
 from tests.support.memory_cluster import LoopClock, MemoryCluster, memory_world, run
 
 DATABASE = os.environ.get("OBJSTORE_TEST_DATABASE", MEMORY)
@@ -32,18 +33,7 @@ PROJECTS = {ADMIN: "admin", ALICE: "a" * 32, BOB: "b" * 32, READER: "a" * 32}
 OCTETS = {"content-type": "application/octet-stream"}
 PATCH = {"content-type": "application/openstack-images-v2.1-json-patch"}
 URL = "http://image.test/image"
-_TABLES = (
-    "images",
-    "image_properties",
-    "image_tags",
-    "image_members",
-    "image_bodies",
-    "image_tasks",
-    "jobs",
-    "schema_steps",
-    "things",
-    "others",
-)
+_TABLES = (*TABLES.tables, "jobs", "schema_steps", "things", "others")
 
 
 @dataclass
@@ -69,8 +59,12 @@ class Broken(Exception):
 
 async def fresh(sql: Sql) -> None:
     """No tables."""
-    for table in _TABLES:
-        await sql.write(lambda connection, table=table: connection.execute(text(f"DROP TABLE IF EXISTS {table}")))
+
+    def work(connection: Connection) -> None:
+        for table in _TABLES:
+            connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
+
+    await sql.write(work)
 
 
 def run_rig(main: Any) -> Any:

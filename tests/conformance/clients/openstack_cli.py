@@ -7,7 +7,7 @@ import time
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from scenario import BUCKET, CA, REGION, SCRATCH, URL, command, raises, run, scenario
+from scenario import BUCKET, CA, REGION, SCRATCH, URL, command, noise, raises, run, scenario
 
 NAME = f"cli-{BUCKET}"
 made = {}
@@ -114,6 +114,22 @@ def trust():
     by_trust = {"OS_TRUST_ID": lent["id"], "OS_PROJECT_NAME": "", "OS_PROJECT_DOMAIN_NAME": ""}
     assert cloud("token", "issue", **by_trust)["project_id"] == made["project"]
     told("trust", "delete", lent["id"], **OWN)
+
+
+@scenario
+def images():
+    data, back = SCRATCH / "up.raw", SCRATCH / "down.raw"
+    data.write_bytes(noise("cli image", 3_000_000))
+    made["image"] = cloud("image", "create", "--disk-format", "raw", "--file", str(data), "--property", "os_distro=debian", NAME)["id"]
+    assert NAME in [entry["Name"] for entry in cloud("image", "list", "--name", NAME)]
+    command("openstack", "image", "set", "--min-ram", "64", "--tag", "a", NAME, **LOGIN)
+    command("openstack", "image", "add", "project", NAME, NAME, **LOGIN)
+    shown = cloud("image", "show", NAME)
+    assert (shown["status"], shown["min_ram"], shown["tags"], shown["size"]) == ("active", 64, ["a"], 3_000_000)
+    command("openstack", "image", "save", "--file", str(back), NAME, **LOGIN)
+    assert back.read_bytes() == data.read_bytes()
+    command("openstack", "image", "delete", NAME, **LOGIN)
+    assert cloud("image", "list", "--name", NAME) == []
 
 
 @scenario

@@ -1,12 +1,13 @@
 """openstacksdk against the identity service: log in, make and list things, keys of S3 for boto3, Swift with the same token."""
 
+import hashlib
 import os
 
 import boto3
 import openstack
 from botocore.config import Config
 from openstack.exceptions import SDKException
-from scenario import BUCKET, CA, REGION, URL, Skip, raises, run, scenario
+from scenario import BUCKET, CA, REGION, SCRATCH, URL, Skip, noise, raises, run, scenario
 
 NAME = f"sdk-{BUCKET}"
 made = {}
@@ -81,6 +82,36 @@ def same_project_by_swift():
     assert BUCKET in [container.name for container in store.containers()]
     assert store.download_object("k", BUCKET) == b"both ways"
     made["mine"].object_store.upload_object(BUCKET, "by swift", data=b"x")
+
+
+@scenario
+def images():
+    mine = made["mine"]
+    data = noise("image", 9_000_000)
+    path = SCRATCH / "image.raw"
+    path.write_bytes(data)
+    image = mine.create_image(
+        NAME, filename=str(path), disk_format="raw", container_format="bare", wait=True, hw_disk_bus="virtio", tags=["a"]
+    )
+    assert (image.status, image.size, image.hash_value) == ("active", len(data), hashlib.sha512(data).hexdigest())
+    assert mine.image.find_image(NAME).id == image.id
+    assert mine.image.download_image(image).content == data
+    assert [each.id for each in mine.image.images(tag="a", sort="name:asc")] == [image.id]
+    assert mine.image.update_image(image, min_ram=64, os_distro="debian").min_ram == 64
+    mine.image.add_member(image.id, member_id="admin")
+    assert [member.status for member in mine.image.members(image.id)] == ["pending"]
+    made["admin"].image.update_member("admin", image.id, status="accepted")
+    assert image.id in [each.id for each in made["admin"].image.images(name=NAME)]
+    mine.image.deactivate_image(image)
+    raises(SDKException, lambda: mine.image.download_image(image))
+    mine.image.reactivate_image(image)
+    staged = mine.image.create_image(name="staged", disk_format="raw", container_format="bare")
+    mine.image.stage_image(staged, data=data[:1000])
+    mine.image.import_image(staged)
+    assert mine.image.wait_for_status(staged, status="active", interval=0.2, wait=30).size == 1000
+    for each in (image, staged):
+        mine.image.delete_image(each)
+    assert mine.image.find_image(NAME) is None
 
 
 @scenario

@@ -141,7 +141,13 @@ def stage(schemes: tuple[str, ...]) -> Iterator[Stage]:
         (root / "identities.toml").write_text(IDENTITIES)
         hook_port = free_port_base()
         targets = json.dumps({"hook": {"url": f"http://127.0.0.1:{hook_port}/events"}})
-        settings = (f's3.domains=["{DOMAIN}"]', f's3.website_domains=["{WEBSITE_DOMAIN}"]', f"notifications.targets={targets}", *RULES)
+        settings = (
+            f's3.domains=["{DOMAIN}"]',
+            f's3.website_domains=["{WEBSITE_DOMAIN}"]',
+            "image.enforce_format=false",
+            f"notifications.targets={targets}",
+            *RULES,
+        )
         common = ("--proxies", "1", "--identities", str(root / "identities.toml"), *(part for each in settings for part in ("--set", each)))
         clusters = {
             scheme: stack.enter_context(running_cluster(root / scheme, *common, *(("--tls",) if scheme == "https" else ())))
