@@ -20,6 +20,8 @@ from tests.support.volume_rig import CHUNK, SMALL, VolumeHost, VolumeRig
 
 SEEDS = int(os.environ.get("VOLUME_SEEDS", "12"))
 FIRST = int(os.environ.get("VOLUME_SEED", "1"))
+# What these found: records taken up after a kill were lost by the power cut that followed; a full journal stopped writers for ever.
+KEPT = (140, 1213)
 CHUNKS = 6
 STEPS = 60
 
@@ -228,7 +230,7 @@ class Play:
         assert self.at.stored(self.volume) == self.history.now
 
 
-@pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
+@pytest.mark.parametrize("seed", [*range(FIRST, FIRST + SEEDS), *KEPT])
 def test_a_volume_is_a_bytearray_that_survives_crashes(seed: int) -> None:
     play = Play(seed)
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from objstore.errors import ConditionalConflict, PreconditionFailed
+from objstore.errors import ConditionalConflict, DamagedFile, PreconditionFailed
 from objstore.runtime.disk import Disk
 from objstore.runtime.tasks import TaskOwner, Threads
 from objstore.runtime.world import World
@@ -136,10 +136,11 @@ async def _with_journal(
     await place.threads.run(Journal.start, place.disk, journal)
     at = await _take_over(objects, at, holder=holder, journal=journal_id, position=position)
     device = Device(objects, world.clock, at, settings, journal=journal)
+    await journal.release(position)  # a crash between the last commit and this
     if ranges:
         for offset, length in ranges:
             if offset + length > device.size_bytes:
-                raise _in_use(head)
+                raise DamagedFile(f"the journal of volume {volume.hex()} has a write at {offset}, behind the volume's end")
             await device.prepare(offset, length)
         await place.threads.run(lambda: read_journal(place.disk, device.replay, volume=volume, of=journal_id, after=position, until=last))
         log.warning("volume %s: %d records of the journal were taken up", volume.hex(), len(ranges))

@@ -226,7 +226,7 @@ class Device:
         while True:
             try:
                 await self._upload(frozen, done)
-                await self._publish(position)
+                await self._publish(position, self.size_bytes)
                 break
             except (Unavailable, Damaged) as failure:
                 if self.failure is not None:
@@ -263,13 +263,13 @@ class Device:
         await self._objects.put_chunk(ref, memoryview(buffer.data).toreadonly())
         return ref
 
-    async def _publish(self, position: int) -> None:
+    async def _publish(self, position: int, size_bytes: int) -> None:
         """Write the changed map nodes and swap the head."""
         while nodes := self._map.unwritten():
             await each(self._tasks, nodes, self._write_node, at_once=self._settings.uploads)
         generation = self.at.head.generation
         while True:
-            tree = Tree(self.size_bytes, self._map.levels, self._map.root)
+            tree = Tree(size_bytes, self._map.levels, self._map.root)
             head = msgspec.structs.replace(self.at.head, tree=tree, generation=generation + 1, position=position)
             try:
                 self.at = await self._objects.swap(head, self.at)
@@ -322,12 +322,8 @@ class Device:
             if size_bytes < before:
                 raise InvalidArgument(f"a volume of {before} bytes cannot be made shorter: {size_bytes}")
             self._map.grow(max(self._map.levels, levels_for(size_bytes, self.chunk_bytes)))
-            self.size_bytes = size_bytes
-            try:
-                await self._publish(self._committed)
-            except Unavailable:
-                self.size_bytes = before
-                raise
+            await self._publish(self._committed, size_bytes)
+            self.size_bytes = size_bytes  # not before: a write behind the end that the head knows could not be taken up again
 
     async def _commit_for_ever(self) -> None:
         while self.failure is None:
@@ -373,11 +369,13 @@ class Device:
         if self.journal.failure is not None:
             raise self.journal.failure
         changed, size = self._cache.changed_bytes, self.journal.size_bytes
-        if changed * 2 > self._settings.changed_bytes or size * 2 > self._settings.journal_bytes:
+        # What is left of a journal whose records are all in the store goes with the next segment: to wait for that is to wait for ever.
+        kept = size if self.journal.position > self._committed else 0
+        if changed * 2 > self._settings.changed_bytes or kept * 2 > self._settings.journal_bytes:
             self._hurry.set()
         return (
             changed < self._settings.changed_bytes
-            and size < self._settings.journal_bytes
+            and kept < self._settings.journal_bytes
             and self.journal.gathered_bytes < GATHERED_LIMIT_BYTES
         )
 

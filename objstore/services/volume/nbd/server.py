@@ -1,5 +1,7 @@
 """Exports by name, and the sockets they are served on."""
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from objstore.runtime.net import Listener, Net
@@ -9,6 +11,7 @@ from objstore.services.volume.nbd.connection import Connection
 from objstore.services.volume.nbd.handshake import Export
 
 CONNECTIONS_LIMIT = 1024
+PATIENCE_S = 5.0
 
 
 class NbdServer:
@@ -54,13 +57,15 @@ class NbdServer:
     def _connection(self) -> Connection:
         return Connection(self, self._tasks, self._connections, refused=len(self._connections) >= CONNECTIONS_LIMIT)
 
-    async def aclose(self) -> None:
-        """Stop listening, finish what is being worked on, hang up."""
+    async def aclose(self, *, patience_s: float = PATIENCE_S) -> None:
+        """Stop listening, finish what is being worked on, hang up.  What waits for the store for longer is not finished, nor answered."""
         for listener in self._listeners:
             await listener.aclose()
         for connection in list(self._connections):
             connection.close()
-        await self._tasks.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._tasks.drain()
         for connection in list(self._connections):
             connection.hang_up()
         await self._tasks.aclose()

@@ -128,3 +128,26 @@ def test_a_read_only_volume_is_not_attached() -> None:
             rig.first.attach(volume)
 
     with_volume(test)
+
+
+def test_a_full_journal_that_the_store_has_all_of_does_not_stop_writers(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_: object, __: int) -> None:
+        return
+
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume, journal_bytes=1000)
+        monkeypatch.setattr("objstore.services.volume.journal.Journal.release", never)  # the crash comes before it
+        write(host, 0, b"x" * 5000)
+        host.run(host.attached.device.commit)  # type: ignore[union-attr]
+        host.crash()
+        host.attach(volume, journal_bytes=1000)
+        write(host, 1, b"y")
+        write(host, 2, b"z")
+        assert host.content()[:4] == b"xyzx"
+        monkeypatch.undo()
+        host.crash()
+        host.attach(volume)
+        assert host.content()[:4] == b"xyzx"
+
+    with_volume(test)

@@ -60,3 +60,16 @@ def test_too_many_connections_are_hung_up_on(monkeypatch: Any, tmp_path: Path) -
         await server.aclose()
 
     asyncio.run(main())
+
+
+def test_its_end_does_not_wait_for_ever_for_a_store_that_is_away(tmp_path: Path) -> None:
+    from objstore.runtime.tasks import TaskOwner
+
+    async def main() -> None:
+        server = NbdServer(SocketNet())
+        owner: TaskOwner = server._tasks
+        owner.spawn(asyncio.sleep(1000))
+        await server.aclose(patience_s=0.05)
+        assert len(owner) == 0
+
+    asyncio.run(main())
