@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MEAN_PAUSE_S = 3.0
 AT_ONCE = 3
+REPLICAS = 3
 Fault = Callable[[], Awaitable[bool]]
 
 
@@ -54,6 +55,8 @@ class Nemesis:
             ("freeze proxy", self._freeze_proxy, 1.0),
             ("clock jump", self._clock_jump, 1.0),
             ("slow disk", self._slow_disk, 0.8),
+            # Where there is somebody else to store it: with three nodes the writes merely wait.
+            *([("two slow disks", self._slow_disks, 0.7)] if len(cluster.nodes) > REPLICAS else []),
             ("disk full", self._disk_full, 0.7),
             ("flush error", self._flush_error, 0.5),
             ("read error", self._read_error, 0.3),
@@ -273,6 +276,18 @@ class Nemesis:
         volume.slow_s = self._rng.choice((0.05, 0.5, 3.0))
         await self._last(2.0, 20.0)
         volume.slow_s = 0.0
+        return True
+
+    async def _slow_disks(self) -> bool:
+        """Of two nodes: they answer what they hold at once and store nothing for a while, so that whoever makes do with others is found out."""
+        volumes = [volume for seat in self._rng.sample(self._cluster.nodes, 2) for volume in seat.volumes()]
+        for volume in volumes:
+            volume.slow_s = self._rng.choice((0.5, 1.5, 3.0))
+        self._simulation.excited += 1
+        await self._last(2.0, 10.0)
+        self._simulation.excited -= 1
+        for volume in volumes:
+            volume.slow_s = 0.0
         return True
 
     async def _disk_full(self) -> bool:
