@@ -5,6 +5,7 @@ installed, and a scenario that means nothing for it, stand in the table as skipp
 """
 
 import argparse
+import signal
 import sys
 import time
 
@@ -31,6 +32,7 @@ def main() -> int:
         parser.error(f"no such client: {', '.join(unknown)}")
     transports = tuple(options.transports.split(","))
     results: Results = {}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the clusters are taken down with a run that is cut off
     schemes = tuple(sorted({transport.partition("-")[0] for transport in transports}))
     with stage(schemes) as played:
         for name in chosen:

@@ -55,6 +55,7 @@ VALUES: dict[str, Any] = {
     "partitions": lambda rng: rng.choices([0, 1, 2, 3, -1, 9], k=rng.randrange(4)),
     "items": lambda rng: [m.PartitionRow(rng.choice(KEYS), Register(ZERO, rng.choice(BALLOTS)))],
     "bucket": lambda rng: rng.choice([b"bucket01", b"", b"x" * 100]),
+    "more": lambda rng: rng.choices([b"bucket01", b"bucket02", b"", b"x" * 100], k=rng.randrange(3)),
     "what": lambda rng: rng.choice(["checkpoint", "compact", "purge", "sweep_staged", "x"]),
     "blob": lambda rng: rng.choice([b"b" * 16, b"", b"/" * 16]),
     "content": lambda rng: rng.choice([b"", b"b" * 16, b"x"]),

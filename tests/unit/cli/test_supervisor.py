@@ -17,6 +17,7 @@ from objstore.cli.process import READY_FD, Plan, is_alive, start_time
 from objstore.cli.supervisor import RunOptions, Supervisor, end_stale, rotate
 from objstore.cli.world import system_world
 from objstore.runtime.config import ConfigError
+from tests.support.cluster import free_port_base
 
 # Says that it is ready; notes its name when it is told to end.
 CHILD = f"""
@@ -100,7 +101,7 @@ def test_a_port_that_somebody_else_has_is_named_and_one_that_comes_free_is_waite
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             base = taken.getsockname()[1] - 100  # where node1 would listen
-            layout = new_layout(nodes=2, devices=1, zones=1, proxies=1, port_base=21000, tls=False, uid_base=None)
+            layout = new_layout(nodes=2, devices=1, zones=1, proxies=1, port_base=free_port_base(), tls=False, uid_base=None)
             layout = msgspec.structs.replace(layout, node=(msgspec.structs.replace(layout.node[0], port=base + 100), layout.node[1]))
             taken.listen()
             asyncio.get_running_loop().call_later(0.2, taken.close)
