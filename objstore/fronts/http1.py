@@ -23,7 +23,7 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _TEXT = bytes([9, *range(32, 127), *range(128, 256)])
 _TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) ([^\x00-\x20\x7f#]+) HTTP/1\.([01])")
-_TRAILER = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
+_TRAILER_LINES = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+")
 _HOST = re.compile(rb"[A-Za-z0-9._\-:\[\]%]*")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb'|"[^"\\\x00-\x1f\x7f]*"))?)*')
 _FRAMING = frozenset((b"content-length", b"transfer-encoding", b"host", b"connection", b"expect"))
@@ -187,11 +187,12 @@ class _Step(Enum):
 class ChunkedFraming:
     """A body in HTTP chunks.  Extensions are skipped when well-formed, trailers likewise; both are bounded."""
 
-    __slots__ = ("_held", "_remaining", "_step", "done", "remaining")
+    __slots__ = ("_checked", "_held", "_remaining", "_step", "done", "remaining")
 
     def __init__(self) -> None:
         self.done = False
         self.remaining: int | None = None
+        self._checked = 0  # bytes of the trailer section that are good lines
         self._step = _Step.SIZE
         self._remaining = 0
         self._held = b""  # an incomplete line
@@ -224,10 +225,10 @@ class ChunkedFraming:
         if self._step is _Step.TRAILER:
             return self._trailer(data, at)
         if self._step is _Step.DATA_END:
+            if not b"\r\n".startswith(data[at : at + 2]):
+                raise _bad("A chunk is longer than it announced.")
             if len(data) - at < 2:
                 return -1
-            if data[at : at + 2] != b"\r\n":
-                raise _bad("A chunk is longer than it announced.")
             self._step = _Step.SIZE
             return at + 2
         end = data.find(b"\n", at, at + MAX_CHUNK_LINE_BYTES)
@@ -249,12 +250,17 @@ class ChunkedFraming:
             self.done = True
             return at + 2
         end = data.find(b"\r\n\r\n", at, at + MAX_TRAILER_BYTES)
+        # What is wrong is refused as soon as its line is there; nobody waits for more of it.
+        last = data.rfind(b"\r\n", at) if end < 0 else end
+        lines = last + 2
+        if last >= 0 and lines > at + self._checked:
+            if _TRAILER_LINES.fullmatch(data, at + self._checked, lines) is None:
+                raise _bad("The trailer section is malformed.")
+            self._checked = lines - at
         if end < 0:
             if len(data) - at >= MAX_TRAILER_BYTES:
                 raise _bad("The trailer section is too long.")
             return -1
-        if _TRAILER.fullmatch(data, at, end + 4) is None:
-            raise _bad("The trailer section is malformed.")
         self.done = True
         return end + 4
 

@@ -101,7 +101,7 @@ class S3App:
         api = "Unknown"
         try:
             request.parse(scope, self._domains)
-            if request.bucket == "-" and request.received.path == HEALTH_PATH:
+            if request.bucket == "-" and request.received.path == HEALTH_PATH and request.method in {"GET", "HEAD"}:
                 await self._answer_health(request, send)
                 return
             route = await self._route(request, scope)

@@ -141,6 +141,9 @@ def test_chunked_bodies_are_cut_out_of_the_stream() -> None:
         b"1" * 17 + b"\r\n",
         b"5;" + b"a" * MAX_CHUNK_LINE_BYTES,
         b"0\r\nTrailer\r\n\r\n",
+        b"0\r\n0\r\n",  # before the section has its end
+        b"0\r\nA: b\r\nTrailer\r\nX",
+        b"5\r\nhello\n",  # before there is a second byte
         b"0\r\nA: b\n\r\n\r\n",
         b"0\r\nA: " + b"b" * 10_000,
     ],
