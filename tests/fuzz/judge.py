@@ -54,10 +54,11 @@ class Finding(AssertionError):
 
 
 class Play:
-    """Plays cases on connections and judges."""
+    """Plays cases on connections and judges; `here`: the server runs in this very thread, so that its processor time can be told."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Line]], probe: Callable[[], bytes], tally: Tally) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Line]], probe: Callable[[], bytes], tally: Tally, *, here: bool) -> None:
         self._connect = connect
+        self._here = here
         self._probe = probe
         self._line: Line | None = None
         self.tally = tally
@@ -80,7 +81,7 @@ class Play:
         took = asyncio.get_running_loop().time() - began
         self.tally.slowest_s = max(self.tally.slowest_s, took)
         spent = time.thread_time() - cpu
-        if spent > CPU_S:
+        if self._here and spent > CPU_S:
             raise Finding(f"took {spent:.2f} s of processor time")
         for seen, reply in pairs:
             self.tally.statuses[reply.status] += 1

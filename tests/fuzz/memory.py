@@ -213,7 +213,7 @@ async def _epoch(seed: int, numbers: range, tally: Tally, *, verbose: bool) -> N
     async def connect() -> MemoryLine:
         return MemoryLine(stage)
 
-    player = Play(connect, probe, tally)
+    player = Play(connect, probe, tally, here=True)
     for number in numbers:
         case = make_case(seed, number, stage.corpus)
         await stage.settle()

@@ -85,7 +85,7 @@ async def _play(cluster: Cluster, seed: int, first: int, cases: int) -> tuple[Ta
         corpus[:] = recorded(await _lay(await connect()))
 
     async def player() -> None:
-        play = Play(connect, probe, tally)
+        play = Play(connect, probe, tally, here=False)
         while (number := next(numbers)) < end:
             if number % LAID_ANEW_EVERY == 0:
                 await lay()

@@ -67,7 +67,8 @@ def _one(data: bytes, at: int) -> Seen:
     for name, value in headers:
         table.setdefault(name.lower(), []).append(value)
     lengths, codings, modern = table.get(b"content-length", []), table.get(b"transfer-encoding", []), first[3] == b"1"
-    good = len(lengths) + len(codings) <= 1 and len(table.get(b"host", [])) == 1
+    hosts = len(table.get(b"host", []))
+    good = len(lengths) + len(codings) <= 1 and (hosts == 1 or (not hosts and not modern))  # health checks of HTTP/1.0 name none
     good = good and all(re.fullmatch(rb"[0-9]{1,18}", value) for value in lengths)
     good = good and all(value.lower() == b"chunked" and modern for value in codings)
     if not good or b"content_length" in table or b"transfer_encoding" in table:
