@@ -15,6 +15,7 @@ import msgspec
 from objstore.cluster.api import Held, ScannedRow, ScanPage
 from objstore.cluster.membership import Membership
 from objstore.core.listing import Doubt, Scanned, after_group, merge, merge_groups, place_of_version, reach, reach_version
+from objstore.core.names import ROW_NAME_LIMIT_BYTES
 from objstore.core.placement import Placement
 from objstore.core.quorum import Tally
 from objstore.core.rows import Kind, Row, RowKey, Space, encode_row, is_live
@@ -58,8 +59,13 @@ class Lister:
         """
         assert limit > 0
         assert not (delimiter and space == Space.VERSIONS), "versions are not listed in groups"
-        if start < prefix:
+        if len(prefix) > ROW_NAME_LIMIT_BYTES:
+            return ScanPage([], None)  # what no name can begin with; nodes refuse to look for it
+        if len(delimiter) > ROW_NAME_LIMIT_BYTES:
+            delimiter = b""  # nor hold
+        if start < prefix or len(start) > ROW_NAME_LIMIT_BYTES:
             start_version = b""
+        start = start[:ROW_NAME_LIMIT_BYTES]  # every name that is shorter stands on the same side of it
         search = _Search(self, self._clock, bucket, space, versions=versions, until_s=self._clock.monotonic() + self._timeout_s)
         return await search.page(prefix=prefix, start=max(start, prefix), limit=limit, delimiter=delimiter, start_version=start_version)
 

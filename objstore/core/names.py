@@ -27,6 +27,8 @@ from urllib.parse import unquote_to_bytes
 from objstore.errors import InvalidArgument, InvalidBucketName, InvalidKey, KeyTooLong, MetadataTooLarge
 
 KEY_LIMIT_BYTES = 1024  # S3 and Swift agree on it
+# No row has a longer name: the longest in use is an upload's, an object key, a separator and the upload id.  Room for longer ids.
+ROW_NAME_LIMIT_BYTES = 2048
 METADATA_LIMIT_BYTES = 2048  # S3: names and values of user metadata together
 PART_NUMBER_LIMIT = 10_000
 UPLOAD_ID_DIGITS = 32

@@ -7,13 +7,12 @@ functions raise InvalidArgument.
 
 from collections.abc import Sequence
 
+from objstore.core.names import ROW_NAME_LIMIT_BYTES
 from objstore.core.rows import BUCKET_ID_BYTES, RowKey
 from objstore.core.timestamp import BALLOT_BYTES
 from objstore.errors import InvalidArgument
 from objstore.wire.messages import PartitionRow, Scan
 
-# The longest name in use is an upload's: an object key, a separator and the upload id.  Room for longer ids.
-MAX_NAME_BYTES = 2048
 MAX_SPACE = 255  # one byte in an index key
 MAX_ITEMS = 100_000
 
@@ -23,7 +22,7 @@ def check_key(key: RowKey) -> None:
     if (
         len(key.bucket) != BUCKET_ID_BYTES
         or not 0 <= key.space <= MAX_SPACE
-        or len(key.name) > MAX_NAME_BYTES
+        or len(key.name) > ROW_NAME_LIMIT_BYTES
         or (key.version and len(key.version) != BALLOT_BYTES)
     ):
         raise InvalidArgument("the key of a register has a field of the wrong length")
@@ -55,8 +54,8 @@ def check_scan(scan: Scan) -> None:
     """Bounds of a listing."""
     if len(scan.bucket) != BUCKET_ID_BYTES or not 0 <= scan.space <= MAX_SPACE:
         raise InvalidArgument("the bucket id or space of a scan is wrong")
-    if max(len(scan.prefix), len(scan.start), len(scan.delimiter)) > MAX_NAME_BYTES:
-        raise InvalidArgument(f"prefix, start and delimiter have at most {MAX_NAME_BYTES} bytes")
+    if max(len(scan.prefix), len(scan.start), len(scan.delimiter)) > ROW_NAME_LIMIT_BYTES:
+        raise InvalidArgument(f"prefix, start and delimiter have at most {ROW_NAME_LIMIT_BYTES} bytes")
     if scan.start_version and len(scan.start_version) != BALLOT_BYTES:
         raise InvalidArgument(f"a version to start at has {BALLOT_BYTES} bytes")
     if scan.torn and scan.delimiter:

@@ -185,7 +185,7 @@ def judge(seen: Seen, reply: Reply, tally: Tally) -> None:
     status = reply.status
     if status >= 500 and status != 501:
         raise Finding(f"answered {status}: {reply.body[:400]!r}")
-    if b"x-amz-request-id" not in reply.headers and seen.target.partition(b"?")[0] not in OPEN_PATHS:
+    if not {b"x-amz-request-id", b"x-trans-id"} & set(reply.headers) and seen.target.partition(b"?")[0] not in OPEN_PATHS:
         raise Finding(f"a {status} without a request id")
     if status < 400:
         if seen.state == "bad":

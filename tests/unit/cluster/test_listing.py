@@ -62,6 +62,18 @@ def test_an_agreed_listing_needs_no_reads() -> None:
     run(main)
 
 
+def test_prefixes_starts_and_delimiters_longer_than_any_name_are_answered_at_once() -> None:
+    async def main(rig: Rig) -> None:
+        longest = "b" * 1024
+        fill(rig, "a", longest, "c")
+        assert await names(rig, prefix=b"a" * 2049) == []
+        assert await names(rig, delimiter=b"a" * 5000) == [b"a", longest.encode(), b"c"]
+        assert await names(rig, start=b"b" * 5000) == [b"c"]
+        assert await names(rig, start=b"a" * 5000) == [longest.encode(), b"c"]
+
+    run(main)
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_pages_of_any_size_hold_every_name_once(limit: int) -> None:
     async def main(rig: Rig) -> None:

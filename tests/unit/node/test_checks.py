@@ -2,11 +2,12 @@ from typing import Any
 
 import pytest
 
+from objstore.core.names import ROW_NAME_LIMIT_BYTES
 from objstore.core.rows import Register, RowKey
 from objstore.core.timestamp import ZERO
 from objstore.errors import InvalidArgument
 from objstore.node import checks
-from objstore.node.checks import MAX_NAME_BYTES, check_ballots, check_items, check_key, check_partition, check_scan
+from objstore.node.checks import check_ballots, check_items, check_key, check_partition, check_scan
 from objstore.wire.messages import PartitionRow, Scan
 
 GOOD = RowKey(b"bucket01", 0, b"name")
@@ -18,7 +19,7 @@ def scan(**changes: Any) -> Scan:
 
 
 @pytest.mark.parametrize(
-    "key", [GOOD, RowKey(b"bucket01", 255, b""), RowKey(b"bucket01", 0, b"x" * MAX_NAME_BYTES), RowKey(b"bucket01", 0, b"x", ZERO)]
+    "key", [GOOD, RowKey(b"bucket01", 255, b""), RowKey(b"bucket01", 0, b"x" * ROW_NAME_LIMIT_BYTES), RowKey(b"bucket01", 0, b"x", ZERO)]
 )
 def test_a_key_that_fits_passes(key: RowKey) -> None:
     check_key(key)
@@ -31,7 +32,7 @@ def test_a_key_that_fits_passes(key: RowKey) -> None:
         RowKey(b"", 0, b"x"),
         RowKey(b"bucket01", -1, b"x"),
         RowKey(b"bucket01", 256, b"x"),
-        RowKey(b"bucket01", 0, b"x" * (MAX_NAME_BYTES + 1)),
+        RowKey(b"bucket01", 0, b"x" * (ROW_NAME_LIMIT_BYTES + 1)),
         RowKey(b"bucket01", 0, b"x", b"short"),
     ],
 )
@@ -71,7 +72,7 @@ def test_items_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         {"bucket": b""},
         {"space": -1},
         {"space": 256},
-        {"start": bytes(MAX_NAME_BYTES + 1)},
+        {"start": bytes(ROW_NAME_LIMIT_BYTES + 1)},
         {"limit": 0},
         {"start_version": b"1"},
         {"torn": True, "delimiter": b"/"},
