@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from objstore.core.json_depth import check_depth
 from objstore.errors import ConditionalConflict, InvalidArgument, ObjstoreError, PreconditionFailed, TooBusy, Unavailable
 from objstore.fronts.exchange import Receive, Scope, Send
 from objstore.fronts.identity import (
@@ -240,7 +241,7 @@ def parse_body(data: bytes) -> Mapping[str, Any]:
     if not data.strip():
         return {}
     try:
-        _check_depth(data)
+        check_depth(data, MAX_DEPTH)
         found = msgspec.json.decode(data)
         msgspec.msgpack.encode(found)  # what cannot be kept is refused here: numbers beyond 64 bits
     except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError, ValueError):
@@ -251,21 +252,6 @@ def parse_body(data: bytes) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise IdentityProblem(400, "the body must be an object of JSON")
     return found
-
-
-def _check_depth(data: bytes) -> None:
-    depth, quoted, escaped = 0, False, False
-    for byte in data:
-        if quoted:
-            escaped, quoted = byte == 0x5C and not escaped, byte != 0x22 or escaped
-        elif byte == 0x22:
-            quoted, escaped = True, False
-        elif byte in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise ValueError("too deep")
-        elif byte in b"]}":
-            depth -= 1
 
 
 async def _send(send: Send, answer: Answer, *, head: bool) -> None:

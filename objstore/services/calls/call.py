@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from objstore.core.json_depth import check_depth
 from objstore.errors import IncompleteBody
 from objstore.identity.rules import Access
 from objstore.identity.tenancy import ADMIN, MANAGER, MEMBER, READER
@@ -136,7 +137,7 @@ Handler = Callable[[Call], Awaitable[Answer]]
 def parse_json(data: bytes) -> Any:
     """JSON of bounded depth, with numbers of 64 bits.  Raises 400."""
     try:
-        _check_depth(data)
+        check_depth(data, MAX_DEPTH)
         found = msgspec.json.decode(data)
         msgspec.msgpack.encode(found)  # refuses numbers beyond 64 bits, which no column keeps
     except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError, ValueError):
@@ -153,18 +154,3 @@ def parse_query(raw: bytes) -> list[tuple[str, str]]:
     if any("\0" in name or "\0" in value for name, value in found):
         raise bad_request("The query holds a character that no value has.")
     return found
-
-
-def _check_depth(data: bytes) -> None:
-    depth, quoted, escaped = 0, False, False
-    for byte in data:
-        if quoted:
-            escaped, quoted = byte == 0x5C and not escaped, byte != 0x22 or escaped
-        elif byte == 0x22:
-            quoted, escaped = True, False
-        elif byte in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise ValueError("too deep")
-        elif byte in b"]}":
-            depth -= 1
