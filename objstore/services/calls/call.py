@@ -50,6 +50,7 @@ class Call:
     request_id: str
     base_url: str  # of the service, as clients reach it
     answered: Headers = field(default_factory=list)  # headers for whatever answer comes
+    version: tuple[int, int] = (0, 0)  # the microversion, where the service has them and its `before` found it out
 
     @property
     def who(self) -> Access:

@@ -3,6 +3,8 @@
 Every call may come twice and must be able to: the second finds the work done.  POST /v1/CALL with `Authorization: Bearer SECRET`; 200 with the
 answer's JSON; 404 for a server that is not on this host; 409 {"error"} where the guest's state forbids it; 400 for what cannot be right
 (do not try again); 503 {"error"} for what may go well later.
+
+Consoles: a WebSocket at GET /v1/servers/ID/console/serial or .../vnc with the same header; binary messages are what the line carries, either way.
 """
 
 import msgspec
@@ -145,6 +147,14 @@ class Migrate(msgspec.Struct, frozen=True):
     server: str
     address: str
     target_secret: str = ""
+
+
+CALLS: dict[str, type[msgspec.Struct]] = {
+    "spawn": Spawn, "stop": Stop, "reboot": Reboot, "pause": Pause, "destroy": Destroy, "attach_disk": AttachDisk, "detach_disk": DetachDisk,
+    "attach_nic": AttachNic, "detach_nic": DetachNic, "console_log": ConsoleLog, "snapshot_volume": SnapshotVolume,
+    "resize_volume": ResizeVolume, "receive": Receive, "migrate": Migrate,
+}  # fmt: skip
+"""CALL in the path -> what is sent."""
 
 
 class Power(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from objstore.services.compute.agent_api import Disk, Nic, Power, Report, ServerSpec, Spawn
+from objstore.services.compute.agent_api import CALLS, DetachDisk, Disk, Nic, Power, Report, ServerSpec, Spawn
 
 
 def test_a_spec_travels_as_json() -> None:
@@ -20,3 +20,8 @@ def test_a_report_needs_the_host_and_its_address() -> None:
         .state
         == "off"
     )
+
+
+def test_every_call_has_a_name_of_its_own() -> None:
+    assert len(set(CALLS.values())) == len(CALLS)
+    assert CALLS["detach_disk"] is DetachDisk
