@@ -93,9 +93,11 @@ class Supervised:
 
     def __init__(self) -> None:
         self._asked = asyncio.Event()
+        self.for_good = False  # the whole cluster ends: what would outlive this process (an agent's guests) is to end before it
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked.set)
+        loop.add_signal_handler(signal.SIGQUIT, self._end_for_good)
         lifeline = int(os.environ.pop(LIFELINE_FD, "-1"))
         if lifeline >= 0:
             loop.add_reader(lifeline, _end_at_once)
@@ -109,6 +111,10 @@ class Supervised:
 
     def ask_to_stop(self) -> None:
         """As if a signal had come."""
+        self._asked.set()
+
+    def _end_for_good(self) -> None:
+        self.for_good = True
         self._asked.set()
 
     async def asked_to_stop(self) -> None:

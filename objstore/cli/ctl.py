@@ -14,7 +14,7 @@ from objstore.cli.client import CallFailed, bring_down, call, call_up
 from objstore.cli.errors import report
 
 UP_TIMEOUT_S = 120.0
-DOWN_TIMEOUT_S = 15.0
+DOWN_TIMEOUT_S = 40.0  # 20 s of it are for guests, where there are any
 SHORT_TIMEOUT_S = 60.0
 RING_TIMEOUT_S = 240.0
 ANSWER_MARGIN_S = 60.0  # beyond a call's own limit: the supervisor ends it first and can say why
@@ -64,6 +64,7 @@ def ctl(directory: Path | None) -> None:
     "--policy", "policies", multiple=True, help="NAME=NODES[:REPLICAS]: a further ring, for bodies of a storage class; may be repeated."
 )
 @click.option("--tls", is_flag=True, help="Serve HTTPS with a generated certificate; its authority is given as ca_cert.")
+@click.option("--agents", type=int, help="Hosts of guests on this machine, for the compute service; can be more at a later up.")
 @click.option("--services", default="", help="Services besides the object store: identity, which is always there.")
 @click.option("--exec-prefix", "exec_prefix", multiple=True, help='"CMD" before every process, "NAME:CMD" before one; may be repeated.')
 @click.option("--uid-base", type=int, help="Node i runs as user id UID_BASE + i (needs root).")
@@ -84,6 +85,7 @@ def up(context: click.Context, /, directory: Path | None, **options: Any) -> int
         "exec_prefix": list(options["exec_prefix"]) or None,
         "environment": list(options["environment"]) or None,
         "overrides": list(options["overrides"]),
+        "agents": options["agents"],
         "timeout_s": options["timeout_s"],
     }
     try:
@@ -98,7 +100,7 @@ def up(context: click.Context, /, directory: Path | None, **options: Any) -> int
 @_dir_option
 @click.pass_context
 def down(context: click.Context, directory: Path | None) -> int:
-    """Stop all processes in order, within 10 seconds."""
+    """Stop all processes in order, within 10 seconds; guests before them, in 20."""
     root = _root(context, directory)
     try:
         result = bring_down(root, timeout_s=DOWN_TIMEOUT_S)

@@ -17,6 +17,7 @@ from objstore.cli.create import create_cluster, first_ring, make_node, read_admi
 from objstore.cli.layout import (
     Layout,
     Place,
+    agent_port,
     check_classes,
     daemon_metrics_port,
     leaving,
@@ -26,6 +27,7 @@ from objstore.cli.layout import (
     proxy_port,
     read_cluster,
     services_port,
+    with_agents,
     with_node,
     with_policy,
     without,
@@ -135,7 +137,7 @@ class Desk:
             _check(None, request.overrides)
             layout = new_layout(
                 nodes=new.nodes, devices=new.devices, zones=new.zones, proxies=new.proxies, port_base=new.port_base, tls=new.tls,
-                uid_base=new.uid_base, policies=new.policies,
+                uid_base=new.uid_base, policies=new.policies, agents=request.agents or 0,
             )  # fmt: skip
             sections = _with_overrides({}, request.overrides)
             check_classes(layout, sections)
@@ -145,7 +147,9 @@ class Desk:
         _check(place.cluster_file if sections else None, request.overrides)
         sections = _with_overrides(sections, request.overrides)
         check_classes(layout, sections)
-        if request.overrides:
+        laid = layout if request.agents is None else with_agents(layout, request.agents)
+        if request.overrides or laid is not layout:
+            layout = laid
             write_cluster(place, layout, sections)
         if identities is not None:
             write_identities(place, read_admin(place), identities)
@@ -199,10 +203,18 @@ class Desk:
             "supervisor_pid": os.getpid(),
             "nodes": self._nodes(layout.of_policy("")),
             **({"policies": policies} if policies else {}),
+            **({"agents": self._agents(layout)} if layout.agents else {}),
             "proxies": proxies,
             "daemons": [{"name": p.name, "pid": pids.get(p.name)} for p in self._supervisor.of_role("daemon")],
             "ready_s": round(self._ready_s, 3),
         }
+
+    def _agents(self, layout: Layout) -> list[dict[str, Any]]:
+        pids = self._supervisor.pids()
+        return [
+            {"name": f"agent{n}", "pid": pids.get(f"agent{n}"), "port": agent_port(layout, n), "disks": pids.get(f"disks{n}")}
+            for n in range(1, layout.agents + 1)
+        ]
 
     def _nodes(self, layout: Layout) -> list[dict[str, Any]]:
         pids = self._supervisor.pids()
@@ -284,7 +296,7 @@ class Desk:
             # What runs knows the rings that were there at its start: one after the other, so that clients are served meanwhile.
             mine = {f"daemon{number}" for number in range(1, layout.daemons + 1)}
             running = [process for process in self._supervisor.processes.values() if process.pid is not None]
-            again = [process for process in running if process.role in ("proxy", "services") or process.name in mine]
+            again = [process for process in running if process.role in ("proxy", "services", "disks") or process.name in mine]
             for process in again:
                 await process.stop(signal.SIGTERM, timeout_s=STOP_S)
                 await self._run([process.name])

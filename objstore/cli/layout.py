@@ -33,8 +33,10 @@ NODE_PORT_OFFSET = 100
 METRICS_PORT_OFFSET = 200
 DAEMON_METRICS_PORT_OFFSET = 300
 SERVICES_PORT_OFFSET = 400
+AGENT_PORT_OFFSET = 500
 NODES_LIMIT = 100
 PROXIES_LIMIT = 100
+AGENTS_LIMIT = 20  # one host of a cloud is one agent; more than one on a machine is for tests
 DEVICES_LIMIT = 100
 
 
@@ -74,6 +76,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     tls: bool = False
     uid_base: int | None = None
     services: int = 1  # processes that serve OpenStack's APIs
+    agents: int = 0  # hosts of guests, each with a process for them (agentN) and one for their disks (disksN)
     node: tuple[NodeEntry, ...] = ()
     policy: tuple[PolicyEntry, ...] = ()
 
@@ -110,7 +113,16 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 def new_layout(
-    *, nodes: int, devices: int, zones: int, proxies: int, port_base: int, tls: bool, uid_base: int | None, policies: Sequence[str] = ()
+    *,
+    nodes: int,
+    devices: int,
+    zones: int,
+    proxies: int,
+    port_base: int,
+    tls: bool,
+    uid_base: int | None,
+    policies: Sequence[str] = (),
+    agents: int = 0,
 ) -> Layout:
     """The layout of a new cluster: node i in zone ((i - 1) mod zones) + 1; `policies` as `with_policy` has them.  Raises ConfigError."""
     for what, value, limit in (
@@ -129,7 +141,7 @@ def new_layout(
         layout = with_node(layout, devices=devices)
     for text in policies:
         layout = with_policy(layout, text, devices=devices)
-    return layout
+    return with_agents(layout, agents)
 
 
 def with_policy(layout: Layout, text: str, *, devices: int) -> Layout:
@@ -154,6 +166,15 @@ def with_policy(layout: Layout, text: str, *, devices: int) -> Layout:
     for _ in range(nodes):
         layout = with_node(layout, devices=devices, policy=name)
     return layout
+
+
+def with_agents(layout: Layout, agents: int) -> Layout:
+    """The layout with that many hosts of guests.  Raises ConfigError, also where there are more: their guests would be left alone."""
+    if not 0 <= agents <= AGENTS_LIMIT:
+        raise ConfigError(f"--agents {agents}: it must be 0 to {AGENTS_LIMIT}")
+    if agents < layout.agents:
+        raise ConfigError(f"--agents {agents}: there are {layout.agents}, which keep guests; hosts can be added only")
+    return msgspec.structs.replace(layout, agents=agents)
 
 
 def check_classes(layout: Layout, sections: Mapping[str, Mapping[str, Any]]) -> None:
@@ -222,6 +243,11 @@ def services_port(layout: Layout, number: int) -> int:
     return layout.port_base + SERVICES_PORT_OFFSET + number - 1
 
 
+def agent_port(layout: Layout, number: int) -> int:
+    """Where agent `number` is asked."""
+    return layout.port_base + AGENT_PORT_OFFSET + number - 1
+
+
 def ports_of(layout: Layout, name: str) -> list[int]:
     """The ports that a process listens on."""
     number = int(name.lstrip("abcdefghijklmnopqrstuvwxyz"))
@@ -231,6 +257,10 @@ def ports_of(layout: Layout, name: str) -> list[int]:
         return [proxy_port(layout, number), metrics_port(layout, number)]
     if name.startswith("services"):
         return [services_port(layout, number)]
+    if name.startswith("agent"):
+        return [agent_port(layout, number)]
+    if name.startswith("disks"):
+        return []  # it listens on Unix sockets only
     return [daemon_metrics_port(layout, number)]
 
 
@@ -249,6 +279,7 @@ class Place:
         self.cluster_key_file = root / "secrets" / "cluster.key"
         self.identities_file = root / "secrets" / "identities.toml"
         self.admin_file = root / "secrets" / "admin.toml"
+        self.agents_secret_file = root / "secrets" / "agents.secret"
         self.kms_file = root / "secrets" / "kms.toml"
         self.ring_file = root / "ring" / "default.ring"
         self.tls = root / "tls"

@@ -33,6 +33,7 @@ class Up(ControlRequest, frozen=True, tag="up"):
     exec_prefix: list[str] | None = None
     environment: list[str] | None = None
     overrides: tuple[str, ...] = ()
+    agents: int | None = None  # hosts of guests, from now on; None leaves them as they are
     timeout_s: float = 120.0
 
 

@@ -52,6 +52,10 @@ class Rings:
         Their counts and whether they can be written to are told of each by itself: most keys do not need them.
         """
         status, *others = await asyncio.gather(*(self.of(layout, policy).status(layout.of_policy(policy)) for policy in _policies(layout)))
+        for role in ("agent", "disks") if layout.agents else ():
+            status["agents" if role == "agent" else role] = [
+                {"name": process.name, "up": process.ready.is_set(), "pid": process.pid} for process in self._supervisor.of_role(role)
+            ]
         if layout.policy:
             status["healthy"] = all(one["healthy"] for one in (status, *others))
             status["daemons"] = [daemon for one in (status, *others) for daemon in one["daemons"]]

@@ -4,6 +4,9 @@ So an edit of cluster.toml holds from a process's next start on, and a process n
 names.
 """
 
+import hashlib
+import hmac
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from objstore.cli.layout import (
     Layout,
     NodeEntry,
     Place,
+    agent_port,
     daemon_metrics_port,
     metrics_port,
     node_address,
@@ -20,9 +24,10 @@ from objstore.cli.layout import (
     services_port,
     write_file,
 )
-from objstore.cli.settings import ROLE_SECTIONS
+from objstore.cli.settings import ROLE_SECTIONS, read_cluster_key
 from objstore.runtime.config import render_toml
 
+AGENTS_SECRET = b"objstore agents 1"  # what the agents' secret is made of, with the cluster key
 LOCAL_SOCKETS = "run"  # relative to the cluster's directory, where all processes of it run
 
 
@@ -32,6 +37,27 @@ def daemon_control(name: str) -> str:
     A full path may well be longer than the 107 bytes that a Unix socket's name can have.
     """
     return f"unix:run/{name}.sock"
+
+
+def agents_secret(cluster_key: bytes) -> str:
+    """What the services and the agents show one another: `Authorization: Bearer` and this."""
+    return hmac.new(cluster_key, AGENTS_SECRET, hashlib.sha256).hexdigest()
+
+
+def disks_control(number: int) -> str:
+    """The socket on which the process of a host's disks is asked."""
+    return f"run/disks{number}.sock"
+
+
+def disks_nbd(number: int) -> str:
+    """The socket on which guests reach their disks."""
+    return f"run/disks{number}.nbd"
+
+
+def host_name(chosen: str, number: int) -> str:
+    """How host `number` of this machine is called: the machine's own name by default, with a number from the second host on."""
+    name = chosen or socket.gethostname()
+    return name if number == 1 else f"{name}-{number}"
 
 
 def write_role_config(place: Place, layout: Layout, name: str, role: str) -> Path:
@@ -47,6 +73,10 @@ def write_role_config(place: Place, layout: Layout, name: str, role: str) -> Pat
         tables["proxy"] = _proxy(place, layout, name)
     elif role == "services":
         tables["services"] = _services(place, layout, name, region=sections.get("s3", {}).get("region"))
+    elif role == "agent":
+        tables["agent"] = {**tables.get("agent", {}), **_agent(place, layout, name, sections.get("agent", {}))}
+    elif role == "disks":
+        tables["disks"] = _disks(place, layout, name, sections.get("agent", {}))
     else:
         number = int(name.removeprefix("daemon"))
         tables["daemon"] = {
@@ -57,7 +87,7 @@ def write_role_config(place: Place, layout: Layout, name: str, role: str) -> Pat
             "cluster_key_file": str(place.cluster_key_file),
             "policy": _policy_of_daemon(layout, number),
         }
-    if layout.policy and role != "node" and not tables.get("daemon", {}).get("policy"):
+    if layout.policy and role not in ("node", "agent") and not tables.get("daemon", {}).get("policy"):
         tables[role]["policy_rings"] = {entry.name: str(place.ring_of(entry.name)) for entry in layout.policy}
         if "objects" in ROLE_SECTIONS[role]:
             tables["objects"] = _with_classes(tables.get("objects", {}), layout)
@@ -130,3 +160,35 @@ def _services(place: Place, layout: Layout, name: str, *, region: str | None) ->
     if layout.tls:
         table |= {"certificate_file": str(place.tls / "server.pem"), "key_file": str(place.tls / "server.key")}
     return table
+
+
+def _agent(place: Place, layout: Layout, name: str, chosen: dict[str, Any]) -> dict[str, Any]:
+    number = int(name.removeprefix("agent"))
+    secret = agents_secret(read_cluster_key(str(place.cluster_key_file)))
+    write_file(place.agents_secret_file, secret.encode() + b"\n", mode=0o600)
+    table = {
+        "name": name,
+        "host": host_name(chosen.get("host", ""), number),
+        "port": agent_port(layout, number),
+        "services_url": f"{'https' if layout.tls else 'http'}://127.0.0.1:{services_port(layout, 1)}",
+        "secret_file": str(place.agents_secret_file),
+        "data_directory": str(place.directory(name)),
+        "disks_control": disks_control(number),
+        "disks_nbd": disks_nbd(number),
+    }
+    if layout.tls:
+        table["ca_file"] = str(place.tls / "ca.pem")
+    return table
+
+
+def _disks(place: Place, layout: Layout, name: str, chosen: dict[str, Any]) -> dict[str, Any]:
+    number = int(name.removeprefix("disks"))
+    return {
+        "name": name,
+        "host": host_name(chosen.get("host", ""), number),
+        "control": disks_control(number),
+        "nbd": disks_nbd(number),
+        "data_directory": str(place.directory(name)),
+        "ring": str(place.ring_file),
+        "cluster_key_file": str(place.cluster_key_file),
+    }

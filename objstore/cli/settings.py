@@ -74,6 +74,33 @@ class DaemonSection(msgspec.Struct, frozen=True):
     policy_rings: dict[str, str] = {}
 
 
+class AgentSection(msgspec.Struct, frozen=True):
+    """[agent]: the process that runs guests and makes networks on one host."""
+
+    name: str = ""
+    host: str = ""  # as it is known to the services; "": this machine's name.  From the second agent of a machine on, with "-N".
+    port: int = 0  # on 127.0.0.1
+    services_url: str = ""  # where reports go
+    ca_file: str = ""  # the authority that the services' certificate comes from, where they have one
+    secret_file: str = ""  # what the services and the agent show one another
+    data_directory: str = ""
+    disks_control: str = ""  # sockets of the process that serves this host's disks, in the cluster's directory
+    disks_nbd: str = ""
+
+
+class DisksSection(msgspec.Struct, frozen=True):
+    """[disks]: the process that serves one host's disks."""
+
+    name: str = ""
+    host: str = ""
+    control: str = ""  # a Unix socket, as is the next: relative to the cluster's directory
+    nbd: str = ""
+    data_directory: str = ""  # journals
+    ring: str = ""
+    cluster_key_file: str = ""
+    policy_rings: dict[str, str] = {}
+
+
 class LifecycleSection(msgspec.Struct, frozen=True):
     """[lifecycle]: how long a day is, and how the daemon goes about its rounds."""
 
@@ -115,6 +142,8 @@ OWN: dict[str, type[Any]] = {
     "node": NodeSection,
     "proxy": ProxySection,
     "daemon": DaemonSection,
+    "agent": AgentSection,
+    "disks": DisksSection,
     "services": ServicesSection,
     "lifecycle": LifecycleSection,
     "host": HostSection,
@@ -138,6 +167,7 @@ SHARED_SECTIONS = (
     "notifications",
     "identity",
     "volume",
+    "agent",
     "image",
     "database",
     "host",
@@ -149,6 +179,8 @@ ROLE_SECTIONS = {
     "services": ("services", "identity", "image", "database", "cluster", "objects", "host", "log"),
     "daemon": ("daemon", "daemons", "cluster", "objects", "lifecycle", "host", "log"),
     "volume": ("cluster", "objects", "volume", "host", "log"),
+    "disks": ("disks", "cluster", "objects", "volume", "host", "log"),
+    "agent": ("agent", "host", "log"),
 }
 
 
@@ -208,7 +240,7 @@ def role_settings(role: str, config: Path) -> Any:
     """A process's settings from its file and the environment.  Raises ConfigError."""
     settings = load_settings(ROLE_SECTIONS[role], files=[config]).settings
     section = getattr(settings, role)
-    for name in ("name", "ring", "cluster_key_file"):
+    for name in ("name", "secret_file") if role == "agent" else ("name", "ring", "cluster_key_file"):
         if not getattr(section, name):
             raise ConfigError(f"{config}: [{role}] needs {name!r}")
     return settings

@@ -25,6 +25,7 @@ from objstore.runtime.world import World
 
 log = logging.getLogger(__name__)
 
+GUESTS_DOWN_S = 20.0  # for agents that end their guests, before anything else is told to stop
 DOWN_S = 8.0  # for an orderly end of everything; then SIGKILL, so that `down` keeps its 10 s
 LOG_LIMIT_BYTES = 16 << 20
 LOGS_KEPT = 3
@@ -32,9 +33,9 @@ LOG_CHECK_S = 2.0
 GIVEN_UP_DEATHS = 3  # so many deaths in a row while starting: `up` no longer waits for that process
 POLL_S = 0.01
 PORT_WAIT_S = 2.0
-ROLES = ("node", "proxy", "daemon", "services")  # in the order of starting; they are stopped in the order of STOP_ORDER
-STOP_ORDER = ("services", "proxy", "daemon", "node")
-_NAMED = re.compile(r"^((?:node|proxy|daemon|services)\d+):(.*)$", re.DOTALL)
+ROLES = ("node", "proxy", "daemon", "services", "disks", "agent")  # in the order of starting; they are stopped in the order of STOP_ORDER
+STOP_ORDER = ("disks", "services", "proxy", "daemon", "node")  # after the agents
+_NAMED = re.compile(r"^((?:node|proxy|daemon|services|disks|agent)\d+):(.*)$", re.DOTALL)
 
 
 class RunOptions:
@@ -99,6 +100,7 @@ class Supervisor:
         names += [(f"proxy{number}", "proxy") for number in range(1, layout.proxies + 1)]
         names += [(f"daemon{number}", "daemon") for number in layout.daemon_numbers()]
         names += [(f"services{number}", "services") for number in range(1, layout.services + 1)]
+        names += [(f"{role}{number}", role) for role in ("disks", "agent") for number in range(1, layout.agents + 1)]
         known = self.processes
         self.processes = {name: known.get(name) or self._new(name, role) for name, role in names}
 
@@ -161,10 +163,12 @@ class Supervisor:
         return hopeless
 
     async def stop_all(self, *, timeout_s: float = DOWN_S) -> None:
-        """Stop everything in order; what does not end in time is killed."""
-        deadline = self._world.clock.monotonic() + timeout_s
+        """Stop everything in order, guests first; what does not end in time is killed."""
         for process in self.processes.values():
             process.wanted = False
+        # SIGTERM ends an agent alone, and its guests go on running; here nothing is left that they could run on.
+        await asyncio.gather(*(process.stop(signal.SIGQUIT, timeout_s=GUESTS_DOWN_S) for process in self.of_role("agent")))
+        deadline = self._world.clock.monotonic() + timeout_s
         for role in STOP_ORDER:
             left_s = max(0.1, deadline - self._world.clock.monotonic())
             await asyncio.gather(*(process.stop(signal.SIGTERM, timeout_s=left_s) for process in self.of_role(role)))

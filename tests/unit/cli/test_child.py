@@ -159,3 +159,14 @@ print((before - resident()) // 1_000_000)
 def test_freed_buffers_in_the_middle_of_the_heap_go_back_to_the_kernel(how: str, least_mb: int, most_mb: int) -> None:
     done = subprocess.run([sys.executable, "-c", _HOLES, how], capture_output=True, text=True, check=True)
     assert least_mb <= int(done.stdout) <= most_mb
+
+
+def test_the_end_of_the_whole_cluster_is_told_from_the_end_of_one_process() -> None:
+    async def ended_by(number: signal.Signals) -> bool:
+        supervised = Supervised()
+        os.kill(os.getpid(), number)
+        async with asyncio.timeout(5):
+            await supervised.asked_to_stop()
+        return supervised.for_good
+
+    assert [asyncio.run(ended_by(number)) for number in (signal.SIGTERM, signal.SIGQUIT)] == [False, True]

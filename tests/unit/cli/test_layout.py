@@ -16,6 +16,7 @@ from objstore.cli.layout import (
     ports_of,
     proxy_port,
     read_cluster,
+    with_agents,
     with_node,
     without,
     write_cluster,
@@ -168,3 +169,20 @@ def test_the_file_of_a_cluster_with_one_ring_says_nothing_of_policies(tmp_path: 
     write_cluster(place, layout, {})
     assert read_cluster(place) == (layout, {})
     assert place.ring_of("cold") == tmp_path / "ring" / "cold.ring"
+
+
+def test_hosts_of_guests_can_be_added_and_never_taken_away() -> None:
+    layout = with_agents(new_layout(**SMALL), 2)
+    assert [ports_of(layout, name) for name in ("agent1", "agent2", "disks1", "disks2")] == [[21500], [21501], [], []]
+    assert with_agents(layout, 3).agents == 3
+    with pytest.raises(ConfigError, match="keep guests"):
+        with_agents(layout, 1)
+    with pytest.raises(ConfigError, match="0 to 20"):
+        with_agents(layout, 21)
+
+
+def test_a_layout_from_before_there_were_guests_has_no_hosts_of_them(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    write_cluster(place, new_layout(**SMALL), {})
+    assert "agents" not in place.cluster_file.read_text()
+    assert read_cluster(place)[0].agents == 0

@@ -32,3 +32,13 @@ def test_each_policy_has_its_nodes(tmp_path: Path) -> None:
 def test_no_cluster_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         resting_status(tmp_path)
+
+
+def test_hosts_of_guests_are_named_where_there_are_any(tmp_path: Path) -> None:
+    layout = new_layout(nodes=1, devices=1, zones=1, proxies=1, port_base=21000, tls=False, uid_base=None, agents=1)
+    write_cluster(Place(tmp_path), layout, {})
+    status = resting_status(tmp_path)
+    assert (status["agents"], status["disks"]) == (
+        [{"name": "agent1", "up": False, "pid": None}],
+        [{"name": "disks1", "up": False, "pid": None}],
+    )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from objstore.cli.create import create_cluster
 from objstore.cli.layout import Layout, Place, new_layout
-from objstore.cli.roles_config import write_role_config
-from objstore.cli.settings import role_settings
+from objstore.cli.roles_config import agents_secret, host_name, write_role_config
+from objstore.cli.settings import read_cluster_key, role_settings
 from objstore.cli.world import system_world
 
 
@@ -67,3 +67,22 @@ def test_who_needs_bodies_is_told_of_all_rings_and_each_ring_has_its_daemon(tmp_
     assert (own.policy, own.ring, own.policy_rings) == ("dark", rings["dark"], {})
     assert role_settings("node", write_role_config(place, layout, "node3", "node")).node.bootstrap_ring == rings["cold"]
     assert "policy_rings" not in tomllib.loads(write_role_config(*_cluster(tmp_path / "d"), "proxy1", "proxy").read_text())["proxy"]
+
+
+def test_a_host_of_guests_gets_two_processes_that_find_one_another_and_the_services(tmp_path: Path) -> None:
+    place, layout = _cluster(tmp_path / "c", tls=True, agents=2)
+    agent = role_settings("agent", write_role_config(place, layout, "agent2", "agent")).agent
+    disks = role_settings("disks", write_role_config(place, layout, "disks2", "disks")).disks
+    assert (agent.port, agent.services_url, agent.ca_file) == (21501, "https://127.0.0.1:21400", str(place.tls / "ca.pem"))
+    assert (agent.disks_control, agent.disks_nbd) == (disks.control, disks.nbd) == ("run/disks2.sock", "run/disks2.nbd")
+    assert agent.host == disks.host == host_name("", 2)
+    assert agent.host.endswith("-2")
+    assert Path(agent.secret_file).read_text().strip() == agents_secret(read_cluster_key(str(place.cluster_key_file)))
+    assert stat.S_IMODE(Path(agent.secret_file).stat().st_mode) == 0o600
+
+
+def test_a_host_can_be_given_a_name(tmp_path: Path) -> None:
+    place, layout = _cluster(tmp_path / "c", agents=2)
+    place.cluster_file.write_text('agent = {host = "rack7"}\n' + place.cluster_file.read_text())
+    names = [role_settings("agent", write_role_config(place, layout, f"agent{n}", "agent")).agent.host for n in (1, 2)]
+    assert names == ["rack7", "rack7-2"]

@@ -116,4 +116,10 @@ def test_a_cluster_key_that_is_not_32_bytes_is_refused(tmp_path: Path, text: str
 
 
 def test_every_shared_section_belongs_to_some_process() -> None:
-    assert set(SHARED_SECTIONS) == {s for sections in ROLE_SECTIONS.values() for s in sections} - {"node", "proxy", "daemon", "services"}
+    assert set(SHARED_SECTIONS) == {s for sections in ROLE_SECTIONS.values() for s in sections} - {
+        "node",
+        "proxy",
+        "daemon",
+        "services",
+        "disks",
+    }

@@ -26,7 +26,12 @@ name, notes = sys.argv[1:]
 def end(*_):
     with open(notes, "a") as file: file.write(name + "\\n")
     os._exit(0)
+def end_with_guests(*_):
+    global name
+    name += " and its guests"
+    end()
 signal.signal(signal.SIGTERM, end)
+signal.signal(signal.SIGQUIT, end_with_guests)
 os.write(int(os.environ['{READY_FD}']), json.dumps(dict(pid=os.getpid())).encode() + b"\\n")
 time.sleep(60)
 """
@@ -46,7 +51,7 @@ class Stubs(Supervisor):
         )  # fmt: skip
 
 
-def _run(root: Path, scenario: Callable[[Stubs], Awaitable[None]], *, fail: str = "") -> Place:
+def _run(root: Path, scenario: Callable[[Stubs], Awaitable[None]], *, fail: str = "", agents: int = 0) -> Place:
     place = Place(root)
     for path in (place.log, place.run):
         path.mkdir(exist_ok=True)
@@ -54,7 +59,7 @@ def _run(root: Path, scenario: Callable[[Stubs], Awaitable[None]], *, fail: str 
     async def main() -> None:
         supervisor = Stubs(system_world(), place, RunOptions())
         supervisor.fail = fail
-        supervisor.adopt(new_layout(nodes=2, devices=1, zones=1, proxies=1, port_base=21000, tls=False, uid_base=None))
+        supervisor.adopt(new_layout(nodes=2, devices=1, zones=1, proxies=1, port_base=21000, tls=False, uid_base=None, agents=agents))
         try:
             await scenario(supervisor)
         finally:
@@ -75,6 +80,16 @@ def test_everything_starts_and_is_stopped_proxies_first_nodes_last(tmp_path: Pat
     names = (place.run / "notes").read_text().split()
     assert names[:3] == ["services1", "proxy1", "daemon1"]
     assert sorted(names[3:]) == ["node1", "node2"]
+
+
+def test_guests_end_before_everything_and_their_disks_before_the_store(tmp_path: Path) -> None:
+    async def scenario(supervisor: Stubs) -> None:
+        await supervisor.start_all()
+        assert await supervisor.wait_ready(list(supervisor.processes), timeout_s=10) == []
+        assert list(supervisor.pids())[-2:] == ["disks1", "agent1"]
+
+    place = _run(tmp_path, scenario, agents=1)
+    assert (place.run / "notes").read_text().splitlines()[:3] == ["agent1 and its guests", "disks1", "services1"]
 
 
 def test_a_process_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:
