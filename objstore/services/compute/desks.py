@@ -1,0 +1,170 @@
+"""What servers need of others, as they need it: volumes, networks, bases of disks, agents, hosts, flavors.
+
+Volumes and networks are the desks of their services, in the same process; tests put scripted ones in their place at the wire.
+All that changes something can be called again.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from sqlalchemy import Connection
+
+from objstore.errors import Refused
+from objstore.identity.rules import Access
+
+
+class Flavor(msgspec.Struct, frozen=True):
+    """A flavor as a server keeps it."""
+
+    id: str
+    name: str
+    vcpus: int
+    memory_mb: int
+    root_gb: int
+    ephemeral_gb: int = 0
+    swap_mb: int = 0
+    extra_specs: dict[str, str] = {}
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A key pair's public half."""
+
+    name: str
+    type: str  # ssh, x509
+    data: str
+
+
+class PlaceRequest(msgspec.Struct, frozen=True):
+    """What a server needs of a host."""
+
+    server: str
+    project: str
+    vcpus: int
+    memory_mb: int
+    disk_gb: int = 0
+    zone: str = ""  # "" for any
+    host: str = ""  # this one and no other
+    skip: tuple[str, ...] = ()  # not these
+    hints: dict[str, Any] = {}  # different_host, same_host: lists of servers; group: an id
+    group_id: str = ""
+    properties: dict[str, str] = {}  # of the image
+    extra_specs: dict[str, str] = {}
+
+
+class NoValidHost(Refused):
+    """No host has room for the server."""
+
+
+class Catalog(Protocol):
+    """Flavors, key pairs, groups and quotas; inside the transaction that uses them."""
+
+    def flavor(self, connection: Connection, project: str, flavor_id: str, *, is_admin: bool) -> Flavor | None:
+        """A flavor that a project may use."""
+
+    def key(self, connection: Connection, user_id: str, name: str) -> Key | None:
+        """A user's key pair."""
+
+    def check_quota(self, connection: Connection, project: str, *, instances: int, cores: int, memory_mb: int) -> None:
+        """Raises 403 when this much more would be too much."""
+
+    def check_group(self, connection: Connection, project: str, group_id: str, *, adding: int) -> None:
+        """Raises 400 for a group that the project does not have, 403 when it would have too many members."""
+
+    def metadata_limit(self, connection: Connection, project: str) -> int:
+        """How many items of metadata a server may have; -1 for any."""
+
+
+class Places(Protocol):
+    """Hosts and who lives on them."""
+
+    def choose(self, connection: Connection, request: PlaceRequest) -> str:
+        """A host with room, claimed for the server in this transaction; a server that has a claim on it keeps that.  Raises NoValidHost."""
+
+    def release(self, connection: Connection, server: str, host: str = "") -> None:
+        """Give up a server's claim on a host, or on all."""
+
+    def zone_of(self, connection: Connection, host: str) -> str:
+        """The availability zone of a host."""
+
+    def zone_exists(self, connection: Connection, zone: str) -> bool:
+        """Whether a host is in such a zone."""
+
+    def host_exists(self, connection: Connection, host: str) -> bool:
+        """Whether there is such a host."""
+
+    def is_alive(self, connection: Connection, host: str) -> bool:
+        """Whether a host was heard of lately."""
+
+
+class Agents(Protocol):
+    """Calls to the agents of hosts."""
+
+    async def call(self, host: str, message: msgspec.Struct) -> Any:
+        """The answer to one of agent_api's calls.  Raises AgentRefused (it has `status`), Unavailable."""
+
+
+class Volume(Protocol):
+    """A volume as the volume service describes it."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102 the volume service documents it
+    @property
+    def size_gb(self) -> int: ...  # noqa: D102 as above
+    @property
+    def status(self) -> str: ...  # noqa: D102 as above
+    @property
+    def bootable(self) -> bool: ...  # noqa: D102 as above
+    @property
+    def multiattach(self) -> bool: ...  # noqa: D102 as above
+    @property
+    def read_only(self) -> bool: ...  # noqa: D102 as above
+    @property
+    def data(self) -> str: ...  # noqa: D102 as above
+    @property
+    def image_metadata(self) -> Mapping[str, str]: ...  # noqa: D102 as above
+
+
+class Volumes(Protocol):
+    """The volume service."""
+
+    async def find(self, project_id: str, volume_id: str, *, is_admin: bool = False) -> Volume:
+        """Raises 404."""
+
+    async def create(
+        self, project_id: str, user_id: str, *, size_gb: int, name: str = "", image_id: str | None = None, snapshot_id: str | None = None,
+        source_volume_id: str | None = None, volume_type: str | None = None, availability_zone: str | None = None,
+    ) -> str:  # fmt: skip
+        """A new volume's id; it is being made."""
+
+    async def reserve(self, project_id: str, volume_id: str, server_id: str, *, read_only: bool = False) -> str:
+        """An attachment's id: nobody else gets the volume.  Raises 400, 409 where it is not available."""
+
+    async def attached(self, attachment_id: str, host: str, device: str) -> None:
+        """The guest has it."""
+
+    async def begin_detach(self, attachment_id: str) -> None:
+        """It is being taken from the guest."""
+
+    async def roll_detach(self, attachment_id: str) -> None:
+        """That did not go well: the guest still has it."""
+
+    async def end(self, attachment_id: str) -> None:
+        """The attachment is gone, the volume free."""
+
+    async def delete(self, volume_id: str) -> None:
+        """Remove a volume with its server."""
+
+
+class BaseDisks(Protocol):
+    """Images as disks in the store."""
+
+    async def clone(self, image_id: str, volume: bytes, size_bytes: int) -> None:
+        """A volume of the store that begins with an image.  Raises Refused where the image cannot become a disk."""
+
+
+class Networks(Protocol):
+    """The network service."""
+
+    async def check(self, who: Access, requested: Sequence[Any]) -> Any:
+        """Raises 400, 404, 409 for networks and ports that a server cannot have."""
