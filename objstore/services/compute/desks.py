@@ -108,21 +108,29 @@ class Volume(Protocol):
     """A volume as the volume service describes it."""
 
     @property
-    def id(self) -> str: ...  # noqa: D102 the volume service documents it
+    def id(self) -> str:
+        """Its id."""
     @property
-    def size_gb(self) -> int: ...  # noqa: D102 as above
+    def size_gb(self) -> int:
+        """GiB."""
     @property
-    def status(self) -> str: ...  # noqa: D102 as above
+    def status(self) -> str:
+        """available, reserved, in-use..."""
     @property
-    def bootable(self) -> bool: ...  # noqa: D102 as above
+    def bootable(self) -> bool:
+        """Whether a server can boot from it."""
     @property
-    def multiattach(self) -> bool: ...  # noqa: D102 as above
+    def multiattach(self) -> bool:
+        """Whether several servers may have it."""
     @property
-    def read_only(self) -> bool: ...  # noqa: D102 as above
+    def read_only(self) -> bool:
+        """Whether nobody may write to it."""
     @property
-    def data(self) -> str: ...  # noqa: D102 as above
+    def data(self) -> str:
+        """The volume of the store: 32 hex digits."""
     @property
-    def image_metadata(self) -> Mapping[str, str]: ...  # noqa: D102 as above
+    def image_metadata(self) -> Mapping[str, str]:
+        """Properties of the image that it was made from."""
 
 
 class Volumes(Protocol):
