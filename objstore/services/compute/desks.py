@@ -110,24 +110,31 @@ class Volume(Protocol):
     @property
     def id(self) -> str:
         """Its id."""
+
     @property
     def size_gb(self) -> int:
         """GiB."""
+
     @property
     def status(self) -> str:
         """available, reserved, in-use..."""
+
     @property
     def bootable(self) -> bool:
         """Whether a server can boot from it."""
+
     @property
     def multiattach(self) -> bool:
         """Whether several servers may have it."""
+
     @property
     def read_only(self) -> bool:
         """Whether nobody may write to it."""
+
     @property
     def data(self) -> str:
         """The volume of the store: 32 hex digits."""
+
     @property
     def image_metadata(self) -> Mapping[str, str]:
         """Properties of the image that it was made from."""

@@ -1,0 +1,60 @@
+"""The compute service as an ASGI application: its routes put together."""
+
+import re
+from typing import Any
+
+from objstore.services.calls.app import Service, ServiceApp
+from objstore.services.calls.call import Handler, Receive, Scope, Send
+from objstore.services.calls.tokens import RegistryTokens
+from objstore.services.compute import agent_calls, versions
+from objstore.services.compute.agent_calls import AgentCalls
+from objstore.services.compute.service import ComputeService
+from objstore.services.compute.views import refusal
+
+OPEN = versions.OPEN | {agent_calls.REPORT, agent_calls.NETWORK}
+_OLD = re.compile(rb"^(/compute)?/v2(?:\.1)?(?:/[0-9a-f]{32}|/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})?(/.+)$")
+_PLAIN = re.compile(rb"^(/compute)?/v2(/.*)?$")
+PREFIX = "compute"
+_VERSION_HEADERS = (b"openstack-api-version", b"x-openstack-nova-api-version")
+
+
+class ComputeApp(ServiceApp):
+    """The application; its service's `url` is where clients reach it."""
+
+    def __init__(self, service: ComputeService) -> None:
+        self.service = service
+        super().__init__(
+            Service(PREFIX, service.url, self.routes_of(service), OPEN, refusal, versions.find_version),
+            RegistryTokens(service.registry, "compute"),
+            service.world.rng,
+        )
+
+    def routes_of(self, service: ComputeService) -> dict[tuple[str, str], Handler]:
+        """All of them."""
+        parts: tuple[Any, ...] = (AgentCalls(service),)
+        return {**versions.routes(), **{key: handler for part in parts for key, handler in part.routes().items()}}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        await super().__call__(_as_today(scope), receive, send)
+
+    async def start(self) -> None:
+        """Raises Unavailable, SchemaAhead."""
+        await self.service.start()
+
+    async def aclose(self) -> None:
+        """Stop what runs in the background."""
+        await self.service.aclose()
+
+
+def _as_today(scope: Scope) -> Scope:
+    """A request by an old address: /v2 has no microversions, and the project's id after the version says nothing that the token does not."""
+    raw = bytes(scope.get("raw_path") or str(scope["path"]).encode())
+    found = _OLD.match(raw)
+    if found is None:
+        return scope
+    changed = dict(scope)
+    if _PLAIN.match(raw) is not None:
+        changed["headers"] = [(name, value) for name, value in scope["headers"] if bytes(name).lower() not in _VERSION_HEADERS]
+    changed["raw_path"] = (found.group(1) or b"") + b"/v2.1" + found.group(2)
+    return changed

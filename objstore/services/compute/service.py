@@ -1,0 +1,87 @@
+"""What the compute service's calls work on: the database, the settings, the services below, the hosts; and how it starts and ends."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from objstore.identity.registry import Registry
+from objstore.runtime.log import hide
+from objstore.runtime.sql import Sql
+from objstore.runtime.world import World
+from objstore.services.compute.agent_client import AgentClient
+from objstore.services.compute.cloud_tables import SCHEMA
+from objstore.services.compute.hosts import Hosts
+from objstore.services.compute.scheduler import Places
+from objstore.services.compute.settings import ComputeSettings
+from objstore.services.image.service import ImageService
+from objstore.services.network.wanted import WantedHost
+from objstore.services.tables import jobs
+from objstore.services.tables.migrations import migrate
+
+T = TypeVar("T")
+
+
+class HostNetworks(Protocol):
+    """What is asked of the network service for hosts; servers ask for more (desks.py)."""
+
+    async def revision(self) -> int:
+        """Grows with each change of what must be true on a host."""
+
+    async def wanted(self, host: str) -> WantedHost:
+        """All that must be true on a host."""
+
+    async def ports_are_up(self, host: str, ids: tuple[str, ...]) -> None:
+        """Of the ports of a host, those that work; all others do not."""
+
+
+@dataclass(frozen=True)
+class Below:
+    """The services that compute stands on, called in the process: each keeps its own tables."""
+
+    images: ImageService
+    volumes: Any  # volume/api/desk.py: VolumeDesk
+    disks: Any  # volume/base_disks.py: BaseDisks
+    networks: Any  # network/desk.py: NetworkDesk
+
+
+class ComputeService:
+    """One process's part of the service."""
+
+    def __init__(self, sql: Sql, world: World, settings: ComputeSettings, below: Below, registry: Registry, secret: str, url: str) -> None:
+        self.sql = sql
+        self.world = world
+        self.settings = settings
+        self.below = below
+        self.networks: HostNetworks = below.networks
+        self.registry = registry  # users and projects
+        self.secret = secret
+        self.url = url  # where clients reach the service, with its prefix
+        self.hosts = Hosts(sql, world, settings)
+        self.places = Places(settings, world.clock)
+        self.agents = AgentClient(self.hosts.address, secret, timeout_s=settings.agent_timeout_s, ca_file=settings.agent_ca_file)
+        hide(secret)
+
+    async def start(self) -> None:
+        """Bring the tables up to date, begin to look after hosts.  Raises Unavailable, SchemaAhead."""
+        now_us = self.now_us()
+        for schema in (jobs.SCHEMA, SCHEMA):
+            await migrate(self.sql, schema, now_us)
+        self.hosts.start()
+
+    async def aclose(self) -> None:
+        """Stop."""
+        await self.hosts.aclose()
+
+    def now_us(self) -> int:
+        """The time."""
+        return self.world.clock.wall_us()
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """A transaction that changes nothing."""
+        return await self.sql.read(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """A transaction."""
+        return await self.sql.write(work)
