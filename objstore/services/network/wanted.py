@@ -28,6 +28,8 @@ class WantedSubnet(msgspec.Struct, frozen=True):
     dhcp: bool = True
     dns: tuple[str, ...] = ()
     routes: tuple[tuple[str, str], ...] = ()  # (destination CIDR, next hop)
+    ra_mode: str = ""  # version 6: what routers tell guests: "slaac", "dhcpv6-stateful", "dhcpv6-stateless"; "" for nothing
+    address_mode: str = ""  # version 6: how guests come by addresses: the same words; "" for by no help of this network
 
 
 class WantedNetwork(msgspec.Struct, frozen=True):
@@ -75,7 +77,7 @@ class WantedFloating(msgspec.Struct, frozen=True):
 
 
 class WantedRouter(msgspec.Struct, frozen=True):
-    """Routes between networks, and to the outside."""
+    """Routes between networks, and to the outside.  It lives on one host: what is wanted of the others does not name it."""
 
     id: str
     number: int  # unique, as of networks

@@ -1,0 +1,233 @@
+"""Programs of the system, run as processes: the only door to them for services.
+
+A program is one of `PACKAGES`, or a path; its arguments are a list, never a line for a shell.  A short one (`run`) is given its whole input and
+has a deadline and a limit for what it writes; it is killed, with what it started, when it oversteps them or when its caller goes away.  A long one
+(`start`) leads a session of its own, so that it outlives this process, writes to a file, and is found again by its number and the
+moment it was started, since numbers are used again.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from objstore.errors import Unavailable
+
+# What is run, and where Debian keeps it.
+PACKAGES = {
+    "bridge": "iproute2",
+    "dnsmasq": "dnsmasq-base",
+    "genisoimage": "genisoimage",
+    "ip": "iproute2",
+    "mcopy": "mtools",
+    "mformat": "mtools",
+    "modprobe": "kmod",
+    "nft": "nftables",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "radvd": "radvd",
+}
+_SYSTEM_PATHS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Programs see nothing of this process's environment but this: no keys, no proxies, and answers in English.
+ENVIRONMENT = {"PATH": _SYSTEM_PATHS, "LC_ALL": "C.UTF-8"}
+TIMEOUT_S = 30.0
+MAX_OUTPUT_BYTES = 8 * 1024 * 1024
+SHOWN_CHARS = 600  # of what a program complains about, in an error's message
+_CHUNK_BYTES = 65_536
+_POLL_S = 0.02
+
+
+class ProgramMissing(Unavailable):
+    """A program that is needed is not installed.  Facts: program, package."""
+
+
+class CommandFailed(Unavailable):
+    """A program ended with another status than 0, took too long or wrote too much.  Facts: program, code (-1 when it was killed), stderr."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a program left behind."""
+
+    code: int
+    stdout: bytes
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process, told from later ones of the same number by when it was started (clock ticks since boot)."""
+
+    pid: int
+    started: int
+
+
+def find(program: str) -> str:
+    """The path of a program, also where the caller's PATH leaves out /usr/sbin.  Raises ProgramMissing, which names the package."""
+    if os.sep in program:
+        return program
+    path = shutil.which(program, path=_SYSTEM_PATHS) or shutil.which(program)
+    if path is None:
+        package = PACKAGES.get(program, program)
+        message = f"the program {program} is not installed: apt-get install {package}"
+        raise ProgramMissing(message, program=program, package=package)
+    return path
+
+
+async def run(
+    program: str, *arguments: str, stdin: bytes = b"", timeout_s: float = TIMEOUT_S, max_output_bytes: int = MAX_OUTPUT_BYTES, check: bool = True,
+) -> Output:  # fmt: skip
+    """Run a program to its end.
+
+    Raises ProgramMissing; CommandFailed after `timeout_s`, when standard output or error grows over `max_output_bytes`, and with `check` for
+    any status but 0.
+    """
+    process = await asyncio.create_subprocess_exec(
+        find(program), *arguments,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(timeout_s):
+            stdout, stderr = await _talk(process, stdin, max_output_bytes)
+            code = await process.wait()
+    except TimeoutError:
+        raise _failed(program, arguments, -1, f"it has not ended after {timeout_s:g} s") from None
+    except _TooMuch:
+        raise _failed(program, arguments, -1, f"it wrote more than {max_output_bytes} bytes") from None
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await asyncio.shield(process.wait())
+    output = Output(code, stdout, stderr.decode(errors="replace"))
+    if check and code:
+        raise _failed(program, arguments, code, output.stderr)
+    return output
+
+
+class _TooMuch(Exception):
+    pass
+
+
+async def _talk(process: asyncio.subprocess.Process, stdin: bytes, limit: int) -> tuple[bytes, bytes]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    _, stdout, stderr = await asyncio.gather(_write(process.stdin, stdin), _read(process.stdout, limit), _read(process.stderr, limit))
+    return stdout, stderr
+
+
+async def _write(stream: asyncio.StreamWriter, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it did not want all of its input: its status tells why
+        stream.write(data)
+        await stream.drain()
+    stream.close()
+
+
+async def _read(stream: asyncio.StreamReader, limit: int) -> bytes:
+    read = bytearray()
+    while chunk := await stream.read(_CHUNK_BYTES):
+        read += chunk
+        if len(read) > limit:
+            raise _TooMuch
+    return bytes(read)
+
+
+def _failed(program: str, arguments: Sequence[str], code: int, why: str) -> CommandFailed:
+    line = " ".join((program, *arguments))[:SHOWN_CHARS]
+    shown = why.strip()[-SHOWN_CHARS:] or f"status {code}"
+    return CommandFailed(f"{line}: {shown}", program=program, code=code, stderr=why)
+
+
+def start(program: str, *arguments: str, log: str, pass_fds: Collection[int] = (), directory: str = "/") -> Running:
+    """Start a program that outlives this process; what it writes is added to the file `log`, and nothing is to be read from its input.
+
+    `pass_fds` are open in it under the same numbers.  Raises ProgramMissing; OSError.
+    """
+    with Path(log).open("ab") as output:
+        spawned = subprocess.Popen(
+            (find(program), *arguments),
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory,
+            env=ENVIRONMENT, start_new_session=True, pass_fds=tuple(pass_fds),
+        )  # fmt: skip
+    _children[spawned.pid] = spawned
+    started = _started(spawned.pid)
+    assert started is not None  # it is our child: its number is taken until it is waited for
+    return Running(spawned.pid, started)
+
+
+# Children of this process that were started here, kept until they are seen to have ended: only so are their numbers given back.
+_children: dict[int, "subprocess.Popen[bytes]"] = {}
+
+
+def is_running(process: Running) -> bool:
+    """Whether that very process is there and has not ended."""
+    child = _children.get(process.pid)
+    if child is not None and child.poll() is not None:
+        del _children[process.pid]
+    return _started(process.pid) == process.started
+
+
+def running(pid: int) -> Running | None:
+    """The process that has this number now."""
+    started = _started(pid)
+    return None if started is None else Running(pid, started)
+
+
+def processes_with(text: str) -> dict[Running, list[str]]:
+    """Processes with an argument that starts with `text`, and their arguments: how one that is started anew finds what it had started."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            arguments = Path("/proc", entry, "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue  # it has ended meanwhile
+        if any(argument.startswith(text) for argument in arguments) and (process := running(int(entry))):
+            found[process] = arguments
+    return found
+
+
+def send_signal(process: Running, number: int) -> bool:
+    """Send a signal to that very process; False when it has ended."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if _started(process.pid) != process.started:  # the descriptor holds on to who has the number now: is that the one meant?
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+async def end(process: Running, *, timeout_s: float = 5.0) -> None:
+    """End a process: politely at first, after `timeout_s` by force.  Returns when it is gone."""
+    loop = asyncio.get_running_loop()
+    send_signal(process, signal.SIGTERM)
+    deadline = loop.time() + timeout_s
+    while is_running(process):
+        if loop.time() >= deadline:
+            send_signal(process, signal.SIGKILL)
+            deadline += timeout_s
+        await asyncio.sleep(_POLL_S)
+
+
+def _started(pid: int) -> int | None:
+    """When a process was started; None where there is none, or only what is left of one that has ended."""
+    try:
+        # The second field is the program's name in brackets, and may hold blanks and brackets itself.
+        fields = Path("/proc", str(pid), "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])

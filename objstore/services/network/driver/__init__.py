@@ -1,0 +1,1 @@
+"""What makes the networks of a host as they are wanted, and plugs guests into them."""
