@@ -9,7 +9,7 @@ import gc
 import logging
 import resource
 import socket
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
         settle_allocator()
         settings = role_settings(role, Path(arguments[1]))
         logs.set_up(getattr(settings, role).name, level=settings.log.level, style=settings.log.style)
-        _run({"node": run_node, "proxy": run_proxy, "daemon": run_daemon, "services": run_services}[role](settings))
+        _run(_runner(role)(settings))
     except (ConfigError, ObjstoreError, OSError) as failure:
         log.error("%s cannot run: %s", role, failure)  # noqa: TRY400 the message says what to do; a traceback would hide it
         return complain(f"{role} cannot run: {failure}")
@@ -54,6 +54,14 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
         log.exception("%s ended by a bug", role)  # the edge of the process: through the log, so that it is redacted
         return 1
     return 0
+
+
+def _runner(role: str) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    if role == "disks":
+        from objstore.cli.disks_role import run_disks
+
+        return run_disks
+    return {"node": run_node, "proxy": run_proxy, "daemon": run_daemon, "services": run_services}[role]
 
 
 def _run(role: Coroutine[Any, Any, None]) -> None:

@@ -188,6 +188,7 @@ def _disks(place: Place, layout: Layout, name: str, chosen: dict[str, Any]) -> d
         "host": host_name(chosen.get("host", ""), number),
         "control": disks_control(number),
         "nbd": disks_nbd(number),
+        "group": chosen.get("user", -1),
         "data_directory": str(place.directory(name)),
         "ring": str(place.ring_file),
         "cluster_key_file": str(place.cluster_key_file),
