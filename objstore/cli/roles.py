@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from objstore.cli.child import Supervised, die_with_supervisor, give_back_memory, run_as_told, settle_allocator
+from objstore.cli.child import Supervised, die_with_supervisor, give_back_memory, run_as_told, settle_allocator, settle_scheduling
 from objstore.cli.errors import complain
 from objstore.cli.world import system_world
 from objstore.errors import ObjstoreError
@@ -27,6 +27,7 @@ GIVE_BACK_EVERY_S = 5.0
 HASH_THREADS = 2  # bodies signed by their SHA-256 are hashed there while the loop goes on
 GRACEFUL_S = 3.0  # a proxy lets requests that run come to their end for so long
 STARTED_POLL_S = 0.002
+OF_THE_STORE = ("node", "proxy", "daemon", "services")  # whatever else runs here may start programs, which would inherit the policy
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -46,6 +47,8 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
         settle_allocator()
         settings = role_settings(role, Path(arguments[1]))
         logs.set_up(getattr(settings, role).name, level=settings.log.level, style=settings.log.style)
+        if role in OF_THE_STORE:
+            settle_scheduling(settings.host.scheduling)
         _run(_runner(role)(settings))
     except (ConfigError, ObjstoreError, OSError) as failure:
         log.error("%s cannot run: %s", role, failure)  # noqa: TRY400 the message says what to do; a traceback would hide it

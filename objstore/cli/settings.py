@@ -132,6 +132,7 @@ class HostSection(msgspec.Struct, frozen=True):
     """[host]: `sockets` is a directory where nodes also listen on Unix sockets, for processes of the same machine; "" is none."""
 
     sockets: str = ""
+    scheduling: str = "batch"  # of the store's processes among others: "batch" or "normal", see child.py
 
 
 class LogSection(msgspec.Struct, frozen=True):

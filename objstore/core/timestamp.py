@@ -38,8 +38,8 @@ def version_id(ballot: Ballot) -> str:
 
 def parse_version_id(text: str) -> Ballot | None:
     """The ballot behind a version id, or None when the text is not one."""
-    if len(text) != 2 * BALLOT_BYTES or not all(c in "0123456789abcdef" for c in text):
-        return None
+    if len(text) != 2 * BALLOT_BYTES or text.strip("0123456789abcdef"):
+        return None  # (a strip that leaves nothing is a test of each character in C: a generator took 2 us)
     return Ballot(bytes.fromhex(text))
 
 

@@ -352,11 +352,11 @@ async def _one_piece(piece: memoryview) -> AsyncIterator[bytes | memoryview]:
 
 def _check_family(key: RowKey, head: RowHead) -> None:
     """Version ids are what keys are made of.  Raises InvalidArgument, msgspec.DecodeError."""
-    effects = [decode_row(encoded) for encoded in head.effects]
-    versions = [head.version, *(row.version for row in effects)]
-    if any(version and parse_version_id(version) is None for version in versions):
-        raise InvalidArgument("a version id is 24 hexadecimal digits")
-    if len(set(versions[1:])) != len(effects):
+    named = [decode_row(encoded).version for encoded in head.effects]
+    for version in (head.version, *named):
+        if version and parse_version_id(version) is None:
+            raise InvalidArgument("a version id is 24 hexadecimal digits")
+    if len(named) > 1 and len(set(named)) != len(named):
         raise InvalidArgument("two effects on one version")
     if key.space == Space.VERSIONS and head.version != key.version.hex():
         raise InvalidArgument("a row under the key of another version")

@@ -50,17 +50,23 @@ def is_miscounted(entry: Entry, head: Entry | None, version: str) -> bool:
 
 
 class Family:
-    """The versions of one object, as one operation of a batch sees them.  Methods raise DamagedRow."""
+    """The versions of one object, as one operation of a batch sees them.  Methods raise DamagedRow.
+
+    It is made anew for each operation, and whatever the operation does to a version goes through `store`: so each is looked up once.
+    """
 
     def __init__(self, state: State, batch: Batch, head: RowKey, partition: int) -> None:
         self._state = state
         self._batch = batch
         self._head = head
         self._partition = partition
+        self._entries: dict[str, Entry | None] = {}
 
     def entry(self, version: str) -> Entry | None:
         """What is stored under a version key."""
-        return self._batch.get(encode_key(version_key(self._head, version)), self._partition)
+        if version not in self._entries:
+            self._entries[version] = self._batch.get(encode_key(version_key(self._head, version)), self._partition)
+        return self._entries[version]
 
     def held(self, version: str) -> Kept | None:
         """The same for the rules."""
@@ -105,6 +111,7 @@ class Family:
         key = version_key(self._head, version)
         index_key = encode_key(key)
         row = head_of(kept.encoded)
+        self._entries.pop(version, None)
         self._batch.flags = TIED if tied else 0
         if row.body == BodyKind.INLINE and not payload and donor is not None and donor.length:
             self._batch.set_moved(

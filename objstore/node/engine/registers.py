@@ -282,11 +282,13 @@ class Registers:
 
     def _has_body(self, proposal: Proposal, held: Held, family: Family | None = None) -> bool:
         head = proposal.head
-        if family is not None and proposal.payload is None and has_bytes_of(family.entry(head.version), head):
+        if head.body not in (BodyKind.INLINE, BodyKind.BLOB) or proposal.payload is not None:
+            return True
+        if family is not None and has_bytes_of(family.entry(head.version), head):
             return True  # a version that becomes the head again
         if head.body == BodyKind.INLINE:
-            return proposal.payload is not None or head.size == 0
-        if head.body != BodyKind.BLOB or head.blob in self._present:
+            return head.size == 0
+        if head.blob in self._present:
             return True
         if held.entry is None or held.entry.body != BodyKind.BLOB or proposal.index_key in self._state.suspects:
             return False

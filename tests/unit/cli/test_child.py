@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from objstore.cli.child import Supervised, die_with_supervisor
+from objstore.cli.child import Supervised, die_with_supervisor, settle_scheduling
 from objstore.cli.process import LIFELINE_FD, READY_FD, RUN_AS, SUPERVISOR_PID
+from objstore.runtime.config import ConfigError
 
 
 def test_ready_is_told_once_with_the_own_pid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,3 +171,19 @@ def test_the_end_of_the_whole_cluster_is_told_from_the_end_of_one_process() -> N
         return supervised.for_good
 
     assert [asyncio.run(ended_by(number)) for number in (signal.SIGTERM, signal.SIGQUIT)] == [False, True]
+
+
+def test_the_policy_of_the_scheduler_holds_for_threads_started_later() -> None:
+    program = (
+        "import os, threading; from objstore.cli.child import settle_scheduling; settle_scheduling('batch'); found = []; "
+        "thread = threading.Thread(target=lambda: found.append(os.sched_getscheduler(threading.get_native_id()))); "
+        "thread.start(); thread.join(); assert found == [os.SCHED_BATCH], found; "
+        "settle_scheduling('normal'); assert os.sched_getscheduler(0) == os.SCHED_OTHER"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_policy_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match="batch, normal"):
+        settle_scheduling("fifo")
