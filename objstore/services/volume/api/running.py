@@ -1,0 +1,113 @@
+"""What of the block storage service runs in the background: its jobs, the bases of images, and what was left behind.
+
+Jobs that move bytes have workers of their own, so that nobody waits for them who only makes a snapshot.
+"""
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+
+from sqlalchemy import Connection, delete, select
+
+from objstore.errors import NoSuchKey, ObjstoreError, Unavailable
+from objstore.runtime.tasks import TaskOwner
+from objstore.services.tables.jobs import Handler, Job, Worker
+from objstore.services.volume.api import records
+from objstore.services.volume.api.making import CREATE
+from objstore.services.volume.api.service import VolumeService
+from objstore.services.volume.api.tables import BASES, BYTES, MESSAGES, SERVICE
+from objstore.services.volume.api.work import (
+    DELETE,
+    DROP_DATA,
+    DROP_SNAPSHOT,
+    EXTEND,
+    REIMAGE,
+    REVERT,
+    SNAPSHOT,
+    UPLOAD,
+    Work,
+)
+from objstore.services.volume.base_disks import DROP, MAKE, NAME
+
+log = logging.getLogger(__name__)
+
+BYTE_WORKERS = 2
+TIDY_S = 3600.0
+ORPHAN_AGE_US = 86_400_000_000  # of images' bases that no record names
+
+
+class Running:
+    """The background of one process."""
+
+    def __init__(self, service: VolumeService, more: Mapping[str, Handler] | None = None, give_up_more: Handler | None = None) -> None:
+        self._service = service
+        self._work = work = Work(service)
+        self._more = dict(more or {})
+        self._give_up_more = give_up_more
+        self._tasks = TaskOwner("volumes")
+        handlers: dict[str, Handler] = {
+            CREATE: work.create, DELETE: work.delete, SNAPSHOT: work.snapshot, DROP_SNAPSHOT: work.drop_snapshot, EXTEND: work.extend,
+            UPLOAD: work.upload, REVERT: work.revert, REIMAGE: work.reimage, DROP_DATA: work.drop_data, MAKE: service.bases.make,
+            DROP: service.bases.drop, **self._more,
+        }  # fmt: skip
+        self.workers = (
+            Worker(service.sql, service.world, SERVICE, handlers, self._give_up),
+            Worker(service.sql, service.world, BYTES, handlers, self._give_up, limit=BYTE_WORKERS),
+        )
+        service.jobs_wait = service.bases.jobs_wait = self.nudge
+
+    def start(self) -> None:
+        """Begin."""
+        for worker in self.workers:
+            worker.start()
+        self._service.bases.start()
+        self._tasks.spawn(self._keep_tidy(), name="tidy volumes")
+
+    async def aclose(self) -> None:
+        """Stop; jobs that run are left to their leases."""
+        await self._tasks.aclose()
+        await self._service.bases.aclose()
+        for worker in self.workers:
+            await worker.aclose()
+
+    def nudge(self) -> None:
+        """There may be jobs."""
+        for worker in self.workers:
+            worker.nudge()
+
+    async def _give_up(self, job: Job) -> None:
+        if job.kind in (MAKE, DROP):
+            await self._service.bases.give_up(job)
+        elif job.kind in self._more:
+            assert self._give_up_more is not None
+            await self._give_up_more(job)
+        else:
+            await self._work.give_up(job)
+
+    async def _keep_tidy(self) -> None:
+        while True:
+            await self._service.world.clock.sleep(TIDY_S)
+            try:
+                await self.tidy()
+            except ObjstoreError as failure:
+                log.warning("volumes are not tidied now: %s", failure)
+
+    async def tidy(self) -> int:
+        """Remove messages that are old, and bases that a run which died left without a record; how many bases."""
+        service, now_us, removed = self._service, self._service.now_us(), 0
+        await service.write(lambda connection: connection.execute(delete(MESSAGES).where(MESSAGES.c.expires_us < now_us)).rowcount)
+        for head in await service.volumes.list():
+            if not head.name.startswith(NAME) or head.created_us > now_us - ORPHAN_AGE_US:
+                continue
+            if not await service.read(partial(_is_known, data=head.volume.hex())):
+                try:
+                    await service.volumes.delete(head.volume, force=True)
+                    removed += 1
+                except (NoSuchKey, Unavailable) as failure:
+                    log.warning("the volume %s, which is nobody's, stays for now: %s", head.volume.hex(), failure)
+        return removed
+
+
+def _is_known(connection: Connection, data: str) -> bool:
+    base = connection.execute(select(BASES.c.image).where(BASES.c.data == data)).first()
+    return base is not None or records.is_named(connection, data)
