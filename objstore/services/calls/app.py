@@ -61,6 +61,7 @@ class ServiceApp:
             answer = await self._answer(scope, receive, "GET" if asked == "HEAD" else asked, request_id, extra)
         except CallRefused as refused:
             answer = self._refused(refused.status, refused.message, refused.headers)
+            answer.body = answer.body if refused.document is None else refused.document
         except InvalidArgument as error:
             answer = self._refused(400, error.message)
         except IncompleteBody:

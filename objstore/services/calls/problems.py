@@ -1,6 +1,7 @@
 """Refusals of the services' APIs by HTTP status."""
 
 from http import HTTPStatus
+from typing import Any
 
 from objstore.errors import Refused
 
@@ -8,12 +9,13 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class CallRefused(Refused):
-    """A refusal by its HTTP status."""
+    """A refusal by its HTTP status; `document` is its own, where the one that the service makes of the status does not say enough."""
 
-    def __init__(self, status: int, message: str, headers: Headers | None = None) -> None:
+    def __init__(self, status: int, message: str, headers: Headers | None = None, document: Any = None) -> None:
         super().__init__(message)
         self.status = status
         self.headers = headers or []
+        self.document = document
 
 
 def bad_request(message: str) -> CallRefused:

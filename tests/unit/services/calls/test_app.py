@@ -26,7 +26,7 @@ async def stream() -> AsyncIterator[bytes | memoryview]:
 async def handler(call: Call) -> Answer:
     kind = call.parameters.get("kind", "")
     failures: dict[str, Exception] = {
-        "refused": CallRefused(409, "no", [(b"x-why", b"so")]), "busy": TooBusy("later"), "quorum": QuorumLost("gone"), "bug": RuntimeError("secret"),
+        "refused": CallRefused(409, "no", [(b"x-why", b"so")]), "own": CallRefused(409, "no", document={"own": 1}), "busy": TooBusy("later"), "quorum": QuorumLost("gone"), "bug": RuntimeError("secret"),
         "argument": InvalidArgument("odd"),
     }  # fmt: skip
     if kind in failures:
@@ -58,6 +58,10 @@ def ask(path: str, method: str = "GET", headers: list[tuple[bytes, bytes]] | Non
     asyncio.run(ServiceApp(service, Nobody(), SystemRng())(scope, receive, send))
     found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def test_a_refusal_may_have_a_document_of_its_own() -> None:
+    assert ask("/open/own")[::2] == (409, b'{"own":1}')
 
 
 def test_an_answer_is_json_with_its_length_and_a_request_id() -> None:
