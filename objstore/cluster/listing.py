@@ -19,6 +19,7 @@ from objstore.core.names import ROW_NAME_LIMIT_BYTES
 from objstore.core.placement import Placement
 from objstore.core.quorum import Tally
 from objstore.core.rows import Kind, Row, RowKey, Space, encode_row, is_live
+from objstore.core.versions import version_bytes
 from objstore.errors import DeadlineExceeded, NewerEpoch, ObjstoreError, QuorumLost, StaleEpoch
 from objstore.runtime.clock import Clock
 from objstore.runtime.tasks import TaskOwner
@@ -30,6 +31,7 @@ Read = Callable[[RowKey, int], Coroutine[Any, Any, Held]]
 
 SOON_S = 1.5  # a device that has not answered by then is avoided, if the others suffice
 PAUSE_S = 0.27  # before all devices are tried again
+COVERS_TRIED = 8  # for two scans to be of the same devices
 CATCH_UPS = 3  # ring changes between a device and us that one page follows
 READS_AT_ONCE = 16
 DOUBTS_AT_ONCE = 4 * READS_AT_ONCE  # read together, so that a page with many of them reads little beyond its limit
@@ -110,6 +112,21 @@ class Lister:
             if len(scans) == len(cover):
                 return scans, placement
         raise QuorumLost(f"too few devices answered a listing in time: {'; '.join(said[-6:])}")
+
+    async def gather_families(
+        self, ask_heads: Callable[..., Scan], ask_versions: Callable[..., Scan]
+    ) -> tuple[list[Scanned[ScanRow]], list[Scanned[ScanRow]], Placement]:
+        """Heads, then noncurrent versions, of the same devices in the same epoch.  Raises QuorumLost.
+
+        A version that was told to be there lies on one device of each cover, as the head or as a noncurrent version; looked for in this order it
+        is seen, whichever it is by then.  Two covers could each show the half that lacks it.
+        """
+        for _ in range(COVERS_TRIED):
+            heads, before = await self.gather(ask_heads)
+            versions, placement = await self.gather(ask_versions)
+            if before.ring.epoch == placement.ring.epoch and {s.device for s in heads} == {s.device for s in versions}:
+                return heads, versions, placement
+        raise QuorumLost("devices come and go too fast for a listing of versions")
 
     async def _after(self, device: int, failure: ObjstoreError, avoid: set[int], refusals: dict[int, int]) -> None:
         if isinstance(failure, StaleEpoch | NewerEpoch) and refusals.get(device, 0) < CATCH_UPS:
@@ -192,16 +209,39 @@ class _Search:
             Scan, bucket=self._bucket, space=self._space, prefix=prefix, start=start, limit=limit, delimiter=delimiter,
             versions=self._versions, start_version=start_version, torn=self._space == Space.VERSIONS,
         )  # fmt: skip
+        if self._space == Space.VERSIONS:
+            return await self._families(ask, start, start_version, limit)
         scans, placement = await self._lister.gather(ask)
         electorate = Electorate(placement)
         end = reach(scans)
         if delimiter:
             groups = merge_groups(scans, prefix=prefix, delimiter=delimiter, electorate=electorate, end=end)
             return await self._grouped(groups, limit, end)
+        return await self._flat(merge(scans, electorate=electorate, end=end), limit, end, b"")
+
+    async def _families(self, ask: "partial[Scan]", start: bytes, start_version: bytes, limit: int) -> ScanPage:
+        """Noncurrent versions, and what is one although the device that shows it has not heard of a newer head yet."""
+        heads, scans, placement = await self._lister.gather_families(partial(ask, space=Space.OBJECTS, start_version=b"", torn=False), ask)
+        electorate = Electorate(placement)
+        end = reach(scans)
         if start_version:
             scans = [_not_before(scan, start, start_version) for scan in scans]
         end_version = reach_version(scans, end)
-        return await self._flat(merge(scans, electorate=electorate, end=end, end_version=end_version), limit, end, end_version)
+        heads_end = reach(heads)
+        if heads_end is not None and (end is None or heads_end <= end):
+            end, end_version = heads_end, b""
+        entries: list[ScanRow | Doubt] = merge(scans, electorate=electorate, end=end, end_version=end_version)
+        known = {(entry.name, entry.version) for entry in entries}
+        first, behind = (start, place_of_version(start_version)), None if end is None else (end, place_of_version(end_version))
+        for doubt in _passed_over(heads, electorate):
+            place = _place(doubt)
+            if (doubt.name, doubt.version) in known or (start_version and place < first):
+                continue
+            if behind is None or (place < behind if end_version else doubt.name < behind[0]):
+                entries.append(doubt)
+        if len(entries) > len(known):
+            entries.sort(key=_place)
+        return await self._flat(entries, limit, end, end_version)
 
     async def _flat(self, entries: Sequence[ScanRow | Doubt], limit: int, end: bytes | None, end_version: bytes) -> ScanPage:
         if len(entries) <= limit and Doubt not in set(map(type, entries)):  # as nearly always
@@ -304,6 +344,19 @@ def _note(future: "asyncio.Future[ScanAnswer | ObjstoreError]", answer: Message 
         future.set_result(answer)
     else:
         future.set_result(failure or QuorumLost(f"a scan was answered with {type(answer).__name__}"))
+
+
+def _passed_over(heads: Sequence[Scanned[ScanRow]], electorate: Electorate) -> list[Doubt]:
+    """Heads on which devices differ, as doubts about the versions that they are: each may be noncurrent, or be nothing any more."""
+    differ = {entry.name for entry in merge(heads, electorate=electorate, end=None) if isinstance(entry, Doubt)}
+    if not differ:
+        return []
+    shown = {(row.name, version_bytes(row.row.version)): row.partition for scan in heads for row in scan.rows if row.name in differ}
+    return [Doubt(name, version, partition) for (name, version), partition in shown.items()]
+
+
+def _place(entry: ScanRow | Doubt) -> tuple[bytes, bytes]:
+    return entry.name, place_of_version(entry.version)
 
 
 def _not_before(scan: Scanned[ScanRow], start: bytes, start_version: bytes) -> Scanned[ScanRow]:

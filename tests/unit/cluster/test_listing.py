@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import random
 
+import msgspec
 import pytest
 
 from objstore.cluster.api import ScannedRow
 from objstore.cluster.cluster import ClusterSettings
-from objstore.core.rows import Kind, Register, RowKey, Space
+from objstore.core.rows import Kind, Register, RowKey, Space, decode_row, encode_row
 from objstore.errors import DamagedRow, NewerEpoch, QuorumLost
 from objstore.wire import messages as m
 from ring import builder
@@ -293,6 +294,32 @@ def test_pages_may_end_between_versions_which_come_newest_first(limit: int, old:
         assert [(row.name, row.version) for row in rest.rows] == wanted[3:5]
 
     run(main)
+
+
+@pytest.mark.parametrize("away", [0, 1, 2])
+def test_a_version_that_is_still_the_head_of_a_device_which_missed_the_newer_one_is_listed(away: int) -> None:
+    """It was written to the first two devices, the marker over it to the last two: no scan of noncurrent versions of first and last shows it."""
+
+    async def main(rig: Rig) -> None:
+        first, second, last = rig.members(key("a"))
+        old, marker = of_version(stored(7), 7), of_version(stored(9, kind=Kind.DELETE_MARKER), 9)
+        rig.put(key("a"), old, ballot(7), [first])
+        rig.put(key("a"), marker, ballot(9), [second, last])
+        rig.put(
+            version_of("a", 7), old, ballot(7), [first, second]
+        )  # a device whose head it is answers so for it, and shows it as the head alone
+        shown = first._shown
+        first._shown = lambda name, message: [] if message.space == Space.VERSIONS else shown(name, message)  # type: ignore[method-assign]
+        (first, second, last)[away].stop()
+        page = await rig.cluster.scan(BUCKET, Space.VERSIONS, versions=True)
+        assert (b"a", ballot(7)) in [(row.name, row.version) for row in page.rows]
+        assert not (await rig.cluster.scan(BUCKET, Space.VERSIONS, start=b"a", start_version=ballot(6), versions=True)).rows
+
+    run(main)
+
+
+def of_version(encoded: bytes, number: int) -> bytes:
+    return encode_row(msgspec.structs.replace(decode_row(encoded), version=ballot(number).hex()))
 
 
 def test_while_partitions_move_the_previous_set_is_listed() -> None:
