@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "ctl": ("objstore.cli.ctl:ctl", "Start, stop, watch and change a cluster of processes; one JSON object an answer."),
     "snippet": ("objstore.cli.snippet:snippet", "Print a ready-to-use configuration for a client, with a cluster's endpoint and keys."),
     "du": ("objstore.cli.du:du", "What buckets hold: objects, bytes, versions, uploads; of all of them or below a prefix."),
+    "cloud": ("objstore.cli.cloud:cloud", "Servers, networks and volumes on this machine, by OpenStack's APIs."),
     "volume": ("objstore.cli.volume:volume", "Make, copy, sweep and serve volumes: block devices whose chunks are objects."),
     "config": ("objstore.cli.config_command:config", "Check and show settings."),
     "policy": ("objstore.cli.policy:policy", "Explain what a bucket policy decides of a request, and which statement does."),
