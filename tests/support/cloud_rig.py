@@ -13,8 +13,11 @@ from objstore.identity.tenancy import Person, built_in
 from objstore.objects.context import ObjectSettings
 from objstore.objects.store import ObjectStore
 from objstore.runtime.sql import open_sql
+from objstore.services.compute import records
 from objstore.services.compute.agent_api import Report
 from objstore.services.compute.app import ComputeApp
+from objstore.services.compute.desks import Flavor
+from objstore.services.compute.records import Server
 from objstore.services.compute.service import Below, ComputeService
 from objstore.services.compute.settings import ComputeSettings
 from objstore.services.image.service import ImageService
@@ -111,6 +114,17 @@ class CloudRig:
         await self.app(scope, receive, send)
         headers_out = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return Reply(sent[0]["status"], headers_out, b"".join(message.get("body", b"") for message in sent[1:]))
+
+    async def add_server(self, id_: str, **values: Any) -> None:
+        """A server as a row, of ALICE's project."""
+        flavor = msgspec.json.encode(Flavor("1", "tiny", 1, 512, 1)).decode()
+        now_us = self.clock.wall_us()
+        fields: dict[str, Any] = {
+            "project": PROJECTS[ALICE], "user_id": self.user_id(ALICE), "name": f"name of {id_}", "vm_state": "active", "created_us": now_us,
+            "updated_us": now_us, "flavor": "1", "flavor_document": flavor, "vcpus": 1, "memory_mb": 512, "launched_us": now_us,
+        }  # fmt: skip
+        server = Server(id_, **{**fields, **values})
+        await self.sql.write(lambda connection: records.add(connection, server))
 
     async def report(self, host: str = "h1", **rest: Any) -> Reply:
         """What an agent says."""

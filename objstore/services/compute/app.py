@@ -8,8 +8,19 @@ from objstore.services.calls.call import Handler, Receive, Scope, Send
 from objstore.services.calls.tokens import RegistryTokens
 from objstore.services.compute import agent_calls, versions
 from objstore.services.compute.agent_calls import AgentCalls
+from objstore.services.compute.aggregates import AggregateCalls
+from objstore.services.compute.events import EventCalls
+from objstore.services.compute.flavor_calls import FlavorCalls
+from objstore.services.compute.host_services import ServiceCalls
+from objstore.services.compute.hypervisors import HypervisorCalls
+from objstore.services.compute.keypairs import KeypairCalls
+from objstore.services.compute.moves import MoveCalls
+from objstore.services.compute.quota_calls import QuotaCalls
+from objstore.services.compute.server_groups import ServerGroupCalls
 from objstore.services.compute.service import ComputeService
+from objstore.services.compute.usages import UsageCalls
 from objstore.services.compute.views import refusal
+from objstore.services.compute.zones import ZoneCalls
 
 OPEN = versions.OPEN | {agent_calls.REPORT, agent_calls.NETWORK}
 _OLD = re.compile(rb"^(/compute)?/v2(?:\.1)?(?:/[0-9a-f]{32}|/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})?(/.+)$")
@@ -31,7 +42,9 @@ class ComputeApp(ServiceApp):
 
     def routes_of(self, service: ComputeService) -> dict[tuple[str, str], Handler]:
         """All of them."""
-        parts: tuple[Any, ...] = (AgentCalls(service),)
+        parts: tuple[Any, ...] = (
+            AgentCalls(service), AggregateCalls(service), EventCalls(service), FlavorCalls(service), ServiceCalls(service), HypervisorCalls(service), KeypairCalls(service), MoveCalls(service), QuotaCalls(service), ServerGroupCalls(service), UsageCalls(service), ZoneCalls(service),
+        )  # fmt: skip
         return {**versions.routes(), **{key: handler for part in parts for key, handler in part.routes().items()}}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -76,7 +76,6 @@ GROUPS = Table(
     Column("rules", Text),  # JSON
     Column("created_us", BigInteger),
 )
-MEMBERS = Table("compute_group_members", _META, Column("server", Text, primary_key=True), Column("server_group", Text))
 # Limits that differ from the settings'; user_id "" is the whole project; project "class:default" is everybody's default.
 QUOTAS = Table(
     "compute_quotas",
@@ -128,8 +127,6 @@ SCHEMA = Schema(
             "CREATE TABLE compute_server_groups (id TEXT PRIMARY KEY, project TEXT NOT NULL, user_id TEXT NOT NULL, name TEXT NOT NULL, "
             "policy TEXT NOT NULL, rules TEXT NOT NULL, created_us BIGINT NOT NULL)",
             "CREATE INDEX compute_server_groups_by_project ON compute_server_groups (project, created_us)",
-            "CREATE TABLE compute_group_members (server TEXT PRIMARY KEY, server_group TEXT NOT NULL)",
-            "CREATE INDEX compute_group_members_by_group ON compute_group_members (server_group)",
             "CREATE TABLE compute_quotas (project TEXT NOT NULL, user_id TEXT NOT NULL, resource TEXT NOT NULL, hard_limit BIGINT NOT NULL, "
             "PRIMARY KEY (project, user_id, resource))",
             "CREATE TABLE compute_aggregates (id BIGINT PRIMARY KEY, uuid TEXT NOT NULL, name TEXT NOT NULL UNIQUE, metadata TEXT NOT NULL, "

@@ -12,10 +12,11 @@ import msgspec
 from sqlalchemy import Connection, delete, func, insert, select
 
 from objstore.runtime.clock import Clock
-from objstore.services.compute.cloud_tables import ALLOCATIONS, GROUPS, HOSTS, MEMBERS
+from objstore.services.compute.cloud_tables import ALLOCATIONS, GROUPS, HOSTS
 from objstore.services.compute.desks import NoValidHost, PlaceRequest
 from objstore.services.compute.hosts import Host, all_hosts, find_host
 from objstore.services.compute.settings import ComputeSettings
+from objstore.services.compute.tables import SERVERS
 
 AFFINITY, ANTI_AFFINITY, SOFT_AFFINITY, SOFT_ANTI_AFFINITY = "affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"
 POLICIES = (AFFINITY, ANTI_AFFINITY, SOFT_AFFINITY, SOFT_ANTI_AFFINITY)
@@ -156,8 +157,8 @@ def _company(connection: Connection, request: PlaceRequest) -> _Company:
     most = 1
     if row is not None:
         most = int(msgspec.json.decode(row.rules).get("max_server_per_host", 1))
-        query = select(MEMBERS.c.server).where(MEMBERS.c.server_group == group, MEMBERS.c.server != request.server)
-        members = [member.server for member in connection.execute(query)]
+        query = select(SERVERS.c.id).where(SERVERS.c.group_id == group, SERVERS.c.id != request.server, SERVERS.c.deleted_us.is_(None))
+        members = list(connection.execute(query).scalars())
     together = _texts(request.hints.get("same_host"))
     return _Company(
         policy=str(row.policy) if row is not None else "", most=most, mates=_hosts_of(connection, members),

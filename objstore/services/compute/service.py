@@ -7,10 +7,13 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from objstore.identity.registry import Registry
+from objstore.identity.tenancy import Project
 from objstore.runtime.log import hide
 from objstore.runtime.sql import Sql
 from objstore.runtime.world import World
+from objstore.services.compute import tables
 from objstore.services.compute.agent_client import AgentClient
+from objstore.services.compute.catalog import Catalog
 from objstore.services.compute.cloud_tables import SCHEMA
 from objstore.services.compute.hosts import Hosts
 from objstore.services.compute.scheduler import Places
@@ -49,7 +52,17 @@ class Below:
 class ComputeService:
     """One process's part of the service."""
 
-    def __init__(self, sql: Sql, world: World, settings: ComputeSettings, below: Below, registry: Registry, secret: str, url: str) -> None:
+    def __init__(
+        self,
+        sql: Sql,
+        world: World,
+        settings: ComputeSettings,
+        below: Below,
+        registry: Registry,
+        secret: str,
+        url: str,
+        process: str = "services1",
+    ) -> None:
         self.sql = sql
         self.world = world
         self.settings = settings
@@ -58,15 +71,17 @@ class ComputeService:
         self.registry = registry  # users and projects
         self.secret = secret
         self.url = url  # where clients reach the service, with its prefix
+        self.process = process  # the name of this process
         self.hosts = Hosts(sql, world, settings)
         self.places = Places(settings, world.clock)
+        self.catalog = Catalog(settings)
         self.agents = AgentClient(self.hosts.address, secret, timeout_s=settings.agent_timeout_s, ca_file=settings.agent_ca_file)
         hide(secret)
 
     async def start(self) -> None:
         """Bring the tables up to date, begin to look after hosts.  Raises Unavailable, SchemaAhead."""
         now_us = self.now_us()
-        for schema in (jobs.SCHEMA, SCHEMA):
+        for schema in (jobs.SCHEMA, tables.SCHEMA, SCHEMA):
             await migrate(self.sql, schema, now_us)
         self.hosts.start()
 
@@ -77,6 +92,12 @@ class ComputeService:
     def now_us(self) -> int:
         """The time."""
         return self.world.clock.wall_us()
+
+    async def project_exists(self, id_: str) -> bool:
+        """Whether the identity service has such a project."""
+        if self.registry.get(Project, id_) is None:
+            await self.registry.feed.refresh()  # it may have been made elsewhere a moment ago
+        return self.registry.get(Project, id_) is not None
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """A transaction that changes nothing."""

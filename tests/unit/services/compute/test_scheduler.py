@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from sqlalchemy import insert, update
 
-from objstore.services.compute.cloud_tables import GROUPS, HOSTS, MEMBERS
+from objstore.services.compute.cloud_tables import GROUPS, HOSTS
 from objstore.services.compute.desks import NoValidHost, PlaceRequest
 from objstore.services.compute.scheduler import taken_of
 from tests.support.cloud_rig import CloudRig, on_cloud_rig
@@ -125,8 +125,8 @@ def test_groups_keep_together_or_apart(policy: str, hosts: int) -> None:
             "created_us": 1,
         }
         await rig.sql.write(lambda connection: connection.execute(insert(GROUPS).values(**row)).rowcount)
-        members = [{"server": f"s{number}", "server_group": "g"} for number in range(3)]
-        await rig.sql.write(lambda connection: connection.execute(insert(MEMBERS).values(members)).rowcount)
+        for number in range(3):
+            await rig.add_server(f"s{number}", group_id="g")
         used = {await place(rig, request(f"s{number}", group_id="g")) for number in range(2)}
         assert len(used) == hosts
         if policy == "anti-affinity":
