@@ -33,6 +33,7 @@ class Client:
     script: str
     program: str = ""
     no_virtual: str = ""
+    hosts: int = 0  # of guests, which the cluster must have
 
 
 @dataclass
@@ -48,7 +49,15 @@ def catalogue() -> dict[str, Client]:
     """All clients by name, in the order of the file."""
     tables = tomllib.loads(CATALOGUE.read_text())
     return {
-        name: Client(name, table["from"], tuple(table["packages"]), table["script"], table.get("program", ""), table.get("virtual", ""))
+        name: Client(
+            name,
+            table["from"],
+            tuple(table["packages"]),
+            table["script"],
+            table.get("program", ""),
+            table.get("virtual", ""),
+            table.get("hosts", 0),
+        )
         for name, table in tables.items()
     }
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conformance.clients.environments import Installed
-from tests.support.cluster import Cluster, free_port_base, running_cluster
+from tests.support.clouds import why_no_guests
+from tests.support.cluster import OBJSTORE, Cluster, free_port_base, running_cluster
 
 DOMAIN = "s3.localhost"
 WEBSITE_DOMAIN = "web.localhost"
@@ -55,6 +56,7 @@ class Stage:
         _make_files(self.files)
         self._runs = 0
         self.hook_port = hook_port
+        self._clouds: dict[str, str] = {}  # clusters that were given hosts of guests, or why they could not be
 
     def play(self, installed: Installed, transport: str) -> list[Outcome]:
         """Run a client's script once and collect what it says of its scenarios."""
@@ -64,6 +66,8 @@ class Stage:
             return [Outcome("*", "skipped", client.no_virtual)]
         if by_host and os.geteuid():
             return [Outcome("*", "skipped", "only root can give a client a hosts file of its own")]
+        if client.hosts and (why := self._with_guests(transport.partition("-")[0], client.hosts)):
+            return [Outcome("*", "skipped", why)]
         self._runs += 1
         bucket = f"{client.name.replace('.', '-')}-{self._runs}"
         scratch = self.root / f"run{self._runs}"
@@ -89,6 +93,19 @@ class Stage:
             found.append(Outcome("*", "failed", f"exit {done.returncode}: {(done.stderr or done.stdout)[-600:]}"))
         return found
 
+    def _with_guests(self, scheme: str, hosts: int) -> str:
+        """Have hosts of guests in that cluster, and what a first server needs; why that cannot be, else ""."""
+        if scheme in self._clouds:
+            return self._clouds[scheme]
+        cluster = self.clusters[scheme]
+        self._clouds[scheme] = why = why_no_guests()
+        if not why:
+            command = [OBJSTORE, "cloud", "up", "--dir", str(cluster.directory), "--agents", str(hosts), "--json"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
+            assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{cluster.logs()}"
+            cluster.info = json.loads(done.stdout)
+        return why
+
     def _environment(self, installed: Installed, transport: str, bucket: str, scratch: Path) -> dict[str, str]:
         scheme = transport.partition("-")[0]
         by_host = transport.endswith("-host")
@@ -104,7 +121,7 @@ class Stage:
             "S3_OTHER_ACCESS_KEY": OTHER_KEYS[0], "S3_OTHER_SECRET_KEY": OTHER_KEYS[1], "S3_OTHER_EMAIL": OTHER_EMAIL,
             "S3_WEBSITE_DOMAIN": WEBSITE_DOMAIN, "S3_HOOK_PORT": str(self.hook_port),
             "S3_CA": info["ca_cert"] or "", "S3_BUCKET": bucket, "S3_FILES": str(self.files), "S3_SCRATCH": str(scratch),
-            "S3_ADMIN_DIR": str(self.clusters[scheme].directory), "AWS_EC2_METADATA_DISABLED": "true", "PYTHONWARNINGS": "ignore",
+            "S3_ADMIN_DIR": str(self.clusters[scheme].directory), "OS_CLIENT_CONFIG_FILE": str(self.clusters[scheme].directory / "clouds.yaml"), "AWS_EC2_METADATA_DISABLED": "true", "PYTHONWARNINGS": "ignore",
             "PYTHONDONTWRITEBYTECODE": "1", **({"SSL_CERT_FILE": info["ca_cert"]} if info["ca_cert"] else {}),
         }  # fmt: skip
 
