@@ -14,7 +14,7 @@ from objstore.cli.client import CallFailed, bring_down, call, call_up
 from objstore.cli.errors import report
 
 UP_TIMEOUT_S = 120.0
-DOWN_TIMEOUT_S = 40.0  # 20 s of it are for guests, where there are any
+DOWN_TIMEOUT_S = 60.0  # 40 s of it are for guests and their disks, where there are any
 SHORT_TIMEOUT_S = 60.0
 RING_TIMEOUT_S = 240.0
 ANSWER_MARGIN_S = 60.0  # beyond a call's own limit: the supervisor ends it first and can say why
@@ -100,7 +100,7 @@ def up(context: click.Context, /, directory: Path | None, **options: Any) -> int
 @_dir_option
 @click.pass_context
 def down(context: click.Context, directory: Path | None) -> int:
-    """Stop all processes in order, within 10 seconds; guests before them, in 20."""
+    """Stop all processes in order, within 10 seconds; guests and their disks before them, in 40."""
     root = _root(context, directory)
     try:
         result = bring_down(root, timeout_s=DOWN_TIMEOUT_S)

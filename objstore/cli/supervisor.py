@@ -26,6 +26,7 @@ from objstore.runtime.world import World
 log = logging.getLogger(__name__)
 
 GUESTS_DOWN_S = 20.0  # for agents that end their guests, before anything else is told to stop
+DISKS_DOWN_S = 21.0  # then for what guests wrote last to reach the store; what does not waits in the journals
 DOWN_S = 8.0  # for an orderly end of everything; then SIGKILL, so that `down` keeps its 10 s
 LOG_LIMIT_BYTES = 16 << 20
 LOGS_KEPT = 3
@@ -34,7 +35,7 @@ GIVEN_UP_DEATHS = 3  # so many deaths in a row while starting: `up` no longer wa
 POLL_S = 0.01
 PORT_WAIT_S = 2.0
 ROLES = ("node", "proxy", "daemon", "services", "disks", "agent")  # in the order of starting; they are stopped in the order of STOP_ORDER
-STOP_ORDER = ("disks", "services", "proxy", "daemon", "node")  # after the agents
+STOP_ORDER = ("services", "proxy", "daemon", "node")  # after the agents and the disks
 _NAMED = re.compile(r"^((?:node|proxy|daemon|services|disks|agent)\d+):(.*)$", re.DOTALL)
 
 
@@ -168,6 +169,7 @@ class Supervisor:
             process.wanted = False
         # SIGTERM ends an agent alone, and its guests go on running; here nothing is left that they could run on.
         await asyncio.gather(*(process.stop(signal.SIGQUIT, timeout_s=GUESTS_DOWN_S) for process in self.of_role("agent")))
+        await asyncio.gather(*(process.stop(signal.SIGTERM, timeout_s=DISKS_DOWN_S) for process in self.of_role("disks")))
         deadline = self._world.clock.monotonic() + timeout_s
         for role in STOP_ORDER:
             left_s = max(0.1, deadline - self._world.clock.monotonic())
