@@ -16,6 +16,7 @@ from objstore.identity.registry import Registry
 from objstore.identity.tenancy import Place, built_in
 from objstore.objects.api import ObjectStoreApi
 from objstore.runtime.config import ConfigError
+from objstore.runtime.sql import Sql, open_sql
 from objstore.runtime.world import World
 
 DAY_S = 86_400.0
@@ -47,15 +48,23 @@ async def identity_app(
     return IdentityApp(Identity(registry, passwords, settings, f"{section.url}/identity")), registry
 
 
-async def image_app(
-    stack: contextlib.AsyncExitStack, world: World, store: ObjectStoreApi, registry: Registry, section: Any, *, settings: Any, database: Any
-) -> Any:
-    """The image service, which ends with `stack`.  Raises ConfigError, Unavailable."""
-    from objstore.runtime.sql import open_sql
-    from objstore.services.image.app import ImageApp
-    from objstore.services.image.service import ImageService
+async def service_apps(
+    stack: contextlib.AsyncExitStack, world: World, store: ObjectStoreApi, registry: Registry, settings: Any
+) -> dict[str, Any]:  # fmt: skip
+    """The services' applications by the first piece of their paths; they end with `stack`, those first that stand on others.
 
-    url = database.url
+    Raises ConfigError, Unavailable.
+    """
+    from objstore.cli.settings import component
+
+    section = settings.services
+    sql = open_database(stack, world, section, component(settings, "database").url)
+    image = await image_app(stack, world, sql, store, registry, section, component(settings, "image"))
+    return {"image": image}
+
+
+def open_database(stack: contextlib.AsyncExitStack, world: World, section: Any, url: str) -> Sql:
+    """The database of all services.  Raises ConfigError."""
     if not url:
         if not section.data_directory:
             raise ConfigError("the services need database.url, or services.data_directory to keep a database in")
@@ -66,6 +75,16 @@ async def image_app(
     except ValueError as failure:
         raise ConfigError(str(failure)) from failure
     stack.push_async_callback(sql.aclose)
+    return sql
+
+
+async def image_app(
+    stack: contextlib.AsyncExitStack, world: World, sql: Sql, store: ObjectStoreApi, registry: Registry, section: Any, settings: Any
+) -> Any:
+    """The image service, which ends with `stack`.  Raises Unavailable."""
+    from objstore.services.image.app import ImageApp
+    from objstore.services.image.service import ImageService
+
     app = ImageApp(ImageService(sql, store, world, settings, section.region), registry, f"{section.url}/image")
     stack.push_async_callback(app.aclose)
     await app.start()

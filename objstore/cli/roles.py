@@ -194,7 +194,7 @@ async def run_services(settings: Any) -> None:
     """OpenStack's APIs, which keep what they know in the store."""
     from objstore.cli.clusters import all_rings, open_cluster
     from objstore.cli.identities import read_identities
-    from objstore.cli.openstack import ByPath, identity_app, image_app
+    from objstore.cli.openstack import ByPath, identity_app, service_apps
     from objstore.cli.settings import component, read_cluster_key
     from objstore.fronts.http import uvicorn_config
     from objstore.objects.store import ObjectStore
@@ -213,11 +213,9 @@ async def run_services(settings: Any) -> None:
         store = ObjectStore(await all_rings(stack, world, settings, section, cluster, objects), world, objects)
         stack.push_async_callback(store.aclose)
         await store.start()
-        image = await image_app(
-            stack, world, store, registry, section, settings=component(settings, "image"), database=component(settings, "database")
-        )
+        apps = await service_apps(stack, world, store, registry, settings)
         config = uvicorn_config(
-            ByPath({"image": image}, identity),
+            ByPath(apps, identity),
             host=section.host,
             port=section.port,
             certificate_file=section.certificate_file or None,

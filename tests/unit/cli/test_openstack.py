@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from objstore.cli.openstack import catalog, first_passwords, identity_app
+from objstore.cli.openstack import catalog, first_passwords, identity_app, open_database
 from objstore.cli.settings import ServicesSection
 from objstore.fronts.identity.settings import IdentitySettings
 from objstore.identity.model import User
@@ -23,6 +23,19 @@ def test_the_catalog_names_the_store_where_there_is_one() -> None:
         ("s3", "http://h:2"),
     ]
     assert len(catalog(ServicesSection())) == 2
+
+
+def test_the_services_share_a_database_below_their_directory(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            sql = open_database(stack, memory_world(), ServicesSection(data_directory=str(tmp_path / "d")), "")
+            assert await sql.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one()) == 1
+            assert (tmp_path / "d" / "services.sqlite").exists()
+            for section, url in ((ServicesSection(), ""), (ServicesSection(), "mysql://h/x")):
+                with pytest.raises(ConfigError):
+                    open_database(stack, memory_world(), section, url)
+
+    run(test())
 
 
 def test_the_printed_password_lets_the_administrator_in(tmp_path: Path) -> None:
