@@ -111,6 +111,9 @@ async def daemon_metrics(world: Any, fleet: Any, daemons: Any) -> str:
     if daemons.expirer is not None:
         text = "Versions whose X-Delete-At had come, removed by this host."
         page.family("objstore_expired_total", "counter", text, [({}, daemons.expirer.removed)])
+    if daemons.sync is not None:
+        sent = [({"outcome": what}, count) for what, count in sorted(daemons.sync.counts.items())]
+        page.family("objstore_container_sync_total", "counter", "What this host sent to the peers of containers, by outcome.", sent)
     return page.text()
 
 

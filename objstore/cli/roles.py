@@ -176,6 +176,7 @@ def _with_swift(
 ) -> Any:  # fmt: skip
     """Swift before S3, on one port."""
     from objstore.cli.clusters import first_classes
+    from objstore.cli.realms import read_realms
     from objstore.cli.settings import component
     from objstore.fronts.swift.app import SwiftApp
     from objstore.fronts.swift.context import SwiftFront
@@ -184,9 +185,11 @@ def _with_swift(
 
     auth = SwiftAuth(known.swift_users, known.users, directory, cluster_key, world.rng, world.clock)
     tokens = ProjectTokens(registry, directory)
+    sync = component(settings, "container_sync")
     front = SwiftFront(
-        store, auth, component(settings, "swift"), world.clock, world.rng, (tokens,), store.threads, first_classes(store.settings)
-    )
+        store, auth, component(settings, "swift"), world.clock, world.rng, (tokens,), store.threads, first_classes(store.settings),
+        sync, read_realms(sync),
+    )  # fmt: skip
     return SwiftApp(front, app, app.names_bucket)
 
 
@@ -334,8 +337,11 @@ async def _work_on_objects(
 
     from objstore.cli import holdings, token_keys, where
     from objstore.cli.clusters import all_rings
+    from objstore.cli.kms import key_service
+    from objstore.cli.realms import read_realms
     from objstore.cli.requests import FindCopies
     from objstore.cli.settings import component, read_cluster_key
+    from objstore.daemons.container_sync import ContainerSync
     from objstore.daemons.expirer import ExpirySettings, ObjectExpirer
     from objstore.daemons.lifecycle import Lifecycle, LifecycleSettings
     from objstore.objects.reclaim import PartReclaimer
@@ -343,13 +349,18 @@ async def _work_on_objects(
 
     name, objects = settings.daemon.name, component(settings, "objects")
     rings = await all_rings(stack, world, settings, settings.daemon, cluster, objects)
-    store = ObjectStore(rings, world, objects)
+    sync = component(settings, "container_sync")
+    realms = read_realms(sync)
+    sends = bool(realms or sync.hosts)
+    keys = key_service(component(settings, "kms"), settings.daemon.kms_file, world) if sends else None
+    store = ObjectStore(rings, world, objects, keys)
     stack.push_async_callback(store.aclose)
     await store.start()
     work = {
         "sweep_uploads": PartReclaimer(rings, world.clock, grace_s=objects.part_grace_s).run,
         "lifecycle": Lifecycle(store, world, convert(settings.lifecycle, LifecycleSettings, from_attributes=True), holder=name),
         "expirer": ObjectExpirer(store, world, convert(settings.lifecycle, ExpirySettings, from_attributes=True), holder=name),
+        "sync": ContainerSync(store, world, sync, realms, holder=name) if sends else None,
     }
     return work, {
         **holdings.handlers(rings),

@@ -87,6 +87,9 @@ def write_role_config(place: Place, layout: Layout, name: str, role: str) -> Pat
             "cluster_key_file": str(place.cluster_key_file),
             "policy": _policy_of_daemon(layout, number),
         }
+        if sections.get("container_sync"):
+            ensure_master_keys(place)
+            tables["daemon"]["kms_file"] = str(place.kms_file)
     if layout.policy and role not in ("node", "agent") and not tables.get("daemon", {}).get("policy"):
         tables[role]["policy_rings"] = {entry.name: str(place.ring_of(entry.name)) for entry in layout.policy}
         if "objects" in ROLE_SECTIONS[role]:

@@ -71,6 +71,7 @@ class DaemonSection(msgspec.Struct, frozen=True):
     ring: str = ""
     cluster_key_file: str = ""
     policy: str = ""  # whose ring it is; "" is the default ring, whose daemon does all that needs the object model too
+    kms_file: str = ""  # master keys, as a proxy has them: what is sent to other clusters must be opened
     policy_rings: dict[str, str] = {}
 
 
@@ -147,6 +148,7 @@ COMPONENTS = {
     "objects": "objstore.objects.context:ObjectSettings",
     "s3": "objstore.fronts.s3.settings:S3Settings",
     "swift": "objstore.fronts.swift.context:SwiftSettings",
+    "container_sync": "objstore.core.container_sync:SyncSettings",
     "kms": "objstore.identity.kms:KmsSettings",
     "identity": "objstore.fronts.identity.settings:IdentitySettings",
     "image": "objstore.services.image.settings:ImageSettings",
@@ -178,6 +180,7 @@ SHARED_SECTIONS = (
     "objects",
     "s3",
     "swift",
+    "container_sync",
     "kms",
     "engine",
     "daemons",
@@ -193,9 +196,9 @@ SHARED_SECTIONS = (
 )  # what cluster.toml may hold
 ROLE_SECTIONS = {
     "node": ("node", "engine", "host", "log"),
-    "proxy": ("proxy", "cluster", "objects", "s3", "swift", "kms", "lifecycle", "notifications", "host", "log"),
+    "proxy": ("proxy", "cluster", "objects", "s3", "swift", "container_sync", "kms", "lifecycle", "notifications", "host", "log"),
     "services": ("services", "identity", "image", "database", "cluster", "objects", "host", "log"),
-    "daemon": ("daemon", "daemons", "cluster", "objects", "lifecycle", "host", "log"),
+    "daemon": ("daemon", "daemons", "cluster", "objects", "lifecycle", "container_sync", "kms", "host", "log"),
     "volume": ("cluster", "objects", "volume", "host", "log"),
     "disks": ("disks", "cluster", "objects", "volume", "host", "log"),
     "agent": ("agent", "host", "log"),

@@ -7,6 +7,7 @@ second that a client names counts as not modified since (RFC 9110, section 13).
 from collections.abc import Sequence
 from typing import Protocol
 
+from objstore.core.container_sync import is_newer
 from objstore.core.rows import Row, is_live
 from objstore.core.versions import modified_us
 from objstore.errors import NoSuchKey, NotModified, PreconditionFailed
@@ -97,3 +98,9 @@ def check_write(asked: Asked, current: Row | None) -> None:
             raise PreconditionFailed("the object's size is another", condition="x-amz-if-match-size")
         if asked.if_match_modified_us is not None and asked.if_match_modified_us // _SECOND_US != modified_us(current) // _SECOND_US:
             raise PreconditionFailed("the object was last modified at another time", condition="x-amz-if-match-last-modified-time")
+
+
+def check_as_of(as_of_us: int | None, current: Row | None) -> None:
+    """Judge a write that was made elsewhere at a time: what is there, be it a tombstone, must be older.  Raises PreconditionFailed."""
+    if as_of_us is not None and current is not None and not is_newer(as_of_us, modified_us(current)):
+        raise PreconditionFailed("what is there is as new as that", condition="X-Timestamp")

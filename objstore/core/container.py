@@ -53,11 +53,19 @@ class ContainerChange:
     archive: str | None = None  # "": none
     history: bool = False
     hidden: Mapping[str, str] = field(default_factory=dict)  # an empty value takes the name away
+    sync_to: str | None = None  # the container that changes are sent to, checked; "": none
+    sync_key: str | None = field(default=None, repr=False)
 
     @property
     def is_owners(self) -> bool:
         """Whether it changes what only the account's owners may: who comes in, by a list or by a key."""
-        return self.read is not None or self.write is not None or not OWNERS_NAMES.isdisjoint(self.metadata)
+        lists = self.read is not None or self.write is not None
+        return lists or self.is_sync or not OWNERS_NAMES.isdisjoint(self.metadata)
+
+    @property
+    def is_sync(self) -> bool:
+        """Whether it is about container sync."""
+        return self.sync_to is not None or self.sync_key is not None
 
     def without_owners(self) -> "ContainerChange":
         """The rest of it, as Swift takes it from others."""
@@ -65,7 +73,7 @@ class ContainerChange:
         return ContainerChange(None, None, metadata, self.archive, self.history, self.hidden)
 
     def __bool__(self) -> bool:
-        return self.read is not None or self.write is not None or self.archive is not None or bool(self.metadata or self.hidden)
+        return self.is_owners or self.archive is not None or bool(self.metadata or self.hidden)
 
 
 MAX_QUOTA_DIGITS = 18

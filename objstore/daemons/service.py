@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from objstore.daemons import control
 from objstore.daemons.auditor import Auditor
 from objstore.daemons.compactor import Compactor
+from objstore.daemons.container_sync import ContainerSync
 from objstore.daemons.expirer import ObjectExpirer
 from objstore.daemons.fleet import Fleet
 from objstore.daemons.lifecycle import Lifecycle
@@ -55,6 +56,7 @@ class Daemons:
         sweep_uploads: Callable[[], Awaitable[int]] | None = None,
         lifecycle: Lifecycle | None = None,
         expirer: ObjectExpirer | None = None,
+        sync: ContainerSync | None = None,
     ) -> None:
         self.world = world
         self.fleet = fleet
@@ -70,6 +72,7 @@ class Daemons:
         self._owner = TaskOwner("daemons", limit=64)
         self.lifecycle = lifecycle
         self.expirer = expirer
+        self.sync = sync
         self.workers = {
             name: Worker(world, self._owner, name=name, interval_s=interval_s, step=step)
             for name, interval_s, step in (
@@ -86,6 +89,9 @@ class Daemons:
             self.workers["lifecycle"] = Worker(world, self._owner, name="lifecycle", interval_s=poll_s, step=lifecycle.run)
         if expirer is not None:
             self.workers["expirer"] = Worker(world, self._owner, name="expirer", interval_s=expirer.settings.poll_s, step=expirer.run)
+        if sync is not None:
+            interval_s = sync.settings.interval_s
+            self.workers["container sync"] = Worker(world, self._owner, name="container sync", interval_s=interval_s, step=sync.run)
 
     def start(self) -> None:
         """Let all workers run by themselves."""

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from objstore.core.acl import Acl
 from objstore.core.container import AccountInfo, ContainerChange
+from objstore.core.container_sync import SyncState
 from objstore.core.encryption import NO_WISH, Wish
 from objstore.core.locks import LockConfig, ObjectLock
 from objstore.core.quota import Usage
@@ -94,6 +95,9 @@ class ObjectStoreApi(Protocol):
 
     async def set_container(self, who: Principal, name: str, change: ContainerChange) -> BucketInfo:
         """Change a container's lists and metadata.  Raises InvalidArgument, InvalidRequest."""
+
+    async def sync_state(self, who: Principal, name: str) -> SyncState | None:
+        """How far the peer of a container is kept in step; None when it was never sent anywhere."""
 
     async def container_usage(self, who: Principal, name: str) -> Usage:
         """What a container holds, from the devices' counters."""

@@ -153,6 +153,7 @@ class Appends(Gets, Puts):
             return new
 
         key = object_key(bucket, name)
+        await self.announce(bucket, key, new)
         async with self.quotas.within(bucket, key, new, over=row):
             written = await self.cluster.conditional(key, judge, spread=bucket.spread)
         await self.directory.confirm(bucket)

@@ -157,19 +157,20 @@ class BucketDirectory:
         task = self._fetching[key] = self._tasks.spawn(self._fetch(key), name="bucket look-up")
         return task
 
-    async def confirm(self, bucket: Bucket) -> None:
-        """Called after a write and before its acknowledgement.
+    async def confirm(self, bucket: Bucket) -> BucketRecord | None:
+        """Called after a write and before its acknowledgement; the record, where it was looked at.
 
         Nothing happens while what the writer knew of the bucket is fresh.  Raises NoSuchBucket when the bucket is gone,
         OutcomeUnknown when it is being deleted (the deletion may yet find the new row and be taken back).
         """
         if self._clock.monotonic() < bucket.fresh_until:
-            return
+            return None
         record = await self._read_bucket(bucket.account, bucket.info.name)
         if record is None or record.id != bucket.id:
             raise NoSuchBucket(f"bucket {bucket.info.name!r} was deleted meanwhile", bucket=bucket.info.name)
         if record.state != LIVE:
             raise OutcomeUnknown(f"bucket {bucket.info.name!r} is being deleted; read before writing again")
+        return record
 
     async def _fetch(self, key: tuple[str, str, str]) -> Bucket | ObjstoreError:
         """The bucket, or why there is none, as a value: a missing bucket is no failed task."""

@@ -144,6 +144,7 @@ class Completions(Uploads):
             check_write(conditions, current)
             return draft
 
+        await self.announce(bucket, key, draft)
         async with self.quotas.within(bucket, key, draft) as room:
             written = await self.cluster.conditional(key, judge, spread=bucket.spread)
         await self.directory.confirm(bucket)

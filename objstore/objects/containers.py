@@ -21,6 +21,7 @@ from objstore.core.container import (
     merged,
     quota_of,
 )
+from objstore.core.container_sync import SYNC_KEY, SYNC_TO, SyncState
 from objstore.core.quota import Usage
 from objstore.core.quota import encode as encode_quota
 from objstore.core.rows import Row
@@ -31,8 +32,9 @@ from objstore.objects.alter import Alterations
 from objstore.objects.api import NO_CHANGE, Attributes, BucketInfo, ObjectInfo, Principal
 from objstore.objects.buckets import BucketRecord, record_row
 from objstore.objects.config import check_change
-from objstore.objects.context import EXPIRES
+from objstore.objects.context import EXPIRES, object_key
 from objstore.objects.info import null_of, object_info
+from objstore.objects.notes import begin_sync, note_expiry, sync_state
 
 
 class Containers(Alterations):
@@ -51,10 +53,20 @@ class Containers(Alterations):
                 limits = quota_of(after.metadata)
                 if limits is not None:
                     config["quota"] = encode_quota(limits)
+            for part, value in ((SYNC_TO, change.sync_to), (SYNC_KEY, change.sync_key)):
+                if value is not None:
+                    config.pop(part, None)
+                    config.update({part: value.encode()} if value else {})
             check_change("container", config, name)
             return msgspec.structs.replace(record, config=config)
 
+        if change.sync_to or change.sync_key:
+            await begin_sync(self.cluster, home, self.clock.wall_us())
         return await self.directory.change(home, edit)
+
+    async def sync_state(self, who: Principal, name: str) -> SyncState | None:
+        """How far the peer of a container is kept in step.  Raises NoSuchBucket, AccessDenied, QuorumLost."""
+        return await sync_state(self.cluster, (await self.open_bucket(who, name, Action.READ_BUCKET)).id)
 
     async def container_usage(self, who: Principal, name: str) -> Usage:
         """What a container holds, from the devices' counters.  Raises NoSuchBucket, AccessDenied, QuorumLost."""
@@ -124,9 +136,11 @@ class Containers(Alterations):
         if attributes.metadata:
             names.check_metadata(attributes.metadata)
         home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT, key)
-        if EXPIRES in attributes.headers:
-            await self.mark_expiring(home)
         now_us = self.clock.wall_us()
+        register = object_key(home, names.object_name(key))
+        if EXPIRES in attributes.headers:
+            await note_expiry(self.cluster, home, register.name, int(attributes.headers[EXPIRES]), now_us)
+        await self.announce(home, register)
 
         def change(row: Row) -> Row:
             self.check_unexpired(row, key, who)

@@ -5,13 +5,12 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from objstore.cluster.api import ClusterApi, Staging
 from objstore.core import names
 from objstore.core.acl import Ownership
-from objstore.core.conditions import check_write
+from objstore.core.conditions import check_as_of, check_write
 from objstore.core.container import CLASS_PART
+from objstore.core.container_sync import SYNC_TO
 from objstore.core.multipart import MIN_PART_BYTES
 from objstore.core.rows import INLINE_LIMIT_BYTES, Kind, Row, RowKey, Space
 from objstore.core.versions import CURRENT, check_version_id, pick_head, row_version, version_bytes
@@ -20,8 +19,9 @@ from objstore.objects.access import MISSING, Decision, Question, check_may_list,
 from objstore.objects.accounts import Accounts
 from objstore.objects.actions import OF_VERSION, ON_OBJECT, Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, Principal
-from objstore.objects.buckets import Bucket, BucketDirectory, BucketRecord
+from objstore.objects.buckets import Bucket, BucketDirectory
 from objstore.objects.encryption import KeyService, NoKeyService
+from objstore.objects.notes import note_change, note_expiry
 from objstore.objects.quota import Quotas, Room
 from objstore.objects.turns import Turns
 from objstore.runtime.tasks import TaskOwner
@@ -55,8 +55,9 @@ class ObjectSettings:
 
 DEFAULT_SETTINGS = ObjectSettings()
 EXPIRES = "x-delete-at"  # among an object's headers: seconds since 1970 when it goes (Swift)
-EXPIRING = "expiring"  # part of the configuration of a bucket in which such an object was ever written: the expirer looks there
-_EXPIRING_KEPT = 10_000
+EXPIRING = (
+    "expiring"  # part of the configuration of a bucket in which a release before notes.py wrote such an object: the expirer walks there
+)
 # For conditions of policies: whether the operation makes an object, rather than a part of one.
 QUOTA_ATTEMPTS = 8  # of a write that fits only over what it replaces, while that changes
 CREATES = {"s3:objectcreationoperation": ("true",)}
@@ -79,7 +80,6 @@ class StoreContext:
         self.turns = Turns()
         self.accounts = Accounts(cluster, self.directory, world.clock, self.tasks)
         self.quotas = Quotas(cluster, world, self.accounts)
-        self._expiring: set[bytes] = set()  # ids of buckets that are marked so
 
     async def start(self) -> None:
         """Nothing needs to run before the first request; here so that every component starts alike."""
@@ -190,8 +190,8 @@ class StoreContext:
         self, bucket: Bucket, key: RowKey, draft: Row, *, conditions: Conditions = NO_CONDITIONS, payload: bytes | None = None, staging: Staging | None = None
     ) -> Row:  # fmt: skip
         """Write a row of a bucket, under conditions or plainly; acknowledged only while the bucket is there, and has room."""
-        if draft.headers and EXPIRES in draft.headers:
-            await self.mark_expiring(bucket)
+        if SYNC_TO in bucket.info.config or (draft.headers and EXPIRES in draft.headers):
+            await self.announce(bucket, key, draft)
         if draft.kind != Kind.OBJECT or not await self.quotas.limit(bucket):
             return await self._commit(bucket, key, draft, conditions, payload, staging)
         attempt = 0
@@ -223,6 +223,7 @@ class StoreContext:
             def judge(current: Row | None) -> Row:
                 if room is not None:
                     room.check(current)
+                check_as_of(conditions.as_of_us, current)
                 check_write(conditions, self.unexpired(current))
                 return draft
 
@@ -239,24 +240,20 @@ class StoreContext:
         else:
             written = await self.cluster.write(key, draft, spread=bucket.spread, payload=payload, staging=staging)
         if self.clock.monotonic() >= bucket.fresh_until:
-            await self.directory.confirm(bucket)
+            record = await self.directory.confirm(bucket)
+            if record is not None and SYNC_TO in record.config and SYNC_TO not in bucket.info.config and key.space == Space.OBJECTS:
+                # A peer was named while the body came in, and the comparison may have gone by already.
+                await note_change(self.cluster, bucket, key.name, self.clock.wall_us())
         return written.row
 
-    async def mark_expiring(self, bucket: Bucket) -> None:
-        """Let the expirer look into a bucket; before the first object that expires is written there.  Raises NoSuchBucket, ConditionalConflict."""
-        if EXPIRING in bucket.info.config or bucket.id in self._expiring:
+    async def announce(self, bucket: Bucket, key: RowKey, draft: Row | None = None) -> None:
+        """Before the head of a key is written: leave notes for who must hear of it, see notes.py.  Raises Unavailable."""
+        if key.space != Space.OBJECTS:
             return
-
-        def edit(record: BucketRecord) -> BucketRecord:
-            return msgspec.structs.replace(record, config={**record.config, EXPIRING: b"1"})
-
-        async with self.turns.of(bucket.id):  # many first ones at once would only get into each other's way
-            if bucket.id in self._expiring:
-                return
-            await self.directory.change(bucket, edit)
-            if len(self._expiring) >= _EXPIRING_KEPT:
-                self._expiring.clear()
-            self._expiring.add(bucket.id)
+        if draft is not None and draft.headers and EXPIRES in draft.headers:
+            await note_expiry(self.cluster, bucket, key.name, int(draft.headers[EXPIRES]), self.clock.wall_us())
+        if SYNC_TO in bucket.info.config:
+            await note_change(self.cluster, bucket, key.name, self.clock.wall_us())
 
     async def find_version(self, bucket: Bucket, key: str, version_id: str, who: Principal | None = None) -> Row:
         """A version as it is now.  Raises NoSuchKey, NoSuchVersion, VersionIsMarker."""

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from objstore.cluster.api import Versions
 from objstore.core import names
-from objstore.core.conditions import check_write
+from objstore.core.conditions import check_as_of, check_write
 from objstore.core.locks import check_removable
 from objstore.core.rows import BodyKind, Kind, Row, RowKey
 from objstore.core.timestamp import Ballot
@@ -93,6 +95,8 @@ class Deletes(Alterations):
         """In a bucket that was never versioned: a tombstone, if there is anything to bury."""
         who, bucket, register, target = doing
         outcome = DeleteOutcome(key=target.key, version_id=target.version_id)
+        if target.conditions.as_of_us is None:
+            await self.announce(bucket, register)
         if target.conditions:
             await self._bury_if(doing)
             return outcome
@@ -105,16 +109,28 @@ class Deletes(Alterations):
         """A delete marker over whatever there is, also over nothing, as S3 does."""
         who, bucket, register, target = doing
         draft = delete_marker(who.account, bucket.info.versioning)
+        if target.conditions.as_of_us is not None:
+            draft = msgspec.structs.replace(draft, modified_us=target.conditions.as_of_us)
+            check_as_of(target.conditions.as_of_us, (await self.cluster.read(register, spread=bucket.spread)).row)
         row = await self.commit(bucket, register, draft, conditions=target.conditions)
         return DeleteOutcome(key=target.key, delete_marker=True, marker_version_id=row.version or NULL)
 
     async def _bury_if(self, doing: _Doing) -> None:
         who, bucket, register, target = doing
         conditions, draft = target.conditions, tombstone_row(who.account)
+        as_of_us = conditions.as_of_us
+        if as_of_us is not None:
+            # Said of a time before this one: a tombstone of that time, also over nothing, since what is older may still be on its way.
+            draft = msgspec.structs.replace(draft, modified_us=as_of_us)
+            check_as_of(as_of_us, (await self.cluster.read(register, spread=bucket.spread)).row)
+            await self.announce(bucket, register)
 
         def judge(current: Row | None) -> Row | None:
+            if as_of_us is not None:
+                check_as_of(as_of_us, current)
+                return draft
             named = current if current is not None and is_head(current, target.version_id) else None
-            check_write(conditions, named)
+            check_write(conditions, self.unexpired(named))
             return draft if is_replaceable(named) else None
 
         try:
@@ -147,6 +163,7 @@ class Deletes(Alterations):
                 check_removable(removed, now_us, bypass=target.bypass)
             return None if removed is None else without_version(current, versions, version, who.account)
 
+        await self.announce(bucket, register)
         began = self.clock.monotonic()
         for attempt in range(1, ATTEMPTS + 1):
             try:

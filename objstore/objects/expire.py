@@ -151,6 +151,7 @@ class Expirer:
             done = True
             return draft
 
+        await self._store.announce(bucket, key)
         try:
             await self._cluster.conditional(key, judge, spread=bucket.spread)
         except NoSuchKey:
@@ -181,6 +182,7 @@ class Expirer:
             done = True
             return draft
 
+        await self._store.announce(bucket, key)
         try:
             await self._cluster.conditional_versions(key, judge, spread=bucket.spread)
         except NoSuchKey:

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import msgspec
+
 from objstore.core import names
 from objstore.core.checksums import FULL_OBJECT
-from objstore.core.conditions import check_write
+from objstore.core.conditions import check_as_of, check_write
 from objstore.core.rows import Kind, Row, RowKey
 from objstore.core.timestamp import ZERO
 from objstore.core.versions import new_version
@@ -45,6 +47,8 @@ class Puts(Sealing):
         seal = await self.seal_for(bucket.info, attributes.encryption)
         owner, acl = owner_of_new(who, bucket.account, bucket.gate, attributes.acl)
         key = object_key(bucket, name)
+        if conditions.as_of_us is not None:  # before anybody is told of a change that will not be
+            check_as_of(conditions.as_of_us, (await self.cluster.read(key, spread=bucket.spread)).row)
         if (body.size is None or body.size > self.settings.inline_limit_bytes) and conditions:
             # Refuse before the body is sent where that is possible; the write judges again, atomically.
             check_write(conditions, self.unexpired((await self.cluster.read(key, spread=bucket.spread)).row))
@@ -57,6 +61,8 @@ class Puts(Sealing):
         target = key if not policy else body_key(self, bucket, names.new_copy_id(self.clock.wall_us(), self.rng.token(8)), 1, policy)
         received = await receive(self, target, bucket.spread, body, expected, seal=seal)
         draft = object_row(owner, received, attributes, acl)
+        if conditions.as_of_us is not None:
+            draft = msgspec.structs.replace(draft, modified_us=conditions.as_of_us)
         if versioning:
             draft = new_version(draft, versioning, **locks)
         if policy and received.staging is not None:

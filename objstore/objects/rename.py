@@ -101,6 +101,7 @@ class Renames(Alterations, Linking):
             _check_target(current, conditions)
             return draft
 
+        await self.announce(bucket, register, draft)
         try:
             async with self.quotas.within(bucket, register, draft) as room:
                 return (await self.cluster.conditional(register, judge, spread=bucket.spread, payload=payload)).row
@@ -122,6 +123,7 @@ class Renames(Alterations, Linking):
             return draft if current is not None and current.kind == Kind.OBJECT and current.origin == origin else None
 
         register: RowKey = object_key(bucket, name)
+        await self.announce(bucket, register)
         with contextlib.suppress(NoSuchKey):
             await self.cluster.conditional(register, judge, spread=bucket.spread)
 

@@ -42,6 +42,7 @@ class Conditions:
     if_unmodified_since_us: int | None = None
     if_match_size: int | None = None  # deletes: the object's size
     if_match_modified_us: int | None = None  # deletes: when it was last modified, compared in whole seconds
+    as_of_us: int | None = None  # the write was made elsewhere at this time, which it keeps: nothing there may be as new (container sync)
 
     def __bool__(self) -> bool:
         return self is not NO_CONDITIONS and self != NO_CONDITIONS

@@ -7,7 +7,7 @@ packages and most of a second of imports into the process that holds the keys, f
 
 import asyncio
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 import httptools
@@ -44,15 +44,38 @@ class Http:
 
         `path` begins with a slash.  Raises OSError (TimeoutError too) when there is no answer.
         """
-        place = self._place
-        host = place.bracketed if place.port == PORTS[place.scheme] else place.authority
-        head = [f"{method} {self._path}{path} HTTP/1.1", f"Host: {host}", "Connection: close", f"Content-Length: {len(body)}"]
-        head += [f"{name}: {value}" for name, value in headers.items()]
-        check_text("a header or path", head)
-        async with asyncio.timeout(self._timeout_s), connected(place, self._tls) as (reader, writer):
-            writer.write("\r\n".join([*head, "", ""]).encode() + body)
+        head = self._head(method, path, headers, len(body))
+        async with asyncio.timeout(self._timeout_s), connected(self._place, self._tls) as (reader, writer):
+            writer.write(head + body)
             await writer.drain()
             return await _read(reader, head_only=head_only)
+
+    async def upload(self, path: str, pieces: AsyncIterator[bytes | memoryview], size: int, *, headers: Mapping[str, str]) -> Answer:
+        """PUT a body of `size` bytes piece by piece; the head of the answer.  The deadline begins anew with each piece.
+
+        Raises OSError when there is no answer, and what reading the pieces raises: the connection then ends before the body does.
+        """
+        head = self._head("PUT", path, headers, size)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._timeout_s) as deadline, connected(self._place, self._tls) as (reader, writer):
+            writer.write(head)
+            try:
+                async for piece in pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                    if self._timeout_s is not None:
+                        deadline.reschedule(loop.time() + self._timeout_s)
+            except ConnectionError:  # whoever refuses does not wait for the rest; his answer may be here
+                pass
+            return await _read(reader, head_only=True)
+
+    def _head(self, method: str, path: str, headers: Mapping[str, str], length: int) -> bytes:
+        place = self._place
+        host = place.bracketed if place.port == PORTS[place.scheme] else place.authority
+        head = [f"{method} {self._path}{path} HTTP/1.1", f"Host: {host}", "Connection: close", f"Content-Length: {length}"]
+        head += [f"{name}: {value}" for name, value in headers.items()]
+        check_text("a header or path", head)
+        return "\r\n".join([*head, "", ""]).encode()
 
 
 def split_target(url: str) -> tuple[str, str]:

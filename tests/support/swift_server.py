@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from objstore.cli.clusters import first_classes
 from objstore.cluster.policies import PolicyClusters
+from objstore.core.container_sync import Realms, SyncSettings
 from objstore.fronts.s3.app import S3App
 from objstore.fronts.s3.settings import S3Settings
 from objstore.fronts.swift.app import SwiftApp
@@ -90,8 +91,9 @@ class Swift:
 
 @contextmanager
 def swift_serving(
-    *, settings: SwiftSettings | None = None, classes: Mapping[str, str] | None = None, users: tuple[SwiftUser, ...] = ()
-) -> Iterator[Running]:
+    *, settings: SwiftSettings | None = None, classes: Mapping[str, str] | None = None, users: tuple[SwiftUser, ...] = (),
+    sync: SyncSettings | None = None, realms: Realms | None = None,
+) -> Iterator[Running]:  # fmt: skip
     """Both fronts over one object model; `classes`: storage class -> policy, each of which has a cluster in memory too."""
     made: dict[str, Any] = {}
 
@@ -106,9 +108,17 @@ def swift_serving(
         store = made["store"] = ObjectStore(cluster, world, objects, local_keys(world))  # type: ignore[arg-type] # as above
         s3 = S3App(store, credentials, clock, S3Settings(domains=("s3.test",), website_domains=("web.test",)), rng=rng)
         auth = SwiftAuth((TESTER, MEMBER, OTHER, RESELLER, SERVICE, *users), (S3_USER,), credentials, bytes(32), rng, clock)
-        return SwiftApp(
-            SwiftFront(store, auth, settings or SwiftSettings(), clock, rng, policies=first_classes(objects)), s3, s3.names_bucket
+        front = SwiftFront(
+            store,
+            auth,
+            settings or SwiftSettings(),
+            clock,
+            rng,
+            policies=first_classes(objects),
+            sync=sync or SyncSettings(),
+            realms=realms or {},
         )
+        return SwiftApp(front, s3, s3.names_bucket)
 
     with serving(build) as running:
         running.store = made["store"]

@@ -1,6 +1,7 @@
 """Who calls: version 1 of Swift's authentication, tokens in headers, signed addresses."""
 
 from objstore.core.account_acl import ADMIN
+from objstore.fronts.swift import container_sync
 from objstore.fronts.swift.answers import Answer, SwiftRefused, empty, page, unauthorized
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.request import NOBODY, SwiftRequest
@@ -38,6 +39,9 @@ def log_in(front: SwiftFront, request: SwiftRequest) -> Answer:
 async def authenticate(front: SwiftFront, request: SwiftRequest) -> None:
     """Set `request.who`, at home in the account that the path names.  Raises SwiftRefused for tokens and signatures that are not good."""
     account = front.account_of(request.account)
+    if container_sync.AUTH in request.headers:
+        request.who = (await container_sync.authenticate(front, request, account)).of_request(request.facts).at(account)
+        return
     token = request.headers.get("x-auth-token") or request.headers.get("x-storage-token")
     who = NOBODY
     if "temp_url_sig" in request.query or "temp_url_expires" in request.query:
@@ -50,6 +54,8 @@ async def authenticate(front: SwiftFront, request: SwiftRequest) -> None:
             raise SwiftRefused(401, "The token is not valid, or has expired; get a new one.", refused.headers[1:])
         if front.settings.service_prefixes:
             who = await _with_service(front, request, who)
+    elif container_sync.KEY in request.headers and request.key:
+        who = await container_sync.authenticate_by_key(front, request, account) or NOBODY
     request.who = await at_home(front, who.of_request(request.facts), account)
     if request.flag("x-open-expired") and token and owns_home(request.who):
         request.who = request.who.opening_expired()

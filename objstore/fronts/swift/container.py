@@ -6,9 +6,9 @@ from objstore.core.acl import NO_BLOCK, Ownership, encode_block
 from objstore.core.container import OWNERS_NAMES, QUOTA_NAMES, ContainerChange, decode_container
 from objstore.core.names import BUCKET_NAME_LIMIT_BYTES, could_be_bucket
 from objstore.core.quota import Usage
-from objstore.errors import BucketAlreadyOwnedByYou, NotImplementedHere
+from objstore.errors import BucketAlreadyOwnedByYou
 from objstore.fronts.dates import http_time
-from objstore.fronts.swift import etags, links
+from objstore.fronts.swift import container_sync, etags, links
 from objstore.fronts.swift.answers import TEXT, Answer, Headers, SwiftRefused, empty
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import changes_of, shown_metadata
@@ -20,8 +20,6 @@ from objstore.objects.access import owns_home
 from objstore.objects.api import BucketInfo, ListQuery, ObjectInfo
 
 _PAGE = 1000
-# What changes what a container does, and is not built: said, rather than kept and ignored.
-_UNBUILT = ("x-container-sync-to", "x-container-sync-key")
 
 # A container has lists of Swift's alone, and these may be public.
 FIRST_CONFIG = {"ownershipControls": Ownership.ENFORCED.value.encode(), "publicAccessBlock": encode_block(NO_BLOCK)}
@@ -56,9 +54,6 @@ async def post_container(front: SwiftFront, request: SwiftRequest) -> Answer:
 
 def _change(front: SwiftFront, request: SwiftRequest) -> ContainerChange:
     headers = request.headers
-    for name in _UNBUILT:
-        if headers.get(name):
-            raise NotImplementedHere(f"{name} is not built here; docs/reference/swift.md says what is.")
     changes = changes_of(headers, "container")
     for name in QUOTA_NAMES:
         value = changes.get(name, "")
@@ -66,8 +61,9 @@ def _change(front: SwiftFront, request: SwiftRequest) -> ContainerChange:
             raise SwiftRefused(400, f"Invalid {name.replace('-', ' ')}: a number is needed.")
     archive, history = _archive_of(request)
     change = ContainerChange(
-        _list_of(request, "read"), _list_of(request, "write"), changes, archive, history, etags.change_of(front, headers, "container")
-    )
+        _list_of(request, "read"), _list_of(request, "write"), changes, archive, history, etags.change_of(front, headers, "container"),
+        *container_sync.change_of(front, headers),
+    )  # fmt: skip
     # Whom the account's list lets write may not let others in.
     return change.without_owners() if request.who.levels and not owns_home(request.who) else change
 
@@ -117,7 +113,7 @@ async def head_container(front: SwiftFront, request: SwiftRequest) -> Answer:
     """What a container holds, and what was said of it."""
     info = await front.store.bucket(request.who, request.container)
     usage = await front.store.container_usage(request.who, request.container)
-    return empty(204, [TEXT, *_facts(front, request, info, usage)])
+    return empty(204, [TEXT, *_facts(front, request, info, usage), *await container_sync.shown(front, request, info)])
 
 
 async def get_container(front: SwiftFront, request: SwiftRequest) -> Answer:
@@ -126,7 +122,8 @@ async def get_container(front: SwiftFront, request: SwiftRequest) -> Answer:
     wanted = wanted_of(request, front.settings.container_listing_limit)
     usage = await front.store.container_usage(request.who, request.container)
     items = await (_versions if "versions" in request.query else list_items)(front, request, wanted)
-    return rendered(wanted, items, root="container", name=request.container, element="object", headers=_facts(front, request, info, usage))
+    headers = [*_facts(front, request, info, usage), *await container_sync.shown(front, request, info)]
+    return rendered(wanted, items, root="container", name=request.container, element="object", headers=headers)
 
 
 async def list_items(front: SwiftFront, request: SwiftRequest, wanted: Wanted) -> list[Item]:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from objstore.core.container_sync import Realms, SyncSettings
 from objstore.fronts.swift.answers import SwiftRefused
 from objstore.objects.api import ObjectStoreApi, Principal
 from objstore.runtime.clock import Clock
@@ -13,6 +14,7 @@ from objstore.runtime.rng import Rng
 from objstore.runtime.tasks import Threads
 
 GIB = 1024**3
+_NO_SYNC = SyncSettings()
 # Between the prefix and the rest of a service's account, where names of accounts have none: SERVICE_abc is another account than AUTH_SERVICE_abc.
 SERVICE_MARK = ":"
 
@@ -79,6 +81,8 @@ class SwiftFront:
     checks: tuple[LaterCheck, ...] = ()  # asked after `auth`, in this order
     threads: Threads | None = None  # for work that would hold up the event loop
     policies: Mapping[str, str] = field(default_factory=dict)  # further storage policies, each with the class of its containers' objects
+    sync: SyncSettings = _NO_SYNC
+    realms: Realms = field(default_factory=dict, repr=False)  # of clusters that containers may be sent to, and that may send
 
     @property
     def prefixes(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import json
 
 from objstore.core.container import METADATA_LIMIT_BYTES, METADATA_LIMIT_COUNT
 from objstore.core.names import BUCKET_NAME_LIMIT_BYTES, KEY_LIMIT_BYTES
+from objstore.fronts.swift import container_sync
 from objstore.fronts.swift.answers import JSON, XML, Answer
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import MAX_META_NAME, MAX_META_VALUE
@@ -80,6 +81,8 @@ def info(front: SwiftFront) -> Answer:
             "container_ratelimits": steps_of(settings.container_ratelimit),
             "container_listing_ratelimits": steps_of(settings.container_listing_ratelimit),
         }
+    if front.realms or front.sync.hosts:
+        features["container_sync"] = {"realms": container_sync.realms_shown(front)}
     if settings.storage_domains:
         features["domain_remap"] = {"default_reseller_prefix": None}
     return Answer(200, [JSON], json.dumps(features).encode())

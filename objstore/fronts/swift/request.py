@@ -82,6 +82,7 @@ class SwiftRequest:
 
     __slots__ = (
         "account",
+        "as_of_us",
         "bytes_in",
         "container",
         "facts",
@@ -118,6 +119,7 @@ class SwiftRequest:
         self.temp_url_container = ""  # where a signed address ends that the key of a container alone signed
         self.temp_url: str | None = None  # the method that a signed address allows, once it is verified
         self.token_groups: tuple[str, ...] = ()
+        self.as_of_us: int | None = None  # of another cluster's request, verified: when what it tells was done there
         self.facts = SwiftFacts(self, clock)
 
     def parse(self) -> None:

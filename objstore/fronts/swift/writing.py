@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Mapping
 from urllib.parse import unquote
 
 from objstore.core.etag import bare_etag
-from objstore.errors import NotImplementedHere, VersionIsMarker
+from objstore.errors import NotImplementedHere, PreconditionFailed, VersionIsMarker
 from objstore.fronts.dates import http_time
 from objstore.fronts.swift import archive as archiving
-from objstore.fronts.swift import links, static
-from objstore.fronts.swift.answers import HTML, Answer, Headers, SwiftRefused, empty
+from objstore.fronts.swift import links, static, synced
+from objstore.fronts.swift.answers import HTML, Answer, Headers, SwiftRefused, empty, page
 from objstore.fronts.swift.auth import at_home
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import (
@@ -39,6 +39,8 @@ async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     """Write an object; with `X-Copy-From` from another one."""
     headers = request.headers
     _refuse_unbuilt(request)
+    if request.as_of_us is not None:
+        return await _synced_here(front, request, request.as_of_us)
     if "x-copy-from" in headers:
         return await _copied_here(front, request)
     if request.query.get("multipart-manifest") == "put":
@@ -54,6 +56,21 @@ async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     body = request.body(front.settings.max_file_bytes)
     expected, conditions = Expected(md5=_promised(headers)), _write_conditions(headers)
     info = await write(front, request, request.container, request.key, body, attributes, expected=expected, conditions=conditions)
+    return empty(201, [HTML, *written_headers(info)])
+
+
+async def _synced_here(front: SwiftFront, request: SwiftRequest, as_of_us: int) -> Answer:
+    """What another cluster sends of an object, as it is there: 202 where what is here is as new."""
+    attributes = synced.attributes_sent(front, request)
+    conditions = Conditions(as_of_us=as_of_us)
+    if await synced.is_outdated(front, request, as_of_us):
+        return empty(202, [HTML])
+    body = request.body(front.settings.max_file_bytes)
+    expected = Expected(md5=_promised(request.headers))
+    try:
+        info = await write(front, request, request.container, request.key, body, attributes, expected=expected, conditions=conditions)
+    except PreconditionFailed:
+        return empty(202, [HTML])
     return empty(201, [HTML, *written_headers(info)])
 
 
@@ -90,6 +107,8 @@ async def post_object(front: SwiftFront, request: SwiftRequest) -> Answer:
 
 async def delete_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     """Remove an object; one that is not there is 404."""
+    if request.as_of_us is not None:
+        return await _synced_away(front, request, request.as_of_us)
     version = request.query.get("version-id", "")
     if request.query.get("multipart-manifest") == "delete":
         return await static.delete_manifest(front, request, version)
@@ -107,6 +126,21 @@ async def delete_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     if outcome.marker_version_id:
         headers.append((b"x-object-version-id", outcome.marker_version_id.encode()))
     return empty(204, headers)
+
+
+async def _synced_away(front: SwiftFront, request: SwiftRequest, as_of_us: int) -> Answer:
+    """A removal in another cluster: 409 where what is here is as new."""
+    missing = await synced.is_missing(front, request)
+    if not missing and await synced.is_outdated(front, request, as_of_us):
+        return page(409)
+    archive = await archiving.archive_of(front, request.who, request.container)
+    if archive is not None and not missing:
+        await archiving.keep_current(front, archive, request.container, request.key)
+    try:
+        await front.store.delete(request.who, request.container, request.key, conditions=Conditions(as_of_us=as_of_us))
+    except PreconditionFailed:
+        return page(409)
+    return page(404) if missing else empty(204, [HTML])
 
 
 # -- copying --------------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ def test_a_daemon_shows_what_the_nodes_report_now() -> None:
     class Daemons:
         lifecycle = SimpleNamespace(acted={"expire": 3})
         expirer = SimpleNamespace(removed=4)
+        sync = SimpleNamespace(counts={"put": 5})
 
         def behind_s(self) -> float:
             return 2.5
@@ -67,6 +68,7 @@ def test_a_daemon_shows_what_the_nodes_report_now() -> None:
         'objstore_node_events_total{node="node1",event="accepts"} 9',
         "objstore_replication_queue_objects 1",
         "objstore_replication_oldest_seconds 2.5",
+        'objstore_container_sync_total{outcome="put"} 5',
         'objstore_scrub_errors_total{node="node1",disk="4"} 1',
         'objstore_lifecycle_actions_total{action="expire"} 3',
         "objstore_expired_total 4",

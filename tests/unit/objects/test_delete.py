@@ -1,8 +1,10 @@
+import asyncio
+
 import pytest
 
 from objstore.core.rows import Kind, RowKey
 from objstore.errors import InvalidArgument, KeyTooLong, NoSuchKey, PreconditionFailed, QuorumLost
-from objstore.objects.api import Conditions, DeleteTarget
+from objstore.objects.api import Attributes, Conditions, DeleteTarget
 from tests.support.store_rig import ALICE, Rig, with_rig
 
 
@@ -77,5 +79,41 @@ def test_many_are_deleted_at_once_and_each_has_its_own_outcome() -> None:
         assert failed == {"k7": QuorumLost, "x" * 2000: KeyTooLong}
         assert rig.registers.live_names(await rig.id(), 0) == [b"k7"]
         assert await rig.store.delete_many(ALICE, "photos", []) == []
+
+    with_rig(test)
+
+
+def test_what_has_expired_is_not_there_to_be_matched() -> None:
+    async def test(rig: Rig) -> None:
+        soon = Attributes(headers={"x-delete-at": str(rig.clock.wall_us() // 1_000_000 + 5)})
+        for versioning in ("", "Enabled"):
+            if versioning:
+                await rig.store.set_versioning(ALICE, "photos", versioning)
+            await rig.put(f"k{versioning}", attributes=soon)
+        await asyncio.sleep(6)
+        for key in ("k", "kEnabled"):
+            with pytest.raises(NoSuchKey):
+                await rig.store.delete(ALICE, "photos", key, conditions=Conditions(if_match=("*",)))
+
+    with_rig(test)
+
+
+def test_a_removal_of_an_earlier_time_takes_nothing_newer_and_stands_against_what_is_older() -> None:
+    async def test(rig: Rig) -> None:
+        for versioning in ("", "Enabled"):
+            if versioning:
+                await rig.store.set_versioning(ALICE, "photos", versioning)
+            key = f"k{versioning}"
+            info = await rig.put(key)
+            for older_us in (info.modified_us, info.modified_us - 1000):
+                with pytest.raises(PreconditionFailed):
+                    await rig.store.delete(ALICE, "photos", key, conditions=Conditions(as_of_us=older_us))
+            await rig.store.delete(ALICE, "photos", key, conditions=Conditions(as_of_us=info.modified_us + 100))
+            with pytest.raises(PreconditionFailed):
+                await rig.put(key, conditions=Conditions(as_of_us=info.modified_us + 50))
+            written = await rig.put(key, conditions=Conditions(as_of_us=info.modified_us + 200))
+            assert written.modified_us == info.modified_us + 200
+        await rig.store.delete(ALICE, "photos", "never", conditions=Conditions(as_of_us=1000))
+        assert (await rig.row("never")).kind == Kind.DELETE_MARKER  # type: ignore[union-attr] # there is one
 
     with_rig(test)

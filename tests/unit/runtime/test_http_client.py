@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -124,3 +124,27 @@ def test_addresses_that_are_none_are_refused(url: str) -> None:
 def test_headers_cannot_smuggle_lines() -> None:
     with pytest.raises(ValueError, match="control"):
         asyncio.run(Http("http://127.0.0.1:1", timeout_s=1).request("GET", "/", headers={"A": "b\r\nC: d"}))
+
+
+def test_a_body_goes_out_piece_by_piece_and_an_early_refusal_is_heard() -> None:
+    async def pieces(*parts: bytes) -> AsyncIterator[bytes | memoryview]:
+        for part in parts:
+            yield part
+
+    async def check(http: Http) -> None:
+        answer = await http.upload("/v1/x", pieces(b"abc", b"de"), 5, headers={"X-A": "b"})
+        assert (answer.status, answer.body) == (201, b"")
+
+    received = answered(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", check)
+    assert received.startswith(b"PUT /base/v1/x HTTP/1.1\r\n")
+    assert b"Content-Length: 5\r\n" in received
+
+    async def stalled() -> AsyncIterator[bytes | memoryview]:
+        yield b"abc"
+        await asyncio.sleep(30)
+
+    async def wait(http: Http) -> None:
+        with pytest.raises(TimeoutError):
+            await http.upload("/v1/x", stalled(), 5, headers={})
+
+    answered(b"", wait, hold_open=True)

@@ -114,11 +114,6 @@ def test_what_a_container_cannot_be_is_refused_and_nothing_changes(swift: Swift,
     assert not [name for name in swift("HEAD", box).headers if name.startswith("x-container-meta")]
 
 
-@pytest.mark.parametrize("header", ["X_Container_Sync_To", "X_Container_Sync_Key"])
-def test_what_is_not_built_is_said(swift: Swift, box: str, header: str) -> None:
-    assert swift("POST", box, **{header: "other"}).status == 501
-
-
 def test_a_full_container_takes_no_more(swift: Swift, box: str) -> None:
     assert swift("POST", box, X_Container_Meta_Quota_Bytes="10", X_Container_Meta_Quota_Count="2").status == 204
     assert swift("PUT", f"{box}/a", b"12345").status == 201
