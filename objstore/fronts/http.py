@@ -7,7 +7,9 @@ Here a body's slices reach `receive()` as they came from the socket, reading sto
 one write.  An application answers before it has read a body: a small rest is read and dropped so that the connection
 lives on, a large one costs the connection.
 
-Only these parts of uvicorn 0.54 are relied on: the four constructor arguments, `Config.loaded_app`, `ServerState`'s
+Where a server has WebSockets, a connection that asks for one is handed to uvicorn's protocol for them, its head whole and checked.
+
+Only these parts of uvicorn 0.54 are relied on: the four constructor arguments, `Config.loaded_app` and `ws_protocol_class`, `ServerState`'s
 `connections`, `tasks`, `total_requests` and `default_headers`, and that the server calls `shutdown()`.
 """
 
@@ -32,6 +34,7 @@ SWEEP_S = 1.0
 RATE_WINDOW_S = 10.0
 WRITE_HIGH_BYTES = 512 * 1024  # an application waits while so much of its answer is unsent, until WRITE_LOW_BYTES are
 WRITE_LOW_BYTES = 128 * 1024
+MAX_MESSAGE_BYTES = 1024 * 1024  # of a WebSocket
 TLS_CLOSE_S = 0.25  # for the other side's word that it heard of the end of TLS; who is idle does not look
 
 
@@ -113,6 +116,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self.server_state = server_state
         self.limits = limits
+        self._config = config
         self.loop = _loop or asyncio.get_running_loop()
         self.exchange: Exchange | None = None
         self.transport: asyncio.Transport = None  # type: ignore[assignment] # set by connection_made, before anything reads it
@@ -214,6 +218,9 @@ class Connection(asyncio.Protocol):
                     raise HttpProblem(431, "RequestHeaderSectionTooLarge", "The request's headers are too large.")
                 start = 2 if data.startswith(b"\r\n") else 0  # RFC 9112 section 2.2: one empty line before a request
                 head = parse_head(data[start : end + 4])
+                if self._config.ws_protocol_class is not None and _asks_for_websocket(head):
+                    self._hand_over(data[start:])
+                    return
                 data = data[end + 4 :]
                 self._begin(head)
             elif not exchange.body_done:
@@ -223,6 +230,16 @@ class Connection(asyncio.Protocol):
                 if len(data) > MAX_HEAD_BYTES:
                     self._pause()
                 return
+
+    def _hand_over(self, data: bytes) -> None:
+        """From its head on, uvicorn's protocol for WebSockets has the connection."""
+        self.server_state.connections.discard(self)
+        self._sweeper.remove(self)
+        make = cast("Any", self._config.ws_protocol_class)
+        protocol: asyncio.Protocol = make(config=self._config, server_state=self.server_state, app_state=self._state)
+        protocol.connection_made(self.transport)
+        self.transport.set_protocol(protocol)
+        protocol.data_received(data)
 
     def _incomplete_head(self, data: bytes) -> None:
         if len(data) > MAX_HEAD_BYTES:
@@ -430,6 +447,10 @@ class Connection(asyncio.Protocol):
             self._close()
 
 
+def _asks_for_websocket(head: Head) -> bool:
+    return head.method == "GET" and not head.has_body and any(n == b"upgrade" and v.lower() == b"websocket" for n, v in head.headers)
+
+
 def _unquoted(path: bytes) -> str:
     return unquote_to_bytes(path).decode("utf-8", "replace")
 
@@ -445,8 +466,9 @@ def uvicorn_config(
     key_file: str | None = None,
     lifespan: bool = False,
     limits: HttpLimits | None = None,
+    websockets: bool = False,
 ) -> uvicorn.Config:
-    """A uvicorn configuration with this module's protocol; TLS when a certificate is given."""
+    """A uvicorn configuration with this module's protocol; TLS when a certificate is given; with `websockets` the application is given them."""
     return uvicorn.Config(
         app,
         host=host,
@@ -455,7 +477,9 @@ def uvicorn_config(
         uds=uds,
         loop="uvloop",
         http=partial(Connection, limits=limits or HttpLimits(), sweeper=Sweeper()),  # type: ignore[arg-type] # uvicorn only calls it
-        ws="none",
+        ws="websockets-sansio" if websockets else "none",
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # a small message must not become a large one
         lifespan="on" if lifespan else "off",
         interface="asgi3",
         log_config=None,

@@ -97,7 +97,9 @@ class Running:
 
 
 @contextmanager
-def serving(app_of: Callable[[], Any], *, tls: tuple[str, str] | None = None, limits: HttpLimits | None = None) -> Iterator[Running]:
+def serving(
+    app_of: Callable[[], Any], *, tls: tuple[str, str] | None = None, limits: HttpLimits | None = None, websockets: bool = False
+) -> Iterator[Running]:
     """Serve an application made on the server's own loop, in a thread, on a free port."""
     started = threading.Event()
     state: dict[str, Any] = {}
@@ -105,7 +107,7 @@ def serving(app_of: Callable[[], Any], *, tls: tuple[str, str] | None = None, li
     async def main() -> None:
         app = app_of()
         certificate, key = tls or (None, None)
-        config = uvicorn_config(app, certificate_file=certificate, key_file=key, limits=limits)
+        config = uvicorn_config(app, certificate_file=certificate, key_file=key, limits=limits, websockets=websockets)
         server = uvicorn.Server(config)
         state.update(app=app, server=server, loop=asyncio.get_running_loop())
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from objstore.fronts.http import Connection, HttpLimits, uvicorn_config
 from tests.support.s3_server import Running, make_certificate, serving
@@ -514,3 +516,45 @@ def test_a_body_in_one_byte_chunks_is_held_in_bounds() -> None:
                 sent += client.sock.send(b"1\r\nx\r\n" * 1000)
         assert len(held[0].slices) < 100_000  # what one read from the socket brings
         release.set()
+
+
+class Echo:
+    """Sends back what comes over a WebSocket; anything else is told apart."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        assert (await receive())["type"] == "websocket.connect"
+        if scope["path"] == "/no":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await send({"type": "websocket.accept"})
+        message = await receive()
+        await send({"type": "websocket.send", "bytes": scope["query_string"] + message["bytes"]})
+        await send({"type": "websocket.close", "code": 1000})
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_websockets_are_given_to_the_application_where_they_are_wanted(tls: bool, tmp_path: Any) -> None:
+    files = make_certificate(tmp_path) if tls else None
+    with serving(Echo, tls=files, websockets=True) as server:
+        trust = ssl.create_default_context(cafile=files[0]) if files else None
+        url = f"ws{'s' if tls else ''}://127.0.0.1:{server.port}"
+        with connect(f"{url}/there?q=1", ssl=trust, compression=None) as wire:
+            wire.send(b"-hello")
+            assert wire.recv() == b"q=1-hello"
+            with pytest.raises(ConnectionClosed):
+                wire.recv()
+        with pytest.raises(InvalidStatus), connect(url + "/no", ssl=trust):
+            pass
+        if not tls:
+            with Client(server.port) as client:
+                client.send(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n")
+                assert client.answer()[0] == 404
+
+
+def test_websockets_are_ordinary_requests_where_they_are_not_wanted() -> None:
+    with serving(Echo) as server, pytest.raises(InvalidStatus, match="404"), connect(f"ws://127.0.0.1:{server.port}/there"):
+        pass
