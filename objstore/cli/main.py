@@ -6,7 +6,7 @@ The roles (node, proxy, daemon, supervise) are what supervisors and service mana
 import sys
 from collections.abc import Sequence
 
-ROLES = ("node", "proxy", "daemon", "services", "disks", "supervise")
+ROLES = ("node", "proxy", "daemon", "services", "disks", "agent", "supervise")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

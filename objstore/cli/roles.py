@@ -64,6 +64,10 @@ def _runner(role: str) -> Callable[[Any], Coroutine[Any, Any, None]]:
         from objstore.cli.disks_role import run_disks
 
         return run_disks
+    if role == "agent":
+        from objstore.cli.agent_role import run_agent
+
+        return run_agent
     return {"node": run_node, "proxy": run_proxy, "daemon": run_daemon, "services": run_services}[role]
 
 
@@ -138,7 +142,7 @@ async def run_proxy(settings: Any) -> None:
     cluster_key = read_cluster_key(section.cluster_key_file)
     _check_exposure(section.host, section.certificate_file)
     async with contextlib.AsyncExitStack() as stack:
-        listening = stack.enter_context(_listening(section.host, section.port))
+        listening = stack.enter_context(listening_on(section.host, section.port))
         cluster = await stack.enter_async_context(open_cluster(world, settings, section))
         keys = key_service(component(settings, "kms"), section.kms_file, world)
         objects = component(settings, "objects")
@@ -168,7 +172,7 @@ async def run_proxy(settings: Any) -> None:
             both, host=section.host, port=section.port, certificate_file=section.certificate_file or None, key_file=section.key_file or None
         )
         config.timeout_graceful_shutdown = int(GRACEFUL_S)
-        await _serve(config, listening, world, supervised)
+        await serve(config, listening, world, supervised)
 
 
 def _with_swift(
@@ -209,7 +213,7 @@ async def run_services(settings: Any) -> None:
     key = read_cluster_key(section.cluster_key_file)
     _check_exposure(section.host, section.certificate_file)
     async with contextlib.AsyncExitStack() as stack:
-        listening = stack.enter_context(_listening(section.host, section.port))
+        listening = stack.enter_context(listening_on(section.host, section.port))
         cluster = await stack.enter_async_context(open_cluster(world, settings, section))
         identity, registry = await identity_app(stack, world, cluster, key, known.users, section, component(settings, "identity"))
         objects = component(settings, "objects")
@@ -225,7 +229,7 @@ async def run_services(settings: Any) -> None:
             key_file=section.key_file or None,
         )
         config.timeout_graceful_shutdown = int(GRACEFUL_S)
-        await _serve(config, listening, world, supervised)
+        await serve(config, listening, world, supervised)
 
 
 async def _notifier(stack: contextlib.AsyncExitStack, world: Any, settings: Any) -> Any:
@@ -256,7 +260,8 @@ async def _notifier(stack: contextlib.AsyncExitStack, world: Any, settings: Any)
     return notifier
 
 
-async def _serve(config: Any, listening: socket.socket, world: Any, supervised: Supervised) -> None:
+async def serve(config: Any, listening: socket.socket, world: Any, supervised: Supervised) -> None:
+    """Serve HTTP until the process is asked to stop."""
     import uvicorn
 
     from objstore.runtime.tasks import TaskOwner
@@ -370,7 +375,7 @@ async def _work_on_objects(
 
 
 @contextlib.contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening_on(host: str, port: int) -> Iterator[socket.socket]:
     """Bind before anything else is built: a port that is taken must be the first thing said.  Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:

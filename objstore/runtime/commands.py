@@ -211,6 +211,11 @@ def send_signal(process: Running, number: int) -> bool:
     return True
 
 
+def close(descriptor: int) -> None:
+    """Close what a program was given and this process has no use for."""
+    os.close(descriptor)
+
+
 async def end(process: Running, *, timeout_s: float = 5.0) -> None:
     """End a process: politely at first, after `timeout_s` by force.  Returns when it is gone."""
     loop = asyncio.get_running_loop()

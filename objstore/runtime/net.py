@@ -6,7 +6,9 @@ streams, so the wire code runs unchanged on the simulator's network (tests/sim).
 
 import asyncio
 import contextlib
+import os
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -61,6 +63,15 @@ def widen(transport: asyncio.BaseTransport) -> None:
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family == socket.AF_UNIX:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LOCAL_SEND_BYTES)
+
+
+def send_descriptor(transport: asyncio.BaseTransport, data: bytes, descriptor: int) -> None:
+    """Write `data` on a connection over a Unix socket, and with it an open file.  Raises OSError; the peer takes so little at once always."""
+    own = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+    with own:
+        sent = own.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", descriptor))])
+    if sent != len(data):
+        raise OSError("a Unix socket took a part of a short message only")
 
 
 class _SocketListener:

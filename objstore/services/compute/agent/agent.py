@@ -1,0 +1,241 @@
+"""All guests of a host, and what may be asked of them (agent_api.py): one thing at a time with each guest."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from objstore.errors import DamagedFile, InvalidArgument, ObjstoreError, Refused
+from objstore.runtime.tasks import TaskOwner
+from objstore.services.compute import agent_api as api
+from objstore.services.compute.agent import devices, layout
+from objstore.services.compute.agent.check import check_server_id, check_spec, check_user_data, check_volume_id
+from objstore.services.compute.agent.console import tail
+from objstore.services.compute.agent.guest import Guest, slots_for
+from objstore.services.compute.agent.host import Host
+from objstore.services.compute.agent.layout import RECORD_VERSION, Record
+from objstore.services.network.driver.api import Metadata
+
+log = logging.getLogger(__name__)
+
+GUESTS_LIMIT = 1000
+END_S = 15.0  # for all guests to end by their power buttons when the whole cluster goes down
+
+
+class NotHere(Refused):
+    """The server is not on this host."""
+
+
+class Agent:
+    """What a host runs."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.guests: dict[str, Guest] = {}
+        self._tasks = TaskOwner("agent")
+        self._handlers: dict[type[msgspec.Struct], Callable[[Any], Awaitable[dict[str, Any]]]] = {
+            api.Spawn: self._spawn,
+            api.Stop: self._stop,
+            api.Reboot: self._reboot,
+            api.Pause: self._pause,
+            api.Destroy: self._destroy,
+            api.ConsoleLog: self._console_log,
+            api.AttachDisk: self._attach_disk,
+            api.DetachDisk: self._detach_disk,
+            api.AttachNic: self._attach_nic,
+            api.DetachNic: self._detach_nic,
+            api.SnapshotVolume: self._snapshot_volume,
+            api.ResizeVolume: self._resize_volume,
+        }
+
+    async def start(self) -> None:
+        """Find the guests of the last run again."""
+        for server in await self.host.threads.run(layout.kept, self.host.kept):
+            try:
+                record = await self.host.threads.run(layout.load, self.host.kept, server)
+            except FileNotFoundError:
+                await self.host.threads.run(layout.forget, self.host.kept, self.host.directory, server)
+                continue
+            except (DamagedFile, OSError) as failure:
+                log.error("server %s is left alone: %s", server, failure)  # noqa: TRY400 the message says all there is
+                continue
+            self.guests[server] = Guest(self.host, record)
+        await asyncio.gather(*map(self._adopt, list(self.guests.values())))
+
+    async def _adopt(self, guest: Guest) -> None:
+        async with guest.turn:
+            await guest.adopt()
+
+    async def aclose(self) -> None:
+        """End this object; guests run on."""
+        await self._tasks.aclose()
+        for guest in self.guests.values():
+            await guest.aclose()
+
+    async def end_all(self) -> None:
+        """Power all guests off: the cluster that has their disks goes down."""
+
+        async def end(guest: Guest) -> None:
+            async with guest.turn:
+                await guest.stop(END_S)
+
+        done = await asyncio.gather(*map(end, list(self.guests.values())), return_exceptions=True)
+        for failure in done:
+            if isinstance(failure, BaseException):
+                log.error("a guest could not be ended in order: %s", failure)
+
+    def power(self) -> tuple[api.Power, ...]:
+        """All guests that are this host's."""
+        return tuple(guest.power() for _, guest in sorted(self.guests.items()) if not guest.moving)
+
+    def in_use(self, volume: str, server: str) -> bool:
+        """Whether a guest other than `server` uses a volume now."""
+        return any(
+            guest.run is not None and guest.id != server and any(disk.volume == volume for disk in guest.spec.disks)
+            for guest in self.guests.values()
+        )
+
+    async def metadata(self, port: str, server: str) -> Metadata | None:
+        """What the guest behind a port may read of itself."""
+        guest = self.guests.get(server)
+        if guest is None or all(nic.port != port for nic in guest.spec.nics):
+            return None
+        return metadata_of(guest)
+
+    def find(self, server: str) -> Guest:
+        """A guest of this host.  Raises NotHere."""
+        guest = self.guests.get(check_server_id(server))
+        if guest is None or guest.gone:
+            raise NotHere(f"server {server} is not on this host")
+        return guest
+
+    @contextlib.asynccontextmanager
+    async def turn(self, server: str) -> AsyncIterator[Guest]:
+        """The guest, while nothing else is done with it.  Raises NotHere."""
+        guest = self.find(server)
+        async with guest.turn:
+            if guest.gone:
+                raise NotHere(f"server {server} is not on this host")
+            yield guest
+
+    async def carry_out(self, message: msgspec.Struct) -> dict[str, Any]:
+        """Do what a message asks for, to its end; the answer.  Raises Refused, Unavailable."""
+        # Whoever asked may go away: what was begun is brought to its end all the same.
+        return await asyncio.shield(self._tasks.spawn(self._carried_out(message)))
+
+    async def _carried_out(self, message: msgspec.Struct) -> dict[str, Any]:
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            raise InvalidArgument("guests cannot be moved while they run")
+        return await handler(message)
+
+    async def forget(self, servers: tuple[str, ...]) -> None:
+        """End guests that no record knows."""
+        for server in servers:
+            if server in self.guests and not self.guests[server].moving:
+                log.warning("no record knows server %s: it is ended", server)
+                try:
+                    await self.carry_out(api.Destroy(server))
+                except ObjstoreError as failure:
+                    log.warning("server %s could not be ended yet: %s", server, failure)
+
+    # -- the calls --------------------------------------------------------------------------------------------
+
+    async def _spawn(self, message: api.Spawn) -> dict[str, Any]:
+        spec = message.server
+        check_spec(spec)
+        guest = self.guests.get(spec.id)
+        if guest is None:
+            if len(self.guests) >= GUESTS_LIMIT:
+                raise Refused(f"this host has {GUESTS_LIMIT} guests already")
+            record = Record(RECORD_VERSION, spec, slots=slots_for(spec, {}))
+            guest = self.guests[spec.id] = Guest(self.host, record)
+        async with guest.turn:
+            if guest.gone:
+                raise Refused(f"server {spec.id} is being removed from this host")
+            if guest.run is None:
+                await guest.save_spec(spec)
+                await guest.start(force=message.force)
+        return {}
+
+    async def _stop(self, message: api.Stop) -> dict[str, Any]:
+        async with self.turn(message.server) as guest:
+            await guest.stop(message.timeout_s)
+        return {}
+
+    async def _reboot(self, message: api.Reboot) -> dict[str, Any]:
+        async with self.turn(message.server) as guest:
+            await guest.reboot(hard=message.hard, timeout_s=message.timeout_s)
+        return {}
+
+    async def _pause(self, message: api.Pause) -> dict[str, Any]:
+        async with self.turn(message.server) as guest:
+            await guest.pause(paused=message.paused)
+        return {}
+
+    async def _destroy(self, message: api.Destroy) -> dict[str, Any]:
+        guest = self.guests.get(check_server_id(message.server))
+        if guest is None:
+            return {}
+        guest.hurry.set()
+        async with guest.turn:
+            if not guest.gone:
+                await guest.destroy()
+            if self.guests.get(guest.id) is guest:
+                del self.guests[guest.id]
+                await guest.aclose()
+        return {}
+
+    async def _console_log(self, message: api.ConsoleLog) -> dict[str, Any]:
+        guest = self.find(message.server)
+        text = await self.host.threads.run(tail, guest.directory, message.lines, self.host.settings.console_bytes)
+        return {"output": text}
+
+    async def _attach_disk(self, message: api.AttachDisk) -> dict[str, Any]:
+        async with self.turn(message.server) as guest:
+            await devices.attach_disk(guest, message.disk)
+        return {}
+
+    async def _detach_disk(self, message: api.DetachDisk) -> dict[str, Any]:
+        async with self.turn(message.server) as guest:
+            await devices.detach_disk(guest, check_volume_id(message.volume))
+        return {}
+
+    async def _attach_nic(self, message: api.AttachNic) -> dict[str, Any]:
+        async with self.turn(message.server) as guest:
+            await devices.attach_nic(guest, message.nic)
+        return {}
+
+    async def _detach_nic(self, message: api.DetachNic) -> dict[str, Any]:
+        async with self.turn(message.server) as guest:
+            await devices.detach_nic(guest, message.port)
+        return {}
+
+    def _user_of(self, volume: str) -> Guest:
+        """A guest that has this volume now.  Raises NotHere."""
+        check_volume_id(volume)
+        for guest in self.guests.values():
+            if guest.run is not None and any(disk.volume == volume for disk in guest.spec.disks):
+                return guest
+        raise NotHere(f"volume {volume} is not attached on this host")
+
+    async def _snapshot_volume(self, message: api.SnapshotVolume) -> dict[str, Any]:
+        check_volume_id(message.snapshot)
+        async with self.turn(self._user_of(message.volume).id) as guest:
+            await devices.snapshot(guest, message.volume, message.snapshot)
+        return {}
+
+    async def _resize_volume(self, message: api.ResizeVolume) -> dict[str, Any]:
+        async with self.turn(self._user_of(message.volume).id) as guest:
+            await self.host.disks.resize(message.volume, message.size_bytes)
+            await devices.resize(guest, message.volume, message.size_bytes)
+        return {}
+
+
+def metadata_of(guest: Guest) -> Metadata:
+    """What a guest may read of itself."""
+    spec = guest.spec
+    return Metadata(spec.id, spec.name, spec.project, spec.metadata, check_user_data(spec.user_data), spec.network_data)

@@ -1,0 +1,321 @@
+"""A guest's life on this host: started, stopped, started anew, halted, ended, found again after the agent itself was.
+
+One thing is done with a guest at a time (`turn`).  What is to be is written down before it is done, so that an agent that is started anew
+goes on; every act can be repeated.  Whatever ends a guest, its disks are let go of: another host may start it then.
+"""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from objstore.errors import InvalidArgument, ObjstoreError, Refused, Unavailable
+from objstore.runtime import commands
+from objstore.runtime.commands import Running
+from objstore.runtime.tasks import TaskOwner
+from objstore.services.compute.agent import config_drive, layout
+from objstore.services.compute.agent.check import DEVICES_LIMIT
+from objstore.services.compute.agent.command import NAME_PREFIX, command_line
+from objstore.services.compute.agent.host import Host
+from objstore.services.compute.agent.layout import Record, disk_name, nic_name, with_slots
+from objstore.services.compute.agent.qmp import QmpClosed, QmpRefused
+from objstore.services.compute.agent.run import GuestBroken, Run, find_again, launch
+from objstore.services.compute.agent_api import Power, ServerSpec
+from objstore.services.network.driver.api import NotTold, Tap
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 1.0  # between attempts to let go of disks that cannot be brought into the store now
+RESTART_S = 10.0  # for a guest that was told to start anew to be seen running
+
+
+class Guest:
+    """A guest that this host knows."""
+
+    def __init__(self, host: Host, record: Record) -> None:
+        self.host = host
+        self.record = record
+        self.run: Run | None = None
+        self.turn = asyncio.Lock()
+        self.hurry = asyncio.Event()  # it is to be destroyed: nobody waits for it any more
+        self.moving = False  # it comes from another host and is not this one's yet
+        self.gone = False  # it was destroyed
+        self._told = False  # to end
+        self._tasks = TaskOwner(f"guest {record.spec.id}")
+
+    @property
+    def id(self) -> str:
+        """The server's."""
+        return self.record.spec.id
+
+    @property
+    def spec(self) -> ServerSpec:
+        """What it should be."""
+        return self.record.spec
+
+    @property
+    def directory(self) -> str:
+        """Where its files are."""
+        return self.host.path(self.id)
+
+    def power(self) -> Power:
+        """As reports tell it."""
+        if self.run is None:
+            return Power(self.id, "off", self.record.why)
+        return Power(self.id, "crashed" if self.run.crashed else self.run.state)
+
+    def running(self) -> Run:
+        """The run.  Raises Refused when it is off."""
+        if self.run is None:
+            raise Refused(f"server {self.id} is off")
+        return self.run
+
+    async def save(self, **changes: object) -> None:
+        """Write down what has changed."""
+        self.record = msgspec.structs.replace(self.record, **changes)
+        await self.host.threads.run(layout.save, self.host.kept, self.id, msgspec.json.encode(self.record))
+
+    async def save_spec(self, spec: ServerSpec) -> None:
+        """Write down another spec, with slots for its devices."""
+        await self.save(spec=spec, slots=slots_for(spec, self.record.slots))
+
+    # -- on and off -------------------------------------------------------------------------------------------
+
+    async def start(self, *, force: bool = False) -> None:
+        """Have it run; nothing happens where it does.  Raises Refused, Unavailable."""
+        if self.run is not None:
+            return
+        await self.save(on=True, why="")
+        try:
+            await asyncio.gather(*(self.host.disks.attach(disk.volume, force=force) for disk in self.spec.disks))
+            await self.launch()
+        except BaseException:
+            self.release_later()
+            await self.save(on=False)
+            raise
+        self.host.changed()
+
+    async def launch(self, blank: dict[str, int] | None = None) -> Run:
+        """Start QEMU, with the network cards plugged in; with `blank` it awaits a guest.  Raises Refused, Unavailable, OSError."""
+        spec, host = self.spec, self.host
+        await host.threads.run(prepare, spec, self.directory, host.facts.firmware)
+        if spec.config_drive:
+            await config_drive.make(spec, f"{self.directory}/{layout.CONFIG_DRIVE}")
+        netdevs: dict[str, str] = {}
+        descriptors: list[int] = []
+        self._told = False
+        try:
+            for nic in spec.nics:
+                netdevs[nic.port], descriptor = await self.plug(nic.port)
+                descriptors += [] if descriptor is None else [descriptor]
+            arguments = command_line(spec, host.facts, self.record.slots, netdevs, blank)
+            run = await launch(host.world.net, host.world.clock, self.directory, arguments, host.changed, descriptors=descriptors)
+        finally:
+            for descriptor in descriptors:
+                commands.close(descriptor)
+        self.watch(run)
+        await self.save(pid=run.process.pid, started=run.process.started, boot_id=host.boot_id)
+        await run.refresh()
+        return run
+
+    async def plug(self, port: str) -> tuple[str, int | None]:
+        """What stands behind a card, for -netdev; and a descriptor that is to be closed."""
+        try:
+            plugged = await self.host.driver.plug(port, self.id)
+        except NotTold:  # the port is newer than what is known here
+            await self.host.ask_networks()
+            plugged = await self.host.driver.plug(port, self.id)
+        if isinstance(plugged, Tap):
+            descriptor = await self.host.driver.open_tap(plugged)
+            return f"tap,fd={descriptor}", descriptor
+        return plugged.netdev, None
+
+    async def stop(self, timeout_s: float) -> None:
+        """Power it off: by its button, after `timeout_s` by force.  Everything it wrote is in the store when this returns.  Raises Unavailable."""
+        if self.run is not None:
+            await self.save(on=False, why="host")
+            await self.power_off(self.run, timeout_s)
+        await self.release()
+        self.host.changed()
+
+    async def power_off(self, run: Run, timeout_s: float) -> None:
+        """End its process."""
+        self._told = True
+        if timeout_s > 0 and run.state == "running" and not run.ended.is_set():
+            with contextlib.suppress(QmpClosed, QmpRefused):
+                await run.ask("system_powerdown")
+                await self._ended_or_hurried(run, timeout_s)
+        if not run.ended.is_set():
+            await run.quit()
+        self.run = None
+
+    async def _ended_or_hurried(self, run: Run, timeout_s: float) -> None:
+        waits = [self._tasks.spawn(run.ended.wait()), self._tasks.spawn(self.hurry.wait())]
+        try:
+            await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def release(self) -> None:
+        """Let go of disks and network cards.  Raises Unavailable."""
+        assert self.run is None
+        for nic in self.spec.nics:
+            await self.host.driver.unplug(nic.port)
+        volumes = [disk.volume for disk in self.spec.disks if not self.host.in_use(disk.volume, self.id)]
+        await asyncio.gather(*map(self.host.disks.detach, volumes))
+
+    def release_later(self) -> None:
+        """The same as soon as it can be done; not when it runs again before."""
+
+        async def work() -> None:
+            while True:
+                async with self.turn:
+                    if self.run is not None or self.gone:
+                        return
+                    try:
+                        await self.release()
+                    except (ObjstoreError, OSError) as failure:
+                        log.warning("the disks of server %s are not let go of yet: %s", self.id, failure)
+                    else:
+                        return
+                await self.host.world.clock.sleep(AGAIN_S)
+
+        self._tasks.spawn(work())
+
+    async def reboot(self, *, hard: bool, timeout_s: float) -> None:
+        """Start it anew; it runs when this returns.  Raises Refused, Unavailable."""
+        run = self.run
+        if run is None:
+            await self.start()
+            return
+        if not hard and run.state == "running" and timeout_s > 0:
+            await self._reboot_in_order(run, timeout_s)
+            if self.run is None:
+                await self.start()
+                return
+        await run.ask("system_reset")
+        if run.state != "running":
+            await run.ask("cont")
+        await run.refresh()
+        self.host.changed()
+
+    async def _reboot_in_order(self, run: Run, timeout_s: float) -> None:
+        """Press the button; QEMU stays, with its disks, when the guest has powered itself off."""
+        await run.ask("set-action", shutdown="pause")
+        try:
+            await run.ask("system_powerdown")
+            deadline = self.host.world.clock.monotonic() + timeout_s
+            while run.shutdown is None and not run.ended.is_set() and not self.hurry.is_set():
+                if self.host.world.clock.monotonic() >= deadline:
+                    log.info("server %s does not end within %g s of its power button; it is reset", self.id, timeout_s)
+                    break
+                await self.host.world.clock.sleep(0.05)
+            run.shutdown = None
+        finally:
+            with contextlib.suppress(QmpClosed, QmpRefused):
+                await run.ask("set-action", shutdown="poweroff")
+        await run.refresh()
+
+    async def pause(self, *, paused: bool) -> None:
+        """Halt its processors, or let them go on.  Raises Refused when it is off, Unavailable."""
+        run = self.running()
+        await run.ask("stop" if paused else "cont")
+        await run.refresh()
+        self.host.changed()
+
+    async def destroy(self) -> None:
+        """End it and forget it.  Raises Unavailable: it could not be let go of yet."""
+        if self.run is not None:
+            await self.save(on=False, why="host")
+            await self.power_off(self.run, 0)
+        await self.release()
+        self.gone = True
+        await self.host.threads.run(layout.forget, self.host.kept, self.host.directory, self.id)
+        self.host.changed()
+
+    # -- ends that nobody asked for, and new beginnings ---------------------------------------------------------
+
+    def watch(self, run: Run) -> None:
+        """See to it that the end of a run is noticed."""
+        self.run = run
+        self._tasks.spawn(self._watch(run), name=f"watch {self.id}")
+
+    async def _watch(self, run: Run) -> None:
+        await run.wait_for_end()
+        async with self.turn:
+            if self.run is not run or self.moving:
+                return  # who ended it sees to the rest
+            self.run = None
+            why = run.why(told=self._told)
+            if why == "gone":
+                log.error("QEMU of server %s is gone", self.id)
+            else:
+                log.info("server %s powered itself off", self.id)
+            await self.save(on=False, why=why)
+            self.host.changed()
+        self.release_later()
+
+    async def adopt(self) -> None:
+        """After the agent was started: find the process again, or see that it is gone."""
+        record = self.record
+        process: Running | None = record.process
+        if record.boot_id != self.host.boot_id or not commands.is_running(record.process):
+            # It may have been started and not written down yet.
+            process = next(iter(commands.processes_with(f"{NAME_PREFIX}{self.id}")), None)
+        if process is not None:
+            try:
+                run = await find_again(self.host.world.net, self.host.world.clock, self.directory, process, self.host.changed)
+            except GuestBroken as broken:
+                log.error("server %s does not answer and is ended: %s", self.id, broken)  # noqa: TRY400 the message says all there is
+                await commands.end(process)
+            else:
+                await self._go_on(run)
+                return
+        if record.on:
+            await self.save(on=False, why="gone")
+        self.release_later()
+
+    async def _go_on(self, run: Run) -> None:
+        self.watch(run)
+        status = await run.refresh()
+        if status == "inmigrate":  # the other side went on without this one
+            await self.save(on=False, why="gone")
+            await self.power_off(run, 0)
+            self.release_later()
+        elif not self.record.on:
+            await self.power_off(run, 0)
+            self.release_later()
+        elif status == "shutdown":  # it was to be started anew
+            await run.ask("set-action", shutdown="poweroff")
+            await run.ask("system_reset")
+            await run.ask("cont")
+            await run.refresh()
+
+    async def aclose(self) -> None:
+        """End this object; the guest runs on."""
+        await self._tasks.aclose()
+        if self.run is not None:
+            self.run.monitor.close()
+
+
+def slots_for(spec: ServerSpec, slots: dict[str, int]) -> dict[str, int]:
+    """Where a guest's devices are plugged in.  Raises InvalidArgument."""
+    names = [disk_name(disk.volume) for disk in spec.disks if disk.bus != "ide"] + [nic_name(nic.port) for nic in spec.nics]
+    return with_slots(slots, names, DEVICES_LIMIT)
+
+
+def prepare(spec: ServerSpec, directory: str, firmware: str) -> None:
+    """Files that QEMU wants to find.  Raises InvalidArgument, Unavailable."""
+    Path(directory, layout.CONSOLE).touch(mode=0o600)
+    if spec.firmware == "uefi":
+        if not firmware:
+            raise Unavailable("guests with UEFI need its firmware: apt-get install ovmf")
+        variables = Path(firmware.replace("_CODE", "_VARS"))
+        if not variables.exists():
+            raise InvalidArgument(f"{variables}, which belongs to {firmware}, is not there")
+        if not Path(directory, layout.FIRMWARE).exists():
+            shutil.copyfile(variables, Path(directory, layout.FIRMWARE))

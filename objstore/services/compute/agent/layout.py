@@ -1,0 +1,131 @@
+"""Where an agent keeps what of a guest, and what it remembers between its runs.
+
+    DIRECTORY/servers/ID/record.json   the guest as it should be, and the process that it is (written whole, flushed, renamed)
+    DIRECTORY/servers/ID/qmp.sock      QEMU's monitor; ser.sock, vnc.sock: serial line and screen; migrate.sock: while a guest comes or goes
+    DIRECTORY/servers/ID/console.log   what the guest wrote to its serial line; console.log.1: what was before
+    DIRECTORY/servers/ID/qemu.log      what QEMU itself complains about
+    DIRECTORY/servers/ID/config.iso    the config drive; firmware.fd: variables of UEFI
+
+QEMU runs in the guest's directory and is told names without directories: a Unix socket's path has 107 bytes at most.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from objstore.errors import DamagedFile, InvalidArgument
+from objstore.runtime.commands import Running
+from objstore.runtime.disk import Disk
+from objstore.services.compute.agent_api import ServerSpec
+
+QMP, SERIAL, VNC, MIGRATION = "qmp.sock", "ser.sock", "vnc.sock", "migrate.sock"
+CONSOLE, CONSOLE_OLD, QEMU_LOG, CONFIG_DRIVE, FIRMWARE = "console.log", "console.log.1", "qemu.log", "config.iso", "firmware.fd"
+RECORD, RECORD_NEW = "record.json", "record.json.new"
+SOCKET_PATH_LIMIT = 107
+SERVERS = "servers"
+RECORD_VERSION = 1
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A guest between two runs of the agent."""
+
+    version: int
+    spec: ServerSpec
+    on: bool = False  # whether it should run
+    pid: int = 0
+    started: int = 0  # of that process, in clock ticks since boot
+    boot_id: str = ""  # of the machine when it was started
+    why: str = ""  # why it is off, as reports tell it
+    slots: dict[str, int] = {}  # device -> the slot that it is plugged into, as long as it is the guest's
+
+    @property
+    def process(self) -> Running:
+        """The process that it was when this was written."""
+        return Running(self.pid, self.started)
+
+
+def disk_name(volume: str) -> str:
+    """The id of a disk's device in QEMU; its block nodes are named alike."""
+    return f"d-{volume[:26]}"  # a node's name has 31 characters at most
+
+
+def nic_name(port: str) -> str:
+    """The id of a network card in QEMU."""
+    return f"n-{port}"
+
+
+def with_slots(slots: dict[str, int], names: list[str], most: int) -> dict[str, int]:
+    """`slots` for exactly these devices: who has one keeps it.  Raises InvalidArgument when there are not enough."""
+    kept = {name: slots[name] for name in names if name in slots}
+    free = (number for number in range(1, most + 1) if number not in kept.values())
+    for name in names:
+        if name not in kept:
+            number = next(free, None)
+            if number is None:
+                raise InvalidArgument(f"a guest has at most {most} disks and network cards")
+            kept[name] = number
+    return kept
+
+
+def short(path: str) -> str:
+    """The same file by the shorter of its names.  Raises InvalidArgument where neither fits a Unix socket."""
+    absolute = str(Path(path).absolute())
+    best = min(absolute, os.path.relpath(absolute), key=len)
+    if len(os.fsencode(best)) > SOCKET_PATH_LIMIT:
+        raise InvalidArgument(
+            f"{best} is longer than the {SOCKET_PATH_LIMIT} bytes that a Unix socket's path may have: keep the agent's data elsewhere"
+        )
+    return best
+
+
+def save(disk: Disk, server: str, data: bytes) -> None:
+    """Write a record down, so that it survives a power cut."""
+    disk.make_directory(f"{SERVERS}/{server}")
+    new = f"{SERVERS}/{server}/{RECORD_NEW}"
+    if disk.exists(new):
+        disk.unlink(new)
+    file = disk.open(new, create=True, write=True)
+    try:
+        file.pwrite([data], 0)
+        file.datasync()
+    finally:
+        file.close()
+    disk.rename(new, f"{SERVERS}/{server}/{RECORD}")
+    disk.sync_directory(f"{SERVERS}/{server}")
+    disk.sync_directory(SERVERS)
+
+
+def load(disk: Disk, server: str) -> Record:
+    """Raises FileNotFoundError; DamagedFile."""
+    file = disk.open(f"{SERVERS}/{server}/{RECORD}")
+    try:
+        data = file.pread(file.size(), 0)
+    finally:
+        file.close()
+    try:
+        record = msgspec.json.decode(data, type=Record)
+    except msgspec.DecodeError as failure:
+        raise DamagedFile(f"the record of server {server} cannot be read: {failure}") from failure
+    if record.version != RECORD_VERSION:
+        raise DamagedFile(f"the record of server {server} is of version {record.version}; this agent knows {RECORD_VERSION}")
+    return record
+
+
+def forget(disk: Disk, directory: str, server: str) -> None:
+    """Remove all that is kept of a guest; its record first, so that a guest that is half removed is none."""
+    place = f"{SERVERS}/{server}"
+    if not disk.exists(place):
+        return
+    if disk.exists(f"{place}/{RECORD}"):
+        disk.unlink(f"{place}/{RECORD}")
+        disk.sync_directory(place)
+    for name in os.listdir(f"{directory}/{place}"):  # sockets too, which are nothing that a Disk lists or reads
+        Path(directory, place, name).unlink(missing_ok=True)
+    Path(directory, place).rmdir()
+
+
+def kept(disk: Disk) -> list[str]:
+    """The servers that something is kept of."""
+    disk.make_directory(SERVERS)
+    return disk.list(SERVERS)

@@ -1,0 +1,109 @@
+"""A program in QEMU's place for tests without one: it speaks just so much of its monitor that a guest lives and dies.
+
+Run as `qemu-system-x86_64 ARGUMENTS` in the guest's directory.  The power button ends it, except where the guest's memory is 13 MiB: that one is
+deaf.  With 7 MiB it does not start.  `device_del` is obeyed at once, but not of devices with "stuck" in their serial.
+"""
+
+import json
+import os
+import socket
+import stat
+import sys
+from pathlib import Path
+
+
+class Guest:
+    def __init__(self, arguments: list[str]) -> None:
+        self.memory = arguments[arguments.index("-m") + 1]
+        self.devices = {d["id"]: d for d in self.documents(arguments, "-device") if "id" in d}
+        self.nodes = {n["node-name"]: n for n in self.documents(arguments, "-blockdev")}
+        self.running = True
+        self.pause_at_end = False
+        self.status = "running"
+
+    @staticmethod
+    def documents(arguments: list[str], option: str) -> list[dict]:
+        return [json.loads(arguments[i + 1]) for i, word in enumerate(arguments) if word == option and arguments[i + 1].startswith("{")]
+
+    def obey(self, command: str, arguments: dict, tell) -> object:
+        match command:
+            case "query-status":
+                return {"status": self.status}
+            case "stop" | "cont":
+                self.status = "paused" if command == "stop" else "running"
+                tell("STOP" if command == "stop" else "RESUME")
+            case "set-action":
+                self.pause_at_end = arguments["shutdown"] == "pause"
+            case "system_powerdown" if self.memory != "size=13M":
+                tell("SHUTDOWN", guest=True, reason="guest-shutdown")
+                self.running = self.pause_at_end
+                self.status = "shutdown"
+            case "system_reset":
+                tell("RESET", guest=False)
+                with Path("console.log").open("a") as log:
+                    log.write("again\n")
+            case "quit":
+                tell("SHUTDOWN", guest=False, reason="host-qmp-quit")
+                self.running = False
+            case "blockdev-add":
+                self.nodes[arguments["node-name"]] = arguments
+            case "blockdev-del":
+                self.nodes.pop(arguments["node-name"], None)
+            case "blockdev-reopen":
+                self.nodes.update({one["node-name"]: one for one in arguments["options"]})
+            case "device_add":
+                self.devices[arguments["id"]] = arguments
+            case "device_del":
+                device = self.devices.get(arguments["id"])
+                if device is None:
+                    raise LookupError("DeviceNotFound")
+                if "stuck" not in device.get("serial", ""):
+                    del self.devices[arguments["id"]]
+                    tell("DEVICE_DELETED", device=arguments["id"])
+            case "qom-list":
+                return [{"name": name} for name in self.devices]
+            case "query-named-block-nodes":
+                return [{"node-name": name} for name in self.nodes]
+        return {}
+
+
+def main() -> None:
+    guest = Guest(sys.argv)
+    if guest.memory == "size=7M":
+        sys.exit("there is something wrong with this guest")
+    with Path("console.log").open("a") as log:
+        log.write("hello\n")
+    path = Path("qmp.sock")
+    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+        path.unlink()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        while guest.running:
+            serve(guest, listening.accept()[0])
+    os._exit(0)
+
+
+def serve(guest: Guest, connection: socket.socket) -> None:
+    with connection, connection.makefile("rwb") as stream:
+
+        def say(**what: object) -> None:
+            stream.write(json.dumps(what).encode() + b"\n")
+            stream.flush()
+
+        say(QMP={})
+        try:
+            while guest.running and (line := stream.readline()):
+                asked = json.loads(line)
+                try:
+                    answer = guest.obey(asked["execute"], asked.get("arguments", {}), lambda name, **data: say(event=name, data=data))
+                except LookupError as missing:
+                    say(id=asked["id"], error={"class": str(missing), "desc": "there is none"})
+                else:
+                    say(id=asked["id"], **{"return": answer})
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""All guests of a host: found by their ids, ended when nobody knows them, ended together."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from objstore.errors import InvalidArgument
+from objstore.services.compute.agent.agent import NotHere
+from objstore.services.compute.agent_api import ConsoleLog, Pause, Power, Spawn, Stop
+from tests.support.guest_rig import Rig, with_rig
+from tests.unit.services.compute.agent.test_check import ID, NIC, spec
+
+OTHER = ID.replace("1", "9")
+
+
+def test_a_server_that_is_not_here_is_said_to_be_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        for message in (Stop(ID), Pause(ID), ConsoleLog(ID)):
+            with pytest.raises(NotHere):
+                await rig.agent.carry_out(message)
+        with pytest.raises(InvalidArgument):
+            await rig.agent.carry_out(Stop("../.."))
+        with pytest.raises(InvalidArgument):
+            await rig.agent.carry_out(Spawn(spec(vcpus=0)))
+        assert rig.agent.guests == {}
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_guests_that_nobody_knows_are_ended_and_all_when_the_cluster_goes_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.agent.carry_out(Spawn(spec()))
+        await rig.agent.carry_out(Spawn(msgspec.structs.replace(spec(disks=(), nics=()), id=OTHER)))
+        assert (await rig.agent.carry_out(ConsoleLog(ID, 1)))["output"] == "hello\n"
+        found = await rig.agent.metadata(NIC.port, ID)
+        assert found is not None
+        assert found.server == ID
+        assert await rig.agent.metadata(NIC.port, OTHER) is None
+        assert await rig.agent.metadata("x", ID) is None
+        await rig.agent.forget((OTHER, "nobody"))
+        assert rig.agent.power() == (Power(ID, "running"),)
+        await rig.agent.end_all()
+        assert rig.agent.power() == (Power(ID, "off", "host"),)
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_what_is_half_removed_is_removed_and_what_cannot_be_read_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        servers = rig.directory / "servers"
+        for name in (ID, OTHER):
+            (servers / name).mkdir(parents=True)
+        (servers / ID / "console.log").write_text("x")
+        (servers / OTHER / "record.json").write_text("nonsense")
+        await rig.again()
+        assert [entry.name for entry in servers.iterdir()] == [OTHER]
+        assert rig.agent.guests == {}
+
+    with_rig(tmp_path, monkeypatch, test)
