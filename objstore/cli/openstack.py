@@ -101,7 +101,11 @@ class ByPath:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
         name = str(scope.get("path", "")).lstrip("/").partition("/")[0]
-        await self._apps.get(name, self._others)(scope, receive, send)
+        app = self._apps.get(name, self._others)
+        if scope["type"] == "websocket" and not getattr(app, "takes_websockets", False):
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await app(scope, receive, send)
 
 
 def catalog(section: Any) -> list[Place]:

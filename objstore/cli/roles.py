@@ -227,6 +227,7 @@ async def run_services(settings: Any) -> None:
             port=section.port,
             certificate_file=section.certificate_file or None,
             key_file=section.key_file or None,
+            websockets=True,
         )
         config.timeout_graceful_shutdown = int(GRACEFUL_S)
         await serve(config, listening, world, supervised)

@@ -9,6 +9,8 @@ from objstore.services.calls.tokens import RegistryTokens
 from objstore.services.compute import agent_calls, versions
 from objstore.services.compute.agent_calls import AgentCalls
 from objstore.services.compute.aggregates import AggregateCalls
+from objstore.services.compute.console_relay import ConsoleRelay
+from objstore.services.compute.consoles import ConsoleCalls
 from objstore.services.compute.events import EventCalls
 from objstore.services.compute.flavor_calls import FlavorCalls
 from objstore.services.compute.host_services import ServiceCalls
@@ -32,8 +34,11 @@ _VERSION_HEADERS = (b"openstack-api-version", b"x-openstack-nova-api-version")
 class ComputeApp(ServiceApp):
     """The application; its service's `url` is where clients reach it."""
 
+    takes_websockets = True
+
     def __init__(self, service: ComputeService) -> None:
         self.service = service
+        self.relay = ConsoleRelay(service)
         super().__init__(
             Service(PREFIX, service.url, self.routes_of(service), OPEN, refusal, versions.find_version),
             RegistryTokens(service.registry, "compute"),
@@ -43,12 +48,16 @@ class ComputeApp(ServiceApp):
     def routes_of(self, service: ComputeService) -> dict[tuple[str, str], Handler]:
         """All of them."""
         parts: tuple[Any, ...] = (
-            AgentCalls(service), AggregateCalls(service), EventCalls(service), FlavorCalls(service), ServiceCalls(service), HypervisorCalls(service), KeypairCalls(service), MoveCalls(service), QuotaCalls(service), ServerGroupCalls(service), UsageCalls(service), ZoneCalls(service),
+            AgentCalls(service), AggregateCalls(service),
+            ConsoleCalls(service), EventCalls(service), FlavorCalls(service), ServiceCalls(service), HypervisorCalls(service), KeypairCalls(service), MoveCalls(service), QuotaCalls(service), ServerGroupCalls(service), UsageCalls(service), ZoneCalls(service),
         )  # fmt: skip
         return {**versions.routes(), **{key: handler for part in parts for key, handler in part.routes().items()}}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request, or one WebSocket."""
+        if scope["type"] == "websocket":
+            await self.relay(scope, receive, send)
+            return
         await super().__call__(_as_today(scope), receive, send)
 
     async def start(self) -> None:
@@ -57,6 +66,7 @@ class ComputeApp(ServiceApp):
 
     async def aclose(self) -> None:
         """Stop what runs in the background."""
+        await self.relay.aclose()
         await self.service.aclose()
 
 
