@@ -25,7 +25,7 @@ DOWN_TIMEOUT_S = 60.0
 CALL_TIMEOUT_S = 60.0
 MINI = "mini"
 MINI_MEMORY_MB = 192
-DRIVER_SETTING = "guests.network_driver"
+DRIVER_SETTING = "agent.network_driver"
 
 _dir = click.option(
     "--dir",

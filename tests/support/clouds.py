@@ -21,7 +21,7 @@ UP_TIMEOUT_S = 240
 GUEST_TIMEOUT_S = 60  # for what takes a second on a machine with nothing else to do
 PACKAGES = ["qemu-system-x86", "qemu-utils", "dnsmasq-base", "nftables", "iproute2", "genisoimage"]
 # Everything that happens every few seconds in a cloud that people use happens more often here.
-BRISK = ("guests.report_interval_s=0.5", "volume.commit_interval_s=0.5", "volume.watch_interval_s=0.5", "daemons.replicate_interval_s=1")
+BRISK = ("agent.report_interval_s=0.5", "volume.commit_interval_s=0.5", "volume.watch_interval_s=0.5", "daemons.replicate_interval_s=1")
 
 
 def why_no_guests() -> str:

@@ -43,12 +43,12 @@ def test_what_is_missing_is_told_before_anything_starts(tmp_path: Path, monkeypa
     assert not (tmp_path / "c").exists()
 
 
-@pytest.mark.parametrize(("given", "chosen"), [([], "netns"), (["guests.network_driver=user"], "user"), (["log.level=info"], "netns")])
+@pytest.mark.parametrize(("given", "chosen"), [([], "netns"), (["agent.network_driver=user"], "user"), (["log.level=info"], "netns")])
 def test_the_network_driver_is_what_was_chosen_now_or_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], chosen: str
 ) -> None:
     layout = new_layout(nodes=1, devices=1, zones=1, proxies=1, port_base=21000, tls=False, uid_base=None)
-    write_cluster(Place(tmp_path), layout, {"guests": {"network_driver": "netns"}})
+    write_cluster(Place(tmp_path), layout, {"agent": {"network_driver": "netns"}})
     asked: list[str] = []
 
     def looked(driver: str) -> Host:
