@@ -1,7 +1,7 @@
 """The compute service without agents, asked in the same process, with users of two projects; hosts are what the test reports."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,13 +13,16 @@ from objstore.identity.tenancy import Person, built_in
 from objstore.objects.context import ObjectSettings
 from objstore.objects.store import ObjectStore
 from objstore.runtime.sql import open_sql
+from objstore.services.calls.call import Call
 from objstore.services.compute import records
 from objstore.services.compute.agent_api import Report
 from objstore.services.compute.app import ComputeApp
 from objstore.services.compute.desks import Flavor
+from objstore.services.compute.neighbours import Neighbour
 from objstore.services.compute.records import Server
 from objstore.services.compute.service import Below, ComputeService
 from objstore.services.compute.settings import ComputeSettings
+from objstore.services.image.app import ImageApp
 from objstore.services.image.service import ImageService
 from objstore.services.image.settings import ImageSettings
 from objstore.services.network.wanted import WantedHost
@@ -35,6 +38,7 @@ class Networks:
 
     def __init__(self) -> None:
         self.up: dict[str, tuple[str, ...]] = {}
+        self.seen: dict[str, tuple[str, str, bool]] = {}
         self.number = 7
 
     async def revision(self) -> int:
@@ -43,8 +47,12 @@ class Networks:
     async def wanted(self, host: str) -> WantedHost:
         return WantedHost(self.number, peers=((host, "here"),))
 
-    async def ports_are_up(self, host: str, ids: tuple[str, ...]) -> None:
-        self.up[host] = ids
+    async def host_seen(self, host: str, *, tunnel_address: str = "", driver: str = "", up: bool = True) -> None:
+        self.seen[host] = (tunnel_address, driver, up)
+
+    async def ports_are_up(self, host: str, ids: Sequence[str]) -> Sequence[str]:
+        self.up[host] = tuple(ids)
+        return ()
 
 
 class CloudRig:
@@ -61,19 +69,20 @@ class CloudRig:
         self.sql = open_sql(DATABASE, self.world)
         self.networks = Networks()
         self.images = ImageService(self.sql, self.store, self.world, ImageSettings(), "here")
-        below = Below(self.images, None, None, self.networks)
+        self.image_app = ImageApp(self.images, self.registry, "http://compute.test/image")
+        below = Below(self.images, None, None, self.networks, {"image": self.image_app})
         self.service = ComputeService(self.sql, self.world, ComputeSettings(**settings), below, self.registry, SECRET, URL)
         self.app = ComputeApp(self.service)
 
     async def start(self) -> None:
         await self.registry.start()
         await self.store.start()
-        await self.images.start()
+        await self.image_app.start()
         await self.app.start()
 
     async def aclose(self) -> None:
         await self.app.aclose()
-        await self.images.aclose()
+        await self.image_app.aclose()
         await self.registry.aclose()
         await self.store.aclose()
         await self.sql.aclose()
@@ -114,6 +123,16 @@ class CloudRig:
         await self.app(scope, receive, send)
         headers_out = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return Reply(sent[0]["status"], headers_out, b"".join(message.get("body", b"") for message in sent[1:]))
+
+    async def image(self, name: str, data: bytes = b"x", **fields: Any) -> str:
+        """An image with bytes, of ALICE's project."""
+        made = {"name": name, "disk_format": "raw", "container_format": "bare", **fields}
+        neighbour = Neighbour(self.image_app, "image")
+        call = Call("GET", "", {}, (), {"x-auth-token": self.token(ALICE)}, None, None, "", "")  # type: ignore[arg-type] # the token alone is asked for
+        id_ = str((await neighbour.ask(call, "POST", ("v2", "images"), made))["id"])
+        if data:
+            await neighbour.ask(call, "PUT", ("v2", "images", id_, "file"), msgspec.Raw(data), content_type="application/octet-stream")
+        return id_
 
     async def add_server(self, id_: str, **values: Any) -> None:
         """A server as a row, of ALICE's project."""

@@ -39,9 +39,7 @@ class AgentCalls:
         try:
             report = await _report(call)
             forget = await self._service.hosts.reported(report)
-            networks = self._service.networks
-            await networks.ports_are_up(report.host, report.ports_up)
-            return Answer(body=Reported(await networks.revision(), forget))
+            return Answer(body=Reported(await self._service.networks.revision(), forget))
         finally:
             self._at_once -= 1
 
@@ -51,8 +49,7 @@ class AgentCalls:
         host = call.first("host") or ""
         if not 0 < len(host) <= MAX_NAME_CHARS:
             raise bad_request("host= is the name of a host.")
-        networks = self._service.networks
-        return Answer(body=await networks.wanted(host))
+        return Answer(body=await self._service.networks.wanted(host))
 
     def _check(self, call: Call) -> None:
         given = call.headers.get("authorization", "").encode("utf-8", "replace")

@@ -6,7 +6,7 @@ from typing import Any
 from objstore.services.calls.app import Service, ServiceApp
 from objstore.services.calls.call import Handler, Receive, Scope, Send
 from objstore.services.calls.tokens import RegistryTokens
-from objstore.services.compute import agent_calls, versions
+from objstore.services.compute import agent_calls, extensions, versions
 from objstore.services.compute.agent_calls import AgentCalls
 from objstore.services.compute.aggregates import AggregateCalls
 from objstore.services.compute.console_relay import ConsoleRelay
@@ -15,8 +15,10 @@ from objstore.services.compute.events import EventCalls
 from objstore.services.compute.flavor_calls import FlavorCalls
 from objstore.services.compute.host_services import ServiceCalls
 from objstore.services.compute.hypervisors import HypervisorCalls
+from objstore.services.compute.image_proxy import ImageProxy
 from objstore.services.compute.keypairs import KeypairCalls
 from objstore.services.compute.moves import MoveCalls
+from objstore.services.compute.neighbours import Neighbour
 from objstore.services.compute.quota_calls import QuotaCalls
 from objstore.services.compute.server_groups import ServerGroupCalls
 from objstore.services.compute.service import ComputeService
@@ -51,7 +53,10 @@ class ComputeApp(ServiceApp):
             AgentCalls(service), AggregateCalls(service),
             ConsoleCalls(service), EventCalls(service), FlavorCalls(service), ServiceCalls(service), HypervisorCalls(service), KeypairCalls(service), MoveCalls(service), QuotaCalls(service), ServerGroupCalls(service), UsageCalls(service), ZoneCalls(service),
         )  # fmt: skip
-        return {**versions.routes(), **{key: handler for part in parts for key, handler in part.routes().items()}}
+        apps = service.below.apps
+        if "image" in apps:
+            parts = (*parts, ImageProxy(service, Neighbour(apps["image"], "image")))
+        return {**versions.routes(), **extensions.routes(), **{key: handler for part in parts for key, handler in part.routes().items()}}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or one WebSocket."""

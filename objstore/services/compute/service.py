@@ -1,7 +1,7 @@
 """What the compute service's calls work on: the database, the settings, the services below, the hosts; and how it starts and ends."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
@@ -12,10 +12,12 @@ from objstore.runtime.log import hide
 from objstore.runtime.sql import Sql
 from objstore.runtime.world import World
 from objstore.services.compute import tables
+from objstore.services.compute.agent_api import Report
 from objstore.services.compute.agent_client import AgentClient
 from objstore.services.compute.catalog import Catalog
 from objstore.services.compute.cloud_tables import SCHEMA
 from objstore.services.compute.hosts import Hosts
+from objstore.services.compute.neighbours import App
 from objstore.services.compute.scheduler import Places
 from objstore.services.compute.settings import ComputeSettings
 from objstore.services.image.service import ImageService
@@ -35,8 +37,27 @@ class HostNetworks(Protocol):
     async def wanted(self, host: str) -> WantedHost:
         """All that must be true on a host."""
 
-    async def ports_are_up(self, host: str, ids: tuple[str, ...]) -> None:
-        """Of the ports of a host, those that work; all others do not."""
+    async def host_seen(self, host: str, *, tunnel_address: str = "", driver: str = "", up: bool = True) -> None:
+        """A host as it reports itself, or one that is not heard of any more."""
+
+    async def ports_are_up(self, host: str, ids: Sequence[str]) -> Sequence[str]:
+        """Of the ports of a host, those that work; all others do not.  The servers whose ports began to."""
+
+
+class _ToldNetworks:
+    """Tells the network service what hosts report (hosts.py: Watching)."""
+
+    def __init__(self, networks: HostNetworks) -> None:
+        self._networks = networks
+
+    async def reported(self, report: Report, *, rebooted: bool) -> Sequence[str]:
+        await self._networks.host_seen(report.host, tunnel_address=report.tunnel_address, driver=report.network_driver)
+        await self._networks.ports_are_up(report.host, report.ports_up)
+        return ()
+
+    async def died(self, host: str) -> None:
+        await self._networks.host_seen(host, up=False)
+        await self._networks.ports_are_up(host, ())
 
 
 @dataclass(frozen=True)
@@ -47,6 +68,7 @@ class Below:
     volumes: Any  # volume/api/desk.py: VolumeDesk
     disks: Any  # volume/base_disks.py: BaseDisks
     networks: Any  # network/desk.py: NetworkDesk
+    apps: Mapping[str, App] = field(default_factory=dict)  # "image", "network": their APIs, for calls that are only passed on
 
 
 class ComputeService:
@@ -73,6 +95,7 @@ class ComputeService:
         self.url = url  # where clients reach the service, with its prefix
         self.process = process  # the name of this process
         self.hosts = Hosts(sql, world, settings)
+        self.hosts.watch(_ToldNetworks(self.networks))
         self.places = Places(settings, world.clock)
         self.catalog = Catalog(settings)
         self.agents = AgentClient(self.hosts.address, secret, timeout_s=settings.agent_timeout_s, ca_file=settings.agent_ca_file)

@@ -1,5 +1,7 @@
 """What agents may say, and who is believed to be one."""
 
+import asyncio
+
 import pytest
 
 from objstore.services.compute import agent_calls
@@ -50,10 +52,22 @@ def test_ports_that_work_are_told_on_and_what_must_be_is_told_back() -> None:
     async def test(rig: CloudRig) -> None:
         assert (await rig.report(ports_up=("p1", "p2"))).body["network_revision"] == 7
         assert rig.networks.up == {"h1": ("p1", "p2")}
+        await rig.report(tunnel_address="10.0.0.1", network_driver="netns")
+        assert rig.networks.seen == {"h1": ("10.0.0.1", "netns", True)}
         headers = {"authorization": f"Bearer {SECRET}"}
         told = await rig.ask("GET", "/agents/v1/network?host=h1", who="", headers=headers, prefix="/compute")
         assert told.body["revision"] == 7
         assert told.body["peers"] == [["h1", "here"]]
         assert (await rig.ask("GET", "/agents/v1/network", who="", headers=headers, prefix="/compute")).status == 400
+
+    on_cloud_rig(test)
+
+
+def test_networks_are_told_of_hosts_that_are_dead() -> None:
+    async def test(rig: CloudRig) -> None:
+        await rig.report(ports_up=("p1",))
+        await asyncio.sleep(45)
+        assert rig.networks.seen["h1"][2] is False
+        assert rig.networks.up == {"h1": ()}
 
     on_cloud_rig(test)
