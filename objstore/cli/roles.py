@@ -349,6 +349,7 @@ async def _work_on_objects(
     from objstore.cli.settings import component, read_cluster_key
     from objstore.daemons.container_sync import ContainerSync
     from objstore.daemons.expirer import ExpirySettings, ObjectExpirer
+    from objstore.daemons.late_deletes import LateDeletes
     from objstore.daemons.lifecycle import Lifecycle, LifecycleSettings
     from objstore.objects.reclaim import PartReclaimer
     from objstore.objects.store import ObjectStore
@@ -366,6 +367,7 @@ async def _work_on_objects(
         "sweep_uploads": PartReclaimer(rings, world.clock, grace_s=objects.part_grace_s).run,
         "lifecycle": Lifecycle(store, world, convert(settings.lifecycle, LifecycleSettings, from_attributes=True), holder=name),
         "expirer": ObjectExpirer(store, world, convert(settings.lifecycle, ExpirySettings, from_attributes=True), holder=name),
+        "late_deletes": LateDeletes(store, world, holder=name),
         "sync": ContainerSync(store, world, sync, realms, holder=name) if sends else None,
     }
     return work, {

@@ -13,6 +13,7 @@ from objstore.daemons.compactor import Compactor
 from objstore.daemons.container_sync import ContainerSync
 from objstore.daemons.expirer import ObjectExpirer
 from objstore.daemons.fleet import Fleet
+from objstore.daemons.late_deletes import INTERVAL_S, LateDeletes
 from objstore.daemons.lifecycle import Lifecycle
 from objstore.daemons.rebalancer import Rebalancer, again
 from objstore.daemons.replicator import RepairCounts, Replicator, Settle
@@ -57,6 +58,7 @@ class Daemons:
         lifecycle: Lifecycle | None = None,
         expirer: ObjectExpirer | None = None,
         sync: ContainerSync | None = None,
+        late_deletes: LateDeletes | None = None,
     ) -> None:
         self.world = world
         self.fleet = fleet
@@ -89,6 +91,8 @@ class Daemons:
             self.workers["lifecycle"] = Worker(world, self._owner, name="lifecycle", interval_s=poll_s, step=lifecycle.run)
         if expirer is not None:
             self.workers["expirer"] = Worker(world, self._owner, name="expirer", interval_s=expirer.settings.poll_s, step=expirer.run)
+        if late_deletes is not None:
+            self.workers["late deletes"] = Worker(world, self._owner, name="late deletes", interval_s=INTERVAL_S, step=late_deletes.run)
         if sync is not None:
             interval_s = sync.settings.interval_s
             self.workers["container sync"] = Worker(world, self._owner, name="container sync", interval_s=interval_s, step=sync.run)

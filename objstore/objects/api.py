@@ -181,6 +181,9 @@ class ObjectStoreApi(Protocol):
     async def delete_many(self, who: Principal, bucket: str, targets: Sequence[DeleteTarget]) -> list[DeleteOutcome]:
         """Some at a time; errors come back in the outcomes."""
 
+    async def delete_later(self, who: Principal, bucket: str, keys: Sequence[str]) -> None:
+        """Have objects removed that are there now, by a daemon; what is written since stays."""
+
     async def copy(  # noqa: PLR0913 as much as S3 lets a copy say
         self, who: Principal, source: CopySource, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS,
         attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "", lock: ObjectLock | None = None,

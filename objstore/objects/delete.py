@@ -29,6 +29,7 @@ from objstore.objects.alter import ATTEMPTS, Alterations
 from objstore.objects.api import NO_CONDITIONS, Conditions, DeleteOutcome, DeleteTarget, Principal
 from objstore.objects.buckets import Bucket, tombstone_row
 from objstore.objects.context import object_key
+from objstore.objects.doomed import RECORD_VERSION, Doomed, doom
 
 UNKNOWN_WITHIN_S = 5.0  # how long a removal of unknown outcome is tried again
 
@@ -81,6 +82,15 @@ class Deletes(Alterations):
         if who.anonymous and outcomes and all(isinstance(outcome.error, AccessDenied) for outcome in outcomes):
             raise AccessDenied("an anonymous caller may delete none of these", hint="Sign the request.")
         return outcomes
+
+    async def delete_later(self, who: Principal, bucket: str, keys: Sequence[str]) -> None:
+        """Have objects removed that are there now; when this returns, they will be.  Raises AccessDenied, NoSuchBucket, Unavailable."""
+        home = await self.directory.find(who, bucket)
+        for key in keys:
+            names.object_name(key)
+            await self.admit(who, home, Action.DELETE_OBJECT, key)
+        doomed = Doomed(RECORD_VERSION, home.account, home.info.name, home.id, self.clock.wall_us(), list(keys))
+        await doom(self.cluster, doomed, iter(lambda: self.rng.token(8), b""))
 
     async def _delete_one(self, who: Principal, bucket: Bucket, target: DeleteTarget) -> DeleteOutcome:
         check_version_id(target.version_id)

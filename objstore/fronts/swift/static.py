@@ -14,6 +14,7 @@ import json
 import zlib
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -22,7 +23,7 @@ from objstore.errors import InvalidRange, NoSuchBucket, NoSuchKey, ObjstoreError
 from objstore.fronts.dates import http_time
 from objstore.fronts.swift import links
 from objstore.fronts.swift.answers import HTML, JSON, Answer, Header, SwiftRefused, empty, refusal, status_line
-from objstore.fronts.swift.bulk import delete_all, delete_names, report, report_type
+from objstore.fronts.swift.bulk import delete_names, report, report_type
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import attributes_of, large_etag, object_headers, written_headers
 from objstore.fronts.swift.heartbeat import kept_alive
@@ -350,7 +351,18 @@ async def delete_manifest(front: SwiftFront, request: SwiftRequest, version: str
         names += list(dict.fromkeys(kept.path.lstrip("/") for kept in await segments_of(front, request, info, version) if kept.path))
     if not is_true(request.query.get("async", "")):
         return await delete_names(front, request, names)
-    tally = await delete_all(front, request, names)  # at once all the same: what is answered is done
-    if tally.errors:
-        raise SwiftRefused(409, "Errors:\n" + "\n".join(f"{name}, {why}" for name, why in tally.errors))
+    if version:
+        raise SwiftRefused(400, "async=yes is for the current version of an object")
+    return await _delete_later(front, request, names[1:])
+
+
+async def _delete_later(front: SwiftFront, request: SwiftRequest, segments: list[str]) -> Answer:
+    """The segments will be removed, as they are now, from when this is answered; the object is."""
+    containers = sorted({path.partition("/")[0] for path in segments})
+    if len(containers) > 1:
+        shown = ", ".join(f'"{quote(container)}"' for container in containers)
+        raise SwiftRefused(400, f"All segments must be in one container. Found segments in {shown}")
+    if containers:
+        await front.store.delete_later(request.who, containers[0], [path.partition("/")[2] for path in segments])
+    await front.store.delete(request.who, request.container, request.key, conditions=Conditions(if_match=("*",)))
     return empty(204, [HTML])

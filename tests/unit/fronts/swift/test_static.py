@@ -167,8 +167,17 @@ def test_a_heartbeat_is_answered_by_a_report(swift: Swift, box: str, rows: list[
     assert swift("HEAD", f"{box}/other").status == 404
 
 
-def test_an_asynchronous_deletion_is_done_when_it_is_answered(swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
+def test_an_asynchronous_deletion_removes_the_object_and_leaves_its_segments_to_the_daemon(
+    swift: Swift, box: str, rows: list[dict[str, Any]]
+) -> None:
+    segments = swift("GET", box).lines
     put(swift, f"{box}/big", rows)
     assert swift("DELETE", f"{box}/big", query="multipart-manifest=delete&async=yes").status == 204
-    assert swift("GET", box).lines == []
+    assert swift("GET", box).lines == segments
     assert swift("DELETE", f"{box}/big", query="multipart-manifest=delete&async=yes").status == 404
+    swift("PUT", "another-box")
+    swift("PUT", "another-box/s", b"x")
+    put(swift, f"{box}/big", [*rows, {"path": "/another-box/s"}])
+    reply = swift("DELETE", f"{box}/big", query="multipart-manifest=delete&async=yes")
+    assert (reply.status, b"All segments must be in one container." in reply.body) == (400, True)
+    assert swift("HEAD", f"{box}/big").status == 200
