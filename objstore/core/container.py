@@ -81,6 +81,23 @@ QUOTA_BYTES, QUOTA_COUNT = "quota-bytes", "quota-count"
 QUOTA_NAMES = frozenset((QUOTA_BYTES, QUOTA_COUNT))
 
 
+CLASS_QUOTAS = {
+    QUOTA_BYTES: "quota-bytes-class:",
+    QUOTA_COUNT: "quota-count-class:",
+}  # of an account's hidden settings; a storage class follows
+
+
+def class_quotas_of(hidden: Mapping[str, str]) -> dict[str, QuotaConfig]:
+    """The quotas of storage policies that an account's settings set, by storage class; "" is that of the default policy."""
+    found: dict[str, QuotaConfig] = {}
+    for name in hidden:
+        storage_class = next((name[len(prefix) :] for prefix in CLASS_QUOTAS.values() if name.startswith(prefix)), None)
+        if storage_class is not None and storage_class not in found:
+            limits = [_limit(hidden.get(CLASS_QUOTAS[kind] + storage_class, "")) for kind in (QUOTA_BYTES, QUOTA_COUNT)]
+            found[storage_class] = QuotaConfig(1, *limits)
+    return found
+
+
 def quota_of(metadata: Mapping[str, str]) -> QuotaConfig | None:
     """The quota that a container's metadata sets, the same as S3's, or an account's.  None: there is none."""
     size, count = _limit(metadata.get(QUOTA_BYTES, "")), _limit(metadata.get(QUOTA_COUNT, ""))

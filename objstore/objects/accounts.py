@@ -13,7 +13,7 @@ import msgspec
 
 from objstore.cluster.api import ClusterApi
 from objstore.core import names
-from objstore.core.container import CLASS_PART, quota_of
+from objstore.core.container import CLASS_PART, class_quotas_of, quota_of
 from objstore.core.quota import QuotaConfig, Usage
 from objstore.core.rows import SYSTEM_BUCKET, Row, RowKey, Space, is_live
 from objstore.errors import Unavailable
@@ -25,6 +25,7 @@ RECORD_VERSION = 1
 FRESH_S = 1.0
 _KEPT = 4096
 _PAGE = 1000
+NO_QUOTAS: Mapping[str, QuotaConfig] = {}
 
 
 class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -42,6 +43,7 @@ class Account(NamedTuple):
     read_at: float
     record: AccountRecord
     quota: QuotaConfig | None
+    class_quotas: Mapping[str, QuotaConfig] = NO_QUOTAS  # of containers by storage class
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -57,6 +59,7 @@ class Total(NamedTuple):
     counted: Usage
     created_us: int  # of the oldest bucket; 0: there is none
     classes: Mapping[str, tuple[int, Usage]]  # of buckets with a storage class of their own: how many, and what they hold
+    counted_classes: Mapping[str, Usage]  # `counted` by storage class; "" is that of buckets without one
 
 
 decode = msgspec.msgpack.Decoder(AccountRecord).decode
@@ -108,6 +111,11 @@ class Accounts:
         found = self._known.get(account)
         return None if found is None else found.quota
 
+    def class_quota_of(self, account: str, storage_class: str) -> QuotaConfig | None:
+        """The same of an account's containers with a storage class."""
+        found = self._known.get(account)
+        return None if found is None else found.class_quotas.get(storage_class)
+
     def drop(self, account: str) -> None:
         """Read it again at the next question: this process has changed it."""
         self._known.pop(account, None)
@@ -119,7 +127,10 @@ class Accounts:
         quota, last = quota_of(record.metadata), self._known.get(account)
         if last is not None and last.quota == quota:
             quota = last.quota  # the very object: a budget takes another one for another limit
-        found = Account(began, record, quota)
+        class_quotas = class_quotas_of(record.hidden) or NO_QUOTAS
+        if last is not None and last.class_quotas == class_quotas:
+            class_quotas = last.class_quotas
+        found = Account(began, record, quota, class_quotas)
         if self._reading.get(account) is asyncio.current_task():  # else the record was changed meanwhile
             if len(self._known) >= _KEPT:
                 self._known.clear()
@@ -134,6 +145,7 @@ class Accounts:
         """What an account holds, by the devices' counters; with `most` rather too much than too little.  Raises QuorumLost."""
         buckets, shown, counted, after, created_us = 0, Usage(0, 0), Usage(0, 0), "", 0
         classes: dict[str, tuple[int, Usage]] = {}
+        counted_classes: dict[str, Usage] = {}
         while True:
             page = await self._directory.list(account, prefix="", after=after, limit=_PAGE)
             holdings = await self._cluster.holdings_of([bucket.id for bucket in page.buckets], most=most)
@@ -141,16 +153,21 @@ class Accounts:
                 usage = Usage(held.objects, held.bytes)
                 shown = shown.plus(usage)
                 counted = counted.plus(held.usage)
-                if CLASS_PART in bucket.config:
-                    name = bucket.config[CLASS_PART].decode()
+                name = bucket.config.get(CLASS_PART, b"").decode()
+                counted_classes[name] = counted_classes.get(name, Usage(0, 0)).plus(held.usage)
+                if name:
                     number, before = classes.get(name, (0, Usage(0, 0)))
                     classes[name] = number + 1, before.plus(usage)
             buckets += len(page.buckets)
             created_us = min([info.created_us for info in page.buckets] + ([created_us] if created_us else []), default=0)
             if not page.truncated:
-                return Total(buckets, shown, counted, created_us, classes)
+                return Total(buckets, shown, counted, created_us, classes, counted_classes)
             after = page.next_after
 
     async def held(self, account: str) -> Usage:
         """What counts against the account's quota."""
         return (await self.total(account, most=True)).counted
+
+    async def held_in(self, account: str, storage_class: str) -> Usage:
+        """What counts against its quota for containers with a storage class."""
+        return (await self.total(account, most=True)).counted_classes.get(storage_class, Usage(0, 0))

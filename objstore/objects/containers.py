@@ -11,6 +11,7 @@ import msgspec
 from objstore.core import names
 from objstore.core.account_acl import READ_WRITE
 from objstore.core.container import (
+    CLASS_QUOTAS,
     QUOTA_NAMES,
     AccountInfo,
     ContainerChange,
@@ -111,6 +112,7 @@ class Containers(Alterations):
         if not owns_home(who):
             raise AccessDenied(f"{who.user or 'an anonymous caller'} may not change the account: only its administrators may")
         quotas = {name: value for name, value in change.items() if name in QUOTA_NAMES}
+        quotas |= {name: value for name, value in hidden.items() if name.startswith(tuple(CLASS_QUOTAS.values()))}
         if quotas and not (who.plain and who.admin):
             raise AccessDenied("only a reseller's administrator sets the quota of an account")
         if any(value and not is_limit(value) for value in quotas.values()):

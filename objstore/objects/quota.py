@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from objstore.cluster.api import ClusterApi
 from objstore.core import quota
+from objstore.core.container import CLASS_PART
 from objstore.core.quota import QuotaConfig, Usage
 from objstore.core.rows import Kind, Row, RowKey
 from objstore.core.versions import ENABLED
@@ -64,6 +65,7 @@ class _Scope(NamedTuple):
     budget: Budget
     config: QuotaConfig
     what: str  # for the refusal
+    kind: str = "quota"
 
 
 class Quotas:
@@ -86,12 +88,12 @@ class Quotas:
     async def limit(self, bucket: Bucket) -> bool:
         """Whether a write into the bucket must find room; to be asked before anything else here.  Raises QuorumLost."""
         account = self._accounts.known(bucket.account) or await self._accounts.get(bucket.account)
-        return account.quota is not None or PART in bucket.info.config
+        return account.quota is not None or PART in bucket.info.config or bool(account.class_quotas)
 
     def take(self, bucket: Bucket, size: int) -> Room | None:
         """Room for a whole object from what is in hand, without waiting."""
         grants: list[tuple[Budget, Grant]] = []
-        for budget, config, _ in self._scopes(bucket):
+        for budget, config, *_ in self._scopes(bucket):
             grant = budget.take(config, 1, size)
             if grant is None:
                 _give_back(grants)
@@ -161,7 +163,7 @@ class Quotas:
         room.used()
 
     def _scopes(self, bucket: Bucket) -> list[_Scope]:
-        """The bucket's quota, then its account's, as `limit` found it."""
+        """The bucket's quota, then its account's as `limit` found it, then that of the bucket's storage policy."""
         scopes: list[_Scope] = []
         data = bucket.info.config.get(PART)
         if data is not None:
@@ -171,6 +173,12 @@ class Quotas:
         if limit is not None:
             budget = self._budget(f"account/{bucket.account}", partial(self._accounts.held, bucket.account))
             scopes.append(_Scope(budget, limit, f"account {bucket.account!r}"))
+        storage_class = bucket.info.config.get(CLASS_PART, b"").decode()
+        limit = self._accounts.class_quota_of(bucket.account, storage_class)
+        if limit is not None:
+            measure = partial(self._accounts.held_in, bucket.account, storage_class)
+            budget = self._budget(f"class/{storage_class}/{bucket.account}", measure)
+            scopes.append(_Scope(budget, limit, f"account {bucket.account!r}", "policy quota"))
         return scopes
 
     def _budget(self, name: str, measure: Callable[[], Awaitable[Usage]]) -> Budget:
@@ -203,4 +211,4 @@ async def _obtain(scope: _Scope, objects: int, growth: int, size: int) -> Grant:
 
 
 def _refusal(scope: _Scope, size: int) -> QuotaExceeded:
-    return QuotaExceeded(f"Upload exceeds quota: {scope.what} has no room for {size} bytes more", bucket=scope.what)
+    return QuotaExceeded(f"Upload exceeds {scope.kind}: {scope.what} has no room for {size} bytes more", bucket=scope.what)

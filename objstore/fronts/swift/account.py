@@ -7,7 +7,7 @@ from objstore.fronts.swift.answers import TEXT, Answer, Headers, empty
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import changes_of, shown_metadata
 from objstore.fronts.swift.listing import Item, Wanted, container_item, rendered, wanted_of, within
-from objstore.fronts.swift.policies import account_headers
+from objstore.fronts.swift.policies import account_headers, quotas_given, quotas_shown
 from objstore.fronts.swift.request import SwiftRequest, header_text
 from objstore.fronts.swift.times import timestamp
 from objstore.objects.access import owns_home
@@ -41,7 +41,8 @@ async def post_account(front: SwiftFront, request: SwiftRequest) -> Answer:
             changes[name] = ""
     given = request.headers.get(ACCESS)
     acl = None if given is None else parse_account_acl(header_text(given))
-    await front.store.set_account(request.who, changes, acl, etags.change_of(front, request.headers, "account"))
+    hidden = {**etags.change_of(front, request.headers, "account"), **quotas_given(front, request.headers)}
+    await front.store.set_account(request.who, changes, acl, hidden)
     return empty(204, [TEXT])
 
 
@@ -96,4 +97,5 @@ def _facts(front: SwiftFront, request: SwiftRequest, info: AccountInfo) -> Heade
         headers.append((ACCESS.encode(), shown_account_acl(info.acl).encode()))
     shown = {name: value for name, value in info.metadata.items() if owner or name not in OWNERS_NAMES}
     headers += [(f"x-account-{name}".encode(), shown[name].encode()) for name in sorted(QUOTA_NAMES) if name in shown]
+    headers += quotas_shown(front, info)
     return headers + shown_metadata(shown, "x-account-meta-")

@@ -85,8 +85,10 @@ class SwiftApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
         given = scope
-        if self._front.settings.storage_domains and scope["type"] == "http":
-            scope = domains.remapped(scope, self._front.settings.storage_domains, self._front.prefixes) or scope
+        settings = self._front.settings
+        if settings.storage_domains and scope["type"] == "http":
+            mangles = settings.mangle_client_paths
+            scope = domains.remapped(scope, settings.storage_domains, self._front.prefixes, mangles=mangles) or scope
         if scope["type"] != "http" or not is_swift(scope) or (self._is_others is not None and self._is_others(scope)):
             await self._other(given, receive, send)
             return

@@ -25,6 +25,7 @@ class SwiftSettings(msgspec.Struct, frozen=True):
     reseller_prefix: str = "AUTH_"
     service_prefixes: tuple[str, ...] = ()  # of accounts that open for a user with a service's token besides his own: ("SERVICE_",)
     storage_domains: tuple[str, ...] = ()  # container.account.DOMAIN names a container by host
+    mangle_client_paths: bool = False  # there, `/v1/` before a path is left out: for clients that always send it
     max_file_bytes: int = 5 * GIB
     account_listing_limit: int = 10_000
     container_listing_limit: int = 10_000

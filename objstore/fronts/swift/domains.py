@@ -13,8 +13,11 @@ BASE = "objstore.swift.base"  # in the scope: what its host put before the path
 _MAX_HOST_BYTES = 255
 
 
-def remapped(scope: Scope, domains: Sequence[str], prefixes: Sequence[str]) -> Scope | None:
-    """The request with the path that its host stands for; None where it stands for none."""
+def remapped(scope: Scope, domains: Sequence[str], prefixes: Sequence[str], *, mangles: bool = False) -> Scope | None:
+    """The request with the path that its host stands for; None where it stands for none.
+
+    `mangles`: a path that has `/v1/` all the same loses it, for clients that put it before every path.
+    """
     host = next((value for name, value in scope["headers"] if name == b"host"), b"")
     if not host or len(host) > _MAX_HOST_BYTES or not host.isascii():
         return None
@@ -28,6 +31,8 @@ def remapped(scope: Scope, domains: Sequence[str], prefixes: Sequence[str]) -> S
         return None
     base = ROOT + account + (f"/{labels[0]}" if len(labels) == 2 else "")
     path, raw = scope["path"], scope.get("raw_path")
+    if mangles and (path + "/").startswith(ROOT):
+        path, raw = path[len(ROOT) - 1 :], None if raw is None else raw[len(ROOT) - 1 :]
     return {**scope, "path": base + path, "raw_path": None if raw is None else base.encode() + raw, BASE: base}
 
 

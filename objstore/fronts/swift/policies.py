@@ -4,7 +4,9 @@ The default ring has the name that the operator gives it, further policies have 
 bucket as the storage class that objects there have unless their writer names another.
 """
 
-from objstore.core.container import CLASS_PART, AccountInfo
+from collections.abc import Mapping
+
+from objstore.core.container import CLASS_PART, CLASS_QUOTAS, AccountInfo
 from objstore.fronts.swift.answers import Headers, SwiftRefused
 from objstore.fronts.swift.context import SwiftFront
 from objstore.objects.api import BucketInfo
@@ -56,6 +58,27 @@ def account_headers(front: SwiftFront, info: AccountInfo) -> Headers:
             further += _counts(policy, count, usage.objects, usage.bytes)
             containers, objects, size = containers - count, objects - usage.objects, size - usage.bytes
     return _counts(front.settings.policy_name, containers, objects, size) + further
+
+
+def quotas_given(front: SwiftFront, headers: Mapping[str, str]) -> dict[str, str]:
+    """Changes to an account's quotas for single policies, as settings of the account.  Raises SwiftRefused (400) for an unknown policy."""
+    changes: dict[str, str] = {}
+    for kind, setting in CLASS_QUOTAS.items():
+        for prefix, removes in ((f"x-account-{kind}-policy-", False), (f"x-remove-account-{kind}-policy-", True)):
+            for name in headers:
+                if name.startswith(prefix):
+                    changes[setting + class_of(front, name[len(prefix) :])] = "" if removes else headers[name].strip()
+    return changes
+
+
+def quotas_shown(front: SwiftFront, info: AccountInfo) -> Headers:
+    """An account's quotas for single policies."""
+    found: Headers = []
+    for policy, storage_class in ((front.settings.policy_name, ""), *front.policies.items()):
+        for kind, setting in CLASS_QUOTAS.items():
+            if setting + storage_class in info.hidden:
+                found.append((f"x-account-{kind}-policy-{policy.lower()}".encode(), info.hidden[setting + storage_class].encode()))
+    return found
 
 
 def _counts(policy: str, containers: int, objects: int, size: int) -> Headers:

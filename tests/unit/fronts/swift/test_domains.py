@@ -42,6 +42,18 @@ def test_other_hosts_stand_for_none(host: bytes) -> None:
     assert remapped(scope_of(host), ("store.example",), PREFIXES) is None
 
 
+@pytest.mark.parametrize(
+    ("path", "mangled"), [("/v1/o", "/o"), ("/v1", ""), ("/v1/", "/"), ("/v10/o", "/v10/o"), ("/o/v1/", "/o/v1/"), ("/v1/v1/o", "/v1/o")]
+)
+def test_a_version_before_the_path_is_left_out_where_that_is_set(path: str, mangled: str) -> None:
+    found = remapped(scope_of(b"c.auth-test.store.example", path), ("store.example",), PREFIXES, mangles=True)
+    assert found is not None
+    assert (found["path"], found["raw_path"]) == (f"/v1/AUTH_test/c{mangled}", f"/v1/AUTH_test/c{mangled}".encode())
+    kept = remapped(scope_of(b"c.auth-test.store.example", path), ("store.example",), PREFIXES)
+    assert kept is not None
+    assert kept["path"] == f"/v1/AUTH_test/c{path}"
+
+
 @pytest.fixture(scope="module")
 def named() -> Iterator[Running]:
     with swift_serving(settings=SwiftSettings(storage_domains=("store.test",))) as found:

@@ -1,11 +1,12 @@
 """Storage policies of containers: chosen when they are made, shown, and the place of their objects' bodies."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.s3_server import Running
-from tests.support.swift_server import Swift, swift_serving
+from tests.support.swift_server import OTHER, RESELLER, Swift, swift_serving
 
 LARGE = bytes(range(256)) * 1000
 CLASSES = {"COLD": "cold", "GLACIER_IR": "dark", "STANDARD_IA": "cold"}
@@ -88,3 +89,27 @@ def test_segments_and_large_objects_stay_in_the_policy_of_their_container(runnin
     assert swift("PUT", "manifests/m", body, query="multipart-manifest=put").status == 201
     assert swift("GET", "manifests/m").body == LARGE + LARGE
     assert blobs(running, "dark") == before
+
+
+def test_a_quota_of_a_policy_binds_its_containers_alone(running: Running) -> None:
+    owner, reseller = Swift(running, OTHER), Swift(running, RESELLER).at("test2")
+    owner("PUT", "in-cold", X_Storage_Policy="cold")
+    owner("PUT", "in-default")
+    assert owner("POST", X_Account_Quota_Count_Policy_Cold="1").status == 403
+    assert owner("POST", X_Remove_Account_Quota_Bytes_Policy_Cold="1").status == 403
+    assert reseller("POST", X_Account_Quota_Count_Policy_Warm="1").status == 400
+    assert reseller("POST", X_Account_Quota_Count_Policy_Cold="x").status == 400
+    assert reseller("POST", X_Account_Quota_Count_Policy_Cold="1", X_Account_Quota_Bytes_Policy_Default="500000").status == 204
+    headers = owner("HEAD").headers
+    assert (headers["x-account-quota-count-policy-cold"], headers["x-account-quota-bytes-policy-default"]) == ("1", "500000")
+    time.sleep(1.1)  # a quota binds what begins a second after it was set
+    assert owner("PUT", "in-cold/a", LARGE).status == 201
+    refused = owner("PUT", "in-cold/b", b"x")
+    assert (refused.status, b"Upload exceeds policy quota" in refused.body) == (413, True)
+    assert owner("PUT", "in-cold/a", b"smaller").status == 201
+    assert owner("PUT", "in-default/a", LARGE).status == 201
+    assert owner("PUT", "in-default/b", LARGE).status == 413
+    assert reseller("POST", X_Remove_Account_Quota_Count_Policy_Cold="x").status == 204
+    assert "x-account-quota-count-policy-cold" not in owner("HEAD").headers
+    time.sleep(1.1)
+    assert owner("PUT", "in-cold/b", b"x").status == 201
