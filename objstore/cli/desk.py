@@ -193,6 +193,7 @@ class Desk:
             "swift_auth": f"{scheme}://127.0.0.1:{proxies[0]['port']}/auth/v1.0" if proxies else None,
             "identity": f"{scheme}://127.0.0.1:{services_port(layout, 1)}/identity/v3" if layout.services else None,
             "image": f"{scheme}://127.0.0.1:{services_port(layout, 1)}/image" if layout.services else None,
+            "network": f"{scheme}://127.0.0.1:{services_port(layout, 1)}/network" if layout.services else None,
             "console": None,
             "metrics": [f"http://127.0.0.1:{port}/metrics" for port in metrics],
             "admin": {"user": admin.user, "project": admin.project, "password": admin.password},

@@ -60,7 +60,8 @@ async def service_apps(
     section = settings.services
     sql = open_database(stack, world, section, component(settings, "database").url)
     image = await image_app(stack, world, sql, store, registry, section, component(settings, "image"))
-    return {"image": image}
+    network = await network_app(stack, world, sql, registry, section, component(settings, "network"))
+    return {"image": image, "network": network}
 
 
 def open_database(stack: contextlib.AsyncExitStack, world: World, section: Any, url: str) -> Sql:
@@ -91,6 +92,19 @@ async def image_app(
     return app
 
 
+async def network_app(stack: contextlib.AsyncExitStack, world: World, sql: Sql, registry: Registry, section: Any, settings: Any) -> Any:
+    """The network service, which ends with `stack`; its `desk` is what compute asks.  Raises Unavailable."""
+    from objstore.services.network.app import NetworkApp
+    from objstore.services.network.desk import NetworkDesk
+    from objstore.services.network.service import NetworkService
+
+    service = NetworkService(sql, world, settings, section.region)
+    app = NetworkApp(service, NetworkDesk(service), registry, f"{section.url}/network")
+    stack.push_async_callback(app.aclose)
+    await app.start()
+    return app
+
+
 class ByPath:
     """One application out of several, by the first piece of the path; the last one serves all others."""
 
@@ -111,6 +125,7 @@ class ByPath:
 def catalog(section: Any) -> list[Place]:
     """Where the services answer."""
     places = [Place("identity", "keystone", f"{section.url}/identity/v3"), Place("image", "glance", f"{section.url}/image")]
+    places.append(Place("network", "neutron", f"{section.url}/network"))
     if section.object_store_url:
         places.append(Place("object-store", "swift", f"{section.object_store_url}/v1/AUTH_$(project_id)s"))
         places.append(Place("s3", "s3", section.object_store_url))

@@ -4,11 +4,10 @@ Everything that changes something may be asked twice and is done once.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import and_, insert, or_, select
-from sqlalchemy import update as sql_update
+from sqlalchemy import and_, insert, or_, select, update
 
 from objstore.identity.rules import Access
 from objstore.services.network import groups, placing, port_views, records
@@ -36,6 +35,18 @@ class Requested:
     tag: str = ""
 
 
+@dataclass(frozen=True)
+class HostSeen:
+    """A host as it reported itself."""
+
+    host: str
+    tunnel_address: str
+    driver: str
+    up: bool
+    first_us: int
+    heard_us: int
+
+
 def who_of(access: Access | Who) -> Who:
     """On whose behalf."""
     if isinstance(access, Who):
@@ -48,7 +59,7 @@ class NetworkDesk:
 
     def __init__(self, service: NetworkService) -> None:
         self._service = service
-        self._hosts: dict[str, tuple[str, str, bool]] = {}  # as they were recorded last
+        self._hosts: dict[str, HostSeen] = {}  # as they were recorded last
 
     # -- before a server is made --------------------------------------------------------------------------------
 
@@ -233,26 +244,25 @@ class NetworkDesk:
         """Of what hosts are told: grows with each change."""
         return await self._service.read(SYSTEM, lambda tx: counter(tx.connection, REVISION))
 
+    def hosts(self) -> list[HostSeen]:
+        """Hosts that were heard of since this process began, by name."""
+        return sorted(self._hosts.values(), key=lambda seen: seen.host)
+
     async def host_seen(self, host: str, *, tunnel_address: str = "", driver: str = "", up: bool = True) -> None:
         """A host as it reports itself, or as one that is not heard of any more (`up` false): routers go elsewhere then.  Cheap when nothing is new."""
-        known = (tunnel_address, driver, up and driver in placing.ROUTING_DRIVERS)
-        if self._hosts.get(host) == known:
-            return
-
-        def work(tx: Tx) -> None:
-            values = {"tunnel_address": known[0], "driver": known[1], "routes": known[2]}
-            row = next(iter(rows(tx, HOSTS, HOSTS.c.host == host)), None)
-            if row is None:
-                tx.connection.execute(insert(HOSTS).values(host=host, **values))
-            elif row != {"host": host, **values}:
-                tx.connection.execute(sql_update(HOSTS).where(HOSTS.c.host == host).values(**values))
-            else:
-                return
-            tx.told = True
-            placing.place_all(tx)
-
-        await self._service.write(SYSTEM, work)
-        self._hosts[host] = known
+        now_us = self._service.now_us()
+        before = self._hosts.get(host)
+        after = HostSeen(
+            host,
+            tunnel_address,
+            driver,
+            up,
+            now_us if before is None else before.first_us,
+            now_us if up or before is None else before.heard_us,
+        )
+        if before is None or replace(before, heard_us=after.heard_us) != after:
+            await self._service.write(SYSTEM, lambda tx: _record_host(tx, after))
+        self._hosts[host] = after
 
     async def ports_are_up(self, host: str, ids: Sequence[str]) -> list[str]:
         """Which of a host's ports work; the servers whose ports began to."""
@@ -346,3 +356,16 @@ def _check_network(tx: Tx, want: Requested) -> None:
         raise NetworkRefused(400, "FixedIpAlreadyInUse", f"Fixed IP address {want.fixed_ip} is already in use.")
     if not subnets_of(tx, network["id"]):
         raise NetworkRefused(400, "NetworkRequiresSubnet", f"Network {network['id']} requires a subnet in order to boot instances on.")
+
+
+def _record_host(tx: Tx, seen: HostSeen) -> None:
+    values = {"tunnel_address": seen.tunnel_address, "driver": seen.driver, "routes": seen.up and seen.driver in placing.ROUTING_DRIVERS}
+    row = next(iter(rows(tx, HOSTS, HOSTS.c.host == seen.host)), None)
+    if row is None:
+        tx.connection.execute(insert(HOSTS).values(host=seen.host, **values))
+    elif row != {"host": seen.host, **values}:
+        tx.connection.execute(update(HOSTS).where(HOSTS.c.host == seen.host).values(**values))
+    else:
+        return
+    tx.told = True
+    placing.place_all(tx)

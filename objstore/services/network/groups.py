@@ -5,8 +5,7 @@ from typing import Any
 
 from sqlalchemy import and_, delete, insert, or_, select
 
-from objstore.services.network import checks
-from objstore.services.network.kinds import UNSET, Attribute, Kind, description, name, project_attribute
+from objstore.services.network.kinds import UNSET, Kind, description, name, project_attribute
 from objstore.services.network.problems import NetworkRefused, denied, over_quota
 from objstore.services.network.quotas import check_quota, left
 from objstore.services.network.records import Row, Tx, add, after, change, get, remove, rows
@@ -21,7 +20,7 @@ KIND = Kind(
     GROUPS,
     "SecurityGroup",
     "Security group",
-    (project_attribute(), name(), description(), Attribute("stateful", checks.boolean, default=True)),
+    (project_attribute(), name(), description()),
     read_only=("id", "security_group_rules", "shared", "created_at", "updated_at", "revision_number", "tags"),
     quota="security_group",
 )
@@ -55,7 +54,7 @@ def default_group(tx: Tx, project: str) -> str:
     found = tx.connection.execute(query).scalar_one_or_none()
     if found is not None:
         return str(found)
-    group = _new(tx, {"project": project, "name": DEFAULT, "description": "Default security group", "stateful": True})
+    group = _new(tx, {"project": project, "name": DEFAULT, "description": "Default security group"})
     for ethertype in ("IPv4", "IPv6"):
         _rule(tx, group, direction="ingress", ethertype=ethertype, remote_group_id=group["id"])
     tx.connection.execute(insert(DEFAULT_GROUPS).values(project=project, security_group=group["id"]))
@@ -80,8 +79,6 @@ def update(tx: Tx, row: Row, values: Row) -> None:
             raise NetworkRefused(409, "SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.")
         if values["name"].lower() == DEFAULT:
             raise NetworkRefused(409, "SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
-    if after(row, values, "stateful") != row["stateful"] and _used(tx, row["id"]):
-        raise _in_use(row["id"], "in use")
     change(tx, GROUPS, row, values)
 
 

@@ -1,5 +1,7 @@
 """Settings of the network service."""
 
+import re
+
 import msgspec
 
 
@@ -7,7 +9,7 @@ class NetworkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `[network]` section.  Quotas of -1 are none."""
 
     mtu: int = 1500  # of the wire between hosts; networks of projects have 50 bytes less, which their tunnels take
-    mac_prefix: str = "fa:16:3e"
+    mac_prefix: str = "fa:16:3e"  # three bytes
     dns_domain: str = "openstacklocal"
     dns_servers: tuple[str, ...] = ()  # told to guests whose subnets name none
     availability_zone: str = "nova"
@@ -30,3 +32,7 @@ class NetworkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_pools: int = 20  # allocation pools of a subnet
     max_tags: int = 50
     max_options: int = 20  # DHCP options of a port
+
+    def __post_init__(self) -> None:
+        if re.fullmatch(r"[0-9a-f][02468ace](:[0-9a-f]{2}){2}", self.mac_prefix) is None:
+            raise ValueError("network.mac_prefix is three bytes in hexadecimal, such as fa:16:3e, of an address of one device")

@@ -118,7 +118,7 @@ FLOATINGS = _resource(
     Column("dns_name", Text),
     Column("dns_domain", Text),
 )
-GROUPS = _resource("net_security_groups", Column("stateful", Boolean))
+GROUPS = _resource("net_security_groups")
 DEFAULT_GROUPS = Table("net_default_groups", _META, Column("project", Text, primary_key=True), Column("security_group", Text))
 RULES = _resource(
     "net_security_group_rules",
@@ -201,7 +201,7 @@ SCHEMA = Schema(
             "dns_domain TEXT NOT NULL, UNIQUE (port_id, fixed_ip_address, floating_network_id))",
             "CREATE INDEX net_floatingips_by_project ON net_floatingips (project)",
             "CREATE INDEX net_floatingips_by_router ON net_floatingips (router_id)",
-            f"CREATE TABLE net_security_groups ({_ALL}, stateful BOOLEAN NOT NULL)",
+            f"CREATE TABLE net_security_groups ({_ALL})",
             "CREATE INDEX net_security_groups_by_project ON net_security_groups (project)",
             "CREATE TABLE net_default_groups (project TEXT PRIMARY KEY, security_group TEXT NOT NULL)",
             f"CREATE TABLE net_security_group_rules ({_ALL}, security_group_id TEXT NOT NULL, direction TEXT NOT NULL, ethertype TEXT NOT NULL, "

@@ -10,6 +10,7 @@ from objstore.services.network.addresses import Fixed, fixed_of, subnets_of
 from objstore.services.network.groups import port_groups
 from objstore.services.network.ports import ROUTER_INTERFACE
 from objstore.services.network.records import Row, Tx, by_id, rows
+from objstore.services.network.rules import number_of
 from objstore.services.network.tables import FLOATINGS, HOSTS, NETWORKS, PORT_GROUPS, PORTS, ROUTERS, RULES
 from objstore.services.network.wanted import (
     WantedFloating,
@@ -24,6 +25,7 @@ from objstore.services.network.wanted import (
 
 SERVICES = "network:%"
 _VERSIONS = {"IPv4": 4, "IPv6": 6}
+_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 
 def wanted_host(tx: Tx, host: str) -> WantedHost:
@@ -57,7 +59,8 @@ def _network(tx: Tx, row: Row) -> WantedNetwork:
     subnets = tuple(
         WantedSubnet(
             subnet["id"], subnet["cidr"], subnet["ip_version"], subnet["gateway_ip"] or "", subnet["enable_dhcp"],
-            tuple(subnet["dns_nameservers"] or tx.settings.dns_servers), tuple((route["destination"], route["nexthop"]) for route in subnet["host_routes"]),
+            tuple(subnet["dns_nameservers"] or tx.settings.dns_servers), tuple((route["destination"], route["nexthop"]) for route in subnet["host_routes"]), subnet["ipv6_ra_mode"] or "",
+            subnet["ipv6_address_mode"] or "",
         )
         for subnet in _ordered(subnets_of(tx, row["id"]))
     )  # fmt: skip
@@ -102,13 +105,19 @@ def _members(tx: Tx, group: str) -> list[str]:
     return sorted({str(ip_network(address)) for address in found})
 
 
+def wire_protocol(protocol: str | None) -> str:
+    """A protocol as hosts are told it.  0, which IPv4 has no use for, is all of them, as it is to iptables."""
+    number = number_of(protocol)
+    return "" if not number else _NAMES.get(number, str(number))
+
+
 def _rule(row: Row, members: Mapping[str, Sequence[str]]) -> WantedRule:
     version = _VERSIONS[row["ethertype"]]
     remotes: tuple[str, ...] = (row["remote_ip_prefix"],) if row["remote_ip_prefix"] else ()
     if row["remote_group_id"]:
         remotes = tuple(cidr for cidr in members[row["remote_group_id"]] if ip_network(cidr).version == version)
     return WantedRule(
-        row["direction"], version, row["protocol"] or "", row["port_range_min"], row["port_range_max"], remotes,
+        row["direction"], version, wire_protocol(row["protocol"]), row["port_range_min"], row["port_range_max"], remotes,
         nobody=bool(row["remote_group_id"]) and not remotes,
     )  # fmt: skip
 

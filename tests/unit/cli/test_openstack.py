@@ -19,10 +19,11 @@ def test_the_catalog_names_the_store_where_there_is_one() -> None:
     assert [(place.type, place.url) for place in catalog(section)] == [
         ("identity", "http://h:1/identity/v3"),
         ("image", "http://h:1/image"),
+        ("network", "http://h:1/network"),
         ("object-store", "http://h:2/v1/AUTH_$(project_id)s"),
         ("s3", "http://h:2"),
     ]
-    assert len(catalog(ServicesSection())) == 2
+    assert len(catalog(ServicesSection())) == 3
 
 
 def test_the_services_share_a_database_below_their_directory(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_a_default_group_is_made_once_and_hears_itself() -> None:
 def test_groups_in_use_stay_and_defaults_go_by_the_administrator_only() -> None:
     async def test(rig: NetworkRig) -> None:
         def work(tx: Tx) -> None:
-            values = {"project": ALICE, "name": "web", "description": "", "stateful": True}
+            values = {"project": ALICE, "name": "web", "description": ""}
             row = groups.create(tx, values)
             groups.set_port_groups(tx, "p", [row["id"]])
             assert groups.port_groups(tx, ["p", "q"]) == {"p": [row["id"]], "q": []}
@@ -56,7 +56,7 @@ def test_groups_in_use_stay_and_defaults_go_by_the_administrator_only() -> None:
 def test_groups_are_found_by_name_in_their_project_alone() -> None:
     async def test(rig: NetworkRig) -> None:
         def work(tx: Tx) -> None:
-            values = {"project": ALICE, "name": "web", "description": "", "stateful": True}
+            values = {"project": ALICE, "name": "web", "description": ""}
             one_, _ = groups.create(tx, values), groups.create(tx, {**values, "name": "twice"})
             groups.create(tx, {**values, "name": "twice"})
             assert groups.by_name(tx, ALICE, "web") == groups.by_name(tx, ALICE, one_["id"]) == one_["id"]

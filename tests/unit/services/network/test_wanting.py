@@ -36,7 +36,7 @@ def test_groups_are_resolved_to_addresses_and_told_where_the_port_is() -> None:
         assert not rules["egress", 4].nobody
 
         def more(tx: Tx) -> None:
-            row = groups.create(tx, {"project": ALICE, "name": "web", "description": "", "stateful": True})
+            row = groups.create(tx, {"project": ALICE, "name": "web", "description": ""})
             add(
                 tx, RULES,
                 {
