@@ -74,11 +74,14 @@ def send_descriptor(transport: asyncio.BaseTransport, data: bytes, descriptor: i
         raise OSError("a Unix socket took a part of a short message only")
 
 
-class _SocketListener:
+class SocketListener:
+    """A server of asyncio's."""
+
     def __init__(self, server: asyncio.Server) -> None:
         self._server = server
 
     async def aclose(self) -> None:
+        """Stop listening."""
         self._server.close()
 
 
@@ -121,5 +124,5 @@ class SocketNet:
         if kind == "unix":
             with contextlib.suppress(FileNotFoundError):
                 Path(host).unlink()
-            return _SocketListener(await loop.create_unix_server(factory, host, backlog=1024))
-        return _SocketListener(await loop.create_server(factory, host, port, backlog=1024))
+            return SocketListener(await loop.create_unix_server(factory, host, backlog=1024))
+        return SocketListener(await loop.create_server(factory, host, port, backlog=1024))

@@ -1,0 +1,277 @@
+"""The rules inside a network's namespace: who may send as whom (anti-spoofing), and what security groups let through.
+
+Two tables, since this must also work where the kernel tracks no connections in the bridge family.  `bridge guard` sees frames with the devices they
+come from and go to: it drops what is forged, and marks each packet with the numbers of the secured ports it comes from (upper half) and goes to
+(lower half).  `inet groups` sees the same packets through br_netfilter with their connections, knows ports by the marks, and judges.
+
+Packets of a connection's first direction are judged by the rules each time, answers pass: so a rule that is taken away also ends what it had let through.
+What is not known is dropped: a device that no rule names reaches nothing.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from objstore.services.network.driver import names, values
+from objstore.services.network.driver.values import Network
+from objstore.services.network.wanted import WantedPort, WantedRule
+
+METADATA_IP4, METADATA_IP6 = "169.254.169.254", "fe80::a9fe:a9fe"
+METADATA_PORT = 80
+MAX_SECURED = 0xFFFE  # ports of one network on one host: half of a mark, less what stands for "no rules"
+OPEN = 0xFFFF0000  # the mark of what comes from a guest without port security
+_FROM, _TO = "0xffff0000", "0x0000ffff"
+_NEIGHBOURS = "130, 131, 132, 133, 134, 135, 136, 143"  # ICMPv6 without which there is no IPv6: listeners, routers, neighbours
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A guest's device on this host and what it may do; values are checked."""
+
+    tap: str
+    mac: str
+    secured: bool
+    own: tuple[values.Address, ...]
+    sources: tuple[tuple[str, Network], ...]  # (hardware address, range) that it may send from
+    ingress: tuple[str, ...]  # conditions, each of which lets a packet through
+    egress: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Uplink:
+    """How an external network leads to its host."""
+
+    outbound: bool  # guests may begin connections to where the host leads
+
+
+def guarded(port: WantedPort) -> Guarded:
+    """A port's values, checked and in normal form.  Raises ValueError."""
+    mac = values.mac(port.mac)
+    own = tuple(values.address(text) for _, text in port.addresses)
+    sources = [(mac, values.cidr(str(address))) for address in own]
+    sources += [(values.mac(pair_mac) if pair_mac else mac, values.cidr(text)) for pair_mac, text in port.pairs]
+    return Guarded(
+        tap=names.tap(port.id),
+        mac=mac,
+        secured=port.secured,
+        own=own,
+        sources=tuple(sources),
+        ingress=_conditions(port.rules, "ingress"),
+        egress=_conditions(port.rules, "egress"),
+    )
+
+
+def _conditions(rules: Iterable[WantedRule], direction: str) -> tuple[str, ...]:
+    made = (_condition(rule) for rule in rules if rule.direction == direction and not rule.nobody)
+    return tuple(sorted({condition for condition in made if condition}))
+
+
+def _condition(rule: WantedRule) -> str:
+    """What a packet has to be like; "" where none can be."""
+    if rule.version not in (4, 6):
+        raise ValueError(f"a security group's rule of version {rule.version!r}")
+    words = [f"meta nfproto ipv{rule.version}"]
+    if rule.remotes:
+        ranges = values.collapsed((values.cidr(text) for text in rule.remotes), rule.version)
+        if not ranges:
+            return ""
+        if ranges[0].prefixlen:
+            family = "ip" if rule.version == 4 else "ip6"
+            words.append(f"{family} {'saddr' if rule.direction == 'ingress' else 'daddr'} {{ {_listed(ranges)} }}")
+    if rule.protocol:
+        words.append(_protocol(rule, values.protocol(rule.protocol, rule.version)))
+    return " ".join(words)
+
+
+def _protocol(rule: WantedRule, number: int) -> str:
+    low, high = rule.port_min, rule.port_max
+    words = f"meta l4proto {number}"
+    if low is None:
+        return words
+    if (number, rule.version) in ((1, 4), (58, 6)):
+        icmp = "icmp" if number == 1 else "icmpv6"
+        _within(low, 255)
+        if high is None:
+            return f"{words} {icmp} type {low}"
+        return f"{words} {icmp} type {low} {icmp} code {_within(high, 255)}"
+    if number not in values.WITH_PORTS:
+        return words
+    high = low if high is None else high
+    if _within(low, 65_535) > _within(high, 65_535):
+        raise ValueError(f"ports from {low} to {high} are none")
+    return f"{words} th dport {low}-{high}" if low != high else f"{words} th dport {low}"
+
+
+def _within(value: int, limit: int) -> int:
+    if not 0 <= value <= limit:
+        raise ValueError(f"{value} is not a number from 0 to {limit}")
+    return value
+
+
+def _listed(ranges: Iterable[object]) -> str:
+    return ", ".join(str(r) for r in ranges)
+
+
+def rules(ports: Sequence[Guarded], routers: Sequence[str], *, mac: str, tunnel: bool, uplink: Uplink | None = None) -> str:
+    """All rules of a network's namespace, for `nft -f`: applied as one, connections that are open stay.
+
+    `routers` are the devices that lead to routers, `mac` is the bridge's own hardware address.
+    """
+    numbered = list(enumerate(sorted(ports, key=lambda port: port.tap), 1))
+    assert len(numbered) <= MAX_SECURED
+    outside = [*sorted(routers), *([names.TUNNEL] if tunnel else [])]
+    return _text([*_bridge_table(numbered, outside, mac=mac), *_inet_table([(n, p) for n, p in numbered if p.secured], uplink)])
+
+
+def stamp(text: str) -> str:
+    """The name of a chain that tells rules from all others."""
+    return "is_" + hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def stamped(text: str, family: str, table: str) -> str:
+    """The rules with that chain, which is empty, in one of their tables: so it can be seen whether they are in force."""
+    return f"{text}table {family} {table} {{\n chain {stamp(text)} {{\n }}\n}}\n"
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def replacing(family: str, table: str) -> list[str]:
+    """Begin a table anew, whether or not there is one."""
+    return [f"table {family} {table} {{", "}", f"delete table {family} {table}", f"table {family} {table} {{"]
+
+
+def _bridge_table(numbered: list[tuple[int, Guarded]], outside: list[str], *, mac: str) -> list[str]:
+    sources = [f'"{p.tap}" : jump from_{n}' for n, p in numbered] + [f'"{name}" : jump from_outside' for name in outside]
+    targets = [f'"{p.tap}" : jump to_{n}' for n, p in numbered if p.secured]
+    lines = replacing("bridge", "guard")
+    lines += [
+        " chain from_outside {",  # the metadata service of another host's guests is on that host
+        f"  ip daddr {METADATA_IP4} drop", f"  ip6 daddr {METADATA_IP6} drop",
+        "  meta mark set 0",
+        " }",
+    ]  # fmt: skip
+    for n, port in numbered:
+        lines += [f" chain from_{n} {{", *(f"  {line}" for line in (_secured(n, port) if port.secured else _unsecured(port))), " }"]
+        if port.secured:
+            lines += [
+                f" chain to_{n} {{", "  ether type != { ip, arp, ip6 } drop", f"  meta mark set meta mark and {_FROM} or {n:#x}", " }",
+            ]  # fmt: skip
+    known = ", ".join(f'"{name}"' for name in [*(p.tap for _, p in numbered), *outside])
+    lines += [" chain prerouting {", "  type filter hook prerouting priority -250; policy accept;"]
+    if known:
+        lines += [f"  iifname != {{ {known} }} drop", f"  iifname vmap {{ {', '.join(sources)} }}"]
+    else:
+        lines.append("  drop")
+    # Whatever router a guest believes in, its packets for the metadata service end here: no route in the guest is needed.
+    lines += [f"  ip daddr {METADATA_IP4} meta pkttype set host ether daddr set {mac}", " }"]
+    lines += [" chain forward {", "  type filter hook forward priority -250; policy accept;"]
+    lines += [f"  oifname vmap {{ {', '.join(targets)} }}"] if targets else []
+    lines += [
+        " }",
+        " chain postrouting {",
+        "  type filter hook postrouting priority 0; policy accept;",
+        # The bridges of a network have the same address on all hosts, and each serves its own host's guests alone.
+        f'  oifname "{names.TUNNEL}" ether saddr {mac} drop',
+        f'  oifname "{names.TUNNEL}" meta l4proto udp udp dport {{ 67, 547 }} drop',
+        " }",
+        "}",
+    ]
+    return lines
+
+
+def _secured(n: int, port: Guarded) -> list[str]:
+    """What a secured guest may send: as itself and its allowed pairs, nothing that a DHCP server or router says."""
+    by_mac: dict[str, list[Network]] = {port.mac: []}
+    for mac, network in port.sources:
+        by_mac.setdefault(mac, []).append(network)
+    lines = [
+        f"meta mark set {n << 16:#010x}",
+        "ether type != { ip, arp, ip6 } drop",
+        "meta l4proto udp udp sport { 67, 547 } drop",
+        "icmpv6 type { 134, 137 } drop",  # router advertisements, redirects
+        "icmp type 5 drop",  # redirect
+    ]
+    six = {mac: values.collapsed([*ranges, values.cidr(str(values.link_local(mac)))], 6) for mac, ranges in by_mac.items()}
+    for mac, ranges in sorted(six.items()):  # a neighbour's advertisement has to be about an address of its own
+        lines += [f"ether saddr {mac} ip6 saddr {{ {_listed(ranges)} }} icmpv6 type 136 {_target(r)} return" for r in ranges]
+    lines.append("icmpv6 type 136 drop")
+    for mac, ranges in sorted(by_mac.items()):
+        four = values.collapsed(ranges, 4)
+        senders = values.collapsed([*four, values.cidr("0.0.0.0/32")], 4)  # 0.0.0.0: who asks whether an address is taken
+        lines += [
+            f"ether saddr {mac} arp saddr ether {mac} arp saddr ip {{ {_listed(senders)} }} return",
+            f"ether saddr {mac} ip saddr 0.0.0.0 udp sport 68 udp dport 67 return",
+            f"ether saddr {mac} ip6 saddr :: icmpv6 type {{ 131, 132, 133, 135, 143 }} return",
+            f"ether saddr {mac} ip6 saddr {{ {_listed(six[mac])} }} return",
+        ]
+        if four:
+            lines.append(f"ether saddr {mac} ip saddr {{ {_listed(four)} }} return")
+    return [*lines, "drop"]
+
+
+def _target(network: Network) -> str:
+    """A condition on the address that a neighbour's advertisement is about, 64 bits into it; whole bytes, which is what can be compared."""
+    bits = network.prefixlen // 8 * 8
+    if bits == 0:
+        return ""
+    return f"@th,64,{bits} {int(network.network_address) >> (128 - bits):#x}"
+
+
+def _unsecured(port: Guarded) -> list[str]:
+    """Anything, but for the metadata service, which knows guests by their addresses."""
+    lines = [f"meta mark set {OPEN:#010x}"]
+    own = values.collapsed((values.cidr(str(address)) for address in port.own), 4)
+    if own:
+        lines.append(f"ip daddr {METADATA_IP4} ether saddr {port.mac} ip saddr {{ {_listed(own)} }} return")
+    lines.append(f"ip daddr {METADATA_IP4} drop")
+    lines.append(f"ip6 daddr {METADATA_IP6} ether saddr {port.mac} ip6 saddr {values.link_local(port.mac)} return")
+    lines.append(f"ip6 daddr {METADATA_IP6} drop")
+    return lines
+
+
+def _inet_table(secured: list[tuple[int, Guarded]], uplink: Uplink | None) -> list[str]:
+    lines = replacing("inet", "groups")
+    lines += [
+        " chain no_services {",  # again, since these see packets whose fragments were put together
+        "  meta l4proto udp udp sport { 67, 547 } drop",
+        "  icmpv6 type { 134, 137 } drop",
+        f"  icmpv6 type {{ {_NEIGHBOURS} }} accept",
+        " }",
+    ]
+    for n, port in secured:
+        lines += [f" chain out_{n} {{", "  jump no_services", *(f"  {c} return" for c in port.egress), "  drop", " }"]
+        lines += [f" chain in_{n} {{", *(f"  {c} accept" for c in port.ingress), "  drop", " }"]
+    lines += [" chain forward {", "  type filter hook forward priority 0; policy accept;"]
+    if uplink is not None and not uplink.outbound:
+        lines += [f'  oifname "{names.UPLINK}" ct direction reply accept', f'  oifname "{names.UPLINK}" drop']
+    if uplink is not None and (direct := [(n, a) for n, p in secured for a in p.own if a.version == 4]):
+        # What is routed from the host to a guest's device comes by no bridge's forward hook, so has no mark.
+        lines.append(f'  iifname "{names.UPLINK}" ct direction reply accept')
+        lines.append(f'  iifname "{names.UPLINK}" ip daddr vmap {{ {", ".join(f"{a} : jump in_{n}" for n, a in direct)} }}')
+    lines += [
+        f"  meta mark {{ 0x0, {OPEN:#010x} }} accept",
+        "  ct state invalid drop",
+        "  ct direction reply ct state established,related accept",
+        "  ct state related accept",
+    ]
+    if secured:
+        lines.append(f"  meta mark and {_FROM} vmap {{ {', '.join(f'{n << 16:#010x} : jump out_{n}' for n, _ in secured)} }}")
+        lines.append(f"  icmpv6 type {{ {_NEIGHBOURS} }} accept")
+        lines.append(f"  meta mark and {_TO} vmap {{ {', '.join(f'{n:#x} : jump in_{n}' for n, _ in secured)} }}")
+    lines += [
+        " }",
+        " chain input {",
+        "  type filter hook input priority 0; policy drop;",
+        '  iifname "lo" accept',
+        "  ct state established,related accept",
+        f'  iifname "{names.BRIDGE}" meta l4proto udp udp dport {{ 67, 547 }} accept',
+        f"  meta mark and {_FROM} != 0 ip daddr {METADATA_IP4} tcp dport {METADATA_PORT} accept",
+        f"  meta mark and {_FROM} != 0 ip6 daddr {METADATA_IP6} tcp dport {METADATA_PORT} accept",
+        "  icmp type echo-request accept",
+        f"  icmpv6 type {{ 128, {_NEIGHBOURS} }} accept",
+        " }",
+        "}",
+    ]
+    return lines
