@@ -81,8 +81,9 @@ def find(program: str) -> str:
 
 async def run(
     program: str, *arguments: str, stdin: bytes = b"", timeout_s: float = TIMEOUT_S, max_output_bytes: int = MAX_OUTPUT_BYTES, check: bool = True,
+    pass_fds: Collection[int] = (),
 ) -> Output:  # fmt: skip
-    """Run a program to its end.
+    """Run a program to its end.  `pass_fds` are open in it under the same numbers.
 
     Raises ProgramMissing; CommandFailed after `timeout_s`, when standard output or error grows over `max_output_bytes`, and with `check` for
     any status but 0.
@@ -90,6 +91,7 @@ async def run(
     process = await asyncio.create_subprocess_exec(
         find(program), *arguments,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, start_new_session=True,
+        pass_fds=tuple(pass_fds),
     )  # fmt: skip
     try:
         async with asyncio.timeout(timeout_s):

@@ -11,11 +11,12 @@ import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, and_, delete, exists, insert, select, update
 
 from objstore.errors import NoSuchKey, PreconditionFailed, Refused, Unavailable
+from objstore.runtime.commands import ProgramMissing
 from objstore.runtime.sql import Sql
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
@@ -47,6 +48,7 @@ CONTAINERS = ("bare", "ami")
 LOOK_S = 5.0  # between looks for images that became active or went
 WAIT_S = 0.25
 AGAIN_S = 60.0
+OUTAGE = -1  # size of a base that could not be made for a reason which may pass
 
 
 class ImageUnusable(Refused):
@@ -160,7 +162,8 @@ class BaseDisks:
 
     def _wanted(self, connection: Connection, image_id: str) -> "_Row":
         row = connection.execute(select(BASES).where(BASES.c.image == image_id)).one_or_none()
-        if row is not None:
+        now_us = self._world.clock.wall_us()
+        if row is not None and not _is_worth_another_try(row, now_us):
             return _Row(row.status, row.data, row.size_bytes, row.message)
         image = image_records.find_image(connection, image_id)
         if image is None or image.body is None:
@@ -168,8 +171,10 @@ class BaseDisks:
         why = unusable(image, self._settings)
         if why:
             raise ImageUnusable(why)
-        now_us = self._world.clock.wall_us()
-        connection.execute(insert(BASES).values(image=image_id, data="", status=COMING, size_bytes=0, message="", created_us=now_us))
+        if row is None:
+            connection.execute(insert(BASES).values(image=image_id, data="", status=COMING, size_bytes=0, message="", created_us=now_us))
+        else:
+            connection.execute(update(BASES).where(BASES.c.image == image_id).values(status=COMING, created_us=now_us))
         enqueue(connection, self._world.rng, BYTES, MAKE, image_id, now_us=now_us)
         return _Row(COMING, "", 0, "")
 
@@ -221,9 +226,13 @@ class BaseDisks:
         disk = _Blank(self, image, data)
         try:
             await self._write(image, disk)
+        except ProgramMissing as failure:
+            await self._remove(data)
+            await self._end(image.id, data, ERROR, OUTAGE, str(failure))
+            return
         except Unavailable:
             raise
-        except (Refused, OSError, VolumeInUse) as failure:
+        except (Refused, VolumeInUse) as failure:
             log.warning("image %s is no disk: %s", image.id, failure)
             await self._remove(data)
             await self._end(image.id, data, ERROR, 0, f"The image cannot be used: {failure}"[:500])
@@ -255,12 +264,14 @@ class BaseDisks:
             await close(reading.chunks)
 
     async def give_up(self, job: Job) -> None:
-        """The store could not be reached for long: what was made goes once it can be, and who needs the image next begins anew."""
+        """The store could not be reached for long: the image is tried again when it is next needed."""
         now_us = self._world.clock.wall_us()
 
         def work(connection: Connection) -> None:
-            mine = and_(BASES.c.image == job.subject, BASES.c.status.in_((COMING, GOING)))
-            if connection.execute(update(BASES).where(mine).values(status=GOING)).rowcount:
+            mine = and_(BASES.c.image == job.subject, BASES.c.status == COMING)
+            values = {"status": ERROR, "size_bytes": OUTAGE, "message": "The store could not be reached.", "created_us": now_us}
+            connection.execute(update(BASES).where(mine).values(**values))
+            if job.kind == DROP:
                 enqueue(connection, self._world.rng, SERVICE, DROP, job.subject, now_us=now_us, delay_s=AGAIN_S)
 
         await self._sql.write(work)
@@ -334,6 +345,10 @@ class _Blank:
         self.size_bytes = whole_sectors(size_bytes)
         await self._bases.create(self._image, self._data, self.size_bytes)
         await self._bases.load(self._data, chunks)
+
+
+def _is_worth_another_try(row: Any, now_us: int) -> bool:
+    return bool(row.status == ERROR and row.size_bytes == OUTAGE and row.created_us < now_us - int(AGAIN_S * 1e6))
 
 
 def _nobody() -> None:
