@@ -1,6 +1,7 @@
 """Puts OpenStack's services together: identity with its built-in records, the catalog, the administrator's first password; image."""
 
 import contextlib
+import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -49,7 +50,7 @@ async def identity_app(
 
 
 async def service_apps(
-    stack: contextlib.AsyncExitStack, world: World, store: ObjectStoreApi, registry: Registry, settings: Any
+    stack: contextlib.AsyncExitStack, world: World, cluster: ClusterApi, store: ObjectStoreApi, registry: Registry, settings: Any
 ) -> dict[str, Any]:  # fmt: skip
     """The services' applications by the first piece of their paths; they end with `stack`, those first that stand on others.
 
@@ -60,8 +61,9 @@ async def service_apps(
     section = settings.services
     sql = open_database(stack, world, section, component(settings, "database").url)
     image = await image_app(stack, world, sql, store, registry, section, component(settings, "image"))
+    volume = await volume_app(stack, world, sql, cluster, store, registry, settings, image.service)
     network = await network_app(stack, world, sql, registry, section, component(settings, "network"))
-    return {"image": image, "network": network}
+    return {"image": image, "volume": volume, "network": network}
 
 
 def open_database(stack: contextlib.AsyncExitStack, world: World, section: Any, url: str) -> Sql:
@@ -105,6 +107,36 @@ async def network_app(stack: contextlib.AsyncExitStack, world: World, sql: Sql, 
     return app
 
 
+async def volume_app(
+    stack: contextlib.AsyncExitStack, world: World, sql: Sql, cluster: ClusterApi, store: ObjectStoreApi, registry: Registry, settings: Any, image: Any
+) -> Any:  # fmt: skip
+    """The block storage service, which ends with `stack`; `image` is the image service's.  Raises Unavailable."""
+    from objstore.cli.settings import component
+    from objstore.records.store import Leases
+    from objstore.runtime.tasks import TaskOwner
+    from objstore.services.volume.api.app import VolumeApp
+    from objstore.services.volume.api.service import ImageService, VolumeService
+    from objstore.services.volume.convert import QemuConverter
+    from objstore.services.volume.objects import VolumeObjects
+    from objstore.services.volume.operations import Volumes
+    from objstore.services.volume.sweep import sweep_for_ever
+
+    section, own, data = settings.services, component(settings, "block_storage"), component(settings, "volume")
+    volumes = Volumes(VolumeObjects(store, world.clock, world.rng))
+    converter = QemuConverter(world, str(Path(section.data_directory or tempfile.gettempdir()) / "convert"), own)
+    stack.callback(converter.close)
+    images = ImageService(image.bodies, image.uploads, image.settings)
+    app = VolumeApp(VolumeService(sql, store, world, volumes, images, converter, own, data), registry, f"{section.url}/volume")
+    stack.push_async_callback(app.aclose)
+    await app.start()
+    if data.sweep_interval_s:
+        sweeping = TaskOwner("sweep of volumes")
+        stack.push_async_callback(sweeping.aclose)
+        leases = Leases(cluster, world.clock, "volumes")
+        sweeping.spawn(sweep_for_ever(volumes, leases, holder=section.name, interval_s=data.sweep_interval_s, grace_s=data.sweep_grace_s))
+    return app
+
+
 class ByPath:
     """One application out of several, by the first piece of the path; the last one serves all others."""
 
@@ -126,6 +158,8 @@ def catalog(section: Any) -> list[Place]:
     """Where the services answer."""
     places = [Place("identity", "keystone", f"{section.url}/identity/v3"), Place("image", "glance", f"{section.url}/image")]
     places.append(Place("network", "neutron", f"{section.url}/network"))
+    for type_, name in (("block-storage", "cinder"), ("volumev3", "cinderv3")):
+        places.append(Place(type_, name, f"{section.url}/volume/v3/$(project_id)s"))
     if section.object_store_url:
         places.append(Place("object-store", "swift", f"{section.object_store_url}/v1/AUTH_$(project_id)s"))
         places.append(Place("s3", "s3", section.object_store_url))

@@ -220,7 +220,7 @@ async def run_services(settings: Any) -> None:
         store = ObjectStore(await all_rings(stack, world, settings, section, cluster, objects), world, objects)
         stack.push_async_callback(store.aclose)
         await store.start()
-        apps = await service_apps(stack, world, store, registry, settings)
+        apps = await service_apps(stack, world, cluster, store, registry, settings)
         config = uvicorn_config(
             ByPath(apps, identity),
             host=section.host,

@@ -20,10 +20,12 @@ def test_the_catalog_names_the_store_where_there_is_one() -> None:
         ("identity", "http://h:1/identity/v3"),
         ("image", "http://h:1/image"),
         ("network", "http://h:1/network"),
+        ("block-storage", "http://h:1/volume/v3/$(project_id)s"),
+        ("volumev3", "http://h:1/volume/v3/$(project_id)s"),
         ("object-store", "http://h:2/v1/AUTH_$(project_id)s"),
         ("s3", "http://h:2"),
     ]
-    assert len(catalog(ServicesSection())) == 3
+    assert len(catalog(ServicesSection())) == 5
 
 
 def test_the_services_share_a_database_below_their_directory(tmp_path: Path) -> None:

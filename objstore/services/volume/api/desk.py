@@ -119,12 +119,14 @@ class VolumeDesk:
 
         def work(connection: Connection) -> str:
             volume = volume_of(connection, project_id, volume_id, is_admin=is_admin)
-            for row in records.attachments_of(connection, (volume_id,))[volume_id]:
+            there = records.attachments_of(connection, (volume_id,))[volume_id]
+            for row in there:
                 if row.server == server_id and row.owner == COMPUTE:
                     return str(row.id)
             expected = (AVAILABLE, DOWNLOADING, RESERVED, ATTACHING, IN_USE) if volume.multiattach else (AVAILABLE, DOWNLOADING)
             after = volume.status if volume.status in (IN_USE, DOWNLOADING) else RESERVED
-            if not records.change(connection, VOLUMES, volume_id, status=expected, status_=after, updated_us=now_us):
+            busy = bool(there) and not volume.multiattach  # whatever somebody set its status to
+            if busy or not records.change(connection, VOLUMES, volume_id, status=expected, status_=after, updated_us=now_us):
                 raise bad_request(
                     f"Invalid volume: Volume {volume_id} status must be available or downloading to reserve, but the current status is {volume.status}."
                 )

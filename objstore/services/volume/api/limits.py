@@ -30,16 +30,17 @@ def defaults(connection: Connection, settings: BlockStorageSettings) -> dict[str
     """Limits of projects that have none of their own."""
     found = dict.fromkeys(resources(connection), -1)
     found |= {name: int(getattr(settings, f"quota_{name}")) for name in RESOURCES}
-    return found | {name: limit for name, limit in _set(connection, CLASS_KIND, CLASS).items() if name in found}
+    return found | {name: limit for name, limit in set_of(connection, CLASS_KIND, CLASS).items() if name in found}
 
 
 def limits_of(connection: Connection, settings: BlockStorageSettings, project: str) -> dict[str, int]:
     """A project's limits; -1 is none."""
     found = defaults(connection, settings)
-    return found | {name: limit for name, limit in _set(connection, PROJECT_KIND, project).items() if name in found}
+    return found | {name: limit for name, limit in set_of(connection, PROJECT_KIND, project).items() if name in found}
 
 
-def _set(connection: Connection, kind: str, name: str) -> dict[str, int]:
+def set_of(connection: Connection, kind: str, name: str) -> dict[str, int]:
+    """Limits that were given to a project or a class."""
     rows = connection.execute(select(QUOTAS).where(and_(QUOTAS.c.kind == kind, QUOTAS.c.name == name)))
     return {row.resource: int(row.limit_value) for row in rows}
 
@@ -88,6 +89,16 @@ def check(
             limit = limits.get(name, -1)
             if more > 0 and 0 <= limit < used.get(name, 0) + more:
                 raise too_large(_words(resource, name, more, used.get(name, 0), limit))
+
+
+def check_type(connection: Connection, settings: BlockStorageSettings, project: str, wanted: Mapping[str, int], type_name: str) -> None:
+    """Whether a project may have so much more of a type, what it has in all staying the same.  Raises 413."""
+    limits, used = limits_of(connection, settings, project), used_by(connection, project)
+    for resource, more in wanted.items():
+        name = f"{resource}_{type_name}"
+        limit = limits.get(name, -1)
+        if 0 <= limit < used.get(name, 0) + more:
+            raise too_large(_words(resource, name, more, used.get(name, 0), limit))
 
 
 def _words(resource: str, name: str, more: int, used: int, limit: int) -> str:

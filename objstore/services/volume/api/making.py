@@ -125,8 +125,12 @@ def _from_volume(connection: Connection, volume: Row, size_gb: int, type_: str) 
 def _from_image(image: Image) -> _Origin:
     if image.status != ACTIVE:
         raise bad_request(f"Invalid input received: Image {image.id} is not active.")
-    least = max(image.min_disk, -(-max(image.virtual_size or 0, image.size or 0) // GIB))
-    return _Origin(least, bootable=True, image_metadata=image_metadata(image))
+    return _Origin(image_least_gb(image), bootable=True, image_metadata=image_metadata(image))
+
+
+def image_least_gb(image: Image) -> int:
+    """How large a volume must be that begins with an image."""
+    return max(image.min_disk, -(-max(image.virtual_size or 0, image.size or 0) // GIB))
 
 
 def image_metadata(image: Image) -> dict[str, str]:

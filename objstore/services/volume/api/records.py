@@ -99,6 +99,13 @@ def dependents_of(connection: Connection, backup: str) -> int:
     return len(connection.execute(select(BACKUPS.c.id).where(BACKUPS.c.parent == backup)).all())
 
 
+def change_attachments(connection: Connection, volume: str, before: Sequence[str], after: str | None) -> None:
+    """All of a volume's attachments that are in one of these states, where there is another."""
+    if after is not None:
+        mine = and_(ATTACHMENTS.c.volume == volume, ATTACHMENTS.c.status.in_(before))
+        connection.execute(update(ATTACHMENTS).where(mine).values(status=after))
+
+
 def settle(connection: Connection, volume: str, *, now_us: int) -> None:
     """The status of a volume that follows from its attachments, after one was changed or ended."""
     statuses = {row.status for row in attachments_of(connection, (volume,))[volume]}

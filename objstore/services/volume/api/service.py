@@ -16,6 +16,7 @@ from objstore.services.calls.problems import CallRefused, not_found
 from objstore.services.image import records as image_records
 from objstore.services.image.content import Bodies
 from objstore.services.image.records import COMMUNITY, PUBLIC, SHARED, Image
+from objstore.services.image.settings import ImageSettings
 from objstore.services.image.uploads import Uploads
 from objstore.services.tables import jobs
 from objstore.services.tables.jobs import enqueue
@@ -54,6 +55,7 @@ class ImageService:
 
     bodies: Bodies
     uploads: Uploads
+    settings: ImageSettings
 
 
 class VolumeService:
