@@ -146,14 +146,20 @@ class Volumes(Protocol):
     async def find(self, project_id: str, volume_id: str, *, is_admin: bool = False) -> Volume:
         """Raises 404."""
 
-    async def create(
-        self, project_id: str, user_id: str, *, size_gb: int, name: str = "", image_id: str | None = None, snapshot_id: str | None = None,
-        source_volume_id: str | None = None, volume_type: str | None = None, availability_zone: str | None = None,
-    ) -> str:  # fmt: skip
-        """A new volume's id; it is being made."""
+    async def find_snapshot(self, project_id: str, snapshot_id: str, *, is_admin: bool = False) -> Any:
+        """A snapshot (with `status`, `size_gb`).  Raises 404."""
 
-    async def reserve(self, project_id: str, volume_id: str, server_id: str, *, read_only: bool = False) -> str:
-        """An attachment's id: nobody else gets the volume.  Raises 400, 409 where it is not available."""
+    async def create(
+        self, project_id: str, user_id: str, *, size_gb: int | None, name: str = "", image_id: str | None = None, snapshot_id: str | None = None,
+        source_volume_id: str | None = None, volume_type: str | None = None, availability_zone: str | None = None, is_admin: bool = False,
+    ) -> str:  # fmt: skip
+        """A new volume's id; it is being made.  Raises 400, 404, 413."""
+
+    async def create_snapshot(self, project_id: str, user_id: str, volume_id: str, *, name: str = "", description: str = "") -> str:
+        """A snapshot's id; it is being made.  Raises 400, 404, 413."""
+
+    async def reserve(self, project_id: str, volume_id: str, server_id: str, *, read_only: bool = False, is_admin: bool = False) -> str:
+        """An attachment's id: nobody else gets the volume; again the same one.  Raises 400, 404."""
 
     async def attached(self, attachment_id: str, host: str, device: str) -> None:
         """The guest has it."""
@@ -174,12 +180,90 @@ class Volumes(Protocol):
 class BaseDisks(Protocol):
     """Images as disks in the store."""
 
+    async def ensure(self, image_id: str) -> Any:
+        """The image's base (with `size_bytes`), made now if there is none.  Raises Refused, Unavailable."""
+
     async def clone(self, image_id: str, volume: bytes, size_bytes: int) -> None:
-        """A volume of the store that begins with an image.  Raises Refused where the image cannot become a disk."""
+        """A volume of the store that begins with an image; nothing happens when it is there.  Raises Refused where the image cannot become a disk."""
+
+    async def to_image(self, volume: bytes, image_id: str, *, snapshot: bytes = b"", size_bytes: int = 0) -> None:
+        """Upload a volume, or a snapshot of it, as the bytes of a queued image.  Raises CallRefused, Unavailable, NoSuchKey."""
+
+
+class Port(Protocol):
+    """A port as the network service describes it."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def network_id(self) -> str:
+        """Its network."""
+
+    @property
+    def network_name(self) -> str:
+        """What its addresses are listed under."""
+
+    @property
+    def mac(self) -> str:
+        """Its hardware address."""
+
+    @property
+    def addresses(self) -> tuple[tuple[str, str, int], ...]:
+        """(subnet id, address, 4 or 6)."""
+
+    @property
+    def floating(self) -> tuple[tuple[str, str], ...]:
+        """(inside address, outside address)."""
+
+    @property
+    def status(self) -> str:
+        """ACTIVE, BUILD, DOWN."""
+
+    @property
+    def made(self) -> bool:
+        """Whether it goes with its server."""
 
 
 class Networks(Protocol):
     """The network service."""
 
-    async def check(self, who: Access, requested: Sequence[Any]) -> Any:
-        """Raises 400, 404, 409 for networks and ports that a server cannot have."""
+    async def networks_for(self, who: Access) -> Sequence[Any]:
+        """Networks (with `id`) that a server gets a card on when none is named."""
+
+    async def check(self, who: Access, requested: Sequence[Any], *, servers: int = 1) -> Sequence[Any]:
+        """See that servers can have these cards; with the networks of named ports filled in.  Raises 400, 403, 409."""
+
+    async def check_groups(self, who: Access, names: Sequence[str]) -> Sequence[str]:
+        """Ids of security groups.  Raises 404, 409."""
+
+    async def create_port(
+        self, project_id: str, network_id: str, *, server_id: str, fixed_ip: str = "", security_groups: Sequence[str] = (), zone: str = "",
+        name: str = "", port_id: str = "", is_admin: bool = False,
+    ) -> Port:  # fmt: skip
+        """A new port for a server, or the existing `port_id`.  Raises 400, 403, 404, 409."""
+
+    async def bind(self, port_id: str, host: str) -> Port:
+        """The port's guest is on this host.  Raises 404."""
+
+    async def release(self, port_id: str) -> None:
+        """The server has the port no longer."""
+
+    async def release_all(self, server_id: str) -> None:
+        """The same for all ports of a server."""
+
+    async def ports_of(self, server_ids: Sequence[str]) -> Mapping[str, Sequence[Port]]:
+        """The ports of servers, the oldest first."""
+
+    async def network_data(self, server_id: str) -> dict[str, object]:
+        """network_data.json of a server."""
+
+    async def security_groups_of(self, server_ids: Sequence[str]) -> Mapping[str, Sequence[tuple[str, str]]]:
+        """(id, name) of the groups that servers' ports have."""
+
+    async def add_group(self, project_id: str, server_id: str, group: str) -> None:
+        """Give all ports of a server a group.  Raises 400, 404, 409."""
+
+    async def remove_group(self, project_id: str, server_id: str, group: str) -> None:
+        """Take a group from all ports of a server.  Raises 404, 409."""

@@ -36,9 +36,9 @@ class Disk:
     bus: str
     boot_index: int
     delete_on_termination: bool
-    read_only: bool
-    tag: str
-    created_us: int
+    read_only: bool = False
+    tag: str = ""
+    created_us: int = 0
 
     @property
     def is_volume(self) -> bool:

@@ -137,6 +137,19 @@ class Volumes:
             return
         raise ConditionalConflict(f"volume {volume.hex()} is being changed without pause")
 
+    async def free(self, volume: bytes) -> Head:
+        """Take a volume away from a host that is dead: its commits are refused from now on, what only its journal has is given up.
+
+        Nothing happens where nobody has it.  Raises NoSuchKey.
+        """
+
+        def change(head: Head) -> Head:
+            if not head.holder:
+                return head
+            return msgspec.structs.replace(head, epoch=head.epoch + 1, generation=head.generation + 1, holder="", journal=b"", position=0)
+
+        return await self._change(volume, change)
+
     async def end_clone(self, volume: bytes, clone: bytes) -> None:
         """Take back the pin of a clone whose maker seems to have died; should he live, his clone fails.  Raises NoSuchKey."""
         await self._unpin(volume, clone)

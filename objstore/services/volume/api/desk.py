@@ -29,6 +29,7 @@ from objstore.services.volume.api.snapshotting import write_snapshot
 from objstore.services.volume.api.tables import ATTACHMENTS, VOLUMES
 from objstore.services.volume.api.work import DELETE
 from objstore.services.volume.base_disks import BaseDisks
+from objstore.services.volume.operations import Volumes
 
 Row = Any
 __all__ = ["AttachedHosts", "SnapshotView", "VolumeDesk", "VolumeView"]
@@ -73,6 +74,11 @@ class VolumeDesk:
     def bases(self) -> BaseDisks:
         """Images as volumes of the store, to clone root disks from."""
         return self._service.bases
+
+    @property
+    def store(self) -> Volumes:
+        """Volumes of the store, for disks of servers that are nobody's volumes."""
+        return self._service.volumes
 
     def serve_hosts(self, hosts: AttachedHosts) -> None:
         """Compute hands in how hosts are reached."""

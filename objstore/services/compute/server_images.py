@@ -1,0 +1,85 @@
+"""createImage: an image of a server's root disk; of a server that boots from a volume, snapshots of its volumes and an image that names them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from objstore.services.calls.call import Answer, Call
+from objstore.services.calls.problems import forbidden
+from objstore.services.compute import fields, records
+from objstore.services.compute.context import Context, check_may
+from objstore.services.compute.records import Disk, Server, json_text
+from objstore.services.image import records as images
+from objstore.services.image.records import ACTIVE, PRIVATE, QUEUED, Image
+
+NO_SUMS = {"checksum": "d41d8cd98f00b204e9800998ecf8427e"}  # MD5 of nothing
+
+
+async def create_image(context: Context, call: Call, given: Any) -> Answer:
+    """Begin it.  Raises 400, 403, 404, 409."""
+    document = fields.only(given, ("name", "metadata"), "createImage")
+    name = fields.server_name("name", document.get("name"))
+    metadata = fields.metadata("metadata", document.get("metadata", {}))
+    server = await context.own_server(call)
+    check_may(call, server, "createImage")
+    root = next((disk for disk in server.disks if disk.boot_index == 0), None)
+    image_id = context.new_id()
+    if root is None or root.is_volume:
+        await _of_volumes(context, call, server, image_id, name, metadata)
+    else:
+        await _of_disk(context, call, root, image_id, name, metadata)
+    location = [(b"location", f"{context.url}/images/{image_id}".encode())]
+    return Answer(202, {"image_id": image_id}, location) if call.version >= (2, 45) else Answer(202, headers=location)
+
+
+def _image(
+    context: Context, connection: Connection, call: Call, server: Server, id_: str, name: str, metadata: Mapping[str, str], **values: Any
+) -> Image:  # fmt: skip
+    limit = context.catalog.metadata_limit(connection, call.project)
+    if 0 <= limit < len(metadata):
+        raise forbidden(f"Maximum number of metadata items exceeds {limit}")
+    now_us = context.now_us()
+    base = images.find_image(connection, server.image) if server.image else None
+    properties: dict[str, str | None] = {
+        **server.properties, **metadata, "base_image_ref": server.image, "instance_uuid": server.id, "user_id": server.user_id,
+        "owner_id": server.project, "owner_project_id": server.project, "image_type": "snapshot", **values.pop("properties", {}),
+    }  # fmt: skip
+    return Image(
+        id_, server.project, values.pop("status", QUEUED), PRIVATE, now_us, now_us, name=name, container_format="bare", disk_format="raw",
+        min_ram=base.min_ram if base is not None else 0, properties=properties, **values,
+    )  # fmt: skip
+
+
+async def _of_disk(context: Context, call: Call, root: Disk, image_id: str, name: str, metadata: Mapping[str, str]) -> None:
+    def check(connection: Connection, server: Server) -> None:
+        images.add_image(connection, _image(context, connection, call, server, image_id, name, metadata, min_disk=root.size_gb))
+
+    details = {"image": image_id, "snapshot": context.world.rng.token(16).hex()}
+    await context.begin(call, "createImage", job="snapshot", details=details, check=check)
+
+
+async def _of_volumes(context: Context, call: Call, server: Server, image_id: str, name: str, metadata: Mapping[str, str]) -> None:
+    mapping: list[dict[str, Any]] = []
+    for disk in server.disks:
+        if disk.is_volume and disk.api_volume:
+            made = await context.volumes.create_snapshot(server.project, call.who.user.id, disk.api_volume, name=f"snapshot for {name}")
+            mapping.append(
+                {
+                    "source_type": "snapshot", "destination_type": "volume", "snapshot_id": made, "volume_size": disk.size_gb,
+                    "boot_index": disk.boot_index if disk.boot_index >= 0 else None, "device_name": f"/dev/{disk.device}", "disk_bus": disk.bus,
+                    "device_type": "disk", "delete_on_termination": bool(disk.delete_on_termination), "tag": disk.tag or None,
+                }
+            )  # fmt: skip
+    root = next(disk for disk in server.disks if disk.boot_index == 0)
+    now_us = context.now_us()
+    properties = {"block_device_mapping": json_text(mapping), "bdm_v2": "True", "root_device_name": f"/dev/{server.root_device}"}
+
+    def work(connection: Connection) -> None:
+        image = _image(
+            context, connection, call, server, image_id, name, metadata, status=ACTIVE, size=0, min_disk=root.size_gb, properties=properties, **NO_SUMS
+        )  # fmt: skip
+        images.add_image(connection, image)
+        records.begin_action(connection, server.id, call.request_id, "createImage", call.project, call.who.user.id, now_us=now_us)
+
+    await context.write(work)

@@ -1,0 +1,30 @@
+"""Images whose making is disturbed."""
+
+from tests.support.compute_rig import ComputeRig, on_compute_rig
+
+
+def test_an_image_that_goes_while_it_is_made_leaves_no_snapshot() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server(flavorRef="5")
+        host = rig.hosts[(await rig.record(id_)).host]
+        host.loses.add("snapshot_volume")
+        image_id = (await rig.act(id_, "createImage", {"name": "i"}, version="2.45")).body["image_id"]
+        await rig.clock.sleep(0.5)
+        assert (await rig.ask("DELETE", f"/v2/images/{image_id}")).status == 204
+        await rig.until_server(id_, "ACTIVE")
+        assert not (await rig.volumes.head(bytes.fromhex((await rig.record(id_)).disks[0].volume))).pins
+
+    on_compute_rig(test)
+
+
+def test_a_stopped_server_needs_no_host_for_its_image() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server(flavorRef="5")
+        await rig.act(id_, "os-stop")
+        await rig.until_server(id_, "SHUTOFF")
+        rig.hosts[(await rig.record(id_)).host].down = True
+        image_id = (await rig.act(id_, "createImage", {"name": "i"}, version="2.45")).body["image_id"]
+        await rig.until_server(id_, "SHUTOFF")
+        assert (await rig.show(image_id))["status"] == "active"
+
+    on_compute_rig(test)

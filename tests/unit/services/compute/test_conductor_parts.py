@@ -1,0 +1,52 @@
+"""Attachments that their API did not finish."""
+
+from objstore.services.compute import records
+from objstore.services.compute.records import RESERVING, Disk
+from tests.support.compute_rig import ComputeRig, on_compute_rig
+
+
+def test_a_reservation_that_nobody_wrote_down_is_taken_back() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server()
+        volume = await rig.volume()
+        disk = Disk(
+            "d9", id_, 9, RESERVING, "", volume, "", "volume", "volume", volume, 0, "", "vdz", "virtio", -1, delete_on_termination=False
+        )
+        context = rig.part.context
+
+        def begun(connection: object) -> None:
+            records.add_disk(connection, disk)  # type: ignore[arg-type]
+            context.enqueue(connection, "unreserve", id_, {"disk": "d9"}, delay_s=60.0)  # type: ignore[arg-type]
+
+        await context.write(begun)
+        await rig.desk.reserve("a" * 32, volume, id_)
+        assert (await rig.ask("GET", f"/servers/{id_}/os-volume_attachments")).body == {"volumeAttachments": []}
+        assert (await rig.desk.find("a" * 32, volume)).status == "reserved"
+        await rig.clock.sleep(62)
+        await rig.becomes(volume, "available")
+        assert [found.id for found in (await rig.record(id_)).disks if found.id == "d9"] == []
+
+    on_compute_rig(test)
+
+
+def test_a_volume_that_is_gone_leaves_no_row() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server()
+        gone = "0f0f0f0f-1111-4222-8333-444444444444"
+        disk = Disk(
+            "d9", id_, 9, RESERVING, "", gone, "", "volume", "volume", gone, 0, "", "vdz", "virtio", -1, delete_on_termination=False
+        )
+        context = rig.part.context
+
+        def begun(connection: object) -> None:
+            records.add_disk(connection, disk)  # type: ignore[arg-type]
+            context.enqueue(connection, "unreserve", id_, {"disk": "d9"})  # type: ignore[arg-type]
+
+        await context.write(begun)
+        for _ in range(100):
+            if not await rig.jobs_left():
+                break
+            await rig.clock.sleep(0.1)
+        assert len((await rig.record(id_)).disks) == 1
+
+    on_compute_rig(test)
