@@ -11,6 +11,7 @@ from objstore.services.compute.agent_calls import AgentCalls
 from objstore.services.compute.aggregates import AggregateCalls
 from objstore.services.compute.console_relay import ConsoleRelay
 from objstore.services.compute.consoles import ConsoleCalls
+from objstore.services.compute.context import Context
 from objstore.services.compute.events import EventCalls
 from objstore.services.compute.flavor_calls import FlavorCalls
 from objstore.services.compute.host_services import ServiceCalls
@@ -20,6 +21,7 @@ from objstore.services.compute.keypairs import KeypairCalls
 from objstore.services.compute.moves import MoveCalls
 from objstore.services.compute.neighbours import Neighbour
 from objstore.services.compute.quota_calls import QuotaCalls
+from objstore.services.compute.server_app import ServerPart
 from objstore.services.compute.server_groups import ServerGroupCalls
 from objstore.services.compute.service import ComputeService
 from objstore.services.compute.usages import UsageCalls
@@ -41,6 +43,8 @@ class ComputeApp(ServiceApp):
     def __init__(self, service: ComputeService) -> None:
         self.service = service
         self.relay = ConsoleRelay(service)
+        self.servers = ServerPart(_context_of(service))
+        service.hosts.watch(self.servers.reports)
         super().__init__(
             Service(PREFIX, service.url, self.routes_of(service), OPEN, refusal, versions.find_version),
             RegistryTokens(service.registry, "compute"),
@@ -51,7 +55,7 @@ class ComputeApp(ServiceApp):
         """All of them."""
         parts: tuple[Any, ...] = (
             AgentCalls(service), AggregateCalls(service),
-            ConsoleCalls(service), EventCalls(service), FlavorCalls(service), ServiceCalls(service), HypervisorCalls(service), KeypairCalls(service), MoveCalls(service), QuotaCalls(service), ServerGroupCalls(service), UsageCalls(service), ZoneCalls(service),
+            self.servers, ConsoleCalls(service), EventCalls(service), FlavorCalls(service), ServiceCalls(service), HypervisorCalls(service), KeypairCalls(service), MoveCalls(service), QuotaCalls(service), ServerGroupCalls(service), UsageCalls(service), ZoneCalls(service),
         )  # fmt: skip
         apps = service.below.apps
         if "image" in apps:
@@ -68,11 +72,21 @@ class ComputeApp(ServiceApp):
     async def start(self) -> None:
         """Raises Unavailable, SchemaAhead."""
         await self.service.start()
+        await self.servers.start()
 
     async def aclose(self) -> None:
         """Stop what runs in the background."""
         await self.relay.aclose()
+        await self.servers.aclose()
         await self.service.aclose()
+
+
+def _context_of(service: ComputeService) -> Context:
+    below, settings = service.below, service.settings
+    return Context(
+        service.sql, service.world, service.url, settings.page_limit, below.volumes, below.networks, below.disks, below.store, service.agents,
+        service.places, service.catalog, stop_timeout_s=settings.stop_timeout_s,
+    )  # fmt: skip
 
 
 def _as_today(scope: Scope) -> Scope:

@@ -23,6 +23,7 @@ class ServerPart:
         self.context = context
         self.conductor = Conductor(context)
         self.reports = Reports(context)
+        self.host_volumes = HostVolumes(context)  # for the volume service's desk: `serve_hosts`
 
     def routes(self) -> dict[tuple[str, str], Handler]:
         """(method, template) -> handler."""

@@ -14,6 +14,7 @@ class ComputeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host_down_s: float = 30.0  # a host that did not report for so long is down
     agent_timeout_s: float = 60.0  # of a call to an agent, besides the time that the call itself gives the guest
     agent_ca_file: str = ""  # certificates of agents that are called by https; "": the system's
+    stop_timeout_s: float = 60.0  # what a guest is given to switch itself off before its plug is pulled
     console_token_s: float = 600.0
     page_limit: int = 1000
     quota_instances: int = 10
