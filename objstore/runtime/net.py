@@ -65,6 +65,22 @@ def widen(transport: asyncio.BaseTransport) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LOCAL_SEND_BYTES)
 
 
+def free_port(protocol: str, preferred: int = 0) -> int:
+    """A port of the loopback address that nobody has now: the preferred one where it is free.  `protocol` is "tcp" or "udp".  Raises OSError: there is none."""
+    kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+    for wanted in (preferred, 0) if preferred else (0,):
+        with socket.socket(socket.AF_INET, kind) as tried:
+            try:
+                tried.bind(("127.0.0.1", wanted))
+            except OSError:
+                if not wanted:
+                    raise
+            else:
+                found: int = tried.getsockname()[1]
+                return found
+    raise AssertionError("the last one is any")
+
+
 def send_descriptor(transport: asyncio.BaseTransport, data: bytes, descriptor: int) -> None:
     """Write `data` on a connection over a Unix socket, and with it an open file.  Raises OSError; the peer takes so little at once always."""
     own = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))

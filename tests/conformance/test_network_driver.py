@@ -5,6 +5,7 @@ Guests are namespaces whose cards are carried by a thread as QEMU carries them (
 
 import asyncio
 import json
+import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,10 +13,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from objstore.runtime import commands, namespaces
+from objstore.runtime.net import free_port
 from objstore.services.network.driver import kernel, values
 from objstore.services.network.driver.api import Carried, Metadata
 from objstore.services.network.driver.netns import NetnsDriver
+from objstore.services.network.driver.user import UserDriver
 from objstore.services.network.wanted import WantedFloating, WantedInterface, WantedNetwork, WantedPort, WantedRouter, WantedRule
+from tests.support import packages
 from tests.support.networks import Bench, Guest, bench, state, why_not
 from tests.support.wanted_networks import ANY_OUT, PING, network, new_id, port, subnet, wanted
 
@@ -668,3 +672,28 @@ async def sniffing(guest: Guest, *, all_packets: bool) -> AsyncIterator[Callable
         if process.returncode is None:
             process.kill()
             await process.communicate()
+
+
+# -- without privileges -------------------------------------------------------------------------------------------------------
+
+
+def test_qemu_takes_what_the_driver_without_privileges_tells_it() -> None:
+    if missing := packages.install(["qemu-system-x86"], lambda: shutil.which("qemu-system-x86_64") is not None):
+        pytest.skip(missing)
+
+    async def body() -> str:
+        driver = UserDriver("h1", free_port)
+        net = network(130, subnet("10.77.0.0/24", "10.77.0.1"))
+        card = port(net, 11, rules=(WEB, WantedRule("ingress", 4, "udp", 53, 54)))
+        await driver.carry_out(wanted(1, net, card))
+        plugged = await driver.plug(card.id, card.server)
+        done = await commands.run(
+            "qemu-system-x86_64", "-machine", "none", "-display", "none", "-monitor", "stdio", "-netdev", f"{plugged.netdev},id=n0",
+            stdin=b"info usernet\nquit\n",
+        )  # fmt: skip
+        assert [f.guest_port for f in plugged.forwards] == [80, 53, 54]
+        return done.stdout.decode() + done.stderr
+
+    said = asyncio.run(body())
+    assert said.count("HOST_FORWARD") == 3
+    assert "10.77.0.11" in said

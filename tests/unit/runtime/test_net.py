@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from objstore.errors import NodeUnreachable
-from objstore.runtime.net import SocketNet, local_socket, split_address
+from objstore.runtime.net import SocketNet, free_port, local_socket, split_address
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,6 @@ def test_other_texts_are_no_addresses(address: str) -> None:
         split_address(address)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Kept(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -46,7 +39,7 @@ class Kept(asyncio.Protocol):
 
 def test_tcp_connections_do_not_wait_to_fill_packets() -> None:
     async def main() -> None:
-        address = f"tcp:127.0.0.1:{free_port()}"
+        address = f"tcp:127.0.0.1:{free_port('tcp')}"
         accepted: list[Kept] = []
 
         def accept() -> Kept:
@@ -66,7 +59,7 @@ def test_tcp_connections_do_not_wait_to_fill_packets() -> None:
 
 
 def test_an_unused_port_is_unreachable_and_says_which() -> None:
-    address = f"tcp:127.0.0.1:{free_port()}"
+    address = f"tcp:127.0.0.1:{free_port('tcp')}"
     with pytest.raises(NodeUnreachable, match=address):
         asyncio.run(SocketNet().connect(address, Kept, timeout_s=5))
 
@@ -107,7 +100,7 @@ def test_only_addresses_of_this_machine_have_a_local_socket(address: str, expect
 def test_a_process_of_this_machine_is_spoken_to_over_its_local_socket_and_else_over_tcp(tmp_path: Path) -> None:
     async def main() -> list[socket.AddressFamily]:
         net = SocketNet(str(tmp_path))
-        address = f"tcp:127.0.0.1:{free_port()}"
+        address = f"tcp:127.0.0.1:{free_port('tcp')}"
         listeners = [await net.listen(address, Ends)]
         families = []
         for _ in range(3):
@@ -137,3 +130,12 @@ class Ends(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.over.set()
+
+
+def test_port_that_is_free_is_given_and_one_that_is_taken_is_not() -> None:
+    for protocol, kind in (("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)):
+        with socket.socket(socket.AF_INET, kind) as held:
+            held.bind(("127.0.0.1", 0))
+            number = held.getsockname()[1]
+            assert free_port(protocol, number) != number
+        assert free_port(protocol, number) == number
