@@ -100,6 +100,7 @@ def test_guests_that_no_record_knows_are_named_and_a_new_boot_is_told() -> None:
     async def test(rig: CloudRig) -> None:
         conductor = Conductor()
         rig.service.hosts.watch(conductor)
+        await rig.add_server("s1", host="h1")
         reply = await rig.report(guests=(Power("stray1", "running"), Power("s1", "off", "guest")))
         assert reply.body == {"network_revision": 7, "forget": ["stray1"]}
         await rig.report(boot_id="b2")
