@@ -89,9 +89,11 @@ async def run_agent(settings: Any) -> None:
 
             reporter = Reporter(services, world.clock, agent, networks, report, changed, interval_s=section.report_interval_s)
             background.spawn(reporter.run())
+        app = AgentApp(agent, secret)
+        stack.push_async_callback(app.aclose)
         config = uvicorn_config(
-            AgentApp(agent, secret), host=section.listen, port=section.port, certificate_file=section.certificate_file or None,
-            key_file=section.key_file or None, limits=HttpLimits(connections=1000),
+            app, host=section.listen, port=section.port, certificate_file=section.certificate_file or None,
+            key_file=section.key_file or None, limits=HttpLimits(connections=1000), websockets=True,
         )  # fmt: skip
         config.timeout_graceful_shutdown = 1
         await serve(config, listening, world, supervised)

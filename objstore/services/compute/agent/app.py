@@ -1,4 +1,4 @@
-"""The agent's door: POST /v1/CALL with the agents' secret, which is compared in constant time before anything else is read."""
+"""The agent's door: POST /v1/CALL, and consoles as WebSockets; the agents' secret is compared in constant time before anything else is read."""
 
 import hmac
 import logging
@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 
 from objstore.errors import InvalidArgument, ObjstoreError, Refused
+from objstore.runtime.tasks import TaskOwner
 from objstore.services.calls.call import Receive, Scope, Send
 from objstore.services.compute.agent.agent import Agent, NotHere
+from objstore.services.compute.agent.lines import KINDS, Lines, bridge
 from objstore.services.compute.agent_api import CALLS
 
 log = logging.getLogger(__name__)
@@ -31,9 +33,14 @@ class AgentApp:
         self._agent = agent
         self._secret = f"Bearer {secret}".encode()
         self._at_once = 0
+        self._lines = Lines()
+        self._tasks = TaskOwner("consoles")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request, or one WebSocket."""
+        if scope["type"] == "websocket":
+            await self._console(scope, receive, send)
+            return
         try:
             status, answer = 200, await self._answer(scope, receive)
         except _Problem as problem:
@@ -55,10 +62,31 @@ class AgentApp:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, scope: Scope, receive: Receive) -> dict[str, Any]:
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    async def aclose(self) -> None:
+        """Hang up on who watches consoles."""
+        await self._tasks.aclose()
+        await self._lines.aclose()
+
+    async def _console(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /v1/servers/ID/console/KIND.  What is refused is closed before it is accepted: 403 for the client."""
+        await receive()  # websocket.connect
+        try:
+            self._check(scope)
+            server, kind = _console_of(str(scope["path"]))
+            async with self._lines.watch(self._agent.find(server), kind) as watched:
+                await send({"type": "websocket.accept"})
+                await bridge(watched, receive, send, self._tasks)
+        except (_Problem, ObjstoreError, OSError) as refused:
+            log.info("a console is refused: %s", refused)
+            await send({"type": "websocket.close", "code": 1008})
+
+    def _check(self, scope: Scope) -> None:
+        given = next((value for name, value in scope["headers"] if name.lower() == b"authorization"), b"")
         if not hmac.compare_digest(given, self._secret):
             raise _Problem(401, "the agents' secret is needed")
+
+    async def _answer(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+        self._check(scope)
         _, version, name, *rest = [*str(scope["path"]).split("/"), "", ""]
         decoder = _DECODERS.get(name)
         if version != "v1" or any(rest) or decoder is None:
@@ -76,6 +104,14 @@ class AgentApp:
             return await self._agent.carry_out(message)
         finally:
             self._at_once -= 1
+
+
+def _console_of(path: str) -> tuple[str, str]:
+    """The server and the kind of line that a path names."""
+    pieces = path.split("/")
+    if len(pieces) != 6 or [*pieces[:3], pieces[4]] != ["", "v1", "servers", "console"] or pieces[5] not in KINDS:
+        raise _Problem(404, "there is no such console")
+    return pieces[3], pieces[5]
 
 
 async def _body(receive: Receive) -> bytes:
