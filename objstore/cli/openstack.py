@@ -63,7 +63,8 @@ async def service_apps(
     image = await image_app(stack, world, sql, store, registry, section, component(settings, "image"))
     volume = await volume_app(stack, world, sql, cluster, store, registry, settings, image.service)
     network = await network_app(stack, world, sql, registry, section, component(settings, "network"))
-    return {"image": image, "volume": volume, "network": network}
+    compute = await compute_app(stack, world, sql, registry, settings, image=image, volume=volume, network=network)
+    return {"image": image, "volume": volume, "network": network, "compute": compute}
 
 
 def open_database(stack: contextlib.AsyncExitStack, world: World, section: Any, url: str) -> Sql:
@@ -137,6 +138,26 @@ async def volume_app(
     return app
 
 
+async def compute_app(
+    stack: contextlib.AsyncExitStack, world: World, sql: Sql, registry: Registry, settings: Any, *, image: Any, volume: Any, network: Any
+) -> Any:  # fmt: skip
+    """The compute service over the other services' applications, which ends with `stack`.  Raises Unavailable."""
+    from objstore.cli.roles_config import agents_secret
+    from objstore.cli.settings import component, read_cluster_key
+    from objstore.services.compute.app import ComputeApp
+    from objstore.services.compute.service import Below, ComputeService
+
+    section, own = settings.services, component(settings, "compute")
+    desk = volume.desk
+    below = Below(image.service, desk, desk.bases, network.desk, desk.store, {"image": image, "network": network})
+    secret = agents_secret(read_cluster_key(section.cluster_key_file))
+    app = ComputeApp(ComputeService(sql, world, own, below, registry, secret, f"{section.url}/compute", section.name))
+    desk.serve_hosts(app.servers.host_volumes)
+    stack.push_async_callback(app.aclose)
+    await app.start()
+    return app
+
+
 class ByPath:
     """One application out of several, by the first piece of the path; the last one serves all others."""
 
@@ -160,6 +181,7 @@ def catalog(section: Any) -> list[Place]:
     places.append(Place("network", "neutron", f"{section.url}/network"))
     for type_, name in (("block-storage", "cinder"), ("volumev3", "cinderv3")):
         places.append(Place(type_, name, f"{section.url}/volume/v3/$(project_id)s"))
+    places.append(Place("compute", "nova", f"{section.url}/compute/v2.1"))
     if section.object_store_url:
         places.append(Place("object-store", "swift", f"{section.object_store_url}/v1/AUTH_$(project_id)s"))
         places.append(Place("s3", "s3", section.object_store_url))

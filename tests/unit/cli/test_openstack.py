@@ -22,10 +22,11 @@ def test_the_catalog_names_the_store_where_there_is_one() -> None:
         ("network", "http://h:1/network"),
         ("block-storage", "http://h:1/volume/v3/$(project_id)s"),
         ("volumev3", "http://h:1/volume/v3/$(project_id)s"),
+        ("compute", "http://h:1/compute/v2.1"),
         ("object-store", "http://h:2/v1/AUTH_$(project_id)s"),
         ("s3", "http://h:2"),
     ]
-    assert len(catalog(ServicesSection())) == 5
+    assert len(catalog(ServicesSection())) == 6
 
 
 def test_the_services_share_a_database_below_their_directory(tmp_path: Path) -> None:
