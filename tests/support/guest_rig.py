@@ -21,6 +21,9 @@ from objstore.services.network.wanted import WantedHost
 from tests.support import scripted_qemu
 
 
+TEST_S = 60.0  # none takes a second on a quiet machine
+
+
 class NotedDisks:
     """Knows which volumes are attached."""
 
@@ -138,7 +141,8 @@ def with_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, test: Callable[[Ri
         rig = Rig(tmp_path / "a", boot_id)
         await rig.agent.start()
         try:
-            await test(rig)
+            async with asyncio.timeout(TEST_S):
+                await test(rig)
         finally:
             for guest in list(rig.agent.guests.values()):
                 if guest.run is not None:

@@ -50,9 +50,9 @@ def test_all_who_watch_a_serial_line_see_the_same_and_the_last_one_frees_it(tmp_
             while joined != [1, -1]:
                 await asyncio.sleep(0.01)
         async with lines.watch(guest, "serial") as again:
-            server.close()
             await again.write(b"x")
             assert await again.shown.get() == b"X"
+        server.close()
         await lines.aclose()
 
     with_rig(tmp_path, monkeypatch, test)
