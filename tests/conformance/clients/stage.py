@@ -32,6 +32,7 @@ email = "{OTHER_EMAIL}"
 """
 TRANSPORTS = ("http", "https", "http-host", "https-host")
 RULES = ("identity.lockout_failures=3", "identity.lockout_s=2", "identity.password_history=2")  # tempest tries them
+REALM = "[realm1]\nkey = the-key-of-the-realm\n"
 RUN_TIMEOUT_S = 1200  # all of tempest on a busy machine
 MARK = "@@ "
 _IN_NAMESPACE = 'mount --bind "$HOSTS_FILE" /etc/hosts && exec "$@"'
@@ -167,7 +168,29 @@ def stage(schemes: tuple[str, ...]) -> Iterator[Stage]:
         )
         common = ("--proxies", "1", "--identities", str(root / "identities.toml"), *(part for each in settings for part in ("--set", each)))
         clusters = {
-            scheme: stack.enter_context(running_cluster(root / scheme, *common, *(("--tls",) if scheme == "https" else ())))
+            scheme: stack.enter_context(
+                running_cluster(root / scheme, *common, *_realm(root, scheme), *(("--tls",) if scheme == "https" else ()))
+            )
             for scheme in schemes
         }
+        for scheme, cluster in clusters.items():
+            _enter_realm(root, scheme, cluster)
         yield Stage(root, clusters, hook_port)
+
+
+def _realm(root: Path, scheme: str) -> tuple[str, ...]:
+    """Options for a realm of container sync, of which the cluster's own address is not known yet."""
+    (root / f"{scheme}-realms.conf").write_text(REALM)
+    authority = root / scheme / "tls" / "ca.pem"
+    settings = [f"container_sync.realms_file={root / f'{scheme}-realms.conf'}", "container_sync.interval_s=0.5"]
+    settings += [f"container_sync.ca_file={authority}"] if scheme == "https" else []
+    return tuple(part for each in settings for part in ("--set", each))
+
+
+def _enter_realm(root: Path, scheme: str, cluster: Cluster) -> None:
+    """Make a cluster the one of its realm, as tempest expects it: containers are sent to others of the same cluster."""
+    (root / f"{scheme}-realms.conf").write_text(f"{REALM}cluster_name1 = {cluster.info['s3'][0]}/v1/\n")
+    for name in cluster.pids():
+        if name.startswith(("proxy", "daemon")):
+            cluster.ctl("stop", name)
+            cluster.ctl("start", name)

@@ -20,7 +20,6 @@ region = {REGION}
 # Class and test -> how it ends, and why.
 EXPECTED = {
     "AccountQuotasTest.test_storage_policy_quota_limit": ("SKIPPED", "wants a storage policy called silver"),
-    "ContainerSyncMiddlewareTest.test_container_synchronization": ("FAILED", "container sync is not built"),
     "ContainerSyncTest.test_container_synchronization": ("SKIPPED", "tempest skips it itself (bug 1317133)"),
 }
 
