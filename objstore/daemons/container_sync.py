@@ -37,7 +37,7 @@ from objstore.objects.api import ObjectInfo, Principal, Reading
 from objstore.objects.buckets import Bucket
 from objstore.objects.context import is_expired, object_key
 from objstore.objects.expire import Expirer
-from objstore.objects.notes import SETTLED_S, Noted, change_prefix, drop, notes
+from objstore.objects.notes import SETTLED_S, Noted, change_prefix, drop, note_change, notes
 from objstore.objects.store import ObjectStore
 from objstore.records.store import Entry, Leases, Records
 from objstore.runtime.http_client import Answer, Http
@@ -97,7 +97,14 @@ class HttpPeers:
 
 
 class PeerFailed(Exception):
-    """The peer cannot be reached, or refuses everything: nothing else need be tried now."""
+    """The peer cannot be reached, or refuses everything: nothing else need be tried now.
+
+    What it says is shown to the container's owner, `detail` is logged: how the operator's network looks is not the owner's to know.
+    """
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail or message
 
 
 @dataclass
@@ -112,6 +119,7 @@ class _Job:
     deletes: int = 0
     skipped: int = 0
     failures: int = 0
+    answers: int = 0  # with which the peer was content
     error: str = ""
 
     @property
@@ -139,6 +147,7 @@ class ContainerSync:
         self._holder = f"{holder}-{world.rng.token(4).hex()}"
         self._renewed_at = 0.0
         self._failing: dict[str, tuple[int, float]] = {}  # container -> failures in a row, when to try again
+        self._refused: dict[bytes, set[bytes]] = {}  # bucket -> notes of what its peer does not take
         self._seen: dict[bytes, tuple[bytes, float]] = {}  # note -> its version that was dealt with, or when to try that again
 
     async def run(self) -> int:
@@ -174,7 +183,7 @@ class ContainerSync:
         except PeerFailed as failure:
             job.failures += 1
             job.error = str(failure)
-            self._back_off(entry.name, job)
+            self._back_off(entry.name, job, failure.detail)
         else:
             self._failing.pop(entry.name, None)
         await self._keep(entry, job)
@@ -188,12 +197,12 @@ class ContainerSync:
         except InvalidRequest as refusal:  # the operator has taken a realm or host away
             raise PeerFailed(refusal.message) from None
 
-    def _back_off(self, name: str, job: _Job) -> None:
+    def _back_off(self, name: str, job: _Job, detail: str) -> None:
         times = self._failing.get(name, (0, 0.0))[0] + 1
         pause_s = min(BACK_OFF_MOST_S, max(1.0, self.settings.interval_s) * 2.0 ** min(times, 10))
         self._failing[name] = (times, self._clock.monotonic() + pause_s)
         if times == 1:
-            log.warning("container %s/%s is not sent to its peer: %s; will try again", job.bucket.account, job.bucket.info.name, job.error)
+            log.warning("container %s/%s is not sent to its peer: %s; will try again", job.bucket.account, job.bucket.info.name, detail)
 
     async def _keep(self, entry: Entry[SyncState], job: _Job) -> None:
         self.counts["put"] += job.puts
@@ -201,7 +210,7 @@ class ContainerSync:
         self.counts["skipped"] += job.skipped
         self.counts["failed"] += job.failures
         state, before = job.state, entry.value
-        well = not job.failures and (job.puts or job.deletes or state != before or before.error)
+        well = not job.failures and job.answers > 0 and not self._refused.get(job.bucket.id)
         state = msgspec.structs.replace(
             state, puts=state.puts + job.puts, deletes=state.deletes + job.deletes, skipped=state.skipped + job.skipped,
             failures=state.failures + job.failures, error=job.error if job.failures else "" if well else state.error,
@@ -227,6 +236,7 @@ class ContainerSync:
         if not left:
             try:
                 await self._states.delete_if(entry.name, entry.version)
+                self._refused.pop(bytes.fromhex(entry.name), None)
             except (PreconditionFailed, ConditionalConflict):
                 return
 
@@ -248,9 +258,13 @@ class ContainerSync:
     async def _look_at(self, job: _Job, noted: Noted) -> None:
         again = self._seen.get(noted.name, (b"", 0.0))[0] == noted.version
         young_s = SETTLED_S - (self._clock.wall_us() - noted.note.written_us) / 1e6
+        refused = self._refused.setdefault(job.bucket.id, set())
         if not await self._send(job, noted.note.key, noted.note.written_us, asks=again):
+            refused.add(noted.name)
             self._see(noted, BACK_OFF_MOST_S)
-        elif young_s > 0:
+            return
+        refused.discard(noted.name)
+        if young_s > 0:
             # The write that the note announced may yet come: look once more when it cannot, the peer knows what it has.
             self._see(noted, young_s + 1)
         else:
@@ -286,7 +300,8 @@ class ContainerSync:
     # -- one key --------------------------------------------------------------------------------------------------
 
     async def _compare(self, job: _Job, key: bytes) -> None:
-        await self._send(job, key, None, asks=True)
+        if not await self._send(job, key, None, asks=True):
+            await note_change(self._cluster, job.bucket, key, self._clock.wall_us())  # tried again as other changes are
 
     async def _send(self, job: _Job, key: bytes, noted_us: int | None, *, asks: bool) -> bool:
         """Tell the peer what is there, or where that was noted, that nothing is; False when it does not take that.
@@ -302,7 +317,9 @@ class ContainerSync:
         # A tombstone that was reclaimed tells no time: the note was written right before it.
         stamp = stamp_of(noted_us if row is None else modified_us(row))
         answer = await self._ask(job, "DELETE", path, stamp)
-        if answer.status not in (404, 409) and not self._took(job, answer, path):
+        if answer.status in (404, 409):
+            job.answers += 1
+        elif not self._took(job, answer, path):
             return False
         job.deletes += 200 <= answer.status < 300
         return True
@@ -330,6 +347,7 @@ class ContainerSync:
     async def _has(self, job: _Job, path: str, info: ObjectInfo, stamp: str) -> bool:
         answer = await self._ask(job, "HEAD", path, stamp, query="?symlink=get")
         found = parse_stamp(answer.headers.get("x-timestamp", "")) if answer.status == 200 else None
+        job.answers += answer.status == 200
         return found is not None and not is_newer(info.modified_us, found)
 
     async def _put(self, job: _Job, path: str, stamp: str, reading: Reading) -> bool:
@@ -337,7 +355,7 @@ class ContainerSync:
         try:
             answer = await self._peers.put(job.peer.base, path, headers, reading.chunks, reading.info.size)
         except OSError as failure:
-            raise PeerFailed(f"{job.peer.base}: {failure!r}") from None
+            raise PeerFailed("the peer cannot be reached", f"{job.peer.base}: {failure!r}") from None
         if not self._took(job, answer, path):
             return False
         job.puts += answer.status == 201
@@ -347,7 +365,7 @@ class ContainerSync:
         try:
             return await self._peers.ask(job.peer.base, method, path + query, self._signed(job, method, path, stamp))
         except OSError as failure:
-            raise PeerFailed(f"{job.peer.base}: {failure!r}") from None
+            raise PeerFailed("the peer cannot be reached", f"{job.peer.base}: {failure!r}") from None
 
     def _signed(self, job: _Job, method: str, path: str, stamp: str) -> dict[str, str]:
         if not job.peer.realm:
@@ -359,12 +377,13 @@ class ContainerSync:
     def _took(self, job: _Job, answer: Answer, path: str) -> bool:
         """Whether the peer did it; counts what it refuses of this object alone.  Raises PeerFailed for what concerns all."""
         if 200 <= answer.status < 300:
+            job.answers += 1
             return True
         if answer.status in (400, 411, 412, 413, 422, 501):
             job.failures += 1
-            job.error = f"{job.peer.base}{path} answered {answer.status}"
+            job.error = f"the peer answered {answer.status} for {path[len(job.peer.path) + 1 :]}"
             return False
-        raise PeerFailed(f"{job.peer.base}{job.peer.path} answered {answer.status}")
+        raise PeerFailed(f"the peer answered {answer.status}", f"{job.peer.base}{job.peer.path} answered {answer.status}")
 
     def _skip(self, job: _Job, key: str, why: str) -> bool:
         job.skipped += 1

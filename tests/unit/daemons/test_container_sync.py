@@ -6,7 +6,9 @@ from typing import Any
 
 from objstore.core.container import ContainerChange
 from objstore.core.container_sync import SyncState
-from objstore.objects.api import Attributes, DeleteTarget, ListQuery
+from objstore.core.encryption import Wish
+from objstore.fronts.swift.request import Bytes
+from objstore.objects.api import Attributes, DeleteTarget, Expected, ListQuery
 from objstore.objects.context import object_key
 from objstore.objects.notes import change_prefix, notes
 from tests.sim.loop import run
@@ -121,7 +123,7 @@ def test_removals_are_sent_and_one_that_comes_late_removes_nothing_newer() -> No
         await asyncio.sleep(5)
         await two.put("b", b"newer")
         await settle(one)
-        assert (await state(one)).error
+        assert (await state(one)).error == "the peer cannot be reached"
         network.cut = set()
         await asyncio.sleep(700)
         await settle(one, two)
@@ -163,7 +165,7 @@ def test_a_wrong_key_moves_nothing_and_is_told() -> None:
         await one.put("k")
         await settle(one)
         assert await keys(two) == []
-        assert (await state(one)).error == "http://two.test:8080/v1/AUTH_alice/photos answered 401"
+        assert (await state(one)).error == "the peer answered 401"
         assert (await state(one)).failures >= 1
         tries = len(network.asked)
         await settle(one, rounds=3)
@@ -255,5 +257,52 @@ def test_another_host_with_the_lease_does_the_work() -> None:
         assert await rival.daemon._renew(at_once=True)
         assert not await one.daemon._renew(at_once=True)
         await rival.store.aclose()
+
+    with_sites(test)
+
+
+def test_what_a_peer_has_no_room_for_does_not_hold_up_the_rest_and_is_tried_again() -> None:
+    async def test(network: Network, one: Site, two: Site) -> None:
+        await two.store.set_container(ALICE.at("alice"), "photos", ContainerChange(metadata={"quota-bytes": "100"}))
+        await asyncio.sleep(2)
+        await one.put("large", noise(1000))
+        await one.put("small", b"1")
+        await settle(one)
+        assert await keys(two) == ["small"]
+        assert (await state(one)).error == "the peer answered 413 for large"
+        await two.store.set_container(ALICE.at("alice"), "photos", ContainerChange(metadata={"quota-bytes": ""}))
+        await asyncio.sleep(400)
+        await settle(one)
+        assert await keys(two) == ["large", "small"]
+        assert (await state(one)).error == ""
+
+    with_sites(test)
+
+
+def test_what_only_its_owner_can_open_is_skipped_and_counted() -> None:
+    async def test(network: Network, one: Site, two: Site) -> None:
+        sealed = Attributes(encryption=Wish(customer_key=bytes(range(32))))
+        await one.put("sealed", b"1", attributes=sealed)
+        await one.put("by the store", noise(9000), attributes=Attributes(encryption=Wish("AES256")))
+        await settle(one)
+        assert await keys(two) == ["by the store"]
+        assert await two.get("by the store") == await one.get("by the store")
+        assert (await state(one)).skipped >= 1
+
+    with_sites(test)
+
+
+def test_a_link_goes_as_a_link_and_a_peers_container_that_is_not_there_is_waited_for() -> None:
+    async def test(network: Network, one: Site, two: Site) -> None:
+        await one.store.create_bucket(ALICE, "links")
+        await linked(one, "//us/two/AUTH_alice/links", bucket="links")
+        link = Attributes(headers={"x-symlink-target": "photos/o"})
+        await one.store.put(ALICE, "links", "l", Bytes(b""), attributes=link, expected=Expected())
+        await settle(one)
+        await two.store.create_bucket(ALICE, "links")
+        await two.store.set_container(ALICE.at("alice"), "links", ContainerChange(sync_key=KEY))
+        await asyncio.sleep(400)
+        await settle(one)
+        assert (await two.store.head(ALICE, "links", "l")).headers == {"x-symlink-target": "photos/o"}
 
     with_sites(test)
