@@ -11,5 +11,5 @@ def timestamp(us: int) -> str:
 
 
 def listing_time(us: int) -> str:
-    """2026-01-31T23:59:59.123450, as in listings: microseconds, no zone."""
-    return datetime.fromtimestamp(us // _SECOND_US, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{us % _SECOND_US:06d}"
+    """2026-01-31T23:59:59.123450, as in listings: steps of ten microseconds, as clusters tell each other times, and no zone."""
+    return datetime.fromtimestamp(us // _SECOND_US, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{us % _SECOND_US // 10:05d}0"
