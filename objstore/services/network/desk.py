@@ -249,9 +249,14 @@ class NetworkDesk:
         return sorted(self._hosts.values(), key=lambda seen: seen.host)
 
     async def host_seen(self, host: str, *, tunnel_address: str = "", driver: str = "", up: bool = True) -> None:
-        """A host as it reports itself, or as one that is not heard of any more (`up` false): routers go elsewhere then.  Cheap when nothing is new."""
+        """A host as it reports itself, or as one that is not heard of any more (`up` false): routers go elsewhere then.
+
+        Guests of a host that is not heard of may run on, so it stays a peer.  Cheap when nothing is new.
+        """
         now_us = self._service.now_us()
         before = self._hosts.get(host)
+        if not up and before is not None:
+            tunnel_address, driver = before.tunnel_address, before.driver
         after = HostSeen(
             host,
             tunnel_address,
@@ -359,8 +364,11 @@ def _check_network(tx: Tx, want: Requested) -> None:
 
 
 def _record_host(tx: Tx, seen: HostSeen) -> None:
-    values = {"tunnel_address": seen.tunnel_address, "driver": seen.driver, "routes": seen.up and seen.driver in placing.ROUTING_DRIVERS}
     row = next(iter(rows(tx, HOSTS, HOSTS.c.host == seen.host)), None)
+    values = {"tunnel_address": seen.tunnel_address, "driver": seen.driver, "routes": seen.up and seen.driver in placing.ROUTING_DRIVERS}
+    if row is not None and not seen.up:
+        values = {**row, "routes": False}
+        values.pop("host")
     if row is None:
         tx.connection.execute(insert(HOSTS).values(host=seen.host, **values))
     elif row != {"host": seen.host, **values}:

@@ -55,7 +55,9 @@ EXTENSIONS = {
     "standard-attr-timestamp": "Times of making and change",
     "subnet-service-types": "Subnets for some owners of ports",
     "subnet_allocation": "Subnets out of pools",
+    "tag": "Tags of networks",
     "tag-creation": "Several tags at once",
+    "tag-ext": "Tags of other things",
     "tag-ports-during-bulk-creation": "Tags of ports when they are made",
 }
 CORE = (("network", "networks"), ("subnet", "subnets"), ("subnetpool", "subnetpools"), ("port", "ports"))

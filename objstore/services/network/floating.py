@@ -10,10 +10,10 @@ from objstore.services.network import checks
 from objstore.services.network.addresses import Asked, Fixed, fixed_of
 from objstore.services.network.kinds import REQUIRED, UNSET, Attribute, Kind, description, project_attribute
 from objstore.services.network.operations import Operations, View, plain_views
-from objstore.services.network.ports import FLOATING, drop, let_go, network_for, new_port
+from objstore.services.network.ports import FLOATING, drop_floating, let_go, network_for, new_port
 from objstore.services.network.problems import NetworkRefused, denied
 from objstore.services.network.quotas import check_quota
-from objstore.services.network.records import Row, Tx, Who, add, by_id, change, get, remove, rows
+from objstore.services.network.records import Row, Tx, Who, add, by_id, change, get, rows
 from objstore.services.network.rights import is_own, seen_own
 from objstore.services.network.routers import interfaces
 from objstore.services.network.tables import FLOATINGS, PORTS, ROUTERS
@@ -144,14 +144,6 @@ def update(tx: Tx, row: Row, values: Row) -> None:
     change(tx, FLOATINGS, row, values)
 
 
-def delete_floating(tx: Tx, row: Row) -> None:
-    """Give an address back."""
-    remove(tx, FLOATINGS, row["id"])
-    port = get(tx, PORTS, row["floating_port_id"])
-    if port is not None:
-        drop(tx, port)
-
-
 def views(tx: Tx, found: Sequence[Row]) -> list[View]:
     """Floating addresses as they are shown."""
     ports = by_id(tx, PORTS, [row["port_id"] for row in found if row["port_id"]])
@@ -172,4 +164,4 @@ def _status(_: Who, values: Sequence[str]) -> ColumnElement[bool]:
     return or_(false(), *wanted)
 
 
-OPERATIONS = Operations(KIND, create, update, delete_floating, views, seen_own(FLOATINGS), {"status": _status})
+OPERATIONS = Operations(KIND, create, update, drop_floating, views, seen_own(FLOATINGS), {"status": _status})

@@ -7,7 +7,7 @@ from sqlalchemy import delete
 from objstore.services.network import checks
 from objstore.services.network.kinds import UNSET, Attribute, Kind, description, name, project_attribute
 from objstore.services.network.operations import Operations, View, constant_filter, plain_views, shared_filter, shared_ones
-from objstore.services.network.ports import ROUTER_GATEWAY, drop
+from objstore.services.network.ports import ROUTER_GATEWAY, drop, drop_floating
 from objstore.services.network.problems import NetworkRefused, invalid
 from objstore.services.network.quotas import check_quota
 from objstore.services.network.records import MAX_NUMBER, Row, Tx, add, after, by_id, change, free_number, new_number, remove, rows
@@ -161,6 +161,8 @@ def check_unshared(tx: Tx, row: Row, targets: Sequence[str] = ()) -> None:
 
 def delete_network(tx: Tx, row: Row) -> None:
     """Remove a network with its subnets.  Raises 409 where ports are on it."""
+    for floating in rows(tx, FLOATINGS, FLOATINGS.c.floating_network_id == row["id"], FLOATINGS.c.port_id.is_(None)):
+        drop_floating(tx, floating)  # addresses that stand for nothing go with their network, as they do in Neutron
     ports = rows(tx, PORTS, PORTS.c.network_id == row["id"])
     using = [port["id"] for port in ports if port["device_owner"] != DHCP]
     if using:

@@ -185,7 +185,7 @@ def _check_change(tx: Tx, network: Row, row: Row, values: Row) -> None:
         return
     if values.get("device_owner", "").startswith("network:") and values["device_owner"] != row["device_owner"]:
         raise denied("(rule:update_port:device_owner) is disallowed by policy: owners that begin with network: are the service's own")
-    if row["device_owner"] in SERVICE_OWNERS and {"device_owner", "device_id", "fixed_ips"} & values.keys():
+    if row["device_owner"] in SERVICE_OWNERS and {"device_owner", "device_id"} & values.keys():
         raise denied("(rule:update_port) is disallowed by policy: the port belongs to a router")
     if after(row, values, "mac_address") != row["mac_address"]:
         raise denied("(rule:update_port:mac_address) is disallowed by policy")
@@ -225,6 +225,14 @@ def _change_addresses(tx: Tx, row: Row, asked: Any, mac: str) -> bool:
 def let_go(tx: Tx, floating: Row) -> None:
     """A floating address stands for nothing any more."""
     change(tx, FLOATINGS, floating, {"port_id": None, "fixed_ip_address": None, "router_id": None})
+
+
+def drop_floating(tx: Tx, floating: Row) -> None:
+    """Remove a floating address with its port."""
+    remove(tx, FLOATINGS, floating["id"])
+    port = get(tx, PORTS, floating["floating_port_id"])
+    if port is not None:
+        drop(tx, port)
 
 
 def delete_port(tx: Tx, row: Row) -> None:

@@ -79,7 +79,7 @@ KIND = Kind(
         Attribute("port_range_min", _port, None, put=False),
         Attribute("port_range_max", _port, None, put=False),
         Attribute("remote_ip_prefix", _prefix, None, put=False),
-        Attribute("remote_group_id", checks.or_none(checks.uuid), None, put=False),
+        Attribute("remote_group_id", checks.or_none(checks.text), None, put=False),
     ),
     read_only=("id", "created_at", "updated_at", "revision_number", "belongs_to_default_sg", "normalized_cidr"), tagged=False,
     quota="security_group_rule",
@@ -159,9 +159,9 @@ def _check_ports(values: Row) -> None:
             f"Ports cannot be specified for protocol {values['protocol']}. Ports are only supported for tcp, udp, dccp, sctp, udplite.",
         )  # fmt: skip
     for value in (low, high):
-        if value is None or value < (0 if value == 0 else 1):
+        if value is not None and value < 1:
             raise NetworkRefused(400, "SecurityGroupInvalidPortValue", f"Invalid value for port {value}")
-    if low > high:
+    if low is None or high is None or low > high:
         raise NetworkRefused(400, "SecurityGroupInvalidPortRange", "For TCP/UDP protocols, port_range_min must be <= port_range_max")
 
 

@@ -12,7 +12,7 @@ WRONG: list[tuple[dict[str, Any], int, str]] = [
     ({"ethertype": "IPv5"}, 400, "SecurityGroupRuleInvalidEtherType"), ({"direction": "in"}, 400, "HTTPBadRequest"),
     ({"port_range_min": 1, "port_range_max": 2}, 400, "SecurityGroupProtocolRequiredWithPorts"),
     ({"protocol": "tcp", "port_range_min": 2, "port_range_max": 1}, 400, "SecurityGroupInvalidPortRange"),
-    ({"protocol": "tcp", "port_range_min": 1}, 400, "SecurityGroupInvalidPortValue"),
+    ({"protocol": "tcp", "port_range_min": 1}, 400, "SecurityGroupInvalidPortRange"),
     ({"protocol": "tcp", "port_range_min": 1, "port_range_max": 65_536}, 400, "SecurityGroupInvalidPortValue"),
     ({"protocol": "tcp", "port_range_min": -16_384, "port_range_max": 5}, 400, "SecurityGroupInvalidPortValue"),
     ({"protocol": "icmp", "port_range_min": 256}, 400, "SecurityGroupInvalidIcmpValue"),
@@ -21,6 +21,8 @@ WRONG: list[tuple[dict[str, Any], int, str]] = [
     ({"protocol": "ipv6-icmp"}, 400, "SecurityGroupEthertypeConflictWithProtocol"),
     ({"remote_ip_prefix": "2001:db8::/32"}, 400, "SecurityGroupRuleParameterConflict"), ({"remote_ip_prefix": "x/8"}, 400, "HTTPBadRequest"),
     ({"remote_group_id": "11111111-1111-4111-8111-111111111111"}, 404, "SecurityGroupNotFound"),
+    ({"protocol": "udp", "port_range_min": 0, "port_range_max": 5}, 400, "SecurityGroupInvalidPortValue"),
+    ({"remote_group_id": "none"}, 404, "SecurityGroupNotFound"),
 ]  # fmt: skip
 
 
