@@ -19,7 +19,9 @@ NO_UNIT_TEST = {
     "objstore/wire/messages.py",
     "objstore/runtime/world.py",
 }
-BANNED = re.compile(r"\bpickle\b|\b(import|from) shelve\b|\bshelve\.|\b(import|from) marshal\b|\bmarshal\.|yaml\.load\(|\beval\(|\bexec\(|shell=True")
+BANNED = re.compile(
+    r"\bpickle\b|\b(import|from) shelve\b|\bshelve\.|\b(import|from) marshal\b|\bmarshal\.|yaml\.load\(|\beval\(|\bexec\(|shell=True"
+)
 WORDS = {r"\btmo\b": "timeout", r"(?<!qemu-)\butils\b": "a real name", r"\bdata2\b": "a real name"}
 
 

@@ -31,8 +31,11 @@ from objstore.services.compute.agent.keeper import Keeper
 from objstore.services.compute.agent.layout import SERVERS, SOCKET_PATH_LIMIT
 from objstore.services.compute.agent.reports import Networks, Reporter, Services
 from objstore.services.compute.agent_api import Report
-from objstore.services.network.driver.api import CannotDrive, Carried, Lookup, Metadata, NetworkDriver, Tap, UserMode
-from objstore.services.network.wanted import WantedHost
+from objstore.services.network.driver import values
+from objstore.services.network.driver.api import Lookup, Metadata, NetworkDriver
+from objstore.services.network.driver.choice import open_driver
+from objstore.services.network.driver.names import Names, tag_of
+from objstore.services.network.driver.plan import Site
 
 FILE_THREADS = 4
 
@@ -62,10 +65,10 @@ async def run_agent(settings: Any) -> None:
         def in_use(volume: str, server: str) -> bool:
             return agents[0].in_use(volume, server)
 
-        driver = await open_driver(section, world, str(directory), metadata)
+        name = section.host or socket.gethostname()
+        driver = await driver_of(section, name, secret, world, directory / "networks", metadata)
         stack.push_async_callback(driver.aclose)
         services = Services(section.services_url, secret, section.ca_file) if section.services_url else None
-        name = section.host or socket.gethostname()
         networks = Networks(services, driver, name)
         host = Host(
             world, threads, world.open_disk(str(directory)), str(directory),
@@ -83,12 +86,7 @@ async def run_agent(settings: Any) -> None:
         background.spawn(Keeper(agent).run())
         if services is not None:
             fixed = _report(section, name, accelerator, driver.name, boot_id)
-
-            def report() -> Report:
-                return replace(fixed, network_revision=networks.revision, guests=agent.power(), ports_up=networks.up)
-
-            reporter = Reporter(services, world.clock, agent, networks, report, changed, interval_s=section.report_interval_s)
-            background.spawn(reporter.run())
+            background.spawn(_reporting(services, world, agent, networks, fixed, changed, section.report_interval_s))
         app = AgentApp(agent, secret)
         stack.push_async_callback(app.aclose)
         config = uvicorn_config(
@@ -98,7 +96,9 @@ async def run_agent(settings: Any) -> None:
         config.timeout_graceful_shutdown = 1
         await serve(config, listening, world, supervised)
         if supervised.for_good:
+            await background.aclose()
             await agent.end_all()
+            await driver.clean_up()
 
 
 def _check(section: Any) -> None:
@@ -126,36 +126,15 @@ def nbd_path(path: str, directory: str) -> str:
     return best
 
 
-class NoNetworks:
-    """A host without a driver: guests have no network cards."""
-
-    name = "none"
-
-    async def carry_out(self, wanted: WantedHost) -> Carried:
-        """Nothing is carried out."""
-        return Carried(wanted.revision)
-
-    async def plug(self, port: str, server: str) -> Tap | UserMode:
-        """Raises CannotDrive."""
-        raise CannotDrive(f"this host has no network driver: port {port} of server {server} cannot be plugged in")
-
-    async def open_tap(self, tap: Tap) -> int:
-        """Raises CannotDrive."""
-        raise CannotDrive(f"this host has no network driver: {tap.name}")
-
-    async def unplug(self, port: str) -> None:
-        """Nothing was plugged in."""
-
-    async def aclose(self) -> None:
-        """Nothing to end."""
-
-    async def clean_up(self) -> None:
-        """Nothing was made."""
-
-
-async def open_driver(section: Any, world: World, directory: str, lookup: Lookup) -> NetworkDriver:
-    """What carries out networks here."""
-    return NoNetworks()
+async def driver_of(section: Any, name: str, secret: str, world: World, directory: Path, lookup: Lookup) -> NetworkDriver:
+    """What carries out networks on this host.  Raises ConfigError, CannotDrive."""
+    # Names of what it makes are of this cluster and this host: others of this machine are left alone.
+    try:
+        tunnel = values.tunnel_end(section.tunnel_address) if section.tunnel_address else None
+    except ValueError as failure:
+        raise ConfigError(f"agent.tunnel_address: {failure}") from failure
+    site = Site(name, Names(tag_of(secret, name)), tunnel, section.outbound)
+    return await open_driver(section.network_driver, world, site, str(directory), lookup)
 
 
 def read_secret(path: str) -> str:
@@ -168,6 +147,15 @@ def read_secret(path: str) -> str:
         raise ConfigError(f"the agents' secret in {path} must have 32 printable characters at least")
     hide(secret)
     return secret
+
+
+async def _reporting(
+    services: Services, world: World, agent: Agent, networks: Networks, fixed: Report, changed: asyncio.Event, interval_s: float
+) -> None:
+    def report() -> Report:
+        return replace(fixed, network_revision=networks.revision, guests=agent.power(), ports_up=networks.up)
+
+    await Reporter(services, world.clock, agent, networks, report, changed, interval_s=interval_s).run()
 
 
 def _report(section: Any, name: str, accelerator: str, driver: str, boot_id: str) -> Report:

@@ -93,6 +93,7 @@ class AgentSection(msgspec.Struct, frozen=True):
     disks_nbd: str = ""
     tunnel_address: str = ""  # its end of tunnels between hosts
     network_driver: str = "auto"  # "netns" (needs root), "user"; "auto": netns where it can be had
+    outbound: bool = False  # guests go out through this host, under its address
     virt_type: str = "auto"  # "kvm", "tcg"; "auto": kvm where a small guest boots with it in time
     machine: str = "q35"  # of guests that name none: "q35" or "pc"
     user: int = -1  # number of the user that guests run as, where the agent is root; -1: the agent's own

@@ -20,7 +20,6 @@ from objstore.services.network.driver.api import Carried, NotTold, Tap, UserMode
 from objstore.services.network.wanted import WantedHost
 from tests.support import scripted_qemu
 
-
 TEST_S = 60.0  # none takes a second on a quiet machine
 
 

@@ -64,6 +64,8 @@ class Guest:
                 return [{"name": name} for name in self.devices]
             case "query-named-block-nodes":
                 return [{"node-name": name} for name in self.nodes]
+            case "human-monitor-command":
+                return ""
         return {}
 
 

@@ -147,6 +147,8 @@ class Agent:
     async def _spawn(self, message: api.Spawn) -> dict[str, Any]:
         spec = message.server
         check_spec(spec)
+        if self.host.driver.name == "user" and spec.nics and spec.metadata:
+            spec = msgspec.structs.replace(spec, config_drive=True)  # there is no other way to its metadata
         guest = self.guests.get(spec.id)
         if guest is None:
             if len(self.guests) >= GUESTS_LIMIT:

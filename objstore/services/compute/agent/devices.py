@@ -15,7 +15,7 @@ from objstore.services.compute.agent.command import disk_device, disk_node, mach
 from objstore.services.compute.agent.guest import Guest
 from objstore.services.compute.agent.layout import disk_name, nic_name
 from objstore.services.compute.agent.qmp import QmpRefused
-from objstore.services.compute.agent.run import Run
+from objstore.services.compute.agent.run import GuestBroken, Run
 from objstore.services.compute.agent_api import Disk, Nic
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,9 @@ async def _plug_nic(guest: Guest, run: Run, nic: Nic) -> None:
     netdev, descriptor = await guest.plug(nic.port)
     try:
         if descriptor is None:
-            await run.ask("human-monitor-command", command_line=f"netdev_add {netdev},id={name}")
+            said = await run.ask("human-monitor-command", command_line=f"netdev_add {netdev},id={name}")
+            if said:  # that command's errors are text
+                raise GuestBroken(f"QEMU: {said}")
         else:
             await run.monitor.ask("getfd", {"fdname": name}, descriptor=descriptor)
             await run.monitor.ask("netdev_add", {"type": "tap", "id": name, "fd": name})

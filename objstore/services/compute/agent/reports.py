@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -41,6 +41,12 @@ class Networks:
         self._driver = driver
         self._host = host
         self._turn = asyncio.Lock()
+        self._failures: Mapping[str, str] = {}
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether something is not as it should be, and is to be tried again."""
+        return bool(self._failures)
 
     async def fetch(self) -> None:
         """Carry out what is wanted now.  Raises Unavailable."""
@@ -49,9 +55,11 @@ class Networks:
         async with self._turn:
             wanted = msgspec.json.decode(await _call(self._services, "GET", f"/network?host={self._host}"), type=WantedHost)
             carried: Carried = await self._driver.carry_out(wanted)
-            for what, why in carried.failures.items():
-                log.error("%s is not as it should be: %s", what, why)
-            self.revision = carried.revision if not carried.failures else -1  # so that it is tried again
+            if carried.failures != self._failures:
+                for what, why in carried.failures.items():
+                    log.error("%s is not as it should be: %s", what, why)
+            self._failures = carried.failures
+            self.revision = carried.revision
             self.up = tuple(carried.up)
 
 
@@ -94,7 +102,7 @@ class Reporter:
         body = msgspec.json.encode(self._report())
         answer = msgspec.json.decode(await _call(self._services, "POST", "/report", body), type=Reported)
         await self._agent.forget(answer.forget)
-        if answer.network_revision > self._networks.revision:
+        if answer.network_revision > self._networks.revision or self._networks.incomplete:
             before = self._networks.revision, self._networks.up
             await self._networks.fetch()
             if (self._networks.revision, self._networks.up) != before:
