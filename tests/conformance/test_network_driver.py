@@ -144,7 +144,9 @@ def test_stranger_on_the_segment_is_not_served_and_a_bad_option_keeps_nobody_fro
         net = network(102, subnet("10.77.0.0/24", "10.77.0.1"))
         good, bad = port(net, 11), port(net, 12, dhcp_options=(("router", "nonsense"),))
         done = await driver.carry_out(wanted(1, net, good, bad))
-        assert "DHCP options are left out" in done.failures.get(net.id, "DHCP options are left out")
+        assert "DHCP options are left out" in done.failures[net.id]
+        assert done.up == tuple(sorted((good.id, bad.id)))
+        assert (await driver.carry_out(wanted(1, net, good, bad))) == done
         guest = await b.guest(driver, good)
         assert (await guest.dhcp(b.directory))["ip"] == "10.77.0.11"
         await guest.run("ip", "link", "set", "dev", "eth0", "address", "52:54:00:99:99:99")
@@ -602,6 +604,107 @@ def test_what_is_wanted_no_more_goes_and_what_is_not_ours_stays() -> None:
         assert await one._servers.running() == {}
 
     run(body)
+
+
+def test_carrying_out_that_is_cut_off_anywhere_is_completed_by_the_next() -> None:
+    async def body(b: Bench) -> None:
+        inside, ext = network(131, subnet("10.77.0.0/24", "10.77.0.1")), outside(132)
+        ends = (interface(inside, 1, "fa:16:3e:00:00:01"),)
+        one, two = port(inside, 11), port(inside, 12)
+        router = WantedRouter(new_id(), 133, ends, interface(ext, 2, "fa:16:3e:00:00:03"))
+        parts = (inside, ext, one, two, router)
+        facts: dict[str, str] = {}
+        for part in range(8):
+            driver = await b.driver("h1", "127.0.0.1:24831")
+            task = asyncio.ensure_future(driver.carry_out(wanted(1, *parts, peers=(("h2", "127.0.0.1:24832"),))))
+            await asyncio.wait([task], timeout=part * 0.06)
+            task.cancel()
+            await asyncio.wait([task])
+            driver = await b.driver("h1", "127.0.0.1:24831")
+            assert len((await carry(driver, 1, *parts, peers=(("h2", "127.0.0.1:24832"),))).up) == 2
+            facts = facts or await shown(driver)
+            assert await shown(driver) == facts
+            assert len(await driver._servers.running()) == 2
+            if part % 2:
+                await driver.clean_up()
+
+    run(body)
+
+
+def test_one_thing_that_cannot_be_does_not_keep_the_rest_from_being() -> None:
+    async def body(b: Bench) -> None:
+        driver = await b.driver()
+        left, right = network(134, subnet("10.77.1.0/24", "10.77.1.1")), network(135, subnet("10.77.2.0/24", "10.77.2.1"))
+        one, two = port(left, 11), port(right, 12)
+        bad = port(right, 13, mac="ff:ff:ff:ff:ff:ff")
+        ends = (interface(left, 1, "fa:16:3e:00:00:01"), interface(right, 1, "fa:16:3e:00:00:02"))
+        router = WantedRouter(new_id(), 136, ends, routes=(("10.99.0.0/16", "192.0.2.200"),))  # a next hop that is nowhere
+        done = await driver.carry_out(wanted(1, left, right, one, two, bad, router))
+        assert set(done.failures) == {bad.id, router.id}
+        assert "10.99.0.0/16" in done.failures[router.id]
+        assert done.up == tuple(sorted((one.id, two.id)))
+        near, far = await with_address(b, driver, one, "10.77.1.1"), await with_address(b, driver, two, "10.77.2.1")
+        assert await near.pings("10.77.2.12")
+        assert await far.pings("10.77.1.11")
+        with pytest.raises(commands.CommandFailed, match="hardware address"):
+            await driver.plug(bad.id, "s")
+        # The other end of what was broken is put right too, though nothing of its own was.
+        await commands.run(
+            "ip",
+            "-n",
+            driver._site.names.router(136),
+            "link",
+            "del",
+            next(iter(driver._plan.spaces[driver._site.names.router(136)].links)).name,
+        )
+        assert set((await driver.carry_out(wanted(2, left, right, one, two, router))).failures) == {router.id}
+        assert await near.pings("10.77.2.12")
+
+    run(body)
+
+
+def test_guests_of_version_6_are_told_their_addresses_and_their_router() -> None:
+    async def body(b: Bench) -> None:
+        driver = await b.driver()
+        own = network(137, subnet("2001:db8:a::/64", "2001:db8:a::1", ra_mode="slaac", address_mode="slaac"))
+        given = network(
+            138,
+            subnet("2001:db8:b::/64", "2001:db8:b::1", ra_mode="dhcpv6-stateful", address_mode="dhcpv6-stateful", dns=("2001:db8::53",)),
+        )
+        pings = (*ANY_OUT, WantedRule("ingress", 6, "icmp"))
+        mac = "52:54:00:00:00:a1"
+        auto = str(values.cidr("2001:db8:a::/64").network_address + (int(values.link_local(mac)) & (2**64 - 1)))
+        one = port(own, 0x11, mac=mac, rules=pings, addresses=((own.subnets[0].id, auto),))
+        two = port(given, 0x12, rules=pings)
+        ends = (interface(own, 1, "fa:16:3e:00:00:01"), interface(given, 1, "fa:16:3e:00:00:02"))
+        await carry(driver, 1, own, given, one, two, WantedRouter(new_id(), 139, ends))
+        near, far = await b.guest(driver, one), await b.guest(driver, two)
+        assert await has_address(near, auto)
+        client = asyncio.ensure_future(far.run(
+            "timeout", "40", "dhclient", "-6", "-1", "-d", "-lf", f"{b.directory}/leases", "-pf", f"{b.directory}/pid", "-cf", "/dev/null", "eth0", timeout_s=60
+        ))  # fmt: skip
+        assert await has_address(far, "2001:db8:b::12")
+        assert "2001:db8::53" in (b.directory / "leases").read_text()
+        for _ in range(50):
+            if await near.pings("2001:db8:b::12", "-6"):
+                break
+        else:
+            pytest.fail("no way through the router")
+        for pid in (await commands.run("ip", "netns", "pids", far.name)).stdout.split():
+            if (process := commands.running(int(pid))) is not None:
+                await commands.end(process)
+        await client
+
+    run(body)
+
+
+async def has_address(guest: Guest, address: str) -> bool:
+    for _ in range(100):
+        shown_ = (await guest.run("ip", "-6", "addr", "show", "dev", "eth0", "scope", "global")).text
+        if address in shown_ and "tentative" not in shown_:
+            return True
+        await asyncio.sleep(0.2)
+    return False
 
 
 # -- frames -------------------------------------------------------------------------------------------------------------------

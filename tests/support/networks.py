@@ -30,8 +30,8 @@ from objstore.services.network.driver.plan import Site
 from objstore.services.network.wanted import WantedPort
 from tests.support import packages
 
-PROGRAMS = ("ip", "bridge", "nft", "dnsmasq", "radvd", "udhcpc", "ping")
-PACKAGES = ["iproute2", "nftables", "dnsmasq-base", "radvd", "udhcpc", "iputils-ping", "kmod"]
+PROGRAMS = ("ip", "bridge", "nft", "dnsmasq", "radvd", "udhcpc", "dhclient", "ping")
+PACKAGES = ["iproute2", "nftables", "dnsmasq-base", "radvd", "udhcpc", "isc-dhcp-client", "iputils-ping", "kmod"]
 
 DHCP_SCRIPT = """#!/bin/sh
 [ "$1" = bound ] || [ "$1" = renew ] || exit 0

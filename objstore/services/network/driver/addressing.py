@@ -91,16 +91,29 @@ def _has_dhcp(subnet: Subnet) -> bool:
     return subnet.network.version == 4 or subnet.address_mode.startswith("dhcpv6")
 
 
+def servers_address(subnet: Subnet, mac: str) -> str:
+    """What dnsmasq needs on the bridge, with its prefix length, to serve a range of version 6; "" where it needs nothing.
+
+    The address that the bridge would make itself of its hardware address: nobody else's, and the same on all hosts.
+    """
+    if subnet.network.version == 4 or not subnet.dhcp or not _has_dhcp(subnet):
+        return ""
+    made = subnet.network.network_address + (int(values.link_local(mac)) & int(subnet.network.hostmask) & (2**64 - 1))
+    return f"{made}/{subnet.network.prefixlen}"
+
+
 def _subnet(tag: str, subnet: Subnet, mtu: int) -> list[str]:
     first = subnet.network.network_address
-    lines = [f"shared-network={names.BRIDGE},{first}"]
     if subnet.network.version == 6:
-        lines.append(f"dhcp-range=set:{tag},{first},static,{subnet.network.prefixlen},{LEASE_S}")
+        lines = [f"dhcp-range=set:{tag},{first},static,{subnet.network.prefixlen},{LEASE_S}"]
         if subnet.dns:
             lines.append(f"dhcp-option=tag:{tag},option6:dns-server,{','.join(f'[{server}]' for server in subnet.dns)}")
         return lines
-    lines.append(f"dhcp-range=set:{tag},{first},static,{subnet.network.netmask},{LEASE_S}")
-    lines.append(f"dhcp-option=tag:{tag},26,{mtu}")
+    lines = [
+        f"shared-network={names.BRIDGE},{first}",
+        f"dhcp-range=set:{tag},{first},static,{subnet.network.netmask},{LEASE_S}",
+        f"dhcp-option=tag:{tag},26,{mtu}",
+    ]
     # A client that reads routes does not look at the router's option, so the way out is among them.
     routes = [f"{METADATA_IP4}/32,0.0.0.0", *(f"{to},{hop}" for to, hop in subnet.routes if to.version == hop.version == 4)][:_MAX_ROUTES]
     if subnet.gateway is not None:

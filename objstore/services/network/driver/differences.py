@@ -92,10 +92,9 @@ def removals(space: Space, now: Seen) -> list[str]:
     return [f"link del dev {name}" for name, link in sorted(now.links.items()) if name != "lo" and not _fits(planned.get(name), link)]
 
 
-def creations(space: Space, now: Seen) -> tuple[list[str], list[str]]:
-    """Lines that make missing devices: for the namespace itself, and for the host's."""
-    missing = [link for link in space.links if link.made and not _fits(link, now.links.get(link.name))]
-    return [link.made for link in missing if not link.by_host], [link.made for link in missing if link.by_host]
+def missing(space: Space, now: Seen) -> list[Link]:
+    """Devices that have to be made."""
+    return [link for link in space.links if link.made and not _fits(link, now.links.get(link.name))]
 
 
 def _fits(link: Link | None, now: SeenLink | None) -> bool:

@@ -50,6 +50,8 @@ class NetnsDriver:
         self._plugged: set[str] = set()
         self._plan = Plan()
         self._done: dict[str, tuple[Space, float]] = {}  # namespace -> what it was made, and when it was last compared
+        self._doubts: dict[str, str] = {}  # namespace -> what is not as it was asked for, though all works
+        self._told: dict[str, str] = {}  # failures of the last time
 
     async def carry_out(self, wanted: WantedHost) -> Carried:
         """See NetworkDriver."""
@@ -127,13 +129,17 @@ class NetnsDriver:
         if todo or self._is_due("", made.host, now):
             await self._work(todo, made, failed)
         await self._remove_others(failed)
-        for space in (*todo, made.host):
+        for space in (*made.spaces.values(), made.host):
             if space.name in failed:
                 self._done.pop(space.name, None)
                 made.failures.setdefault(space.id or self._site.host, "; ".join(failed[space.name]))
+            elif space.name in self._doubts:
+                made.failures.setdefault(space.id, self._doubts[space.name])
         up = sorted(port.port for port in made.ports.values() if port.up and port.space in self._done and port.port not in made.failures)
         for thing, why in made.failures.items():
-            log.warning("network: %s is not as wanted: %s", thing, why)
+            if self._told.get(thing) != why:
+                log.warning("network: %s is not as wanted: %s", thing, why)
+        self._told = dict(made.failures)
         return Carried(wanted.revision, tuple(up), dict(made.failures))
 
     def _is_due(self, name: str, space: Space, now: float) -> bool:
@@ -161,8 +167,12 @@ class NetnsDriver:
 
         everything = [*todo, made.host]
         await self._each(begin, everything)
-        changed = [await self._devices(space, seen, failed) for space in everything if space.name in seen]
-        if any(changed):
+        touched: set[str] = set()
+        for space in everything:
+            if space.name in seen:
+                touched |= await self._devices(space, seen, failed)
+        if touched:  # also where the other end of something is that was made
+            everything += [space for name, space in made.spaces.items() if name in touched and space not in todo]
             await self._each(look, everything)
         running = await self._servers.running()
 
@@ -211,16 +221,18 @@ class NetnsDriver:
         if namespaces.value(_FORWARDING) == "0":
             self._disk.open(_FORWARDED, create=True, write=True).close()
 
-    async def _devices(self, space: Space, seen: dict[str, Seen], failed: dict[str, list[str]]) -> bool:
-        """Remove devices that should not be, make those that are missing; whether anything was done."""
-        gone = differences.removals(space, seen[space.name])
-        own, by_host = differences.creations(space, seen[space.name])
-        if space.name and "lo" in seen[space.name].links and not seen[space.name].links["lo"].up:
+    async def _devices(self, space: Space, seen: dict[str, Seen], failed: dict[str, list[str]]) -> set[str]:
+        """Remove devices that should not be, make those that are missing; in which namespaces anything was done."""
+        now = seen[space.name]
+        gone = differences.removals(space, now)
+        made = differences.missing(space, now)
+        own = [link.made for link in made if not link.by_host]
+        if space.name and "lo" in now.links and not now.links["lo"].up:
             own = ["link set dev lo up", *own]
-        for place, lines in ((space.name, gone), (space.name, own), ("", by_host)):
+        for place, lines in ((space.name, gone), (space.name, own), ("", [link.made for link in made if link.by_host])):
             if problems := await kernel.batch(place, lines):
                 failed.setdefault(space.name, []).extend(problems)
-        return bool(gone or own or by_host)
+        return {space.name, *(link.other_end for link in made if link.other_end)} if gone or own or made else set()
 
     async def _finish(self, space: Space, seen: Seen, running: dict[str, Running]) -> list[str]:
         problems = [f"{link.name} is not there" for link in space.links if link.name not in seen.links]
@@ -232,8 +244,10 @@ class NetnsDriver:
             return problems
         if ("learning", False) in [fact for link in space.links for fact in link.told]:  # other hosts may be on this machine
             await self._threads.run(namespaces.inside, names.namespace_path(space.name), namespaces.take_no_shortcut, names.TUNNEL)
-        servers, doubts = await self._chosen(space, running)
-        problems += doubts
+        servers, doubt = await self._chosen(space, running)
+        self._doubts.pop(space.name, None)
+        if doubt:
+            self._doubts[space.name] = doubt
         await self._servers.settle(space.name, servers, running)
         if space.metadata:
             await self._listen(space.name)
@@ -260,18 +274,18 @@ class NetnsDriver:
             await self._threads.run(namespaces.set_values, ((_FORWARDING, "0"),))
             await self._threads.run(self._disk.unlink, _FORWARDED)
 
-    async def _chosen(self, space: Space, running: dict[str, Running]) -> tuple[list[Server], list[str]]:
-        """What should serve a namespace; dnsmasq without guests' own options where it does not take them."""
-        servers, doubts = [], []
+    async def _chosen(self, space: Space, running: dict[str, Running]) -> tuple[list[Server], str]:
+        """What should serve a namespace; dnsmasq without guests' own options where it does not take them, and why."""
+        servers, doubt = [], ""
         if space.dnsmasq:
             server = Server(space.name, "dnsmasq", space.dnsmasq)
-            if server.file not in running and space.dnsmasq != space.dnsmasq_plain and (doubt := await self._servers.test(server)):
+            if server.file not in running and space.dnsmasq != space.dnsmasq_plain and (said := await self._servers.test(server)):
                 server = Server(space.name, "dnsmasq", space.dnsmasq_plain)
-                doubts.append(f"DHCP options are left out, since dnsmasq does not take them: {doubt}")
+                doubt = f"guests' own DHCP options are left out, since dnsmasq does not take them: {said}"
             servers.append(server)
         if space.radvd:
             servers.append(Server(space.name, "radvd", space.radvd))
-        return servers, doubts
+        return servers, doubt
 
     async def _listen(self, space: str) -> None:
         if space in self._listeners:
@@ -308,6 +322,7 @@ class NetnsDriver:
         for name in others:
             await self._stop_listening(name)
             self._done.pop(name, None)
+            self._doubts.pop(name, None)
             try:
                 await self._servers.end(name, running)
                 seen = await kernel.look(name)

@@ -53,6 +53,7 @@ class Link:
     kind: str  # as `ip` calls it: "bridge", "tun", "veth", "vxlan"
     made: str = ""  # the line of a batch that makes it; "" where it is the other end of one that is made elsewhere
     by_host: bool = False  # that line is for the host's namespace
+    other_end: str = ""  # the namespace where that line makes another device
     mac: str = ""  # "" for any
     mtu: int = 0
     master: str = ""
@@ -283,7 +284,7 @@ def _attach(
     else:
         ends.append((network, Link(other, "veth", mtu=network.mtu, master=BRIDGE, up=router.up)))
     line = f"link add name {name} mtu {network.mtu} address {mac} type veth peer name {other} mtu {network.mtu} netns {network.space}"
-    links[name] = Link(name, "veth", line, mac=mac, mtu=network.mtu, up=router.up, addresses=frozenset(held))
+    links[name] = Link(name, "veth", line, other_end=network.space, mac=mac, mtu=network.mtu, up=router.up, addresses=frozenset(held))
 
 
 def _space(
@@ -296,6 +297,7 @@ def _space(
         "nf_call_iptables 1 nf_call_ip6tables 1 nf_call_arptables 0"
     )
     held = {f"{METADATA_IP4}/32", f"{METADATA_IP6}/64"}
+    held |= {address for s in network.subnets.values() if (address := addressing.servers_address(s, network.mac))}
     routes = {Route(str(s.network), device=BRIDGE, source=METADATA_IP4) for s in network.subnets.values() if s.network.version == 4}
     way = _way(network, site) if network.wanted.external else None
     if way is not None:
@@ -386,7 +388,7 @@ def _outside(network: _Network, way: _Way, guests: Iterable[WantedPort], site: S
     line = f"link add name {name} mtu {network.mtu} type veth peer name {UPLINK} mtu {network.mtu} netns {network.space}"
     behind = {*network.at, *(str(values.address(text)) for port in guests for _, text in port.addresses)}
     routes = frozenset(Route(f"{address}/32", via=way.here, device=name) for address in behind if values.address(address).version == 4)
-    return Link(name, "veth", line, mtu=network.mtu, addresses=frozenset({f"{way.host}/31"})), routes
+    return Link(name, "veth", line, other_end=network.space, mtu=network.mtu, addresses=frozenset({f"{way.host}/31"})), routes
 
 
 def _host(outside: list[tuple[Link, frozenset[Route]]], networks: Iterable[_Network], site: Site) -> Space:

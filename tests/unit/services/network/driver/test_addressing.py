@@ -75,3 +75,11 @@ def test_routers_tell_version_6_by_the_modes_of_their_subnets() -> None:
     assert "AdvOtherConfigFlag on" in told("dhcpv6-stateless")
     assert "RDNSS fd00::9 { };" in told("slaac")
     assert "AdvManagedFlag off" in told("slaac")
+
+
+def test_server_of_version_6_has_an_address_where_it_serves() -> None:
+    mac = "0a:a9:fe:00:00:07"
+    assert addressing.servers_address(checked_subnet(SIX), mac) == "fd00:1::8a9:feff:fe00:7/64"
+    assert addressing.servers_address(checked_subnet(FOUR), mac) == ""
+    assert addressing.servers_address(checked_subnet(subnet("fd00::/64", address_mode="slaac")), mac) == ""
+    assert addressing.servers_address(checked_subnet(subnet("fd00::/112", address_mode="dhcpv6-stateful")), mac) == "fd00::7/112"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from objstore.services.network.driver import differences
-from objstore.services.network.driver.differences import Seen, SeenLink, changes, creations, forwards, removals, seen
+from objstore.services.network.driver.differences import Seen, SeenLink, changes, forwards, missing, removals, seen
 from objstore.services.network.driver.plan import Link, Route, Space
 
 BRIDGE = Link(
@@ -20,21 +20,21 @@ def test_finished_namespace_needs_nothing() -> None:
         "n", "ns", (BRIDGE,), frozenset({Route("10.9.0.0/16", "10.0.0.7")}), frozenset({("br0", "10.0.0.5", "52:54:00:00:00:05")})
     )
     now = Seen({"lo": LO, "br0": THERE}, frozenset({Route("10.9.0.0/16", "10.0.0.7", "br0")}), space.neighbours)
-    assert (removals(space, now), creations(space, now), changes(space, now), forwards(space, now, "vx0")) == ([], ([], []), [], [])
+    assert (removals(space, now), missing(space, now), changes(space, now), forwards(space, now, "vx0")) == ([], [], [], [])
 
 
 def test_missing_devices_are_made_and_strangers_removed() -> None:
     now = Seen({"lo": LO, "x1": SeenLink("x1", "veth", "", 1500, "", True, frozenset())})
     space = Space("n", "ns", (BRIDGE, Link("vx0", "vxlan", "link add name vx0", by_host=True), Link("r1", "veth")))
     assert removals(space, now) == ["link del dev x1"]
-    assert creations(space, now) == (["link add name br0 type bridge"], ["link add name vx0"])
+    assert [link.name for link in missing(space, now)] == ["br0", "vx0"]
 
 
 def test_device_whose_nature_is_wrong_is_made_anew() -> None:
     link = Link("vx0", "vxlan", "link add name vx0", told=(("id", 7), ("port", 4789)))
     now = Seen({"vx0": SeenLink("vx0", "vxlan", "", 1450, "", True, frozenset(), {"id": 7, "port": 4790})})
     assert removals(Space("n", "ns", (link,)), now) == ["link del dev vx0"]
-    assert creations(Space("n", "ns", (link,)), now) == (["link add name vx0"], [])
+    assert missing(Space("n", "ns", (link,)), now) == [link]
 
 
 def test_devices_are_changed_where_they_differ() -> None:
