@@ -12,6 +12,7 @@ from objstore.fronts.identity.app import IdentityApp
 from objstore.fronts.identity.call import Identity
 from objstore.fronts.identity.settings import IdentitySettings
 from objstore.identity.model import User
+from objstore.identity.passcodes import Passcodes
 from objstore.identity.passwords import Passwords, hash_password
 from objstore.identity.registry import Registry
 from objstore.identity.tenancy import Place, built_in
@@ -46,7 +47,7 @@ async def identity_app(
     passwords = Passwords(
         world.clock, world.rng, threads, failures=settings.lockout_failures, lock_s=settings.lockout_s, memory_kib=settings.hash_memory_kib
     )
-    return IdentityApp(Identity(registry, passwords, settings, f"{section.url}/identity")), registry
+    return IdentityApp(Identity(registry, passwords, settings, f"{section.url}/identity", Passcodes(world.clock))), registry
 
 
 async def service_apps(

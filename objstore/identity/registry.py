@@ -21,6 +21,7 @@ from objstore.identity.tenancy import (
     KINDS,
     RECORD_VERSION,
     SYSTEM,
+    TOTP,
     AppCredential,
     Credential,
     Domain,
@@ -63,6 +64,7 @@ class Registry:
         self._records: dict[str, dict[str, Kept]] = {kind: {} for kind in KINDS}
         self._grants: dict[str, dict[str, Grant]] = {}  # actor -> target -> grant
         self._access: dict[str, str] = {}  # access key -> id of its credential
+        self._totp: dict[str, set[str]] = {}  # user -> ids of its credentials of type "totp"
         self._judged: OrderedDict[str, Access] = OrderedDict()
         self._tasks = TaskOwner("identity registry")
         self.feed = Feed(cluster, world.clock, KINDS, self._apply, prefix=_PREFIX)
@@ -120,12 +122,16 @@ class Registry:
             self._grants.setdefault(value.actor, {})[value.target] = value
         elif isinstance(value, Credential) and value.access:
             self._access[value.access] = value.id
+        elif isinstance(value, Credential) and value.type == TOTP:
+            self._totp.setdefault(value.user_id, set()).add(value.id)
 
     def _unlink(self, value: Kept) -> None:
         if isinstance(value, Grant):
             self._grants.get(value.actor, {}).pop(value.target, None)
         elif isinstance(value, Credential) and value.access:
             self._access.pop(value.access, None)
+        elif isinstance(value, Credential) and value.type == TOTP:
+            self._totp.get(value.user_id, set()).discard(value.id)
 
     # -- looking up -------------------------------------------------------------------------------------------
 
@@ -137,6 +143,11 @@ class Registry:
     def person(self, id_: str) -> Person | None:
         """A user by its id."""
         return self.get(Person, id_)
+
+    def totp_of(self, user: Person) -> list[Credential]:
+        """A user's secrets of passcodes that change with time."""
+        found = (self.get(Credential, id_) for id_ in sorted(self._totp.get(user.id, ())))
+        return [credential for credential in found if credential is not None]
 
     def all(self, struct: type[T]) -> list[T]:
         """All of a kind, by id."""

@@ -19,6 +19,7 @@ from objstore.runtime.rng import Rng
 RECORD_VERSION = 1
 DEFAULT_DOMAIN = "default"
 ADMIN, MANAGER, MEMBER, READER, SERVICE = "admin", "manager", "member", "reader", "service"
+TOTP = "totp"  # type of a credential: the secret of passcodes that change with time
 RESELLER_ADMIN = "ResellerAdmin"  # acts in every account of Swift
 _SLOT_CHARS = 128  # of a name inside a record's name; a longer one is there by its digest
 SYSTEM = "s"  # targets of roles: the system, "p:ID" a project, "d:ID" a domain

@@ -21,11 +21,11 @@ _PATTERNS = (
     re.compile(r"(?i)(\bauthorization\b[\"']?\s*[:=,]\s*b?[\"']?)[^\"'\r\n]+"),
     re.compile(r"(?i)(\bx-(?:amz-security|auth|subject|storage|service)-token\b[\"']?\s*[:=,]\s*b?[\"']?)[^\s\"'&,;)\]}]+"),
     re.compile(r"(?i)(\b(?:x-amz-signature|x-amz-credential|signature|temp_url_sig|awsaccesskeyid)=)[^\s\"'&,;)\]}]+"),
-    re.compile(r"(?i)(\b(?:secret|secret_key|secret_access_key|password|cluster_key|token)\b[\"']?\s*[:=]\s*b?[\"']?)[^\s\"'&,;)\]}]+"),
+    re.compile(r"(?i)(\b(?:secret|secret_key|secret_access_key|password|passcode|cluster_key|token)\b[\"']?\s*[:=]\s*b?[\"']?)[^\s\"'&,;)\]}]+"),
     re.compile(
         r"(?i)(\b(?:x-(?:auth-key|storage-pass|container-sync-key)|temp-url-key(?:-2)?)\b[\"']?\s*[:=,]\s*b?[\"']?)[^\s\"'&,;)\]}]+"
     ),
-    re.compile(r"(?i)(\bx-container-sync-auth\b[\"']?\s*[:=,]\s*b?[\"']?)[^\"'\r\n]+"),
+    re.compile(r"(?i)(\b(?:x-container-sync-auth|openstack-auth-receipt)\b[\"']?\s*[:=,]\s*b?[\"']?)[^\"'\r\n]+"),
     re.compile(r"(://[^/@:\s\"']*:)[^@/\s\"']+(?=@)"),  # the password of a URL
     re.compile(r"(?i)(\bx-amz-server-side-encryption-customer-key\b[\"']?\s*[:=,]\s*b?[\"']?)[^\s\"'&,;)\]}]+"),
 )

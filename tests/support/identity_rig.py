@@ -11,6 +11,7 @@ from objstore.fronts.identity.app import IdentityApp
 from objstore.fronts.identity.call import Identity
 from objstore.fronts.identity.settings import IdentitySettings
 from objstore.identity.model import User
+from objstore.identity.passcodes import Passcodes
 from objstore.identity.passwords import Passwords, hash_password
 from objstore.identity.registry import Registry
 from objstore.identity.tenancy import Place, built_in
@@ -62,7 +63,7 @@ class Rig:
             world.clock, world.rng, world.new_threads("", 1), failures=self.settings.lockout_failures, lock_s=self.settings.lockout_s,
             memory_kib=MEMORY_KIB,
         )  # fmt: skip
-        self.app = IdentityApp(Identity(self.registry, self.passwords, self.settings, URL))
+        self.app = IdentityApp(Identity(self.registry, self.passwords, self.settings, URL, Passcodes(self.clock)))
 
     async def ask(
         self,

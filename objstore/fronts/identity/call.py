@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from objstore.fronts.identity.errors import Headers, IdentityProblem, forbidden, invalid, not_found, unauthorized
 from objstore.fronts.identity.settings import IdentitySettings
+from objstore.identity.passcodes import Passcodes
 from objstore.identity.passwords import Passwords
 from objstore.identity.registry import Registry
 from objstore.identity.rules import Access, may_change, may_read
@@ -34,6 +35,7 @@ class Identity:
     passwords: Passwords
     settings: IdentitySettings
     public_url: str  # of the service, without /v3
+    passcodes: Passcodes
 
     def now_us(self) -> int:
         """The time."""

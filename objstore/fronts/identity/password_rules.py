@@ -5,6 +5,7 @@ from typing import Any
 
 from objstore.fronts.identity.call import Call, table
 from objstore.fronts.identity.errors import IdentityProblem, invalid
+from objstore.fronts.identity.second_factor import ENABLED, RULES, check_rules
 from objstore.identity.passwords import MAX_PASSWORD_BYTES
 from objstore.identity.tenancy import Person
 
@@ -13,8 +14,7 @@ NO_EXPIRY = "ignore_password_expiry"
 NO_FIRST_CHANGE = "ignore_change_password_upon_first_use"
 NO_LOCKOUT = "ignore_lockout_failure_attempts"
 LOCKED = "lock_password"
-_FLAGS = (NO_EXPIRY, NO_FIRST_CHANGE, NO_LOCKOUT, LOCKED, "ignore_user_inactivity")
-_NOT_BUILT = ("multi_factor_auth_enabled", "multi_factor_auth_rules")
+_FLAGS = (NO_EXPIRY, NO_FIRST_CHANGE, NO_LOCKOUT, LOCKED, "ignore_user_inactivity", ENABLED)
 
 
 def password(name: str, value: Any) -> Any:
@@ -25,12 +25,14 @@ def password(name: str, value: Any) -> Any:
 
 
 def user_options(name: str, value: Any) -> Any:
-    """Options of a user: flags; null takes one away.  What would promise more than is done is refused with 501."""
+    """Options of a user: flags, and rules of methods; null takes one away."""
     for option, given in table(name, value).items():
-        if option in _NOT_BUILT:
-            raise IdentityProblem(501, f"The user option {option} is not built: logging in takes one method here.")
+        if option == RULES:
+            if given is not None:
+                check_rules(name, given)
+            continue
         if option not in _FLAGS:
-            raise invalid(name, f"it knows {', '.join(_FLAGS)}")
+            raise invalid(name, f"it knows {', '.join((*_FLAGS, RULES))}")
         if not isinstance(given, bool | None):
             raise invalid(name, f"{option} must be true, false or null")
     return value

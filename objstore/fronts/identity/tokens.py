@@ -9,14 +9,15 @@ from objstore.fronts.identity.call import Answer, Call, Handler, View, time_text
 from objstore.fronts.identity.endpoint_groups import endpoints_for
 from objstore.fronts.identity.errors import IdentityProblem, forbidden, unauthorized
 from objstore.fronts.identity.password_rules import NO_LOCKOUT, is_expired
+from objstore.fronts.identity.second_factor import METHODS, receipt_answer, receipt_of, suffices
 from objstore.fronts.identity.trusts import use
-from objstore.fronts.identity.views import domain_view, named, password_expiry, project_view, rule_view
+from objstore.fronts.identity.views import brief, domain_view, named, password_expiry, project_view, rule_view
 from objstore.identity.bearer import Bearer
+from objstore.identity.passcodes import secret_of
 from objstore.identity.rules import Access, may_read
 from objstore.identity.tenancy import RECORD_VERSION, SYSTEM, AccessRule, AppCredential, Domain, Endpoint, Person, Project, Service
 from objstore.identity.trusts import trust_line
 
-METHODS = ("password", "token", "application_credential")
 MAX_TOKEN_S = 30 * 86_400.0
 NO_TOKEN = "Could not find token."
 NO_SCOPE = "Application credentials cannot request a scope."
@@ -115,7 +116,20 @@ async def _by_app_credential(call: Call, given: Mapping[str, Any]) -> Proof:
     return Proof(user, expires_us=credential.expires_us, credential=credential)
 
 
-_BY = {"password": _by_password, "token": _by_token, "application_credential": _by_app_credential}
+async def _by_passcode(call: Call, given: Mapping[str, Any]) -> Proof:
+    asked = _object(given, "user")
+    code = _text(asked, "passcode")
+    user = _user(call, asked)
+    if user is None or not call.registry.is_usable(user):
+        raise unauthorized()
+    secrets = [secret_of(call.registry.secret_of(credential)) for credential in call.registry.totp_of(user)]
+    if not call.identity.passcodes.check(user.id, secrets, code):
+        raise unauthorized()
+    return Proof(user)
+
+
+_BY = {"password": _by_password, "token": _by_token, "application_credential": _by_app_credential, "totp": _by_passcode}
+assert tuple(_BY) == METHODS
 
 
 async def _prove(call: Call, identity: Mapping[str, Any]) -> Proof:
@@ -196,7 +210,14 @@ async def issue(call: Call) -> Answer:
     auth = call.body.get("auth")
     if not isinstance(auth, dict):
         raise IdentityProblem(400, _MALFORMED.format("auth"))
+    receipt = receipt_of(call)
     proof = await _prove(call, _object(auth, "identity"))
+    if receipt is not None:
+        if receipt.user_id != proof.user.id:
+            raise unauthorized()
+        proof.methods = tuple(dict.fromkeys([*receipt.methods, *proof.methods]))
+    if not suffices(proof.user, proof.methods):
+        return receipt_answer(call, proof.user, proof.methods)
     asked = auth.get("scope")
     if isinstance(asked, dict) and "OS-TRUST:trust" in asked:
         return await _by_trust(call, proof, asked)
@@ -256,25 +277,21 @@ def token_answer(call: Call, bearer: Bearer, status: int) -> Answer:
 # -- how it is shown ------------------------------------------------------------------------------------------------
 
 
-def _brief(domain: Domain | None) -> View:
-    return {"id": domain.id, "name": domain.name} if domain is not None else {}
-
-
 def token_body(call: Call, access: Access) -> View:
     """The document of a token."""
     bearer, user = access.bearer, access.user
     token: View = {
         "methods": list(bearer.methods),
-        "user": {"id": user.id, "name": user.name, "domain": _brief(access.domain), "password_expires_at": password_expiry(user)},
+        "user": {"id": user.id, "name": user.name, "domain": brief(access.domain), "password_expires_at": password_expiry(user)},
         "audit_ids": list(bearer.audit_ids),
         "expires_at": time_text(bearer.expires_us),
         "issued_at": time_text(bearer.issued_us),
     }
     if access.project is not None:
-        token["project"] = {"id": access.project.id, "name": access.project.name, "domain": _brief(access.project_domain)}
+        token["project"] = {"id": access.project.id, "name": access.project.name, "domain": brief(access.project_domain)}
         token["is_domain"] = False
     if access.scope_domain is not None:
-        token["domain"] = _brief(access.scope_domain)
+        token["domain"] = brief(access.scope_domain)
     if access.system:
         token["system"] = {"all": True}
     if bearer.scope:

@@ -51,6 +51,11 @@ def acting_view(call: Call, domain: Domain) -> View:
     }  # fmt: skip
 
 
+def brief(domain: Domain | None) -> View:
+    """A domain inside of something else."""
+    return {"id": domain.id, "name": domain.name} if domain is not None else {}
+
+
 def user_view(call: Call, user: Person) -> View:
     """A user; never its password."""
     shown: View = {

@@ -62,6 +62,8 @@ def test_the_level_cuts_off_what_is_below(stream: io.StringIO) -> None:
         "X-Container-Meta-Temp-URL-Key-2: S3CR3TVALUE",
         "{'x-container-sync-key': 'S3CR3TVALUE'}",
         "X-Container-Sync-Auth: realm nonce S3CR3TVALUE",
+        "{'openstack-auth-receipt': 'S3CR3TVALUE'}",
+        "{'passcode': 'S3CR3TVALUE'}",
         "GET /b/k?X-Amz-Algorithm=A&X-Amz-Signature=S3CR3TVALUE&x=1 403",
         "Target(url='amqps://me:S3CR3TVALUE@host:5671/v?routing_key=q')",
         "GET /v1/AUTH_a/c/o?temp_url_sig=S3CR3TVALUE&temp_url_expires=1",

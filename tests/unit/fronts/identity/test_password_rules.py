@@ -104,11 +104,11 @@ def test_a_user_may_be_excepted_from_being_locked_out() -> None:
     on_rig(test, lockout_failures=3)
 
 
-def test_options_that_are_not_known_or_not_built_are_refused() -> None:
+def test_options_that_are_not_known_are_refused() -> None:
     async def test(rig: Rig) -> None:
         root = await rig.admin()
         for options, status in (
-            ({"multi_factor_auth_enabled": True}, 501), ({"multi_factor_auth_rules": [["password"]]}, 501), ({"nothing": True}, 400),
+            ({"multi_factor_auth_enabled": "yes"}, 400), ({"multi_factor_auth_rules": [[]]}, 400), ({"nothing": True}, 400),
             ({"lock_password": "yes"}, 400), (7, 400), ({"ignore_user_inactivity": True}, 201),
         ):  # fmt: skip
             reply = await rig.ask("POST", "/users", {"user": {"name": f"u{status}", "options": options}}, token=root)
