@@ -125,9 +125,11 @@ async def _talk(process: asyncio.subprocess.Process, stdin: bytes, limit: int) -
 
 
 async def _write(stream: asyncio.StreamWriter, data: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it did not want all of its input: its status tells why
-        stream.write(data)
-        await stream.drain()
+    # It did not want all of its input: its status tells why.  uvloop calls a pipe whose other end is gone before the write a RuntimeError.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, RuntimeError):
+        if data:
+            stream.write(data)
+            await stream.drain()
     stream.close()
 
 

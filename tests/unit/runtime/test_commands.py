@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from objstore.runtime import commands
 
@@ -104,3 +105,11 @@ def test_descriptors_are_handed_on(tmp_path: Path) -> None:
     assert os.read(reading, 10) == b"hello"
     os.close(reading)
     asyncio.run(commands.end(process))
+
+
+def test_programs_that_end_before_they_are_given_anything_end_well_on_uvloop() -> None:
+    async def test() -> None:
+        for _ in range(30):
+            await asyncio.gather(*(commands.run("/bin/true", stdin=data) for data in (b"", b"x", b"x" * 300_000)))
+
+    uvloop.run(test())
