@@ -680,8 +680,13 @@ def test_guests_of_version_6_are_told_their_addresses_and_their_router() -> None
         await carry(driver, 1, own, given, one, two, WantedRouter(new_id(), 139, ends))
         near, far = await b.guest(driver, one), await b.guest(driver, two)
         assert await has_address(near, auto)
+        # Not the client's own script: that writes /etc/resolv.conf, which is this machine's.
+        script = b.directory / "leased.sh"
+        script.write_text('#!/bin/sh\n[ -z "$new_ip6_address" ] || ip -6 addr replace "$new_ip6_address/64" dev "$interface" nodad\n')
+        script.chmod(0o755)
         client = asyncio.ensure_future(far.run(
-            "timeout", "40", "dhclient", "-6", "-1", "-d", "-lf", f"{b.directory}/leases", "-pf", f"{b.directory}/pid", "-cf", "/dev/null", "eth0", timeout_s=60
+            "timeout", "40", "dhclient", "-6", "-1", "-d", "-sf", str(script), "-lf", f"{b.directory}/leases", "-pf", f"{b.directory}/pid",
+            "-cf", "/dev/null", "eth0", timeout_s=60,
         ))  # fmt: skip
         assert await has_address(far, "2001:db8:b::12")
         assert "2001:db8::53" in (b.directory / "leases").read_text()
