@@ -9,10 +9,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
+import msgspec
+
 from objstore.errors import ObjstoreError
 from objstore.runtime import commands, namespaces
 from objstore.runtime.commands import Running
 from objstore.runtime.net import Listener
+from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
 from objstore.services.network.driver import differences, kernel, names
 from objstore.services.network.driver.api import CannotDrive, Carried, Lookup, NotTold, Tap
@@ -21,11 +24,11 @@ from objstore.services.network.driver.guard import METADATA_IP4, METADATA_IP6, M
 from objstore.services.network.driver.metadata_server import Guest, MetadataServer
 from objstore.services.network.driver.plan import Plan, Site, Space, plan
 from objstore.services.network.driver.servers import Server, Servers
-from objstore.services.network.wanted import WantedHost
+from objstore.services.network.wanted import WantedHost, WantedNetwork, WantedPort
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 60.0  # a namespace whose plan has not changed is compared again after this time, in case somebody else changed it
+LOOK_EVERY_S = 120.0  # what has not changed is compared again after this time, in case somebody else changed it
 _AT_ONCE = 4  # programs that run side by side
 _FORWARDING = "net/ipv4/ip_forward"
 _FORWARDED = "forwarding-was-off"  # the file that remembers it
@@ -47,7 +50,8 @@ class NetnsDriver:
         self._lock = asyncio.Lock()
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._wanted: WantedHost | None = None
-        self._plugged: set[str] = set()
+        self._plugged: dict[str, tuple[WantedPort, WantedNetwork]] = {}  # cards in use, as they were last told of
+        self._tasks = TaskOwner("netns")
         self._plan = Plan()
         self._done: dict[str, tuple[Space, float]] = {}  # namespace -> what it was made, and when it was last compared
         self._doubts: dict[str, str] = {}  # namespace -> what is not as it was asked for, though all works
@@ -56,28 +60,56 @@ class NetnsDriver:
     async def carry_out(self, wanted: WantedHost) -> Carried:
         """See NetworkDriver."""
         async with self._lock:
+            if not len(self._tasks):
+                self._tasks.spawn(self._keep_looking())
             self._wanted = wanted
             return await self._carry_out(wanted)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await self._world.clock.sleep(LOOK_EVERY_S)
+            async with self._lock:
+                if self._wanted is not None:
+                    try:
+                        await self._carry_out(self._wanted)
+                    except (ObjstoreError, OSError) as failure:
+                        log.warning("networks could not be looked at: %s", failure)
 
     async def plug(self, port: str, server: str) -> Tap:
         """See NetworkDriver.  A port that the records still have on another host is taken as one that is about to come (live migration)."""
         async with self._lock:
-            if self._wanted is None or not any(p.id == port for p in self._wanted.ports):
+            told = self._told_of(port)
+            if told is None or self._wanted is None:
                 raise NotTold(f"the network service has not told this host of port {port}")
+            self._plugged[port] = told
             known = self._plan.ports.get(port)
             if known is None or known.space not in self._done:
-                self._plugged.add(port)
                 await self._carry_out(self._wanted)
                 known = self._plan.ports.get(port)
-            failure = self._plan.failures.get(port) or (self._plan.failures.get(self._network_of(port)) if known is None else None)
-            if known is None or failure:
-                raise commands.CommandFailed(f"port {port} cannot be plugged in: {failure or 'its network is not there'}")
-            self._plugged.add(port)
+            failures = self._plan.failures
+            if known is None or known.space not in self._done:
+                del self._plugged[port]
+                why = failures.get(port) or failures.get(told[1].id) or "its network is not there"
+                raise commands.CommandFailed(f"port {port} cannot be plugged in: {why}")
             return Tap(port, known.tap, names.namespace_path(known.space), known.mtu)
 
-    def _network_of(self, port: str) -> str:
-        assert self._wanted is not None
-        return next((p.network for p in self._wanted.ports if p.id == port), "")
+    def _told_of(self, port: str) -> tuple[WantedPort, WantedNetwork] | None:
+        if self._wanted is None:
+            return None
+        networks = {network.id: network for network in self._wanted.networks}
+        return next(((p, networks[p.network]) for p in self._wanted.ports if p.id == port and p.network in networks), None)
+
+    def _with_cards_in_use(self, wanted: WantedHost) -> WantedHost:
+        """A card that a guest has is not taken from under it: what was last told of it holds until it is unplugged."""
+        self._plugged = {port: self._told_of(port) or known for port, known in self._plugged.items()}
+        ports, networks = {p.id for p in wanted.ports}, {n.id for n in wanted.networks}
+        kept = [known for port, known in self._plugged.items() if port not in ports]
+        more = {network.id: network for _, network in kept if network.id not in networks}
+        if not kept:
+            return wanted
+        return msgspec.structs.replace(
+            wanted, ports=(*wanted.ports, *(port for port, _ in kept)), networks=(*wanted.networks, *more.values())
+        )  # fmt: skip
 
     async def open_tap(self, tap: Tap) -> int:
         """See NetworkDriver."""
@@ -86,13 +118,12 @@ class NetnsDriver:
     async def unplug(self, port: str) -> None:
         """See NetworkDriver.  The tap goes when the port is wanted here no more."""
         async with self._lock:
-            if port in self._plugged:
-                self._plugged.discard(port)
-                if self._wanted is not None:
-                    await self._carry_out(self._wanted)
+            if self._plugged.pop(port, None) is not None and self._wanted is not None:
+                await self._carry_out(self._wanted)
 
     async def aclose(self) -> None:
         """See NetworkDriver."""
+        await self._tasks.aclose()
         async with self._lock:
             for listeners in self._listeners.values():
                 for listener in listeners:
@@ -103,6 +134,7 @@ class NetnsDriver:
 
     async def clean_up(self) -> None:
         """See NetworkDriver."""
+        await self._tasks.aclose()
         async with self._lock:
             self._wanted, self._plan = None, Plan()
             self._plugged.clear()
@@ -118,7 +150,7 @@ class NetnsDriver:
         return (known.port, known.server) if known else None
 
     async def _carry_out(self, wanted: WantedHost) -> Carried:
-        made = plan(wanted, self._site, self._plugged)
+        made = plan(self._with_cards_in_use(wanted), self._site, self._plugged)
         self._plan = made
         present = set(await self._threads.run(namespaces.listed, names.NETNS_DIRECTORY))
         missing = [name for name in made.spaces if name not in present]
