@@ -10,9 +10,9 @@ from typing import Any
 from objstore.cli.cloud_api import CloudApi, CloudError, wait
 from objstore.cli.cloud_guest import tiny_image
 
-# name -> (id, MiB of memory, processors, GiB of disk).  The first two are for the images of our own; the rest are what everybody has.
+# name -> (id, MiB of memory, processors, GiB of disk; 0: as large as the image).  The first two are for the images of our own; the rest are what everybody has.
 FLAVORS: Mapping[str, tuple[str, int, int, int]] = {
-    "m1.nano": ("42", 64, 1, 1),
+    "m1.nano": ("42", 64, 1, 0),
     "m1.micro": ("84", 256, 1, 1),
     "m1.tiny": ("1", 512, 1, 1),
     "m1.small": ("2", 2048, 1, 20),

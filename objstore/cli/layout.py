@@ -34,6 +34,7 @@ METRICS_PORT_OFFSET = 200
 DAEMON_METRICS_PORT_OFFSET = 300
 SERVICES_PORT_OFFSET = 400
 AGENT_PORT_OFFSET = 500
+TUNNEL_PORT_OFFSET = 600  # UDP
 NODES_LIMIT = 100
 PROXIES_LIMIT = 100
 AGENTS_LIMIT = 20  # one host of a cloud is one agent; more than one on a machine is for tests
@@ -246,6 +247,11 @@ def services_port(layout: Layout, number: int) -> int:
 def agent_port(layout: Layout, number: int) -> int:
     """Where agent `number` is asked."""
     return layout.port_base + AGENT_PORT_OFFSET + number - 1
+
+
+def tunnel_address(layout: Layout, number: int) -> str:
+    """Where host `number` of guests takes what the networks of other hosts of this machine send it, by UDP."""
+    return f"127.0.0.1:{layout.port_base + TUNNEL_PORT_OFFSET + number - 1}"
 
 
 def ports_of(layout: Layout, name: str) -> list[int]:

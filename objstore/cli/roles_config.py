@@ -22,6 +22,7 @@ from objstore.cli.layout import (
     proxy_port,
     read_cluster,
     services_port,
+    tunnel_address,
     write_file,
 )
 from objstore.cli.settings import ROLE_SECTIONS, read_cluster_key
@@ -176,6 +177,7 @@ def _agent(place: Place, layout: Layout, name: str, chosen: dict[str, Any]) -> d
         "services_url": f"{'https' if layout.tls else 'http'}://127.0.0.1:{services_port(layout, 1)}",
         "secret_file": str(place.agents_secret_file),
         "data_directory": str(place.directory(name)),
+        "tunnel_address": chosen.get("tunnel_address") or tunnel_address(layout, number),
         "disks_control": disks_control(number),
         "disks_nbd": disks_nbd(number),
     }
