@@ -88,6 +88,8 @@ class Reporter:
                 if self._heard:
                     log.warning("the services do not take this host's report: %s", failure)
                 self._heard = False
+            except Exception:
+                log.exception("a report, or what followed from it, failed by a bug")  # a host that falls silent is taken for dead
             else:
                 self._heard = True
             try:

@@ -132,6 +132,21 @@ def test_reports_go_on_when_nobody_hears_them(tmp_path: Path, monkeypatch: pytes
     with_conductor(tmp_path, monkeypatch, test)
 
 
+def test_reports_go_on_after_a_bug_in_what_follows_from_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig, conductor: Conductor, reporter: Reporter, networks: Networks, changed: asyncio.Event) -> None:
+        async def carry_out(wanted: WantedHost) -> Carried:
+            raise RuntimeError("the handler is closed")
+
+        rig.networks.carry_out = carry_out  # type: ignore[method-assign]
+        task = asyncio.ensure_future(reporter.run())
+        async with asyncio.timeout(10):
+            while len(conductor.reports) < 4:
+                await asyncio.sleep(0.01)
+        task.cancel()
+
+    with_conductor(tmp_path, monkeypatch, test)
+
+
 def test_without_services_there_is_nothing_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(rig: Rig) -> None:
         networks = Networks(None, rig.networks, "h1")
