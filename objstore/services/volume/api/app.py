@@ -7,6 +7,7 @@ from objstore.services.calls.tokens import RegistryTokens
 from objstore.services.volume.api import versions
 from objstore.services.volume.api.actions import ActionCalls
 from objstore.services.volume.api.attachments import AttachmentCalls
+from objstore.services.volume.api.backups import BackupCalls
 from objstore.services.volume.api.desk import VolumeDesk
 from objstore.services.volume.api.info import InfoCalls
 from objstore.services.volume.api.metadata import MetadataCalls
@@ -49,7 +50,7 @@ class VolumeApp(ServiceApp):
 def _routes(service: VolumeService) -> dict[tuple[str, str], Handler]:
     parts = (
         VolumeCalls(service), MetadataCalls(service), ActionCalls(service), SnapshotCalls(service), TypeCalls(service), QosCalls(service),
-        QuotaCalls(service), AttachmentCalls(service), TransferCalls(service), InfoCalls(service),
+        QuotaCalls(service), AttachmentCalls(service), TransferCalls(service), BackupCalls(service), InfoCalls(service),
     )  # fmt: skip
     found = versions.routes()
     for part in parts:

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, Table, delete, func, select
 
 from objstore.services.calls.call import Answer, Call, Handler
 from objstore.services.calls.problems import bad_request, not_found
 from objstore.services.volume.api import entry, listing, records
 from objstore.services.volume.api.listing import Listed
-from objstore.services.volume.api.service import VolumeService
-from objstore.services.volume.api.tables import MESSAGES
+from objstore.services.volume.api.service import CAPABILITIES, VolumeService
+from objstore.services.volume.api.tables import MESSAGES, SNAPSHOTS, VOLUMES
 from objstore.services.volume.api.versions import has, not_built, since
 from objstore.services.volume.api.views import HOST, View, links, time
 
@@ -47,7 +47,7 @@ MISSING = {
     "/manageable_volumes/detail": "taking over volumes of other systems", "/os-snapshot-manage": "taking over snapshots of other systems",
     "/manageable_snapshots": "taking over snapshots of other systems", "/manageable_snapshots/detail": "taking over snapshots of other systems",
     "/clusters": "clusters of volume services", "/clusters/{id}": "clusters of volume services", "/workers/cleanup": "clusters of volume services",
-    "/capabilities/{id}": "capabilities of backends", "/backups/{id}/export_record": "records of backups for other clouds",
+ "/backups/{id}/export_record": "records of backups for other clouds",
     "/backups/import_record": "records of backups for other clouds",
 }  # fmt: skip
 
@@ -67,6 +67,7 @@ class InfoCalls:
             ("GET", "/os-hosts"): self.hosts,
             ("GET", "/os-hosts/{host}"): self.host,
             ("GET", "/scheduler-stats/get_pools"): self.pools,
+            ("GET", "/capabilities/{host}"): self.capabilities,
             ("GET", "/extensions"): self.extensions,
             ("GET", "/resource_filters"): self.resource_filters,
             ("GET", "/messages"): self.messages,
@@ -91,7 +92,7 @@ class InfoCalls:
         binary, host = call.first("binary"), call.first("host")
         found: list[View] = []
         for name, where in PROCESSES:
-            if binary in (None, name) and host in (None, where):
+            if binary in (None, name) and host in (None, where, where.partition("@")[0]):
                 view: View = {
                     "binary": name, "host": where, "zone": self._service.settings.availability_zone, "status": "enabled", "state": "up",
                     "updated_at": now, "disabled_reason": None,
@@ -121,6 +122,8 @@ class InfoCalls:
                 raise bad_request("Missing required element 'host' in request body.")
             if not known:
                 raise not_found(f"Service {str(document.get('binary'))[:64]} could not be found on host {str(document.get('host'))[:64]}.")
+        if action in ("freeze", "thaw", "failover_host", "failover") and document.get("host") != BACKEND:
+            raise bad_request(f"Service could not be found on host {str(document.get('host'))[:64]}.")
         raise not_built(f"os-services/{action}")
 
     async def hosts(self, call: Call) -> Answer:
@@ -136,9 +139,36 @@ class InfoCalls:
     async def host(self, call: Call) -> Answer:
         """What all volumes take together."""
         call.check_admin()
-        if call.parameters["host"] not in (BACKEND, "objstore"):
+        if call.parameters["host"] != BACKEND:
             raise not_found(f"Host {call.parameters['host'][:64]} could not be found.")
-        raise not_built("os-hosts of one host")
+
+        def work(connection: Connection) -> list[View]:
+            found: list[View] = []
+            for project, volumes, size in connection.execute(_totals(VOLUMES)).all():
+                found.append({"host": BACKEND, "project": project, "volume_count": str(volumes), "total_volume_gb": str(size)})
+            taken = {project: (count, size) for project, count, size in connection.execute(_totals(SNAPSHOTS)).all()}
+            for one in found:
+                count, size = taken.get(one["project"], (0, 0))
+                one |= {"snapshot_count": str(count), "total_snapshot_gb": str(size)}
+            names = ("volume_count", "total_volume_gb", "snapshot_count", "total_snapshot_gb")
+            total: View = {"host": BACKEND, "project": "(total)", **{name: str(sum(int(one[name]) for one in found)) for name in names}}
+            return [total, *found]
+
+        return Answer(body={"host": [{"resource": one} for one in await self._service.read(work)]})
+
+    async def capabilities(self, call: Call) -> Answer:
+        """What types can ask of the one backend."""
+        call.check_admin()
+        if call.parameters["host"] not in (HOST, BACKEND):
+            raise not_found(f"Service objstore could not be found on host {call.parameters['host'][:64]}.")
+        return Answer(
+            body={
+                "namespace": f"OS::Storage::Capabilities::{BACKEND}", "vendor_name": CAPABILITIES["vendor_name"], "visibility": None,
+                "volume_backend_name": CAPABILITIES["volume_backend_name"], "pool_name": None, "driver_version": "1", "display_name": None,
+                "storage_protocol": CAPABILITIES["storage_protocol"], "description": None, "replication_targets": [],
+                "properties": {"multiattach": {"title": "Multiattach", "description": "Several servers may have a volume.", "type": "boolean"}},
+            }
+        )  # fmt: skip
 
     async def pools(self, call: Call) -> Answer:
         """One pool: the store."""
@@ -148,7 +178,7 @@ class InfoCalls:
         pool: View = {"name": HOST}
         if detail:
             pool["capabilities"] = {
-                "volume_backend_name": "objstore", "storage_protocol": "objstore", "vendor_name": "objstore", "driver_version": "1", "total_capacity_gb": "unknown",
+                **CAPABILITIES, "driver_version": "1", "total_capacity_gb": "unknown",
                 "free_capacity_gb": "unknown", "reserved_percentage": 0, "multiattach": True, "QoS_support": False, "timestamp": time(self._service.now_us()),
             }  # fmt: skip
         return Answer(body={"pools": [pool] if name in (None, HOST) else []})
@@ -209,6 +239,14 @@ class InfoCalls:
 
         await self._service.write(work)
         return Answer(204)
+
+
+def _totals(table: Table) -> Any:
+    return (
+        select(table.c.project, func.count(), func.coalesce(func.sum(table.c.size_gb), 0))
+        .group_by(table.c.project)
+        .order_by(table.c.project)
+    )
 
 
 def _missing(what: str) -> Handler:

@@ -9,14 +9,14 @@ from sqlalchemy import Connection, insert, or_, select
 from objstore.services.calls.problems import bad_request, not_found
 from objstore.services.image.records import ACTIVE, Image
 from objstore.services.volume.api import limits, records
-from objstore.services.volume.api.records import AVAILABLE, CREATING, IN_USE
+from objstore.services.volume.api.records import AVAILABLE, CREATING, IN_USE, RESTORING
 from objstore.services.volume.api.service import VolumeService, image_of, snapshot_of, volume_of
 from objstore.services.volume.api.tables import BACKUPS, DEFAULT_TYPES, TYPE_ACCESS, TYPES, VOLUMES
 from objstore.services.volume.layout import SIZE_LIMIT_BYTES
 
 GIB = 1024**3
 MAX_GB = SIZE_LIMIT_BYTES // GIB
-CREATE = "create"
+CREATE, RESTORE = "create", "restore"
 Row = Any
 
 
@@ -59,8 +59,8 @@ async def create(service: VolumeService, wanted: Wanted) -> str:
     return id_
 
 
-def write_volume(connection: Connection, service: VolumeService, id_: str, wanted: Wanted) -> None:
-    """The same inside a transaction."""
+def write_volume(connection: Connection, service: VolumeService, id_: str, wanted: Wanted, *, begin: bool = True) -> None:
+    """The same inside a transaction.  `begin`: with the job that makes it."""
     if sum(bool(one) for one in (wanted.image, wanted.snapshot, wanted.source, wanted.backup)) > 1:
         raise bad_request("Invalid input received: a volume is made from one of an image, a snapshot, a volume and a backup.")
     origin = _origin(connection, wanted)
@@ -83,7 +83,12 @@ def write_volume(connection: Connection, service: VolumeService, id_: str, wante
     )  # fmt: skip
     records.set_properties(connection, "volume", id_, wanted.metadata)
     records.set_properties(connection, "image", id_, origin.image_metadata)
-    service.enqueue(connection, CREATE, id_, details={"request": wanted.request_id})
+    if begin and wanted.backup:
+        records.change(connection, VOLUMES, id_, status_=RESTORING)
+        records.change(connection, BACKUPS, wanted.backup, status=(AVAILABLE,), status_="restoring", restoring=id_, updated_us=now_us)
+        service.enqueue(connection, RESTORE, wanted.backup, details={"volume": id_, "request": wanted.request_id})
+    elif begin:
+        service.enqueue(connection, CREATE, id_, details={"request": wanted.request_id})
 
 
 def is_yes(value: str) -> bool:

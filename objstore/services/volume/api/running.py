@@ -4,7 +4,6 @@ Jobs that move bytes have workers of their own, so that nobody waits for them wh
 """
 
 import logging
-from collections.abc import Mapping
 from functools import partial
 
 from sqlalchemy import Connection, delete, select
@@ -13,7 +12,8 @@ from objstore.errors import NoSuchKey, ObjstoreError, Unavailable
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.tables.jobs import Handler, Job, Worker
 from objstore.services.volume.api import records
-from objstore.services.volume.api.making import CREATE
+from objstore.services.volume.api.backup_jobs import BACKUP, DROP_BACKUP, KINDS, BackupWork
+from objstore.services.volume.api.making import CREATE, RESTORE
 from objstore.services.volume.api.service import VolumeService
 from objstore.services.volume.api.tables import BASES, BYTES, MESSAGES, SERVICE
 from objstore.services.volume.api.work import (
@@ -27,7 +27,7 @@ from objstore.services.volume.api.work import (
     UPLOAD,
     Work,
 )
-from objstore.services.volume.base_disks import DROP, MAKE, NAME
+from objstore.services.volume.base_disks import DROP, HOLDER, MAKE, NAME
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +39,16 @@ ORPHAN_AGE_US = 86_400_000_000  # of images' bases that no record names
 class Running:
     """The background of one process."""
 
-    def __init__(self, service: VolumeService, more: Mapping[str, Handler] | None = None, give_up_more: Handler | None = None) -> None:
+    def __init__(self, service: VolumeService) -> None:
         self._service = service
         self._work = work = Work(service)
-        self._more = dict(more or {})
-        self._give_up_more = give_up_more
+        self._backups = backups = BackupWork(service, work)
         self._tasks = TaskOwner("volumes")
         handlers: dict[str, Handler] = {
             CREATE: work.create, DELETE: work.delete, SNAPSHOT: work.snapshot, DROP_SNAPSHOT: work.drop_snapshot, EXTEND: work.extend,
             UPLOAD: work.upload, REVERT: work.revert, REIMAGE: work.reimage, DROP_DATA: work.drop_data, MAKE: service.bases.make,
-            DROP: service.bases.drop, **self._more,
+            DROP: service.bases.drop, BACKUP: backups.backup,
+            RESTORE: backups.restore, DROP_BACKUP: backups.drop,
         }  # fmt: skip
         self.workers = (
             Worker(service.sql, service.world, SERVICE, handlers, self._give_up),
@@ -78,9 +78,8 @@ class Running:
     async def _give_up(self, job: Job) -> None:
         if job.kind in (MAKE, DROP):
             await self._service.bases.give_up(job)
-        elif job.kind in self._more:
-            assert self._give_up_more is not None
-            await self._give_up_more(job)
+        elif job.kind in KINDS:
+            await self._backups.give_up(job)
         else:
             await self._work.give_up(job)
 
@@ -93,11 +92,11 @@ class Running:
                 log.warning("volumes are not tidied now: %s", failure)
 
     async def tidy(self) -> int:
-        """Remove messages that are old, and bases that a run which died left without a record; how many bases."""
+        """Remove messages that are old, and bases and restored data that a run which died left without a record; how many of these."""
         service, now_us, removed = self._service, self._service.now_us(), 0
         await service.write(lambda connection: connection.execute(delete(MESSAGES).where(MESSAGES.c.expires_us < now_us)).rowcount)
         for head in await service.volumes.list():
-            if not head.name.startswith(NAME) or head.created_us > now_us - ORPHAN_AGE_US:
+            if not head.name.startswith((NAME, f"{HOLDER} ")) or head.created_us > now_us - ORPHAN_AGE_US:
                 continue
             if not await service.read(partial(_is_known, data=head.volume.hex())):
                 try:

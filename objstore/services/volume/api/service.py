@@ -22,6 +22,7 @@ from objstore.services.tables import jobs
 from objstore.services.tables.jobs import enqueue
 from objstore.services.tables.migrations import migrate
 from objstore.services.volume.api import records
+from objstore.services.volume.api.backup_data import Backups
 from objstore.services.volume.api.settings import BlockStorageSettings
 from objstore.services.volume.api.tables import BYTES, SCHEMA, SERVICE, SNAPSHOTS, TYPES, VOLUMES
 from objstore.services.volume.base_disks import BaseDisks, Converter
@@ -30,6 +31,8 @@ from objstore.services.volume.settings import VolumeSettings
 
 T = TypeVar("T")
 Row = Any
+# What the one backend is; volume types that ask for something else cannot be had.
+CAPABILITIES = {"volume_backend_name": "objstore", "storage_protocol": "objstore", "vendor_name": "objstore"}
 MOVES_BYTES = ("upload", "backup", "restore", "drop-backup")  # kinds of jobs that others should not wait for
 
 
@@ -81,6 +84,7 @@ class VolumeService:
         for schema in (jobs.SCHEMA, SCHEMA):
             await migrate(self.sql, schema, self.now_us())
         await self.volumes.objects.start()
+        await Backups(self.store, self.volumes.objects).start()
         name = self.settings.default_volume_type
         with contextlib.suppress(IntegrityError):  # another process made it at this moment
             await self.sql.write(lambda connection: _add_type(connection, self.new_id(), name, self.now_us()))

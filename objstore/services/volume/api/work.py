@@ -7,11 +7,12 @@ taken as done.  What cannot be done ends in a state that says so, with a message
 import contextlib
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert
 
-from objstore.errors import NoSuchKey, ObjstoreError, PreconditionFailed, Refused, Unavailable
+from objstore.errors import InvalidArgument, NoSuchKey, ObjstoreError, PreconditionFailed, Refused, Unavailable
 from objstore.services.image import records as image_records
 from objstore.services.image.records import DELETED as IMAGE_DELETED
 from objstore.services.image.records import QUEUED, SAVING
@@ -31,9 +32,10 @@ from objstore.services.volume.api.records import (
     REVERTING,
     UPLOADING,
 )
-from objstore.services.volume.api.service import VolumeService
+from objstore.services.volume.api.service import CAPABILITIES, VolumeService
 from objstore.services.volume.api.tables import ATTACHMENTS, MESSAGES, SNAPSHOTS, TRANSFERS, VOLUMES
 from objstore.services.volume.base_disks import HOLDER
+from objstore.services.volume.layout import SNAPSHOT as PIN
 from objstore.services.volume.layout import volume_id
 from objstore.services.volume.operations import NoSuchSnapshot
 
@@ -65,6 +67,7 @@ class Work:
             return
         data, size = volume_id(volume.data), volume.size_gb * GIB
         try:
+            await self._check_type(volume)
             if volume.snapshot_id:
                 snapshot = await self._service.read(lambda connection: records.find(connection, SNAPSHOTS, volume.snapshot_id))
                 if snapshot is None:
@@ -81,6 +84,13 @@ class Work:
             await self._failed(volume, (CREATING, DOWNLOADING), ERROR, job, "create", f"The volume could not be made: {failure}")
             return
         await self._settled(volume.id, (CREATING, DOWNLOADING), AVAILABLE)
+
+    async def _check_type(self, volume: Row) -> None:
+        """Raises InvalidArgument for a type that asks for another backend."""
+        specs = await self._service.read(lambda connection: records.properties_of(connection, "extra", volume.volume_type))
+        for name, value in specs.items():
+            if CAPABILITIES.get(name.removeprefix("capabilities:"), value) != value:
+                raise InvalidArgument(f"no backend was found whose {name} is {value[:64]}")
 
     async def blank(self, data: bytes, size_bytes: int) -> None:
         """A volume of zeros; nothing happens when it is there."""
@@ -185,6 +195,9 @@ class Work:
         """Remove a volume of the store.  Raises VolumeInUse and HasSnapshots, which are tried again, Unavailable."""
         with contextlib.suppress(NoSuchKey):
             head = await self._volumes.head(data)
+            for pin in head.pins:  # what jobs that were given up left: no snapshot of a client
+                if pin.kind == PIN and not await self._service.read(partial(_is_snapshot, id_=uuid_like(pin.id))):
+                    await self._volumes.drop_snapshot(data, pin.id)
             # What this service held while it filled the volume, or read it, ended with the process that did.
             await self._volumes.delete(data, force=force or head.holder.startswith(HOLDER))
 
@@ -331,6 +344,9 @@ class Work:
             UPLOAD: ((UPLOADING,), job.details.get("before", AVAILABLE)), REVERT: ((REVERTING,), ERROR), REIMAGE: ((DOWNLOADING,), ERROR),
         }  # fmt: skip
         before, after = ends[job.kind]
+        if job.kind in (REVERT, REIMAGE):
+            made = job.details.get("data") or job.id
+            await self._service.write(lambda connection: self._service.enqueue(connection, DROP_DATA, made, delay_s=AGAIN_S))
         await self._failed(volume, before, after, job, job.kind, why)
 
     async def _volume(self, id_: str) -> Row:
@@ -372,6 +388,16 @@ class Work:
                 add_message(connection, service, row.project, "VOLUME_SNAPSHOT", row.id, job.details.get("request", ""), "snapshot", why)
 
         await service.write(work)
+
+
+def uuid_like(id_: bytes) -> str:
+    """16 bytes with hyphens."""
+    text = id_.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def _is_snapshot(connection: Connection, id_: str) -> bool:
+    return records.find(connection, SNAPSHOTS, id_) is not None
 
 
 def drop_image(connection: Connection, id_: str, *, now_us: int) -> None:

@@ -21,6 +21,13 @@ def test_what_there_is_is_told() -> None:
         (one,) = (await rig.got("GET", "/resource_filters?resource=volume"))["resource_filters"]
         assert "name" in one["filters"]
         assert len((await rig.got("GET", "/os-hosts", who=ADMIN))["hosts"]) == 3
+        await rig.volume(size_gb=3)
+        host = (await rig.got("GET", "/os-hosts/objstore@objects", who=ADMIN))["host"]
+        assert [(one["resource"]["project"], one["resource"]["total_volume_gb"]) for one in host] == [("(total)", "3"), ("a" * 32, "3")]
+        assert (await rig.api("GET", "/os-hosts/nowhere", who=ADMIN)).status == 404
+        found = await rig.got("GET", "/capabilities/objstore@objects%23objects", who=ADMIN)
+        assert (found["storage_protocol"], found["vendor_name"]) == ("objstore", "objstore")
+        assert (await rig.api("GET", "/capabilities/nowhere", who=ADMIN)).status == 404
 
     on_block_rig(test)
 
@@ -29,7 +36,7 @@ def test_what_there_is_is_told() -> None:
     ("action", "body", "status"),
     [
         ("enable", {"host": "nowhere", "binary": "cinder-volume"}, 404), ("enable", {}, 400), ("odd", {}, 404), ("disable", {"host": "objstore"}, 501),
-        ("disable-log-reason", {"host": "objstore"}, 400), ("freeze", {"host": "objstore"}, 501),
+        ("disable-log-reason", {"host": "objstore"}, 400), ("freeze", {"host": "objstore@objects"}, 501), ("thaw", {"host": "x"}, 400),
     ],
 )  # fmt: skip
 def test_services_are_not_switched_off_through_the_api(action: str, body: object, status: int) -> None:
@@ -53,8 +60,9 @@ def test_what_is_not_built_says_so() -> None:
 
 def test_messages_are_read_and_removed_by_their_project() -> None:
     async def test(rig: BlockRig) -> None:
-        image = await rig.image(b"no disk", disk_format="qcow2")
-        id_ = (await rig.got("POST", "/volumes", {"volume": {"size": 1, "imageRef": image}}, 202))["volume"]["id"]
+        other = {"name": "other", "extra_specs": {"vendor_name": "another", "free": "text"}}
+        await rig.got("POST", "/types", {"volume_type": other}, who=ADMIN)
+        id_ = (await rig.got("POST", "/volumes", {"volume": {"size": 1, "volume_type": "other"}}, 202))["volume"]["id"]
         await rig.becomes(id_, "error")
         (message,) = (await rig.got("GET", f"/messages?resource_uuid={id_}"))["messages"]
         assert message["request_id"].startswith("req-")

@@ -1,0 +1,211 @@
+"""The jobs of backups: write one, restore one, remove one.
+
+A backup is of one moment: a snapshot that goes when it is done.  A volume is restored by making other data and exchanging the two at once, so
+that a restore which breaks off leaves what was there.  All of it can run twice.
+"""
+
+import contextlib
+import dataclasses
+import logging
+from typing import Any
+
+from sqlalchemy import Connection
+
+from objstore.errors import Damaged, NoSuchKey, Refused, Unavailable
+from objstore.services.tables.jobs import Job
+from objstore.services.volume.api import records
+from objstore.services.volume.api.backup_data import Backups, Listed
+from objstore.services.volume.api.making import GIB, RESTORE
+from objstore.services.volume.api.records import (
+    AVAILABLE,
+    BACKING_UP,
+    CREATING,
+    DELETING,
+    ERROR,
+    ERROR_DELETING,
+    ERROR_RESTORING,
+    RESTORING,
+)
+from objstore.services.volume.api.service import VolumeService
+from objstore.services.volume.api.tables import BACKUPS, SNAPSHOTS, VOLUMES
+from objstore.services.volume.api.work import DROP_DATA, Work, add_message
+from objstore.services.volume.attach import attach, view
+from objstore.services.volume.base_disks import HOLDER
+from objstore.services.volume.layout import volume_id
+from objstore.services.volume.operations import pin_of
+from objstore.services.volume.settings import MEBIBYTE
+
+log = logging.getLogger(__name__)
+Row = Any
+BACKUP, DROP_BACKUP = "backup", "drop-backup"
+KINDS = (BACKUP, RESTORE, DROP_BACKUP)
+
+
+class BackupWork:
+    """The handlers."""
+
+    def __init__(self, service: VolumeService, work: Work) -> None:
+        self._service = service
+        self._work = work
+        self._volumes = service.volumes
+        self._backups = Backups(service.store, service.volumes.objects)
+        self._settings = dataclasses.replace(
+            service.data_settings, durability="store", clean_bytes=16 * MEBIBYTE, changed_bytes=64 * MEBIBYTE, commit_interval_s=60.0
+        )
+
+    async def backup(self, job: Job) -> None:
+        """Write a backup."""
+        row = await self._row(job.subject)
+        if row is None or row.status != CREATING:
+            return
+        volume = await self._service.read(lambda connection: records.find(connection, VOLUMES, row.volume))
+        if volume is None:
+            await self._end(job, row, ERROR, "The volume was deleted.")
+            return
+        temporary = volume_id(job.id)
+        try:
+            if row.snapshot:
+                data, snapshot = await self._of_snapshot(row.snapshot), volume_id(row.snapshot)
+            else:
+                data, snapshot = volume_id(volume.data), temporary
+                await self._work.take_snapshot(volume.id, data, temporary)
+            count = await self._write(row, volume, data, snapshot)
+        except Unavailable:
+            raise
+        except (Refused, Damaged) as failure:
+            await self._end(job, row, ERROR, f"The backup could not be written: {failure}")
+        else:
+            await self._end(job, row, AVAILABLE, "", object_count=count)
+        with contextlib.suppress(NoSuchKey):
+            await self._volumes.drop_snapshot(volume_id(volume.data), temporary)
+
+    async def _of_snapshot(self, id_: str) -> bytes:
+        row = await self._service.read(lambda connection: records.find(connection, SNAPSHOTS, id_))
+        if row is None:
+            raise NoSuchKey("the snapshot was deleted")
+        return volume_id(row.data)
+
+    async def _write(self, row: Row, volume: Row, data: bytes, snapshot: bytes) -> int:
+        parent = await self._row(row.parent) if row.parent else None
+        before = (_prefix(parent), await self._backups.read_list(_prefix(parent))) if parent is not None else None
+        metadata, image = await self._service.read(
+            lambda connection: tuple(records.properties_of(connection, kind, volume.id) for kind in ("volume", "image"))
+        )
+        at = await self._volumes.objects.head(data)
+        tree = pin_of(at.head, snapshot).tree
+        listed = Listed(1, tree.size_bytes, (), metadata, image, bool(volume.bootable), volume.name or "", volume.description or "")
+        device = view(self._volumes.objects, self._service.world, at, self._settings, tree)
+        try:
+            done = await self._backups.write(_prefix(row), device, tree, listed, before)
+        finally:
+            await device.aclose()
+        return sum(not extent.prefix for extent in done.extents) + 1
+
+    async def _end(self, job: Job, row: Row, status: str, why: str, **values: Any) -> None:
+        service, now_us = self._service, self._service.now_us()
+
+        def work(connection: Connection) -> None:
+            done = records.change(
+                connection, BACKUPS, row.id, status=(CREATING,), status_=status, fail_reason=why[:255], updated_us=now_us, **values
+            )
+            if done and why:
+                add_message(connection, service, row.project, "VOLUME_BACKUP", row.id, job.details.get("request", ""), "backup", why)
+            before = job.details.get("before")
+            if before and records.change(connection, VOLUMES, row.volume, status=(BACKING_UP,), status_=before, updated_us=now_us):
+                records.settle(connection, row.volume, now_us=now_us)
+
+        await service.write(work)
+
+    async def restore(self, job: Job) -> None:
+        """Make data of a backup, and give it to the volume."""
+        service, row = self._service, await self._row(job.subject)
+        volume = await service.read(lambda connection: records.find(connection, VOLUMES, job.details["volume"]))
+        if volume is None or volume.status != RESTORING or row is None:
+            await self._free(job)
+            return
+        # Each run has data of its own: a run that died may have written half of it.
+        data = service.world.rng.token(16)
+        try:
+            listed = await self._fill(row, volume, data)
+        except Unavailable:
+            await self._work.remove_data(data)
+            raise
+        except (Refused, Damaged) as failure:
+            await self._work.remove_data(data)
+            await self._restored(job, volume, None, None, f"The backup could not be restored: {failure}")
+            return
+        await self._restored(job, volume, data, listed, "")
+
+    async def _fill(self, row: Row, volume: Row, data: bytes) -> Listed:
+        listed = await self._backups.read_list(_prefix(row))
+        await self._volumes.create(max(volume.size_gb * GIB, listed.size_bytes), name=f"{HOLDER} {row.id}", volume=data)
+        objects, world = self._volumes.objects, self._service.world
+        attached = await attach(objects, world, data, self._settings, holder=f"{HOLDER} {data.hex()}", directory="")
+        try:
+            await self._backups.restore(_prefix(row), listed, attached.device)
+            await attached.detach()
+        finally:
+            await attached.aclose()
+        return listed
+
+    async def _restored(self, job: Job, volume: Row, data: bytes | None, listed: Listed | None, why: str) -> None:
+        service, now_us = self._service, self._service.now_us()
+
+        def work(connection: Connection) -> None:
+            if data is None or listed is None:
+                records.change(connection, VOLUMES, volume.id, status=(RESTORING,), status_=ERROR_RESTORING, updated_us=now_us)
+                add_message(connection, service, volume.project, "VOLUME", volume.id, job.details.get("request", ""), "restore", why)
+            else:
+                values = {"data": data.hex(), "bootable": listed.bootable, "updated_us": now_us}
+                if records.change(connection, VOLUMES, volume.id, status=(RESTORING,), status_=AVAILABLE, **values):
+                    records.set_properties(connection, "volume", volume.id, listed.metadata)
+                    records.set_properties(connection, "image", volume.id, listed.image)
+                    unnamed = volume.data
+                else:
+                    unnamed = data.hex()
+                if not records.is_named(connection, unnamed):
+                    service.enqueue(connection, DROP_DATA, unnamed)
+            self._release(connection, job)
+
+        await service.write(work)
+
+    def _release(self, connection: Connection, job: Job) -> None:
+        now_us = self._service.now_us()
+        records.change(connection, BACKUPS, job.subject, status=("restoring",), status_=AVAILABLE, restoring="", updated_us=now_us)
+
+    async def _free(self, job: Job) -> None:
+        await self._service.write(lambda connection: self._release(connection, job))
+
+    async def drop(self, job: Job) -> None:
+        """Remove a backup."""
+        row = await self._row(job.subject)
+        if row is None or row.status != DELETING:
+            return
+        await self._backups.drop(_prefix(row))
+        await self._service.write(lambda connection: records.forget(connection, BACKUPS, row.id))
+
+    async def give_up(self, job: Job) -> None:
+        """The store could not be reached for long."""
+        why = "The store, or the host that has the volume, could not be reached."
+        row = await self._row(job.subject)
+        if row is None:
+            return
+        if job.kind == BACKUP:
+            await self._end(job, row, ERROR, why)
+        elif job.kind == RESTORE:
+            volume = await self._service.read(lambda connection: records.find(connection, VOLUMES, job.details["volume"]))
+            if volume is not None:
+                await self._restored(job, volume, None, None, why)
+            else:
+                await self._free(job)
+        else:
+            await self._service.write(
+                lambda connection: records.change(connection, BACKUPS, row.id, status=(DELETING,), status_=ERROR_DELETING)
+            )
+
+    async def _row(self, id_: str) -> Row:
+        return await self._service.read(lambda connection: records.find(connection, BACKUPS, id_))
+
+
+def _prefix(row: Row) -> str:
+    return f"{row.container}/{row.id}"
