@@ -21,7 +21,9 @@ _PATTERNS = (
     re.compile(r"(?i)(\bauthorization\b[\"']?\s*[:=,]\s*b?[\"']?)[^\"'\r\n]+"),
     re.compile(r"(?i)(\bx-(?:amz-security|auth|subject|storage|service)-token\b[\"']?\s*[:=,]\s*b?[\"']?)[^\s\"'&,;)\]}]+"),
     re.compile(r"(?i)(\b(?:x-amz-signature|x-amz-credential|signature|temp_url_sig|awsaccesskeyid)=)[^\s\"'&,;)\]}]+"),
-    re.compile(r"(?i)(\b(?:secret|secret_key|secret_access_key|password|passcode|cluster_key|token)\b[\"']?\s*[:=]\s*b?[\"']?)[^\s\"'&,;)\]}]+"),
+    re.compile(
+        r"(?i)(\b(?:secret|secret_key|secret_access_key|password|passcode|cluster_key|token)\b[\"']?\s*[:=]\s*b?[\"']?)[^\s\"'&,;)\]}]+"
+    ),
     re.compile(
         r"(?i)(\b(?:x-(?:auth-key|storage-pass|container-sync-key)|temp-url-key(?:-2)?)\b[\"']?\s*[:=,]\s*b?[\"']?)[^\s\"'&,;)\]}]+"
     ),

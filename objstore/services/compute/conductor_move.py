@@ -198,6 +198,7 @@ async def live_migrate(work: Work) -> None:
     await work.begin_event(server)
     target = server.other_host or await _place_live(work, server)
     spec = await work.spec(server, target)
+    await work.expect_ports(server, target)
     answer = await context.agents.call(target, Receive(spec))
     try:
         await context.agents.call(server.host, Migrate(server.id, str(answer["address"]), target_secret=str(answer.get("secret", ""))))
@@ -237,6 +238,7 @@ async def live_failed(work: Work, message: str) -> None:
     server = await work.server(MIGRATING)
     if server.other_host:
         await work.destroy(server.other_host)
+    await work.expect_ports(server, "")
     now_us = work.context.now_us()
 
     def undo(connection: Connection) -> None:

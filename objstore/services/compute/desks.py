@@ -247,6 +247,9 @@ class Networks(Protocol):
     async def bind(self, port_id: str, host: str) -> Port:
         """The port's guest is on this host.  Raises 404."""
 
+    async def expect(self, port_id: str, host: str) -> None:
+        """The port's guest is about to move to this host; "" for no more."""
+
     async def release(self, port_id: str) -> None:
         """The server has the port no longer."""
 

@@ -172,6 +172,12 @@ class Work:
             if nic.port:
                 await self.context.networks.bind(nic.port, host)
 
+    async def expect_ports(self, server: Server, host: str) -> None:
+        """A host is told of all ports before the guest is there; "" for none."""
+        for nic in server.nics:
+            if nic.port:
+                await self.context.networks.expect(nic.port, host)
+
     # -- disks ----------------------------------------------------------------------------------------------------
 
     async def make_disk(self, server: Server, disk: Disk) -> None:

@@ -14,7 +14,7 @@ from objstore.services.network import groups, placing, port_views, records
 from objstore.services.network.addresses import Asked, subnets_of, taken
 from objstore.services.network.kinds import UNSET
 from objstore.services.network.port_views import NetworkView, PortView, network_view, port_views_of
-from objstore.services.network.ports import ACTIVE, BUILD, COMPUTE, DOWN, create, drop, network_for
+from objstore.services.network.ports import ACTIVE, BUILD, COMPUTE, DOWN, MIGRATING_TO, create, drop, network_for
 from objstore.services.network.problems import NetworkRefused
 from objstore.services.network.quotas import left
 from objstore.services.network.records import REVISION, Row, Tx, Who, bump, change, counter, get, one, rows
@@ -129,12 +129,23 @@ class NetworkDesk:
 
         def work(tx: Tx) -> PortView:
             row = _port(tx, port_id)
-            change(tx, PORTS, row, {"host": host, "status": row["status"] if row["host"] == host else BUILD if host else DOWN})
+            status = row["status"] if row["host"] == host else BUILD if host else DOWN
+            change(tx, PORTS, row, {"host": host, "status": status, "profile": _coming(row, "")})
             if host:
                 placing.place_all(tx)
             return port_views_of(tx, [row])[0]
 
         return await self._service.write(SYSTEM, work)
+
+    async def expect(self, port_id: str, host: str) -> None:
+        """The port's guest is about to move to this host, which is told of it while it still is where it is; "" for no more.  It may be gone."""
+
+        def work(tx: Tx) -> None:
+            row = get(tx, PORTS, port_id)
+            if row is not None:
+                change(tx, PORTS, row, {"profile": _coming(row, host)})
+
+        await self._service.write(SYSTEM, work)
 
     async def unbind(self, port_id: str) -> None:
         """The port's guest is on no host."""
@@ -318,6 +329,12 @@ def _taken_over(tx: Tx, port_id: str, server_id: str, owner: str) -> Row:
         raise NetworkRefused(409, "PortInUse", f"Port {port_id} is still in use.")
     change(tx, PORTS, row, {"device_id": server_id, "device_owner": owner})
     return row
+
+
+def _coming(row: Row, host: str) -> dict[str, Any]:
+    """A port's binding profile with the host that its guest moves to, under Neutron's own name for it."""
+    rest = {key: value for key, value in row["profile"].items() if key != MIGRATING_TO}
+    return {**rest, MIGRATING_TO: host} if host else rest
 
 
 def _release(tx: Tx, row: Row | None) -> None:

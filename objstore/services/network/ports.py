@@ -20,6 +20,7 @@ ACTIVE, DOWN, BUILD = "ACTIVE", "DOWN", "BUILD"
 ROUTER_INTERFACE, ROUTER_GATEWAY, FLOATING = "network:router_interface", "network:router_gateway", "network:floatingip"
 SERVICE_OWNERS = (ROUTER_INTERFACE, ROUTER_GATEWAY, FLOATING)
 COMPUTE = "compute:"
+MIGRATING_TO = "migrating_to"  # in a binding's profile: the host that the guest is about to move to
 VNIC_TYPES = ("normal",)
 MAC_ATTEMPTS = 16
 _ROW = {

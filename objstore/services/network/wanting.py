@@ -8,7 +8,7 @@ from sqlalchemy import select
 from objstore.services.network import records
 from objstore.services.network.addresses import Fixed, fixed_of, subnets_of
 from objstore.services.network.groups import port_groups
-from objstore.services.network.ports import ROUTER_INTERFACE
+from objstore.services.network.ports import MIGRATING_TO, ROUTER_INTERFACE
 from objstore.services.network.records import Row, Tx, by_id, rows
 from objstore.services.network.rules import number_of
 from objstore.services.network.tables import FLOATINGS, HOSTS, NETWORKS, PORT_GROUPS, PORTS, ROUTERS, RULES
@@ -33,7 +33,7 @@ def wanted_host(tx: Tx, host: str) -> WantedHost:
     routers = rows(tx, ROUTERS, ROUTERS.c.host == host) if host else []
     inner = rows(tx, PORTS, PORTS.c.device_owner == ROUTER_INTERFACE, PORTS.c.device_id.in_([router["id"] for router in routers]))
     gateways = by_id(tx, PORTS, [router["gateway_port"] for router in routers if router["gateway_port"]])
-    here = rows(tx, PORTS, PORTS.c.host == host, PORTS.c.device_owner.not_like(SERVICES)) if host else []
+    here = [*rows(tx, PORTS, PORTS.c.host == host, PORTS.c.device_owner.not_like(SERVICES)), *_coming(tx, host)] if host else []
     ids = list(dict.fromkeys(port["network_id"] for port in (*here, *inner, *gateways.values())))
     networks = by_id(tx, NETWORKS, ids)
     guests = rows(tx, PORTS, PORTS.c.network_id.in_(ids), PORTS.c.host != "", PORTS.c.device_owner.not_like(SERVICES))
@@ -49,6 +49,12 @@ def wanted_host(tx: Tx, host: str) -> WantedHost:
             for row in sorted(rows(tx, HOSTS, HOSTS.c.host != host, HOSTS.c.tunnel_address != ""), key=lambda row: str(row["host"]))
         ),
     )
+
+
+def _coming(tx: Tx, host: str) -> list[Row]:
+    """Ports whose guests are about to move to a host."""
+    moving = rows(tx, PORTS, PORTS.c.host != "", PORTS.c.host != host, PORTS.c.profile.contains(f'"{MIGRATING_TO}"', autoescape=True))
+    return [port for port in moving if port["profile"].get(MIGRATING_TO) == host]
 
 
 def _ordered(found: Iterable[Row]) -> list[Row]:

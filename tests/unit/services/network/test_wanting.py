@@ -59,6 +59,30 @@ def test_groups_are_resolved_to_addresses_and_told_where_the_port_is() -> None:
     on_network_rig(test)
 
 
+def test_host_that_a_guest_is_about_to_move_to_is_told_of_its_port_and_rules() -> None:
+    async def test(rig: NetworkRig) -> None:
+        network, _ = await rig.network()
+        port = await rig.desk.create_port(ALICE, network, server_id="s1", fixed_ip="10.0.0.11")
+        await rig.desk.bind(port.id, "h1")
+        before = await rig.desk.revision()
+        assert (await rig.desk.wanted("h2")).networks == ()
+        await rig.desk.expect(port.id, "h2")
+        assert await rig.desk.revision() > before
+        (coming,) = (await rig.desk.wanted("h2")).ports
+        assert (coming.id, coming.host) == (port.id, "h1")
+        assert coming.rules != ()
+        assert (await rig.desk.wanted("h3")).ports == ()
+        await rig.desk.expect(port.id, "")
+        assert (await rig.desk.wanted("h2")).networks == ()
+        await rig.desk.expect(port.id, "h2")
+        await rig.desk.bind(port.id, "h2")
+        assert (await rig.desk.wanted("h1")).ports == ()
+        assert [p.host for p in (await rig.desk.wanted("h2")).ports] == ["h2"]
+        await rig.desk.expect("nobody", "h2")
+
+    on_network_rig(test)
+
+
 def test_routers_are_told_where_they_route_with_gateway_and_floating_addresses() -> None:
     async def test(rig: NetworkRig) -> None:
         network, _ = await rig.network()
