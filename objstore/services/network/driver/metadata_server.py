@@ -7,6 +7,7 @@ request has a deadline and a limit, a guest so many connections and requests a s
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import unquote
 
 from objstore.errors import ObjstoreError
@@ -117,15 +118,15 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Counted from the first moment."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        stream = cast("asyncio.Transport", transport)  # uvloop's is one, and does not say so
+        self._transport = stream
         peer = transport.get_extra_info("peername")
         guest = (self._space, str(peer[0]).partition("%")[0] if peer else "")
         if not self._server.enter(guest):
-            transport.abort()
+            stream.abort()
             return
         self._guest = guest
-        self._deadline = asyncio.get_running_loop().call_later(HEAD_TIMEOUT_S, transport.abort)
+        self._deadline = asyncio.get_running_loop().call_later(HEAD_TIMEOUT_S, stream.abort)
 
     def data_received(self, data: bytes) -> None:
         """What follows a request's head is not looked at."""
