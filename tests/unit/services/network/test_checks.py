@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objstore.services.calls.problems import CallRefused
@@ -20,6 +20,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(JSON)
 def test_every_check_gives_a_value_or_refuses_with_400(value: Any) -> None:
     for check in CHECKS:
