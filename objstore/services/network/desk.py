@@ -119,7 +119,7 @@ class NetworkDesk:
                 )  # fmt: skip
                 if chosen_groups is not UNSET and row["port_security_enabled"]:
                     groups.set_port_groups(tx, row["id"], list(dict.fromkeys(chosen_groups)))
-                change(tx, PORTS, row, {"made": True})
+                change(tx, PORTS, row, {"made": True, "server": server_id})
             return port_views_of(tx, [row])[0]
 
         return await self._service.write(Who(project_id, is_admin), work)
@@ -180,7 +180,7 @@ class NetworkDesk:
         def work(tx: Tx) -> dict[str, list[PortView]]:
             found: dict[str, list[PortView]] = {id_: [] for id_ in server_ids}
             for view in port_views_of(tx, _ports_of(tx, server_ids)):
-                found[view.device_id].append(view)
+                found[view.server_id].append(view)
             return found
 
         return await self._service.read(SYSTEM, work)
@@ -210,7 +210,7 @@ class NetworkDesk:
             known = records.by_id(tx, GROUPS, [group for each in named.values() for group in each])
             found: dict[str, dict[str, str]] = {id_: {} for id_ in server_ids}
             for port in ports:
-                found[port["device_id"]] |= {group: known[group]["name"] for group in named[port["id"]]}
+                found[port["server"]] |= {group: known[group]["name"] for group in named[port["id"]]}
             return {id_: sorted(each.items(), key=lambda pair: pair[1]) for id_, each in found.items()}
 
         return await self._service.read(SYSTEM, work)
@@ -295,7 +295,7 @@ class NetworkDesk:
             began: list[str] = []
             for row in differing(tx):
                 change(tx, PORTS, row, {"status": ACTIVE if row["id"] in up else DOWN}, quiet=True)
-                began += [row["device_id"]] if row["id"] in up else []
+                began += [row["server"]] if row["id"] in up and row["server"] else []
             return list(dict.fromkeys(began))
 
         return await self._service.write(SYSTEM, work)
@@ -312,7 +312,7 @@ def _ports_of(tx: Tx, servers: Sequence[str]) -> list[Row]:
     found: list[Row] = []
     for start in range(0, len(servers), 500):
         wanted = [server for server in servers[start : start + 500] if server]
-        found += rows(tx, PORTS, PORTS.c.device_id.in_(wanted), PORTS.c.device_owner.like(COMPUTE + "%"))
+        found += rows(tx, PORTS, PORTS.c.server.in_(wanted))
     return found
 
 
@@ -325,9 +325,9 @@ def _taken_over(tx: Tx, port_id: str, server_id: str, owner: str) -> Row:
     row = _port(tx, port_id)
     if not is_own(tx.who, row):
         raise NetworkRefused(404, "PortNotFound", f"Port {port_id} could not be found.")
-    if row["device_id"] not in ("", server_id) or row["device_owner"].startswith("network:"):
+    if row["device_id"] not in ("", server_id) or row["server"] not in ("", server_id) or row["device_owner"].startswith("network:"):
         raise NetworkRefused(409, "PortInUse", f"Port {port_id} is still in use.")
-    change(tx, PORTS, row, {"device_id": server_id, "device_owner": owner})
+    change(tx, PORTS, row, {"device_id": server_id, "device_owner": owner, "server": server_id})
     return row
 
 
@@ -338,12 +338,12 @@ def _coming(row: Row, host: str) -> dict[str, Any]:
 
 
 def _release(tx: Tx, row: Row | None) -> None:
-    if row is None or not row["device_owner"].startswith(COMPUTE):
+    if row is None or not (row["server"] or row["made"]):
         return
     if row["made"]:
         drop(tx, row)
     else:
-        change(tx, PORTS, row, {"device_id": "", "device_owner": "", "host": "", "status": DOWN})
+        change(tx, PORTS, row, {"device_id": "", "device_owner": "", "host": "", "status": DOWN, "server": ""})
 
 
 def _check(tx: Tx, requested: Sequence[Requested], servers: int) -> list[Requested]:
@@ -353,7 +353,7 @@ def _check(tx: Tx, requested: Sequence[Requested], servers: int) -> list[Request
             row = get(tx, PORTS, want.port_id)
             if row is None or not is_own(tx.who, row):
                 raise NetworkRefused(400, "PortNotFound", f"Port id {want.port_id} could not be found.")
-            if row["device_id"] or any(other.port_id == want.port_id for other in found):
+            if row["device_id"] or row["server"] or any(other.port_id == want.port_id for other in found):
                 raise NetworkRefused(409, "PortInUse", f"Port {want.port_id} is still in use.")
             found.append(Requested(row["network_id"], want.port_id, want.fixed_ip, want.tag))
             continue

@@ -50,7 +50,7 @@ def asked_of(call: Call, operations: Operations, who: Who, *, page_limit: int) -
         raise bad(f"Limit must be an integer 0 or greater and not '{shown(limit)}'")
     # 0 is none, as it is to Neutron.
     page = min(int(limit), page_limit) if limit is not None and int(limit) else page_limit
-    sort = _sort_of(call, operations)
+    sort = _sort_of(call, operations, who)
     named: dict[str, list[str]] = {}
     for name, value in call.query:
         if name not in _PAGING:
@@ -61,7 +61,7 @@ def asked_of(call: Call, operations: Operations, who: Who, *, page_limit: int) -
     return Asked(conditions, sort, page, call.first("marker") or None, (call.first("page_reverse") or "").lower() in ("true", "1"))
 
 
-def _sort_of(call: Call, operations: Operations) -> list[tuple[str, str]]:
+def _sort_of(call: Call, operations: Operations, who: Who) -> list[tuple[str, str]]:
     keys = [value for name, value in call.query if name == "sort_key"]
     directions = [value for name, value in call.query if name == "sort_dir"]
     if directions and len(directions) != len(keys):
@@ -74,7 +74,8 @@ def _sort_of(call: Call, operations: Operations) -> list[tuple[str, str]]:
         if direction not in ("asc", "desc"):
             raise bad(f"The sort direction is 'asc' or 'desc' and not '{shown(direction)}'")
         column = _TIMES.get(key) or _column_of(operations, key)
-        if column is None or column in JSON_COLUMNS:
+        hidden = key in operations.kind.named and operations.kind.named[key].hidden and not who.admin
+        if column is None or column in JSON_COLUMNS or hidden:
             raise bad(f"'{shown(key)}' is an invalid attribute for sort key")
         found.append((column, direction))
     last = found[-1][1] if found else "asc"

@@ -30,12 +30,13 @@ class PortView:
     vif_type: str  # "tap", "user", "unbound"
     status: str  # "ACTIVE", "BUILD", "DOWN"
     project_id: str
-    device_id: str
+    device_id: str  # what clients say that the port is of
     device_owner: str
     host: str
     mtu: int
     security_groups: tuple[str, ...]
     made: bool  # by compute: it goes with its server
+    server_id: str  # that compute gave the port to
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def port_views_of(tx: Tx, ports: Sequence[Row]) -> list[PortView]:
             port["id"], port["network_id"], networks[port["network_id"]]["name"], port["mac_address"],
             tuple((each.subnet, each.address, ip_address(each.address).version) for each in fixed[port["id"]]), tuple(outside[port["id"]]),
             port["port_security_enabled"], types[port["host"]], port["status"], port["project"], port["device_id"], port["device_owner"],
-            port["host"], networks[port["network_id"]]["mtu"], tuple(groups[port["id"]]), port["made"],
+            port["host"], networks[port["network_id"]]["mtu"], tuple(groups[port["id"]]), port["made"], port["server"],
         )
         for port in ports
     ]  # fmt: skip

@@ -25,7 +25,7 @@ VNIC_TYPES = ("normal",)
 MAC_ATTEMPTS = 16
 _ROW = {
     "admin_state_up": True, "status": DOWN, "device_id": "", "device_owner": "", "host": "", "vnic_type": "normal", "profile": {},
-    "port_security_enabled": True, "allowed_address_pairs": [], "extra_dhcp_opts": [], "dns_name": "", "dns_domain": "", "made": False,
+    "port_security_enabled": True, "allowed_address_pairs": [], "extra_dhcp_opts": [], "dns_name": "", "dns_domain": "", "made": False, "server": "",
 }  # fmt: skip
 
 

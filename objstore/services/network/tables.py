@@ -85,6 +85,7 @@ PORTS = _resource(
     Column("dns_name", Text),
     Column("dns_domain", Text),
     Column("made", Boolean),  # by compute, for a server: it goes with the server
+    Column("server", Text),  # that compute gave the port to, "" none; device_id says what clients say
 )
 ADDRESSES = Table(
     "net_addresses",
@@ -217,6 +218,11 @@ SCHEMA = Schema(
             "CREATE TABLE net_numbers (number BIGINT PRIMARY KEY, resource TEXT NOT NULL)",
             "CREATE TABLE net_counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)",
             "CREATE TABLE net_hosts (host TEXT PRIMARY KEY, tunnel_address TEXT NOT NULL, driver TEXT NOT NULL, routes BOOLEAN NOT NULL)",
+        ),
+        (
+            "ALTER TABLE net_ports ADD COLUMN server TEXT NOT NULL DEFAULT ''",
+            "UPDATE net_ports SET server = device_id WHERE made",
+            "CREATE INDEX net_ports_by_server ON net_ports (server)",
         ),
     ),
 )

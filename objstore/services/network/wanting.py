@@ -6,12 +6,12 @@ from ipaddress import ip_network
 from sqlalchemy import select
 
 from objstore.services.network import records
-from objstore.services.network.addresses import Fixed, fixed_of, subnets_of
+from objstore.services.network.addresses import Fixed, fixed_of
 from objstore.services.network.groups import port_groups
 from objstore.services.network.ports import MIGRATING_TO, ROUTER_INTERFACE
 from objstore.services.network.records import Row, Tx, by_id, rows
 from objstore.services.network.rules import number_of
-from objstore.services.network.tables import FLOATINGS, HOSTS, NETWORKS, PORT_GROUPS, PORTS, ROUTERS, RULES
+from objstore.services.network.tables import FLOATINGS, HOSTS, NETWORKS, PORT_GROUPS, PORTS, ROUTERS, RULES, SUBNETS
 from objstore.services.network.wanted import (
     WantedFloating,
     WantedHost,
@@ -36,12 +36,15 @@ def wanted_host(tx: Tx, host: str) -> WantedHost:
     here = [*rows(tx, PORTS, PORTS.c.host == host, PORTS.c.device_owner.not_like(SERVICES)), *_coming(tx, host)] if host else []
     ids = list(dict.fromkeys(port["network_id"] for port in (*here, *inner, *gateways.values())))
     networks = by_id(tx, NETWORKS, ids)
+    subnets: dict[str, list[Row]] = {id_: [] for id_ in ids}
+    for subnet in rows(tx, SUBNETS, SUBNETS.c.network_id.in_(ids)):
+        subnets[subnet["network_id"]].append(subnet)
     guests = rows(tx, PORTS, PORTS.c.network_id.in_(ids), PORTS.c.host != "", PORTS.c.device_owner.not_like(SERVICES))
     fixed = fixed_of(tx, [port["id"] for port in (*guests, *inner, *gateways.values())])
     rules = _rules(tx, [port["id"] for port in here if port["port_security_enabled"]])
     return WantedHost(
         records.counter(tx.connection, records.REVISION),
-        tuple(_network(tx, networks[id_]) for id_ in sorted(networks)),
+        tuple(_network(tx, networks[id_], subnets[id_]) for id_ in sorted(networks)),
         tuple(_port(port, networks[port["network_id"]], fixed[port["id"]], rules.get(port["id"], ())) for port in _ordered(guests)),
         tuple(_router(tx, router, inner, gateways, fixed) for router in _ordered(routers)),
         tuple(
@@ -61,14 +64,14 @@ def _ordered(found: Iterable[Row]) -> list[Row]:
     return sorted(found, key=lambda row: str(row["id"]))
 
 
-def _network(tx: Tx, row: Row) -> WantedNetwork:
+def _network(tx: Tx, row: Row, found: Sequence[Row]) -> WantedNetwork:
     subnets = tuple(
         WantedSubnet(
             subnet["id"], subnet["cidr"], subnet["ip_version"], subnet["gateway_ip"] or "", subnet["enable_dhcp"],
             tuple(subnet["dns_nameservers"] or tx.settings.dns_servers), tuple((route["destination"], route["nexthop"]) for route in subnet["host_routes"]), subnet["ipv6_ra_mode"] or "",
             subnet["ipv6_address_mode"] or "",
         )
-        for subnet in _ordered(subnets_of(tx, row["id"]))
+        for subnet in _ordered(found)
     )  # fmt: skip
     return WantedNetwork(row["id"], row["number"], row["mtu"], row["external"], subnets)
 
@@ -83,7 +86,7 @@ def host_name(row: Row, fixed: Sequence[Fixed]) -> str:
 def _port(row: Row, network: Row, fixed: Sequence[Fixed], rules: Sequence[WantedRule]) -> WantedPort:
     secured = row["port_security_enabled"]
     return WantedPort(
-        row["id"], row["network_id"], row["mac_address"], row["host"], row["device_id"], tuple((each.subnet, each.address) for each in fixed),
+        row["id"], row["network_id"], row["mac_address"], row["host"], row["server"], tuple((each.subnet, each.address) for each in fixed),
         host_name(row, fixed), row["admin_state_up"] and network["admin_state_up"], secured,
         tuple((pair.get("mac_address", ""), str(ip_network(pair["ip_address"]))) for pair in row["allowed_address_pairs"]) if secured else (),
         tuple(rules), tuple((option["opt_name"], option["opt_value"]) for option in row["extra_dhcp_opts"]),
@@ -140,13 +143,11 @@ def _router(tx: Tx, row: Row, inner: Sequence[Row], gateways: Mapping[str, Row],
         addresses = sorted(fixed[outer["id"]], key=lambda each: ip_network(each.address).version)
         if addresses:
             gateway = WantedInterface(outer["network_id"], addresses[0].subnet, addresses[0].address, outer["mac_address"])
+    standing = rows(tx, FLOATINGS, FLOATINGS.c.router_id == row["id"], FLOATINGS.c.port_id.is_not(None))
+    ports = by_id(tx, PORTS, [each["port_id"] for each in standing])
     floating = tuple(
-        WantedFloating(each["floating_ip_address"], each["fixed_ip_address"], _network_of(tx, each["port_id"]))
-        for each in _ordered(rows(tx, FLOATINGS, FLOATINGS.c.router_id == row["id"], FLOATINGS.c.port_id.is_not(None)))
+        WantedFloating(each["floating_ip_address"], each["fixed_ip_address"], ports[each["port_id"]]["network_id"])
+        for each in _ordered(standing)
     )
     routes = tuple((route["destination"], route["nexthop"]) for route in row["routes"])
     return WantedRouter(row["id"], row["number"], interfaces, gateway, row["enable_snat"], floating, routes, row["admin_state_up"])
-
-
-def _network_of(tx: Tx, port: str) -> str:
-    return str(records.one(tx, PORTS, port)["network_id"])

@@ -20,7 +20,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(JSON)
 def test_every_check_gives_a_value_or_refuses_with_400(value: Any) -> None:
     for check in CHECKS:

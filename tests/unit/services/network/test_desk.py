@@ -6,7 +6,8 @@ import pytest
 
 from objstore.services.network.desk import Requested
 from objstore.services.network.problems import NetworkRefused
-from objstore.services.network.records import Who
+from objstore.services.network.records import Tx, Who, change, one
+from objstore.services.network.tables import PORTS
 from tests.support.network_rig import ALICE, BOB, NetworkRig, on_network_rig
 
 SERVER = "11111111-1111-4111-8111-111111111111"
@@ -40,7 +41,7 @@ def test_a_port_for_a_server_is_made_bound_reported_and_goes_with_it() -> None:
         assert (await desk.wanted("h1")).revision == wanted.revision  # that it works is no news to hosts
         found = await desk.port_at(network, "10.0.0.9")
         assert found is not None
-        assert found.device_id == SERVER
+        assert found.server_id == SERVER
         assert await desk.port_at(network, "10.0.0.10") is None
         await desk.release_all(SERVER)
         await desk.release(port.id)
@@ -71,11 +72,25 @@ def test_a_port_that_was_there_before_is_given_back() -> None:
     on_network_rig(test)
 
 
-def _own(tx, id_):
-    from objstore.services.network.records import change, one
-    from objstore.services.network.tables import PORTS
+def _own(tx: Tx, id_: str) -> None:
+    change(tx, PORTS, one(tx, PORTS, id_), {"made": False, "device_id": "", "device_owner": "", "server": ""})
 
-    change(tx, PORTS, one(tx, PORTS, id_), {"made": False, "device_id": "", "device_owner": ""})
+
+def test_a_port_that_says_it_is_a_servers_is_not() -> None:
+    async def test(rig: NetworkRig) -> None:
+        network, _ = await rig.network(BOB)
+        spoofed = await rig.desk.create_port(BOB, network, server_id="")
+        await rig.write(
+            lambda tx: change(tx, PORTS, one(tx, PORTS, spoofed.id), {"device_id": SERVER, "device_owner": "compute:nova", "made": False})
+        )
+        assert await rig.desk.ports_of([SERVER]) == {SERVER: []}
+        found = await rig.desk.port_at(network, spoofed.addresses[0][1])
+        assert found is not None
+        assert (found.device_id, found.server_id) == (SERVER, "")
+        await rig.desk.release_all(SERVER)
+        assert (await rig.desk.port(spoofed.id)).device_id == SERVER
+
+    on_network_rig(test)
 
 
 def test_what_servers_ask_for_is_checked_before_they_are_made() -> None:

@@ -3,7 +3,7 @@
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objstore.services.network import ipam
@@ -49,6 +49,7 @@ def test_hosts_give_themselves_addresses_made_of_their_mac() -> None:
     assert ipam.default_gateway(ip_network("10.0.0.0/24")) == "10.0.0.1"
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(24, 32)), max_size=12), st.integers(24, 32))
 def test_a_range_is_carved_where_nothing_is(used: list[tuple[int, int]], length: int) -> None:
     taken = [str(ip_network((0x0A000000 + at, prefix), strict=False)) for at, prefix in used]

@@ -73,7 +73,7 @@ def test_some_attributes_are_shown() -> None:
     ("query", "status"),
     [
         ("?odd=1", 400), ("?limit=-1", 400), ("?limit=x", 400), ("?sort_key=odd", 400), ("?sort_key=name&sort_dir=up", 400), ("?sort_key=name&sort_dir=asc&sort_dir=asc", 400),
-        ("?admin_state_up=perhaps", 400), ("?mtu=x", 400), ("?marker=nothing", 404), ("?sort_key=availability_zone_hints", 400),
+        ("?admin_state_up=perhaps", 400), ("?mtu=x", 400), ("?marker=nothing", 404), ("?sort_key=availability_zone_hints", 400), ("?sort_key=provider:network_type", 400),
         ("?" + "&".join(["sort_key=name"] * 9), 400), ("?name=%00", 400),
     ],
 )  # fmt: skip
