@@ -4,13 +4,16 @@ SEEDS ?= 2000
 SEED ?=
 WORKLOAD ?=
 
-.PHONY: setup run test check sim variants conformance system torture bench bench-million lock clean fuzz
+.PHONY: setup run cloud test check sim variants conformance system torture bench bench-million lock clean fuzz
 setup: .venv/ready
 .venv/ready: requirements.lock pyproject.toml setup_venv
 	./setup_venv
 
 run: setup            ## a cluster of 3 storage nodes and 2 proxies in ./objstore-data, keys and a snippet printed
 	.venv/bin/objstore dev --nodes 3 --proxies 2 --dir objstore-data
+
+cloud: setup          ## the same with OpenStack's services and a host of guests, in the background; .venv/bin/objstore cloud down ends it
+	.venv/bin/objstore cloud up --dir objstore-data
 
 check: setup          ## format, lint, types, import contracts, unit and property tests
 	.venv/bin/ruff format --check .
