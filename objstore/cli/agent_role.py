@@ -77,7 +77,7 @@ async def run_agent(settings: Any) -> None:
             GuestSettings(section.unplug_timeout_s, section.move_timeout_s, section.console_bytes, section.user),
             boot_id, changed.set, in_use,
         )  # fmt: skip
-        agent = Agent(host)
+        agent = Agent(host, secret=secret, listen=section.listen)
         agents.append(agent)
         stack.push_async_callback(agent.aclose)
         await agent.start()

@@ -105,7 +105,7 @@ def need_qemu() -> None:
 def running_cloud(directory: Path, *arguments: str, agents: int = 1) -> Iterator[Cloud]:
     """A cluster with agents; whatever guests are left at the end are ended with it."""
     need_qemu()
-    with running_cluster(
-        directory, "--agents", str(agents), "--set", "agent.virt_type=tcg", "--set", "agent.unplug_timeout_s=3", *arguments
-    ) as cluster:
+    settings = ("--set", "agent.virt_type=tcg", "--set", "agent.unplug_timeout_s=3")
+    with running_cluster(directory, "--agents", str(agents), *settings, *arguments) as cluster:
+        cluster.ctl("stop", "services1")  # which knows of no guest of these tests, and would have all of them ended
         yield Cloud(cluster)

@@ -9,6 +9,8 @@ import os
 import socket
 import stat
 import sys
+import threading
+import time
 from pathlib import Path
 
 
@@ -19,7 +21,44 @@ class Guest:
         self.nodes = {n["node-name"]: n for n in self.documents(arguments, "-blockdev")}
         self.running = True
         self.pause_at_end = False
-        self.status = "running"
+        self.status = "inmigrate" if "-incoming" in arguments else "running"
+        self.migration = ""
+        self.stream: socket.socket | None = None
+
+    def receive(self) -> None:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind("migrate.sock")
+            listening.listen()
+            got = b""
+            with listening.accept()[0] as connection:
+                while piece := connection.recv(100):
+                    got += piece
+            if got.endswith(b"END"):
+                self.status = "running"
+
+    def migrate(self, command: str, tell) -> object:
+        match command:
+            case "migrate-incoming":
+                threading.Thread(target=self.receive, daemon=True).start()
+                while not Path("migrate.sock").exists():
+                    time.sleep(0.01)
+            case "migrate":
+                self.stream = socket.socket(socket.AF_UNIX)
+                self.stream.connect("migrate.sock")
+                self.stream.sendall(b"memory")
+                self.migration, self.status = "pre-switchover", "paused"
+                tell("STOP")
+            case "migrate-continue":
+                self.stream.sendall(b"END")
+                self.stream.close()
+                self.migration, self.status = "completed", "postmigrate"
+            case "migrate_cancel" if self.migration == "pre-switchover":
+                self.stream.close()
+                self.migration, self.status = "cancelled", "running"
+                tell("RESUME")
+            case "query-migrate":
+                return {"status": self.migration} if self.migration else {}
+        return {}
 
     @staticmethod
     def documents(arguments: list[str], option: str) -> list[dict]:
@@ -66,6 +105,8 @@ class Guest:
                 return [{"node-name": name} for name in self.nodes]
             case "human-monitor-command":
                 return ""
+            case _:
+                return self.migrate(command, tell)
         return {}
 
 

@@ -249,6 +249,7 @@ def test_guests_end_with_the_cluster(tmp_path: Path) -> None:
         assert not is_running(process)
         assert "TINY off" in console.read_text()
         cloud.cluster.up()
+        cloud.cluster.ctl("stop", "services1")
         assert cloud.holder(spec.disks[0].volume) == ""
         cloud.call(api.Spawn(spec))
         cloud.wait_for(spec.id, "boot=2")

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from objstore.errors import DamagedFile, InvalidArgument, ObjstoreError, Refused
+from objstore.errors import DamagedFile, ObjstoreError, Refused
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.compute import agent_api as api
 from objstore.services.compute.agent import devices, layout
@@ -17,6 +17,7 @@ from objstore.services.compute.agent.console import tail
 from objstore.services.compute.agent.guest import Guest, slots_for
 from objstore.services.compute.agent.host import Host
 from objstore.services.compute.agent.layout import RECORD_VERSION, Record
+from objstore.services.compute.agent.moving import Receiver, awaited, broken, send
 from objstore.services.network.driver.api import Metadata
 
 log = logging.getLogger(__name__)
@@ -32,9 +33,13 @@ class NotHere(Refused):
 class Agent:
     """What a host runs."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, secret: str = "", listen: str = "127.0.0.1") -> None:
         self.host = host
         self.guests: dict[str, Guest] = {}
+        self._secret = secret
+        self._listen = listen
+        self._awaited: dict[str, Receiver] = {}
+        self._moved: dict[str, str] = {}  # servers that went away, and to where: who asks again is told that it is done
         self._tasks = TaskOwner("agent")
         self._handlers: dict[type[msgspec.Struct], Callable[[Any], Awaitable[dict[str, Any]]]] = {
             api.Spawn: self._spawn,
@@ -49,6 +54,8 @@ class Agent:
             api.DetachNic: self._detach_nic,
             api.SnapshotVolume: self._snapshot_volume,
             api.ResizeVolume: self._resize_volume,
+            api.Receive: self._receive,
+            api.Migrate: self._migrate,
         }
 
     async def start(self) -> None:
@@ -124,13 +131,16 @@ class Agent:
     async def carry_out(self, message: msgspec.Struct) -> dict[str, Any]:
         """Do what a message asks for, to its end; the answer.  Raises Refused, Unavailable."""
         # Whoever asked may go away: what was begun is brought to its end all the same.
-        return await asyncio.shield(self._tasks.spawn(self._carried_out(message)))
+        answer, refusal = await asyncio.shield(self._tasks.spawn(self._carried_out(message)))
+        if refusal is not None:
+            raise refusal
+        return answer
 
-    async def _carried_out(self, message: msgspec.Struct) -> dict[str, Any]:
-        handler = self._handlers.get(type(message))
-        if handler is None:
-            raise InvalidArgument("guests cannot be moved while they run")
-        return await handler(message)
+    async def _carried_out(self, message: msgspec.Struct) -> tuple[dict[str, Any], Exception | None]:
+        try:
+            return await self._handlers[type(message)](message), None
+        except (ObjstoreError, OSError) as refusal:
+            return {}, refusal
 
     async def forget(self, servers: tuple[str, ...]) -> None:
         """End guests that no record knows."""
@@ -235,6 +245,60 @@ class Agent:
             await self.host.disks.resize(message.volume, message.size_bytes)
             await devices.resize(guest, message.volume, message.size_bytes)
         return {}
+
+    async def _receive(self, message: api.Receive) -> dict[str, Any]:
+        server = message.server.id
+        receiver = self._awaited.get(server)
+        if receiver is None:
+            if server in self.guests:
+                raise Refused(f"server {server} is on this host")
+            guest = awaited(self.host, message.server)
+            receiver = self._awaited[server] = Receiver(guest, self._secret)
+            self.guests[server] = guest
+            self._tasks.spawn(self._await(guest, receiver), name=f"await {server}")
+        await receiver.ready.wait()
+        if not receiver.address:
+            raise broken(receiver.guest)
+        return {"address": receiver.address}
+
+    async def _await(self, guest: Guest, receiver: Receiver) -> None:
+        """Take a guest in; it is one of this host's then, or nothing is left of it."""
+        try:
+            async with guest.turn:
+                came = await receiver.run(f"tcp:{self._listen}:0")
+                guest.moving = False
+                guest.gone = not came
+                if not came:
+                    await self.host.threads.run(layout.forget, self.host.kept, self.host.directory, guest.id)
+                    del self.guests[guest.id]
+        finally:
+            del self._awaited[guest.id]
+            self.host.changed()
+        if came:
+            self._moved.pop(guest.id, None)
+            guest.watch_again()
+        else:
+            await guest.aclose()
+
+    async def _migrate(self, message: api.Migrate) -> dict[str, Any]:
+        server = message.server
+        if server not in self.guests and self._moved.get(server) == message.address:
+            return {}
+        async with self.turn(server) as guest:
+            await send(guest, message.address, message.target_secret or self._secret)
+            for nic in guest.spec.nics:
+                await self.host.driver.unplug(nic.port)
+            self._moved[server] = message.address
+            await self._drop(guest)
+        await guest.aclose()
+        return {}
+
+    async def _drop(self, guest: Guest) -> None:
+        """Forget a guest that is not here any more."""
+        guest.gone = True
+        await self.host.threads.run(layout.forget, self.host.kept, self.host.directory, guest.id)
+        del self.guests[guest.id]
+        self.host.changed()
 
 
 def metadata_of(guest: Guest) -> Metadata:

@@ -244,10 +244,20 @@ class Guest:
         self.run = run
         self._tasks.spawn(self._watch(run), name=f"watch {self.id}")
 
+    def watch_again(self) -> None:
+        """The same for a run that began while the guest was not this host's yet."""
+        if self.run is not None:
+            self._tasks.spawn(self._see_to_the_end(self.run), name=f"watch {self.id}")
+
     async def _watch(self, run: Run) -> None:
         await run.wait_for_end()
+        if not self.moving:
+            await self._see_to_the_end(run)
+
+    async def _see_to_the_end(self, run: Run) -> None:
+        await run.ended.wait()
         async with self.turn:
-            if self.run is not run or self.moving:
+            if self.run is not run:
                 return  # who ended it sees to the rest
             self.run = None
             why = run.why(told=self._told)
@@ -265,7 +275,7 @@ class Guest:
         process: Running | None = record.process
         if record.boot_id != self.host.boot_id or not commands.is_running(record.process):
             # It may have been started and not written down yet.
-            process = next(iter(commands.processes_with(f"{NAME_PREFIX}{self.id}")), None)
+            process = unwritten(self.id, self.directory)
         if process is not None:
             try:
                 run = await find_again(self.host.world.net, self.host.world.clock, self.directory, process, self.host.changed)
@@ -282,10 +292,12 @@ class Guest:
     async def _go_on(self, run: Run) -> None:
         self.watch(run)
         status = await run.refresh()
-        if status == "inmigrate":  # the other side went on without this one
+        if status in ("inmigrate", "postmigrate"):  # it did not come whole, or is on another host by now
             await self.save(on=False, why="gone")
             await self.power_off(run, 0)
             self.release_later()
+        elif await run.stay():
+            await asyncio.gather(*(self.host.disks.attach(disk.volume) for disk in self.spec.disks))
         elif not self.record.on:
             await self.power_off(run, 0)
             self.release_later()
@@ -300,6 +312,15 @@ class Guest:
         await self._tasks.aclose()
         if self.run is not None:
             self.run.monitor.close()
+
+
+def unwritten(server: str, directory: str) -> Running | None:
+    """The guest's process by its looks.  A guest that moves has one more, of another agent, on machines with several of those."""
+    for process in commands.processes_with(f"{NAME_PREFIX}{server}"):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{process.pid}/cwd").readlink() == Path(directory).resolve():
+                return process
+    return None
 
 
 def slots_for(spec: ServerSpec, slots: dict[str, int]) -> dict[str, int]:

@@ -131,6 +131,14 @@ class Run:
         """The block nodes that have names, by them."""
         return {node["node-name"]: node for node in await self.ask("query-named-block-nodes", flat=True)}
 
+    async def stay(self) -> bool:
+        """Break off a move to another host; whether there was one, which whoever made it did not bring to its end."""
+        status = str((await self.ask("query-migrate")).get("status", "none"))
+        if status not in ("setup", "active", "pre-switchover", "device", "wait-unplug"):
+            return False
+        await self.ask("migrate_cancel")
+        return True
+
     async def refresh(self) -> str:
         """QEMU's own word for the guest's state, of which `state` is made."""
         status = str((await self.ask("query-status"))["status"])

@@ -1,0 +1,155 @@
+"""Guests that move between two hosts, over a QEMU that only plays it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from objstore.errors import InvalidArgument, QuorumLost, Refused
+from objstore.services.compute.agent import moving
+from objstore.services.compute.agent.moving import MESSAGE_LIMIT_BYTES, Hello, MoveFailed, Word, put, take
+from objstore.services.compute.agent_api import Destroy, Disk, Migrate, Power, Receive, Spawn
+from tests.support.guest_rig import Rig, with_rig
+from tests.unit.services.compute.agent.test_check import DISK, ID, NIC, spec
+
+SPEC = spec(nics=(NIC,))
+
+
+def with_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, test: Callable[[Rig, Rig], Awaitable[None]]) -> None:
+    async def both(first: Rig) -> None:
+        second = Rig(tmp_path / "b")
+        for rig in (first, second):
+            rig.agent._secret = "secret"
+        await second.agent.start()
+        try:
+            await first.agent.carry_out(Spawn(SPEC))
+            await test(first, second)
+        finally:
+            for server in list(second.agent.guests):
+                await second.agent.carry_out(Destroy(server))
+            await second.aclose()
+
+    with_rig(tmp_path, monkeypatch, both)
+
+
+async def come(rig: Rig) -> None:
+    async with asyncio.timeout(10):
+        while rig.agent._awaited:
+            await asyncio.sleep(0.01)
+
+
+def test_a_guest_and_its_disks_change_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(first: Rig, second: Rig) -> None:
+        (first.directory / "servers" / ID / "console.log").write_text("from before\n")
+        address = (await second.agent.carry_out(Receive(SPEC)))["address"]
+        assert await second.agent.carry_out(Receive(SPEC)) == {"address": address}
+        assert second.agent.power() == ()  # it is not this host's yet
+        for _ in range(2):
+            await first.agent.carry_out(Migrate(ID, address))
+        await come(second)
+        assert (first.agent.power(), second.agent.power()) == ((), (Power(ID, "running"),))
+        assert (first.disks.attached, list(second.disks.attached)) == ({}, [DISK.volume])
+        assert (first.networks.plugged, second.networks.plugged) == (set(), {NIC.port})
+        guest = second.agent.find(ID)
+        nodes = await guest.running().nodes()
+        assert [name for name in nodes if name.startswith(("b-", "c"))] == [f"c1-{DISK.volume[:26]}"]
+        assert "from before" in Path(guest.directory, "console.log").read_text()
+        assert list((first.directory / "servers").iterdir()) == []
+        await second.again()
+        assert second.agent.power() == (Power(ID, "running"),)
+        second.agent._secret = "secret"
+
+    with_two(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_stays_and_goes_on_when_the_other_host_cannot_have_its_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(first: Rig, second: Rig) -> None:
+        address = (await second.agent.carry_out(Receive(SPEC)))["address"]
+        second.disks.down = True
+        with pytest.raises(MoveFailed, match="where it was"):
+            await first.agent.carry_out(Migrate(ID, address))
+        second.disks.down = False
+        await come(second)
+        assert first.agent.power() == (Power(ID, "running"),)
+        assert list(first.disks.attached) == [DISK.volume]
+        assert first.disks.done[-1] == ("attach", DISK.volume, True)
+        assert second.agent.guests == {}
+        assert list((second.directory / "servers").iterdir()) == []
+
+    with_two(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_stays_when_its_own_disks_cannot_be_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(first: Rig, second: Rig) -> None:
+        address = (await second.agent.carry_out(Receive(SPEC)))["address"]
+
+        async def detach(volume: str) -> None:
+            raise QuorumLost("for this test")
+
+        real, first.disks.detach = first.disks.detach, detach  # type: ignore[method-assign]
+        with pytest.raises(MoveFailed):
+            await first.agent.carry_out(Migrate(ID, address))
+        first.disks.detach = real  # type: ignore[method-assign]
+        await come(second)
+        assert first.agent.power() == (Power(ID, "running"),)
+        assert second.agent.guests == {}
+
+    with_two(tmp_path, monkeypatch, test)
+
+
+def test_strangers_and_other_guests_are_not_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(first: Rig, second: Rig) -> None:
+        other = spec(nics=(), disks=(Disk("c" * 32, "vda", 0),))
+        address = (await second.agent.carry_out(Receive(other)))["address"]
+        with pytest.raises(MoveFailed, match="broke off"):
+            await first.agent.carry_out(Migrate(ID, address, "wrong"))
+        with pytest.raises(MoveFailed, match="other disks"):
+            await first.agent.carry_out(Migrate(ID, address))
+        await come(second)
+        assert second.agent.guests == {}
+        assert first.agent.power() == (Power(ID, "running"),)
+        with pytest.raises(InvalidArgument):
+            await first.agent.carry_out(Migrate(ID, "unix:/x"))
+        with pytest.raises(Refused):
+            await first.agent.carry_out(Receive(SPEC))
+
+    with_two(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_that_nobody_sends_is_not_awaited_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        monkeypatch.setattr(moving, "SENDER_S", 0.05)
+        await rig.agent.carry_out(Receive(SPEC))
+        await come(rig)
+        assert rig.agent.guests == {}
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_messages_are_whole_and_bounded() -> None:
+    async def main() -> None:
+        class Sink:
+            data = b""
+
+            def write(self, data: bytes) -> None:
+                self.data += data
+
+            async def drain(self) -> None:
+                pass
+
+        sink = Sink()
+        hello = Hello("s", "words", ID, SPEC, {"a": 1})
+        await put((None, sink), hello)  # type: ignore[arg-type] # only what is used
+        for data, kind in ((sink.data, Hello), (sink.data[:-1], None), (b"\xff\xff\xff\xff", None), (b"\0\0\0\x01x", None), (b"", None)):
+            reader = asyncio.StreamReader()
+            reader.feed_data(data)
+            reader.feed_eof()
+            if kind is not None:
+                assert await take((reader, None), kind, timeout_s=1.0) == hello  # type: ignore[arg-type] # likewise
+            else:
+                with pytest.raises(MoveFailed):
+                    await take((reader, None), Word, timeout_s=1.0)  # type: ignore[arg-type] # likewise
+        assert MESSAGE_LIMIT_BYTES < 1 << 24
+
+    asyncio.run(main())
