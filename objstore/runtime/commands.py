@@ -159,22 +159,26 @@ def start(program: str, *arguments: str, log: str, pass_fds: Collection[int] = (
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory,
             env=ENVIRONMENT, start_new_session=True, pass_fds=tuple(pass_fds),
         )  # fmt: skip
-    _children[spawned.pid] = spawned
-    started = _started(spawned.pid)
+    started = _started(spawned.pid, or_ended=True)
     assert started is not None  # it is our child: its number is taken until it is waited for
-    return Running(spawned.pid, started)
+    process = Running(spawned.pid, started)
+    _children[process] = spawned
+    return process
 
 
 # Children of this process that were started here, kept until they are seen to have ended: only so are their numbers given back.
-_children: dict[int, "subprocess.Popen[bytes]"] = {}
+_children: dict[Running, "subprocess.Popen[bytes]"] = {}
 
 
 def is_running(process: Running) -> bool:
     """Whether that very process is there and has not ended."""
-    child = _children.get(process.pid)
-    if child is not None and child.poll() is not None:
-        del _children[process.pid]
-    return _started(process.pid) == process.started
+    child = _children.get(process)
+    if child is None:
+        return _started(process.pid) == process.started
+    if child.poll() is None:
+        return True  # be it that its first thread is gone and others are not: it cannot be waited for yet, and would stay a zombie
+    del _children[process]
+    return False
 
 
 def running(pid: int) -> Running | None:
@@ -232,11 +236,11 @@ async def end(process: Running, *, timeout_s: float = 5.0) -> None:
         await asyncio.sleep(_POLL_S)
 
 
-def _started(pid: int) -> int | None:
-    """When a process was started; None where there is none, or only what is left of one that has ended."""
+def _started(pid: int, *, or_ended: bool = False) -> int | None:
+    """When a process was started; None where there is none, or (unless `or_ended`) only what is left of one that has ended."""
     try:
         # The second field is the program's name in brackets, and may hold blanks and brackets itself.
         fields = Path("/proc", str(pid), "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    return None if fields[0] in "ZX" and not or_ended else int(fields[19])

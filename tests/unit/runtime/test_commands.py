@@ -113,3 +113,12 @@ def test_programs_that_end_before_they_are_given_anything_end_well_on_uvloop() -
             await asyncio.gather(*(commands.run("/bin/true", stdin=data) for data in (b"", b"x", b"x" * 300_000)))
 
     uvloop.run(test())
+
+
+def test_a_program_that_ends_at_once_leaves_no_zombie(tmp_path: Path) -> None:
+    for _ in range(20):
+        process = commands.start("false", log=str(tmp_path / "log"))
+        deadline = time.monotonic() + 10
+        while commands.is_running(process):
+            assert time.monotonic() < deadline
+        assert not Path("/proc", str(process.pid)).exists()
