@@ -25,6 +25,10 @@ from objstore.services.compute.settings import ComputeSettings
 from objstore.services.image.app import ImageApp
 from objstore.services.image.service import ImageService
 from objstore.services.image.settings import ImageSettings
+from objstore.services.network.app import NetworkApp
+from objstore.services.network.desk import NetworkDesk
+from objstore.services.network.service import NetworkService
+from objstore.services.network.settings import NetworkSettings
 from objstore.services.network.wanted import WantedHost
 from tests.support.image_rig import ADMIN, ALICE, CLUSTER_KEY, DATABASE, PROJECTS, Reply, _people, _person, run_rig
 from tests.support.memory_cluster import LoopClock, MemoryCluster, memory_world
@@ -69,8 +73,10 @@ class CloudRig:
         self.sql = open_sql(DATABASE, self.world)
         self.networks = Networks()
         self.images = ImageService(self.sql, self.store, self.world, ImageSettings(), "here")
+        network = NetworkService(self.sql, self.world, NetworkSettings())
+        self.network_app = NetworkApp(network, NetworkDesk(network), self.registry, "http://compute.test/network")
         self.image_app = ImageApp(self.images, self.registry, "http://compute.test/image")
-        below = Below(self.images, None, None, self.networks, {"image": self.image_app})
+        below = Below(self.images, None, None, self.networks, None, {"image": self.image_app, "network": self.network_app})
         self.service = ComputeService(self.sql, self.world, ComputeSettings(**settings), below, self.registry, SECRET, URL)
         self.app = ComputeApp(self.service)
 
@@ -78,6 +84,7 @@ class CloudRig:
         await self.registry.start()
         await self.store.start()
         await self.image_app.start()
+        await self.network_app.start()
         await self.app.start()
 
     async def aclose(self) -> None:
@@ -123,6 +130,11 @@ class CloudRig:
         await self.app(scope, receive, send)
         headers_out = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return Reply(sent[0]["status"], headers_out, b"".join(message.get("body", b"") for message in sent[1:]))
+
+    async def network(self, method: str, *path: str, body: Any = None, who: str = ALICE, query: Sequence[tuple[str, str]] = ()) -> Any:
+        """Ask the network service itself."""
+        call = Call("GET", "", {}, (), {"x-auth-token": self.token(who)}, None, None, "", "")  # type: ignore[arg-type] # the token alone is asked for
+        return await Neighbour(self.network_app, "network").ask(call, method, ("v2.0", *path), body, query=query)
 
     async def image(self, name: str, data: bytes = b"x", **fields: Any) -> str:
         """An image with bytes, of ALICE's project."""

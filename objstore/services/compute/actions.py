@@ -1,6 +1,5 @@
 """POST /servers/ID/action: what can be done with a server, one word a request; each answers as Nova does."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sqlalchemy import Connection
@@ -11,7 +10,7 @@ from objstore.services.calls.problems import CallRefused, bad_request, conflict,
 from objstore.services.compute import fields, records
 from objstore.services.compute.agent_api import ConsoleLog
 from objstore.services.compute.agent_client import AgentRefused
-from objstore.services.compute.context import Context, check_may, seen_server
+from objstore.services.compute.context import Action, Context, check_may, seen_server
 from objstore.services.compute.records import Server
 from objstore.services.compute.server_images import create_image
 from objstore.services.compute.server_moves import MoveActions
@@ -20,7 +19,6 @@ from objstore.services.compute.servers import begin_delete
 from objstore.services.compute.states import ACTIVE, ERROR, NO_TASK
 
 MAX_LINES = 100_000
-Action = Callable[[Call, Any], Awaitable[Answer]]
 # What Nova can do and this cloud does not: the answer says so, whatever the server's state.
 NOT_BUILT = {
     "suspend": "Servers cannot be suspended here: guests' memory is not written to disks.",
@@ -49,7 +47,7 @@ class ServerActions:
             "os-getConsoleOutput": self._console, "changePassword": self._password, "addSecurityGroup": self._add_group,
             "removeSecurityGroup": self._remove_group, "os-resetState": self._reset_state, "forceDelete": self._force_delete,
             "restore": self._restore, "addFixedIp": self._old_network, "removeFixedIp": self._old_network,
-            "addFloatingIp": self._old_network, "removeFloatingIp": self._old_network, **moves.actions(),
+            "addFloatingIp": self._old_network, "removeFloatingIp": self._old_network, **moves.actions(), **context.more_actions,
         }  # fmt: skip
 
     def routes(self) -> dict[tuple[str, str], Handler]:

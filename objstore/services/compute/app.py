@@ -9,9 +9,10 @@ from objstore.services.calls.tokens import RegistryTokens
 from objstore.services.compute import agent_calls, extensions, versions
 from objstore.services.compute.agent_calls import AgentCalls
 from objstore.services.compute.aggregates import AggregateCalls
+from objstore.services.compute.audits import AuditCalls
 from objstore.services.compute.console_relay import ConsoleRelay
 from objstore.services.compute.consoles import ConsoleCalls
-from objstore.services.compute.context import Context
+from objstore.services.compute.context import Action, Context
 from objstore.services.compute.events import EventCalls
 from objstore.services.compute.flavor_calls import FlavorCalls
 from objstore.services.compute.host_services import ServiceCalls
@@ -20,6 +21,7 @@ from objstore.services.compute.image_proxy import ImageProxy
 from objstore.services.compute.keypairs import KeypairCalls
 from objstore.services.compute.moves import MoveCalls
 from objstore.services.compute.neighbours import Neighbour
+from objstore.services.compute.network_proxy import NetworkProxy
 from objstore.services.compute.quota_calls import QuotaCalls
 from objstore.services.compute.server_app import ServerPart
 from objstore.services.compute.server_groups import ServerGroupCalls
@@ -54,12 +56,14 @@ class ComputeApp(ServiceApp):
     def routes_of(self, service: ComputeService) -> dict[tuple[str, str], Handler]:
         """All of them."""
         parts: tuple[Any, ...] = (
-            AgentCalls(service), AggregateCalls(service),
+            AgentCalls(service), AggregateCalls(service), AuditCalls(service),
             self.servers, ConsoleCalls(service), EventCalls(service), FlavorCalls(service), ServiceCalls(service), HypervisorCalls(service), KeypairCalls(service), MoveCalls(service), QuotaCalls(service), ServerGroupCalls(service), UsageCalls(service), ZoneCalls(service),
         )  # fmt: skip
         apps = service.below.apps
         if "image" in apps:
             parts = (*parts, ImageProxy(service, Neighbour(apps["image"], "image")))
+        if "network" in apps:
+            parts = (*parts, NetworkProxy(Neighbour(apps["network"], "network")))
         return {**versions.routes(), **extensions.routes(), **{key: handler for part in parts for key, handler in part.routes().items()}}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,8 +89,15 @@ def _context_of(service: ComputeService) -> Context:
     below, settings = service.below, service.settings
     return Context(
         service.sql, service.world, service.url, settings.page_limit, below.volumes, below.networks, below.disks, below.store, service.agents,
-        service.places, service.catalog, stop_timeout_s=settings.stop_timeout_s,
+        service.places, service.catalog, stop_timeout_s=settings.stop_timeout_s, more_actions=_more_actions(service),
     )  # fmt: skip
+
+
+def _more_actions(service: ComputeService) -> dict[str, Action]:
+    """Actions on servers that are others' than the conductor's: consoles, floating addresses in the words of old clients."""
+    network = service.below.apps.get("network")
+    addresses = NetworkProxy(Neighbour(network, "network")).actions() if network is not None else {}
+    return {**ConsoleCalls(service).actions(), **addresses}
 
 
 def _as_today(scope: Scope) -> Scope:

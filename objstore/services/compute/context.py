@@ -1,7 +1,7 @@
 """What calls on servers and the conductor's jobs work on: the database, the desks of other services, the hosts."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from objstore.errors import ObjstoreError
 from objstore.runtime.sql import Sql
 from objstore.runtime.world import World
-from objstore.services.calls.call import Call
+from objstore.services.calls.call import Answer, Call
 from objstore.services.calls.problems import conflict, not_found
 from objstore.services.compute import records
 from objstore.services.compute.desks import Agents, BaseDisks, Catalog, Networks, Places, Volumes
@@ -22,6 +22,7 @@ from objstore.services.tables.jobs import enqueue
 from objstore.services.volume.operations import Volumes as Store
 
 T = TypeVar("T")
+Action = Callable[[Call, Any], Awaitable[Answer]]  # the second: what the body says for it
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Context:
     places: Places
     catalog: Catalog
     stop_timeout_s: float = 60.0  # what a guest is given to switch itself off
+    more_actions: Mapping[str, Action] = field(default_factory=dict)  # POST /servers/ID/action, beside the conductor's
     jobs_wait: Callable[[], None] = lambda: None  # told when there is a new job
 
     def now_us(self) -> int:

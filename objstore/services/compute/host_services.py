@@ -162,7 +162,7 @@ class ServiceCalls:
         """Hosts with what runs there."""
         call.check_admin()
         _check_hosts(call)
-        zone = call.first("zone")
+        zone = call.first("zone") or None
         views = [view for view, _ in await self._views(call.version)]
         shown = [{"host_name": v["host"], "service": v["binary"].removeprefix("nova-"), "zone": v["zone"]} for v in views]
         return Answer(body={"hosts": [view for view in shown if zone in (None, view["zone"])]})
@@ -201,10 +201,13 @@ class ServiceCalls:
         call.check_admin()
         _check_hosts(call)
         given = only(await call.document(), ("status", "maintenance_mode"))
+        asked = {name: fields.one_of("enable", "disable")(name, str(value).strip().lower()) for name, value in given.items()}
+        if not asked:
+            raise bad_request("Invalid input for field/attribute body. It does not have enough properties")
         host = await self._host(call)
-        if "maintenance_mode" in given:
+        if "maintenance_mode" in asked:
             raise CallRefused(501, "Hosts have no maintenance mode here: disable the host.")
-        status = fields.one_of("enable", "disable")("status", str(member(given, "status")).strip().lower())
+        status = asked["status"]
         await self._change(HOSTS.c.host == host.name, {"disabled": status == "disable", "disabled_reason": None})
         return Answer(body={"host": host.name, "status": status + "d"})
 

@@ -1,6 +1,7 @@
 """Key pairs: each user has his own; the service keeps the public half alone."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, insert, select
@@ -72,11 +73,9 @@ class KeypairCalls:
         user, name, kind = _user(call, given.get("user_id")), str(given["name"]), str(given.get("type", ssh_keys.SSH))
         private, public = "", given.get("public_key")
         if public is None:
-            if kind != ssh_keys.SSH:
-                raise bad_request("Certificates are imported here: give public_key.")
             if call.version >= IMPORTED_ONLY:
                 raise bad_request("Invalid input for field/attribute keypair. 'public_key' is a required property")
-            private, public = ssh_keys.new_pair(self._service.world.rng.token(ssh_keys.SEED_BYTES), "Generated-by-Nova")
+            private, public = self._new(kind, user)
         row = {
             "user_id": user, "name": name, "type": kind, "public_key": public, "fingerprint": ssh_keys.fingerprint(kind, public),
             "created_us": self._service.now_us(),
@@ -97,6 +96,13 @@ class KeypairCalls:
         if private:
             view["private_key"] = private
         return Answer(201 if call.version >= TYPED else 200, {"keypair": view})
+
+    def _new(self, kind: str, user: str) -> tuple[str, str]:
+        rng = self._service.world.rng
+        if kind == ssh_keys.SSH:
+            return ssh_keys.new_pair(rng.token(ssh_keys.SEED_BYTES), "Generated-by-Nova")
+        now = datetime.fromtimestamp(self._service.now_us() // 1_000_000, UTC)
+        return ssh_keys.new_certificate(rng.token(ssh_keys.CERTIFICATE_SEED_BYTES), user, now)
 
     async def remove(self, call: Call) -> Answer:
         """One less; servers keep what they have of it."""

@@ -42,8 +42,8 @@ def _image(
     now_us = context.now_us()
     base = images.find_image(connection, server.image) if server.image else None
     properties: dict[str, str | None] = {
-        **server.properties, **metadata, "base_image_ref": server.image, "instance_uuid": server.id, "user_id": server.user_id,
-        "owner_id": server.project, "owner_project_id": server.project, "image_type": "snapshot", **values.pop("properties", {}),
+        **server.properties, "image_type": "snapshot", **metadata, "base_image_ref": server.image, "instance_uuid": server.id, "user_id": server.user_id,
+        "owner_id": server.project, "owner_project_id": server.project, **values.pop("properties", {}),
     }  # fmt: skip
     return Image(
         id_, server.project, values.pop("status", QUEUED), PRIVATE, now_us, now_us, name=name, container_format="bare", disk_format="raw",

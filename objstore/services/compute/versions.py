@@ -9,7 +9,8 @@ OPEN = frozenset((("GET", "/"), ("GET", "/v2.1"), ("GET", "/v2")))
 
 
 async def find_version(call: Call) -> None:
-    """Put the microversion into a call.  Raises 400, 406."""
+    """Put the microversion into a call; its answer has the request's name in Nova's own header too.  Raises 400, 406."""
+    call.answered.append((b"x-compute-request-id", call.request_id.encode()))
     call.version = VERSIONS.of(call)
 
 

@@ -43,7 +43,11 @@ def test_a_public_key_is_imported() -> None:
         assert reply.body["keypair"]["type"] == "ssh"
         assert (await rig.ask("DELETE", "/os-keypairs/k", version="2.2")).status == 204
         assert (await rig.ask("POST", "/os-keypairs", pair(), version="2.92")).status == 400
-        assert (await rig.ask("POST", "/os-keypairs", pair(type="x509"), version="2.2")).status == 400
+        certificate = (await rig.ask("POST", "/os-keypairs", pair(type="x509"), version="2.2")).body["keypair"]
+        assert "BEGIN CERTIFICATE" in certificate["public_key"]
+        assert "PRIVATE KEY" in certificate["private_key"]
+        again = await rig.ask("POST", "/os-keypairs", pair("l", type="x509", public_key=certificate["public_key"]), version="2.2")
+        assert again.body["keypair"]["fingerprint"] == certificate["fingerprint"]
 
     on_cloud_rig(
         test,

@@ -15,3 +15,11 @@ def test_both_versions_are_told_to_anybody_the_old_one_first() -> None:
             assert reply.body["version"]["id"] == ("v2.1" if "2.1" in prefix else "v2.0")
 
     on_cloud_rig(test)
+
+
+def test_the_request_has_the_same_name_in_both_headers() -> None:
+    async def test(rig: CloudRig) -> None:
+        headers = (await rig.ask("GET", "/flavors")).headers
+        assert headers["x-compute-request-id"] == headers["x-openstack-request-id"]
+
+    on_cloud_rig(test)
