@@ -38,6 +38,7 @@ ENVIRONMENT = {"PATH": _SYSTEM_PATHS, "LC_ALL": "C.UTF-8"}
 TIMEOUT_S = 30.0
 MAX_OUTPUT_BYTES = 8 * 1024 * 1024
 SHOWN_CHARS = 600  # of what a program complains about, in an error's message
+BURY_S = 5.0
 _CHUNK_BYTES = 65_536
 _POLL_S = 0.02
 
@@ -105,7 +106,7 @@ async def run(
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await asyncio.shield(process.wait())
+            await asyncio.shield(_bury(process))
     output = Output(code, stdout, stderr.decode(errors="replace"))
     if check and code:
         raise _failed(program, arguments, code, output.stderr)
@@ -120,8 +121,32 @@ async def _talk(process: asyncio.subprocess.Process, stdin: bytes, limit: int) -
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    _, stdout, stderr = await asyncio.gather(_write(process.stdin, stdin), _read(process.stdout, limit), _read(process.stderr, limit))
+    talks = [
+        asyncio.ensure_future(talk) for talk in (_read(process.stdout, limit), _read(process.stderr, limit), _write(process.stdin, stdin))
+    ]
+    try:
+        stdout, stderr, _ = await asyncio.gather(*talks)
+    finally:
+        for talk in talks:
+            talk.cancel()
+        await asyncio.wait(talks)
+    assert isinstance(stdout, bytes)
+    assert isinstance(stderr, bytes)
     return stdout, stderr
+
+
+async def _bury(process: asyncio.subprocess.Process) -> None:
+    """Wait for a process that was killed.  What it had written is read: before that, Python 3.11 does not tell that it has ended."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with contextlib.suppress(TimeoutError):  # a program that left the session and kept the pipes is not waited for
+        async with asyncio.timeout(BURY_S):
+            await asyncio.gather(_discard(process.stdout), _discard(process.stderr), process.wait())
+
+
+async def _discard(stream: asyncio.StreamReader) -> None:
+    while await stream.read(_CHUNK_BYTES):
+        pass
 
 
 async def _write(stream: asyncio.StreamWriter, data: bytes) -> None:
