@@ -60,7 +60,7 @@ class Catalog:
     def key(self, connection: Connection, user_id: str, name: str) -> Key | None:
         return Key("mine", "ssh", "ssh-ed25519 AAAA me") if name == "mine" else None
 
-    def check_quota(self, connection: Connection, project: str, *, instances: int, cores: int, memory_mb: int) -> None:
+    def check_quota(self, connection: Connection, project: str, *, instances: int, cores: int, memory_mb: int, user_id: str = "") -> None:
         query = text("SELECT count(*) FROM servers WHERE project = :project AND vm_state <> 'deleted'")
         if connection.execute(query, {"project": project}).scalar_one() + instances > self.instances:
             raise forbidden("Quota exceeded for instances")

@@ -65,8 +65,8 @@ class Catalog(Protocol):
     def key(self, connection: Connection, user_id: str, name: str) -> Key | None:
         """A user's key pair."""
 
-    def check_quota(self, connection: Connection, project: str, *, instances: int, cores: int, memory_mb: int) -> None:
-        """Raises 403 when this much more would be too much."""
+    def check_quota(self, connection: Connection, project: str, *, instances: int, cores: int, memory_mb: int, user_id: str = "") -> None:
+        """Raises 403 when this much more would be too much for the project, or for the user."""
 
     def check_group(self, connection: Connection, project: str, group_id: str, *, adding: int) -> None:
         """Raises 400 for a group that the project does not have, 403 when it would have too many members."""

@@ -45,7 +45,7 @@ class EventCalls:
             known = only(event, ("name", "server_uuid", "status", "tag"), "events")
             events.append({
                 "name": fields.one_of(*names)("name", member(known, "name")), "server_uuid": fields.uuid("server_uuid", member(known, "server_uuid")),
-                "status": fields.one_of(*STATUSES)("status", known.get("status", "completed")), "tag": known.get("tag"),
+                "status": fields.one_of(*STATUSES)("status", known.get("status", "completed")), **({"tag": fields.text()("tag", known["tag"])} if known.get("tag") is not None else {}),
             })  # fmt: skip
         wanted = {event["server_uuid"] for event in events}
         query = select(SERVERS.c.id, SERVERS.c.host).where(SERVERS.c.id.in_(wanted), SERVERS.c.deleted_us.is_(None))

@@ -233,7 +233,12 @@ def _room(context: Context, connection: Connection, call: Call, plan: _Plan) -> 
     for count in range(plan.wanted.most, plan.wanted.least - 1, -1):
         try:
             context.catalog.check_quota(
-                connection, call.project, instances=count, cores=count * flavor.vcpus, memory_mb=count * flavor.memory_mb
+                connection,
+                call.project,
+                instances=count,
+                cores=count * flavor.vcpus,
+                memory_mb=count * flavor.memory_mb,
+                user_id=call.who.user.id,
             )
         except CallRefused:
             if count == plan.wanted.least:

@@ -180,5 +180,10 @@ def _check_size(context: Context, connection: Connection, server: Server, flavor
     if flavor.ephemeral_gb != now.ephemeral_gb or flavor.swap_mb != now.swap_mb:
         raise bad_request("Ephemeral and swap disks of a server keep their size: choose a flavor that has the same.")
     context.catalog.check_quota(
-        connection, server.project, instances=0, cores=max(0, flavor.vcpus - now.vcpus), memory_mb=max(0, flavor.memory_mb - now.memory_mb)
+        connection,
+        server.project,
+        instances=0,
+        cores=max(0, flavor.vcpus - now.vcpus),
+        memory_mb=max(0, flavor.memory_mb - now.memory_mb),
+        user_id=server.user_id,
     )
