@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 TUN_DEVICE = "/dev/net/tun"
 _CLONE_NEWNET = 0x4000_0000
+_NS_GET_NSTYPE = 0xB703
 _TUNSETIFF = 0x4004_54CA
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 _IP_FREEBIND = 15  # of <linux/in.h>, also for IPv6 by way of SOL_IP's twin
@@ -41,6 +42,20 @@ def listed(directory: str) -> list[str]:
         return sorted(os.listdir(directory))
     except FileNotFoundError:
         return []
+
+
+def is_namespace(path: str) -> bool:
+    """Whether a file holds a network namespace; one that is being made, or was being made when its maker died, is an empty file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return fcntl.ioctl(descriptor, _NS_GET_NSTYPE) == _CLONE_NEWNET
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def why_not() -> str:

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -627,6 +628,16 @@ def test_carrying_out_that_is_cut_off_anywhere_is_completed_by_the_next() -> Non
             assert len(await driver._servers.running()) == 2
             if part % 2:
                 await driver.clean_up()
+
+    run(body)
+
+
+def test_namespace_that_was_left_half_made_is_made_anew() -> None:
+    async def body(b: Bench) -> None:
+        driver = await b.driver()
+        net = network(141, subnet("10.77.0.0/24"))
+        Path("/run/netns", driver._site.names.network(141)).touch()
+        assert len((await carry(driver, 1, net, port(net, 11))).up) == 1
 
     run(body)
 

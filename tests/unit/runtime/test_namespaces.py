@@ -32,6 +32,14 @@ def test_own_namespace_is_the_same_after_an_entry_that_fails(tmp_path: Path) -> 
     assert Path("/proc/thread-self/ns/net").readlink() == own
 
 
+def test_file_that_holds_no_namespace_is_told_from_one_that_does(tmp_path: Path) -> None:
+    (tmp_path / "half").touch()
+    assert namespaces.is_namespace("/proc/self/ns/net")
+    assert not namespaces.is_namespace("/proc/self/ns/mnt")
+    assert not namespaces.is_namespace(str(tmp_path / "half"))
+    assert not namespaces.is_namespace(str(tmp_path / "nothing"))
+
+
 def test_device_that_is_not_there_is_not_made() -> None:
     with pytest.raises(OSError, match="no device objstore-none"):
         namespaces.tap_descriptor("objstore-none")

@@ -4,6 +4,7 @@ Each host answers its own guests alone, from what it was told of their ports: th
 host and after any restart.  dnsmasq listens at the metadata service's address, thus takes none of the subnet's (`shared-network`).
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from objstore.services.network.wanted import WantedPort, WantedSubnet
 
 LEASE_S = 86_400
 ROUTER_LIFETIME_S = 9000  # the longest that there is: guests keep their way out while nothing advertises it
+_REMEMBERED = 8192
 _MAX_ROUTES = 26  # an option holds 255 bytes, a route up to 9
 
 
@@ -56,6 +58,7 @@ class Client:
     options: tuple[tuple[int, str], ...]
 
 
+@functools.lru_cache(_REMEMBERED)  # as of rules: all ports are looked at again with each change of any
 def client(port: WantedPort, *, with_options: bool = True) -> Client:
     """Raises ValueError; options that cannot be are left out, since a port with one of them must still get its address."""
     options = []

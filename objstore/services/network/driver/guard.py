@@ -1,13 +1,15 @@
 """The rules inside a network's namespace: who may send as whom (anti-spoofing), and what security groups let through.
 
 Two tables, since this must also work where the kernel tracks no connections in the bridge family.  `bridge guard` sees frames with the devices they
-come from and go to: it drops what is forged, and marks each packet with the numbers of the secured ports it comes from (upper half) and goes to
-(lower half).  `inet groups` sees the same packets through br_netfilter with their connections, knows ports by the marks, and judges.
+come from and go to: it drops what is forged, and marks each packet with the number of the rules it has to obey on its way out of a guest (upper half) and into
+one (lower half).  `inet groups` sees the same packets through br_netfilter with their connections, and judges by these numbers.  Ports whose security groups
+come to the same share their rules.
 
 Packets of a connection's first direction are judged by the rules each time, answers pass: so a rule that is taken away also ends what it had let through.
 What is not known is dropped: a device that no rule names reaches nothing.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,8 +20,11 @@ from objstore.services.network.wanted import WantedPort, WantedRule
 
 METADATA_IP4, METADATA_IP6 = "169.254.169.254", "fe80::a9fe:a9fe"
 METADATA_PORT = 80
-MAX_SECURED = 0xFFFE  # ports of one network on one host: half of a mark, less what stands for "no rules"
+MAX_SECURED = (
+    0xFFFE  # ports of one network on one host, each of which could have rules of its own: half of a mark, less what stands for "no rules"
+)
 OPEN = 0xFFFF0000  # the mark of what comes from a guest without port security
+_REMEMBERED = 4096
 _FROM, _TO = "0xffff0000", "0x0000ffff"
 _NEIGHBOURS = "130, 131, 132, 133, 134, 135, 136, 143"  # ICMPv6 without which there is no IPv6: listeners, routers, neighbours
 
@@ -44,6 +49,7 @@ class Uplink:
     outbound: bool  # guests may begin connections to where the host leads
 
 
+@functools.lru_cache(_REMEMBERED)  # ports and rules are looked at again with each change of any of them
 def guarded(port: WantedPort) -> Guarded:
     """A port's values, checked and in normal form.  Raises ValueError."""
     mac = values.mac(port.mac)
@@ -66,6 +72,7 @@ def _conditions(rules: Iterable[WantedRule], direction: str) -> tuple[str, ...]:
     return tuple(sorted({condition for condition in made if condition}))
 
 
+@functools.lru_cache(_REMEMBERED)
 def _condition(rule: WantedRule) -> str:
     """What a packet has to be like; "" where none can be."""
     if rule.version not in (4, 6):
@@ -77,7 +84,7 @@ def _condition(rule: WantedRule) -> str:
             return ""
         if ranges[0].prefixlen:
             family = "ip" if rule.version == 4 else "ip6"
-            words.append(f"{family} {'saddr' if rule.direction == 'ingress' else 'daddr'} {{ {_listed(ranges)} }}")
+            words.append(f"{family} {'saddr' if rule.direction == 'ingress' else 'daddr'} {_any(ranges)}")
     if rule.protocol:
         words.append(_protocol(rule, values.protocol(rule.protocol, rule.version)))
     return " ".join(words)
@@ -117,10 +124,20 @@ def rules(ports: Sequence[Guarded], routers: Sequence[str], *, mac: str, tunnel:
 
     `routers` are the devices that lead to routers, `mac` is the bridge's own hardware address.
     """
-    numbered = list(enumerate(sorted(ports, key=lambda port: port.tap), 1))
-    assert len(numbered) <= MAX_SECURED
+    cards = sorted(ports, key=lambda port: port.tap)
+    assert len(cards) <= MAX_SECURED
+    groups = _Groups(cards)
     outside = [*sorted(routers), *([names.TUNNEL] if tunnel else [])]
-    return _text([*_bridge_table(numbered, outside, mac=mac), *_inet_table([(n, p) for n, p in numbered if p.secured], uplink)])
+    return _text([*_bridge_table(cards, groups, outside, mac=mac), *_inet_table(cards, groups, uplink)])
+
+
+class _Groups:
+    """Sets of conditions, and their numbers."""
+
+    def __init__(self, cards: Iterable[Guarded]) -> None:
+        secured = [card for card in cards if card.secured]
+        self.out = {conditions: n for n, conditions in enumerate(sorted({card.egress for card in secured}), 1)}
+        self.into = {conditions: n for n, conditions in enumerate(sorted({card.ingress for card in secured}), 1)}
 
 
 def stamp(text: str) -> str:
@@ -142,23 +159,38 @@ def replacing(family: str, table: str) -> list[str]:
     return [f"table {family} {table} {{", "}", f"delete table {family} {table}", f"table {family} {table} {{"]
 
 
-def _bridge_table(numbered: list[tuple[int, Guarded]], outside: list[str], *, mac: str) -> list[str]:
-    sources = [f'"{p.tap}" : jump from_{n}' for n, p in numbered] + [f'"{name}" : jump from_outside' for name in outside]
-    targets = [f'"{p.tap}" : jump to_{n}' for n, p in numbered if p.secured]
+def _bridge_table(cards: list[Guarded], groups: _Groups, outside: list[str], *, mac: str) -> list[str]:
+    sources = [f'"{card.tap}" : jump from_{n}' for n, card in enumerate(cards)] + [f'"{name}" : jump from_outside' for name in outside]
+    targets = [f'"{card.tap}" : jump to_{groups.into[card.ingress]}' for card in cards if card.secured]
     lines = replacing("bridge", "guard")
     lines += [
         " chain from_outside {",  # the metadata service of another host's guests is on that host
-        f"  ip daddr {METADATA_IP4} drop", f"  ip6 daddr {METADATA_IP6} drop",
+        f"  ip daddr {METADATA_IP4} drop",
+        f"  ip6 daddr {METADATA_IP6} drop",
         "  meta mark set 0",
         " }",
-    ]  # fmt: skip
-    for n, port in numbered:
-        lines += [f" chain from_{n} {{", *(f"  {line}" for line in (_secured(n, port) if port.secured else _unsecured(port))), " }"]
-        if port.secured:
-            lines += [
-                f" chain to_{n} {{", "  ether type != { ip, arp, ip6 } drop", f"  meta mark set meta mark and {_FROM} or {n:#x}", " }",
-            ]  # fmt: skip
-    known = ", ".join(f'"{name}"' for name in [*(p.tap for _, p in numbered), *outside])
+        " chain honest {",
+        "  ether type != { ip, arp, ip6 } drop",
+        "  meta l4proto udp udp sport { 67, 547 } drop",
+        "  icmpv6 type { 134, 137 } drop",  # router advertisements, redirects
+        "  icmp type 5 drop",  # redirect
+        " }",
+        " chain beginning {",  # what is sent before there is an address
+        "  icmpv6 type { 131, 132, 133, 135, 143 } accept",
+        "  drop",
+        " }",
+    ]
+    for number in groups.into.values():
+        lines += [
+            f" chain to_{number} {{",
+            "  ether type != { ip, arp, ip6 } drop",
+            f"  meta mark set meta mark and {_FROM} or {number:#x}",
+            " }",
+        ]
+    for n, card in enumerate(cards):
+        may = _secured(groups.out[card.egress], card) if card.secured else _unsecured(card)
+        lines += [f" chain from_{n} {{", *(f"  {line}" for line in may), " }"]
+    known = ", ".join(f'"{name}"' for name in [*(card.tap for card in cards), *outside])
     lines += [" chain prerouting {", "  type filter hook prerouting priority -250; policy accept;"]
     if known:
         lines += [f"  iifname != {{ {known} }} drop", f"  iifname vmap {{ {', '.join(sources)} }}"]
@@ -181,34 +213,32 @@ def _bridge_table(numbered: list[tuple[int, Guarded]], outside: list[str], *, ma
     return lines
 
 
-def _secured(n: int, port: Guarded) -> list[str]:
+def _secured(group: int, card: Guarded) -> list[str]:
     """What a secured guest may send: as itself and its allowed pairs, nothing that a DHCP server or router says."""
-    by_mac: dict[str, list[Network]] = {port.mac: []}
-    for mac, network in port.sources:
+    by_mac: dict[str, list[Network]] = {card.mac: []}
+    for mac, network in card.sources:
         by_mac.setdefault(mac, []).append(network)
-    lines = [
-        f"meta mark set {n << 16:#010x}",
-        "ether type != { ip, arp, ip6 } drop",
-        "meta l4proto udp udp sport { 67, 547 } drop",
-        "icmpv6 type { 134, 137 } drop",  # router advertisements, redirects
-        "icmp type 5 drop",  # redirect
-    ]
+    lines = [f"meta mark set {group << 16:#010x}", "jump honest"]
     six = {mac: values.collapsed([*ranges, values.cidr(str(values.link_local(mac)))], 6) for mac, ranges in by_mac.items()}
     for mac, ranges in sorted(six.items()):  # a neighbour's advertisement has to be about an address of its own
-        lines += [f"ether saddr {mac} ip6 saddr {{ {_listed(ranges)} }} icmpv6 type 136 {_target(r)} return" for r in ranges]
+        lines += [f"ether saddr {mac} ip6 saddr {_any(ranges)} icmpv6 type 136 {_target(r)} return" for r in ranges]
     lines.append("icmpv6 type 136 drop")
     for mac, ranges in sorted(by_mac.items()):
-        four = values.collapsed(ranges, 4)
-        senders = values.collapsed([*four, values.cidr("0.0.0.0/32")], 4)  # 0.0.0.0: who asks whether an address is taken
+        own = f"ether saddr {mac}"
         lines += [
-            f"ether saddr {mac} arp saddr ether {mac} arp saddr ip {{ {_listed(senders)} }} return",
-            f"ether saddr {mac} ip saddr 0.0.0.0 udp sport 68 udp dport 67 return",
-            f"ether saddr {mac} ip6 saddr :: icmpv6 type {{ 131, 132, 133, 135, 143 }} return",
-            f"ether saddr {mac} ip6 saddr {{ {_listed(six[mac])} }} return",
+            f"{own} arp saddr ether {mac} arp saddr ip 0.0.0.0 return",  # who asks whether an address is taken
+            f"{own} ip saddr 0.0.0.0 udp sport 68 udp dport 67 return",
+            f"{own} ip6 saddr :: jump beginning",
+            f"{own} ip6 saddr {_any(six[mac])} return",
         ]
-        if four:
-            lines.append(f"ether saddr {mac} ip saddr {{ {_listed(four)} }} return")
+        if four := values.collapsed(ranges, 4):
+            lines += [f"{own} arp saddr ether {mac} arp saddr ip {_any(four)} return", f"{own} ip saddr {_any(four)} return"]
     return [*lines, "drop"]
+
+
+def _any(ranges: list[Network]) -> str:
+    """One range as it is: a set of one costs the kernel a set."""
+    return str(ranges[0]) if len(ranges) == 1 else f"{{ {_listed(ranges)} }}"
 
 
 def _target(network: Network) -> str:
@@ -224,14 +254,14 @@ def _unsecured(port: Guarded) -> list[str]:
     lines = [f"meta mark set {OPEN:#010x}"]
     own = values.collapsed((values.cidr(str(address)) for address in port.own), 4)
     if own:
-        lines.append(f"ip daddr {METADATA_IP4} ether saddr {port.mac} ip saddr {{ {_listed(own)} }} return")
+        lines.append(f"ip daddr {METADATA_IP4} ether saddr {port.mac} ip saddr {_any(own)} return")
     lines.append(f"ip daddr {METADATA_IP4} drop")
     lines.append(f"ip6 daddr {METADATA_IP6} ether saddr {port.mac} ip6 saddr {values.link_local(port.mac)} return")
     lines.append(f"ip6 daddr {METADATA_IP6} drop")
     return lines
 
 
-def _inet_table(secured: list[tuple[int, Guarded]], uplink: Uplink | None) -> list[str]:
+def _inet_table(cards: list[Guarded], groups: _Groups, uplink: Uplink | None) -> list[str]:
     lines = replacing("inet", "groups")
     lines += [
         " chain no_services {",  # again, since these see packets whose fragments were put together
@@ -240,13 +270,14 @@ def _inet_table(secured: list[tuple[int, Guarded]], uplink: Uplink | None) -> li
         f"  icmpv6 type {{ {_NEIGHBOURS} }} accept",
         " }",
     ]
-    for n, port in secured:
-        lines += [f" chain out_{n} {{", "  jump no_services", *(f"  {c} return" for c in port.egress), "  drop", " }"]
-        lines += [f" chain in_{n} {{", *(f"  {c} accept" for c in port.ingress), "  drop", " }"]
+    for conditions, n in groups.out.items():
+        lines += [f" chain out_{n} {{", "  jump no_services", *(f"  {c} return" for c in conditions), "  drop", " }"]
+    for conditions, n in groups.into.items():
+        lines += [f" chain in_{n} {{", *(f"  {c} accept" for c in conditions), "  drop", " }"]
     lines += [" chain forward {", "  type filter hook forward priority 0; policy accept;"]
     if uplink is not None and not uplink.outbound:
         lines += [f'  oifname "{names.UPLINK}" ct direction reply accept', f'  oifname "{names.UPLINK}" drop']
-    if uplink is not None and (direct := [(n, a) for n, p in secured for a in p.own if a.version == 4]):
+    if uplink is not None and (direct := [(groups.into[c.ingress], a) for c in cards if c.secured for a in c.own if a.version == 4]):
         # What is routed from the host to a guest's device comes by no bridge's forward hook, so has no mark.
         lines.append(f'  iifname "{names.UPLINK}" ct direction reply accept')
         lines.append(f'  iifname "{names.UPLINK}" ip daddr vmap {{ {", ".join(f"{a} : jump in_{n}" for n, a in direct)} }}')
@@ -256,10 +287,10 @@ def _inet_table(secured: list[tuple[int, Guarded]], uplink: Uplink | None) -> li
         "  ct direction reply ct state established,related accept",
         "  ct state related accept",
     ]
-    if secured:
-        lines.append(f"  meta mark and {_FROM} vmap {{ {', '.join(f'{n << 16:#010x} : jump out_{n}' for n, _ in secured)} }}")
+    if groups.out:
+        lines.append(f"  meta mark and {_FROM} vmap {{ {', '.join(f'{n << 16:#010x} : jump out_{n}' for n in groups.out.values())} }}")
         lines.append(f"  icmpv6 type {{ {_NEIGHBOURS} }} accept")
-        lines.append(f"  meta mark and {_TO} vmap {{ {', '.join(f'{n:#x} : jump in_{n}' for n, _ in secured)} }}")
+        lines.append(f"  meta mark and {_TO} vmap {{ {', '.join(f'{n:#x} : jump in_{n}' for n in groups.into.values())} }}")
     lines += [
         " }",
         " chain input {",

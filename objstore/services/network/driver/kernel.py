@@ -12,6 +12,7 @@ from objstore.services.network.driver.differences import Seen
 PROGRAMS = ("ip", "bridge", "nft", "dnsmasq", "radvd")
 _FAILED_LINE = re.compile(r"^Command failed -:([0-9]+)$")
 _SHOWN_FAILURES = 5
+_NFT_TIMEOUT_S = 120.0  # thousands of rules on a busy host take their time
 
 
 def _in(space: str) -> tuple[str, ...]:
@@ -60,8 +61,11 @@ def failures(lines: Sequence[str], said: str) -> list[str]:
 async def stamps(space: str) -> set[tuple[str, str, str]]:
     """(family, table, chain) of all rules in a namespace.  Raises CommandFailed."""
     answer = await _nft(space, "-j", "list", "chains")
-    shown = msgspec.json.decode(answer.stdout)["nftables"]
-    return {(entry["chain"]["family"], entry["chain"]["table"], entry["chain"]["name"]) for entry in shown if "chain" in entry}
+    try:
+        shown = msgspec.json.decode(answer.stdout)["nftables"]
+        return {(entry["chain"]["family"], entry["chain"]["table"], entry["chain"]["name"]) for entry in shown if "chain" in entry}
+    except (msgspec.DecodeError, KeyError, TypeError) as failure:
+        raise commands.CommandFailed(f"nft shows what is not understood: {failure!r}") from failure
 
 
 async def load(space: str, text: str) -> None:
@@ -71,5 +75,5 @@ async def load(space: str, text: str) -> None:
 
 async def _nft(space: str, *arguments: str, stdin: bytes = b"") -> commands.Output:
     if not space:
-        return await commands.run("nft", *arguments, stdin=stdin)
-    return await commands.run("ip", "netns", "exec", space, commands.find("nft"), *arguments, stdin=stdin)
+        return await commands.run("nft", *arguments, stdin=stdin, timeout_s=_NFT_TIMEOUT_S)
+    return await commands.run("ip", "netns", "exec", space, commands.find("nft"), *arguments, stdin=stdin, timeout_s=_NFT_TIMEOUT_S)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from objstore.services.network.driver import values
 
 NETNS_DIRECTORY = "/run/netns"
+HOST_TABLE = "objstore_"  # what the names of hosts' tables begin with
 BRIDGE, TUNNEL, UPLINK = "br0", "vx0", "up0"
 
 
@@ -81,7 +82,7 @@ class Names:
     @property
     def table(self) -> str:
         """The host's table of rules."""
-        return f"objstore_{self.tag}"
+        return f"{HOST_TABLE}{self.tag}"
 
     def is_namespace(self, name: str) -> bool:
         """Whether a namespace was made under this tag."""

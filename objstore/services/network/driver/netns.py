@@ -22,6 +22,7 @@ from objstore.services.network.driver.api import CannotDrive, Carried, Lookup, N
 from objstore.services.network.driver.differences import Seen
 from objstore.services.network.driver.guard import METADATA_IP4, METADATA_IP6, METADATA_PORT, stamp, stamped
 from objstore.services.network.driver.metadata_server import Guest, MetadataServer
+from objstore.services.network.driver.names import HOST_TABLE
 from objstore.services.network.driver.plan import Plan, Site, Space, plan
 from objstore.services.network.driver.servers import Server, Servers
 from objstore.services.network.wanted import WantedHost, WantedNetwork, WantedPort
@@ -152,8 +153,7 @@ class NetnsDriver:
     async def _carry_out(self, wanted: WantedHost) -> Carried:
         made = plan(self._with_cards_in_use(wanted), self._site, self._plugged)
         self._plan = made
-        present = set(await self._threads.run(namespaces.listed, names.NETNS_DIRECTORY))
-        missing = [name for name in made.spaces if name not in present]
+        missing = await self._missing(made)
         now = self._world.clock.monotonic()
         todo = [space for name, space in made.spaces.items() if missing or self._is_due(name, space, now)]
         failed: dict[str, list[str]] = {}
@@ -167,12 +167,24 @@ class NetnsDriver:
                 made.failures.setdefault(space.id or self._site.host, "; ".join(failed[space.name]))
             elif space.name in self._doubts:
                 made.failures.setdefault(space.id, self._doubts[space.name])
-        up = sorted(port.port for port in made.ports.values() if port.up and port.space in self._done and port.port not in made.failures)
+        up = sorted(port.port for port in made.ports.values() if port.works and port.space in self._done and port.port not in made.failures)
         for thing, why in made.failures.items():
             if self._told.get(thing) != why:
                 log.warning("network: %s is not as wanted: %s", thing, why)
         self._told = dict(made.failures)
         return Carried(wanted.revision, tuple(up), dict(made.failures))
+
+    async def _missing(self, made: Plan) -> list[str]:
+        """Namespaces that have to be made; half made ones are taken away."""
+
+        def sort() -> tuple[list[str], list[str]]:
+            present = set(namespaces.listed(names.NETNS_DIRECTORY))
+            broken = {name for name in present & made.spaces.keys() if not namespaces.is_namespace(names.namespace_path(name))}
+            return [name for name in made.spaces if name not in present or name in broken], sorted(broken)
+
+        missing, broken = await self._threads.run(sort)
+        await kernel.batch("", [f"netns del {name}" for name in broken])
+        return missing
 
     def _is_due(self, name: str, space: Space, now: float) -> bool:
         known = self._done.get(name)
@@ -303,7 +315,8 @@ class NetnsDriver:
             return
         await kernel.load("", f"table inet {table} {{\n}}\ndelete table inet {table}\n")
         if await self._threads.run(self._disk.exists, _FORWARDED):
-            await self._threads.run(namespaces.set_values, ((_FORWARDING, "0"),))
+            if not any(name.startswith(HOST_TABLE) for _, name, _ in await kernel.stamps("")):  # another agent's guests need it still
+                await self._threads.run(namespaces.set_values, ((_FORWARDING, "0"),))
             await self._threads.run(self._disk.unlink, _FORWARDED)
 
     async def _chosen(self, space: Space, running: dict[str, Running]) -> tuple[list[Server], str]:
@@ -351,20 +364,28 @@ class NetnsDriver:
         if not others:
             return
         running = await self._servers.running()
-        for name in others:
-            await self._stop_listening(name)
-            self._done.pop(name, None)
-            self._doubts.pop(name, None)
-            try:
-                await self._servers.end(name, running)
+
+        async def one(name: str) -> None:
+            async with self._slots:
+                problems = await self._remove(name, running)
+            if problems and failed is not None:
+                failed.setdefault("", []).extend(problems)
+
+        await asyncio.gather(*(one(name) for name in others))
+
+    async def _remove(self, name: str, running: dict[str, Running]) -> list[str]:
+        await self._stop_listening(name)
+        self._done.pop(name, None)
+        self._doubts.pop(name, None)
+        try:
+            await self._servers.end(name, running)
+            if await self._threads.run(namespaces.is_namespace, names.namespace_path(name)):
                 seen = await kernel.look(name)
                 # One by one, so that names and tunnels are free at once: the namespace itself lives as long as anything is open in it.
                 await kernel.batch(name, [f"link del dev {link}" for link in sorted(seen.links) if link != "lo"])
-                problems = await kernel.batch("", [f"netns del {name}"])
-            except (ObjstoreError, OSError) as failure:
-                problems = [str(failure)]
-            if problems and failed is not None:
-                failed.setdefault("", []).extend(problems)
+            return await kernel.batch("", [f"netns del {name}"])
+        except (ObjstoreError, OSError) as failure:
+            return [str(failure)]
 
 
 async def open_netns(world: World, site: Site, directory: str, lookup: Lookup) -> NetnsDriver:

@@ -103,6 +103,7 @@ class Local:
     tap: str
     mtu: int
     up: bool
+    works: bool  # up, and of this host in the records too
 
 
 @dataclass
@@ -290,7 +291,7 @@ def _attach(
 def _space(
     network: _Network, cards: Iterable[WantedPort], tunnel: tuple[Link, frozenset[tuple[str, str, int]]] | None, site: Site, made: Plan
 ) -> tuple[Space, tuple[Link, frozenset[Route]] | None]:
-    ports, guests = _cards(network, cards, made)
+    ports, guests = _cards(network, cards, site.host, made)
     mtu = network.mtu
     bridge = (
         f"link add name {BRIDGE} mtu {mtu} address {network.mac} type bridge stp_state 0 mcast_snooping 0 "
@@ -335,7 +336,7 @@ def _space(
     return space, _outside(network, way, guests, site) if way else None
 
 
-def _cards(network: _Network, cards: Iterable[WantedPort], made: Plan) -> tuple[list[tuple[str, Guarded]], list[WantedPort]]:
+def _cards(network: _Network, cards: Iterable[WantedPort], host: str, made: Plan) -> tuple[list[tuple[str, Guarded]], list[WantedPort]]:
     """The guests' devices of a network; ports with impossible values are left out."""
     found: list[tuple[str, Guarded]] = []
     kept: list[WantedPort] = []
@@ -353,7 +354,7 @@ def _cards(network: _Network, cards: Iterable[WantedPort], made: Plan) -> tuple[
         taken.add(card.tap)
         found.append((port.id, card))
         kept.append(port)
-        made.ports[port.id] = Local(port.id, port.server, network.space, card.tap, network.mtu, port.up)
+        made.ports[port.id] = Local(port.id, port.server, network.space, card.tap, network.mtu, port.up, port.up and port.host == host)
         for address in (*map(str, card.own), str(values.link_local(card.mac))):
             made.guests[network.space, address] = port.id
     return found, kept

@@ -32,7 +32,7 @@ def test_rule_of_icmp_takes_ports_as_type_and_code() -> None:
 
 def test_remotes_are_joined_and_of_the_rules_version() -> None:
     asked = WantedRule("ingress", 4, "", None, None, ("10.9.0.0/16", "10.9.1.1/32", "fd00::/8"))
-    assert conditions(asked) == ("meta nfproto ipv4 ip saddr { 10.9.0.0/16 }",)
+    assert conditions(asked) == ("meta nfproto ipv4 ip saddr 10.9.0.0/16",)
     assert conditions(WantedRule("ingress", 4, remotes=("0.0.0.0/0", "10.0.0.0/8"))) == ("meta nfproto ipv4",)
 
 
@@ -43,7 +43,7 @@ def test_rule_whose_remotes_are_nobody_lets_nothing_through() -> None:
 
 def test_egress_looks_at_where_a_packet_goes() -> None:
     card = guarded(port(NET, 5, rules=(WantedRule("egress", 4, remotes=("10.1.0.0/16",)),)))
-    assert card.egress == ("meta nfproto ipv4 ip daddr { 10.1.0.0/16 }",)
+    assert card.egress == ("meta nfproto ipv4 ip daddr 10.1.0.0/16",)
     assert card.ingress == ()
 
 
@@ -75,8 +75,8 @@ def test_secured_port_may_send_as_itself_and_its_pairs_alone() -> None:
     card = guarded(port(NET, 5, pairs=(("", "10.0.0.200/32"), ("52:54:00:00:00:99", "10.0.0.201/32"))))
     text = rules([card], [], mac=MAC, tunnel=False)
     assert "ether saddr 52:54:07:00:00:05 ip saddr { 10.0.0.5/32, 10.0.0.200/32 } return" in text
-    assert "ether saddr 52:54:00:00:00:99 ip saddr { 10.0.0.201/32 } return" in text
-    assert "arp saddr ip { 0.0.0.0/32, 10.0.0.5/32, 10.0.0.200/32 } return" in text
+    assert "ether saddr 52:54:00:00:00:99 ip saddr 10.0.0.201/32 return" in text
+    assert "arp saddr ether 52:54:07:00:00:05 arp saddr ip { 10.0.0.5/32, 10.0.0.200/32 } return" in text
     assert "@th,64,128 0xfd000001000000000000000000000005 return" in text
     assert "udp sport { 67, 547 } drop" in text
     assert PLAIN.fullmatch(text.replace("\n", " "))
@@ -90,10 +90,18 @@ def test_device_that_no_rule_names_reaches_nothing() -> None:
     assert "chain prerouting {\n  type filter hook prerouting priority -250; policy accept;\n  drop" in rules([], [], mac=MAC, tunnel=False)
 
 
+def test_ports_whose_groups_come_to_the_same_share_their_rules() -> None:
+    cards = [guarded(port(NET, n)) for n in range(5, 105)] + [guarded(port(NET, 200, rules=()))]
+    text = rules(cards, [], mac=MAC, tunnel=False)
+    assert len(re.findall(r"chain (?:in|out|to)_", text)) == 6
+    assert len(re.findall(r"chain from_[0-9]", text)) == len(cards)
+    assert text.count("meta mark set 0x00010000") + text.count("meta mark set 0x00020000") == len(cards)
+
+
 def test_unsecured_port_has_no_rules_but_is_known_to_the_metadata_service_by_its_own_address() -> None:
     text = rules([guarded(port(NET, 5, secured=False))], [], mac=MAC, tunnel=False)
     assert "in_1" not in text
-    assert "ip daddr 169.254.169.254 ether saddr 52:54:07:00:00:05 ip saddr { 10.0.0.5/32 } return\n  ip daddr 169.254.169.254 drop" in text
+    assert "ip daddr 169.254.169.254 ether saddr 52:54:07:00:00:05 ip saddr 10.0.0.5/32 return\n  ip daddr 169.254.169.254 drop" in text
 
 
 def test_guests_of_an_external_network_begin_nothing_towards_a_host_that_does_not_let_them() -> None:

@@ -39,7 +39,9 @@ def test_network_has_a_bridge_and_a_tap_for_each_port_of_this_host() -> None:
 
 def test_port_that_is_about_to_come_has_its_tap_already() -> None:
     coming = port(INSIDE, 6, "h2")
-    assert set(plan(wanted(1, INSIDE, coming), SITE, {coming.id}).ports) == {coming.id}
+    found = plan(wanted(1, INSIDE, coming), SITE, {coming.id}).ports
+    assert set(found) == {coming.id}
+    assert not found[coming.id].works  # not yet to be told of as this host's
 
 
 def test_tunnel_is_there_where_the_host_has_an_end_and_leads_to_all_peers() -> None:
