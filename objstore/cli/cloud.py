@@ -198,7 +198,7 @@ def welcome(facts: Mapping[str, Any], host: Host) -> str:
     commands = "\n".join(f"    {line}" for line in first_commands(facts))
     made = f"\n  made      {', '.join(facts['made'])}" if facts["made"] else ""
     without = (
-        f"\n            QEMU's own network, since {host.why_no_networks}: guests reach out, not one another"
+        f"\n            QEMU's own network, since {host.why_no_networks}: guests do not reach one another"
         if host.driver == "user"
         else ""
     )
