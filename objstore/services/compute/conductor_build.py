@@ -26,11 +26,11 @@ from objstore.services.compute.states import (
     SPAWNING,
     STOPPED,
 )
-from objstore.services.compute.work import GIBIBYTE, Work
+from objstore.services.compute.work import GIBIBYTE, Work, told
 
 BUILD_TASKS = (SCHEDULING, NETWORKING, MAPPING, SPAWNING)
 REBUILD_TASKS = (REBUILDING, REBUILD_DISKS, REBUILD_SPAWNING)
-MAX_HOSTS_TRIED = 3
+PATIENCE = 5  # attempts, about a minute, for a host that is alive and does not start the guest
 
 
 def request_of(server: Server, **values: Any) -> PlaceRequest:
@@ -60,7 +60,12 @@ async def build(work: Work) -> None:
             await work.make_disk(await work.server(*BUILD_TASKS), disk)
     await work.change(*BUILD_TASKS, task_state=SPAWNING)
     server = await work.server(*BUILD_TASKS)
-    await work.spawn(server, host, force=force)
+    try:
+        await work.spawn(server, host, force=force)
+    except Unavailable as failure:
+        if work.job.attempts < PATIENCE or not await work.is_alive(host):
+            raise
+        raise Failed(f"The guest cannot be started on its host: {told(failure)}") from failure
     await work.tell_attached(server, host)
     await work.finish(
         *BUILD_TASKS, vm_state=ACTIVE, power_state=POWER_RUNNING, launched_us=context.now_us(), progress=0 if server.progress else 100
