@@ -107,8 +107,7 @@ async def _plan(context: Context, call: Call, wanted: NewServer) -> _Plan:
             await _check_disk(context, call, disk)
     disks = [*asked, *_of_flavor(asked, flavor)]
     nics = await _nics(context, call, wanted)
-    groups = await context.networks.check_groups(call.who, wanted.security_groups) if wanted.security_groups else ()
-    return _Plan(wanted, flavor, image, properties, disks, nics, groups)
+    return _Plan(wanted, flavor, image, properties, disks, nics, await _groups(context, call, wanted))
 
 
 def seen_image(connection: Connection, call: Call, id_: str) -> Image:
@@ -216,6 +215,15 @@ async def _nics(context: Context, call: Call, wanted: NewServer) -> list[WantedN
     asked = [Requested(nic.network, nic.port, nic.fixed_ip, nic.tag) for nic in wanted.nics]
     found = await context.networks.check(call.who, asked, servers=wanted.most)
     return [replace(nic, network=one.network_id) for nic, one in zip(wanted.nics, found, strict=True)]
+
+
+async def _groups(context: Context, call: Call, wanted: NewServer) -> Sequence[str]:
+    try:
+        return await context.networks.check_groups(call.who, wanted.security_groups) if wanted.security_groups else ()
+    except CallRefused as refused:
+        if refused.status == 404:
+            raise bad_request(refused.message) from None
+        raise
 
 
 def _key(context: Context, connection: Connection, call: Call, wanted: NewServer) -> Key | None:

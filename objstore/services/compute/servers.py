@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from objstore.services.calls.call import Answer, Call, Handler
 from objstore.services.calls.microversions import Version
 from objstore.services.calls.paging import link, query_without
-from objstore.services.calls.problems import bad_request, conflict, not_found
+from objstore.services.calls.problems import conflict, not_found
 from objstore.services.compute import fields, records, server_listing
 from objstore.services.compute.context import Context, seen_server
 from objstore.services.compute.fields import Check
@@ -48,6 +48,8 @@ class ServerCalls:
             ("GET", f"{one}/ips"): self.addresses,
             ("GET", f"{one}/ips/{{label}}"): self.addresses_of_one,
             ("GET", f"{one}/diagnostics"): self.diagnostics,
+            ("GET", f"{one}/os-server-password"): self.password,
+            ("DELETE", f"{one}/os-server-password"): self.forget_password,
         }
 
     async def create(self, call: Call) -> Answer:
@@ -90,8 +92,6 @@ class ServerCalls:
         call.check_read()
         document = fields.only(await call.document(), ("server",))
         given = fields.parsed(fields.member(document, "server"), _CHANGES, call.version, "server")
-        if not given:
-            raise bad_request("Invalid input for field/attribute server. {} does not have enough properties")
         now_us = context.now_us()
 
         def work(connection: Connection) -> Server:
@@ -128,6 +128,16 @@ class ServerCalls:
         server = await self._context.server(call)
         call.check_admin()
         raise conflict(f"Instance {server.id} has no diagnostics: hosts do not report them.")
+
+    async def password(self, call: Call) -> Answer:
+        """What the guest said that its password is: guests have no way to say it here."""
+        await self._context.own_server(call)
+        return Answer(body={"password": ""})
+
+    async def forget_password(self, call: Call) -> Answer:
+        """Nothing is kept that could be forgotten."""
+        await self._context.own_server(call)
+        return Answer(204)
 
 
 def _again(connection: Connection, id_: str) -> Server:

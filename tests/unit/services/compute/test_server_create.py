@@ -20,7 +20,7 @@ def test_what_cannot_be_made_is_refused_and_nothing_is_kept() -> None:
             ({"imageRef": queued}, 400, "is not active"), ({"imageRef": theirs}, 400, "could not be found"), ({"imageRef": big}, 400, "disk is too small"),
             ({"imageRef": wide}, 400, "memory is too small"), ({"key_name": "none"}, 400, "Invalid key_name"),
             ({"availability_zone": "mars"}, 400, "availability zone is not available"), ({"networks": [{"uuid": UNKNOWN}]}, 400, ""),
-            ({"networks": [{"port": UNKNOWN}]}, 400, ""), ({"security_groups": [{"name": "none"}]}, 404, ""), ({"min_count": 11}, 403, "Quota"),
+            ({"networks": [{"port": UNKNOWN}]}, 400, ""), ({"security_groups": [{"name": "none"}]}, 400, ""), ({"min_count": 11}, 403, "Quota"),
             ({"metadata": {str(n): "" for n in range(6)}}, 403, "metadata"),
             ({"block_device_mapping_v2": [{"source_type": "snapshot", "uuid": UNKNOWN, "boot_index": 0}], "imageRef": ""}, 400, "failed to get snapshot"),
             ({"block_device_mapping_v2": [{"source_type": "image", "destination_type": "local", "uuid": image, "boot_index": 0},

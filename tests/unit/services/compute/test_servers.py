@@ -19,7 +19,9 @@ def test_a_server_is_built_shown_changed_and_removed_without_a_trace() -> None:
         assert (await rig.shown(id_, who=ADMIN))["OS-EXT-SRV-ATTR:host"] == host.name
         reply = await rig.ask("PUT", f"/servers/{id_}", {"server": {"name": "other", "accessIPv4": "1.2.3.4"}})
         assert (reply.status, reply.body["server"]["name"], reply.body["server"]["accessIPv4"]) == (200, "other", "1.2.3.4")
-        assert (await rig.ask("PUT", f"/servers/{id_}", {"server": {}})).status == 400
+        assert (await rig.ask("PUT", f"/servers/{id_}", {"server": {}})).status == 200
+        assert (await rig.ask("GET", f"/servers/{id_}/os-server-password")).body == {"password": ""}
+        assert (await rig.ask("DELETE", f"/servers/{id_}/os-server-password")).status == 204
         assert (await rig.ask("PUT", f"/servers/{id_}", {"server": {"name": " "}})).status == 400
         ips = (await rig.ask("GET", f"/servers/{id_}/ips")).body["addresses"]
         assert list(ips["net"][0]) == ["version", "addr"]
