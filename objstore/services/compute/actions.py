@@ -12,6 +12,7 @@ from objstore.services.compute.agent_api import ConsoleLog
 from objstore.services.compute.agent_client import AgentRefused
 from objstore.services.compute.context import Action, Context, check_may, seen_server
 from objstore.services.compute.records import Server
+from objstore.services.compute.server_backups import create_backup
 from objstore.services.compute.server_images import create_image
 from objstore.services.compute.server_moves import MoveActions
 from objstore.services.compute.server_rebuild import rebuild
@@ -28,7 +29,6 @@ NOT_BUILT = {
     "shelve": "Servers cannot be shelved here: a stopped server holds no processor.",
     "shelveOffload": "Servers cannot be shelved here.",
     "unshelve": "Servers cannot be shelved here, so none can be unshelved.",
-    "createBackup": "Servers cannot rotate backups here: use createImage.",
     "trigger_crash_dump": "Guests cannot be made to dump their memory here.",
     "injectNetworkInfo": "Guests are told of their network by DHCP, metadata and config drive alone.",
     "resetNetwork": "Guests are told of their network by DHCP, metadata and config drive alone.",
@@ -43,7 +43,7 @@ class ServerActions:
         moves = MoveActions(context)
         self._actions: dict[str, Action] = {
             "os-start": self._start, "os-stop": self._stop, "reboot": self._reboot, "pause": self._pause, "unpause": self._unpause,
-            "lock": self._lock, "unlock": self._unlock, "rebuild": self._rebuild, "createImage": self._create_image,
+            "lock": self._lock, "unlock": self._unlock, "rebuild": self._rebuild, "createImage": self._create_image, "createBackup": self._create_backup,
             "os-getConsoleOutput": self._console, "changePassword": self._password, "addSecurityGroup": self._add_group,
             "removeSecurityGroup": self._remove_group, "os-resetState": self._reset_state, "forceDelete": self._force_delete,
             "restore": self._restore, "addFixedIp": self._old_network, "removeFixedIp": self._old_network,
@@ -169,6 +169,9 @@ class ServerActions:
 
     async def _create_image(self, call: Call, given: Any) -> Answer:
         return await create_image(self._context, call, given)
+
+    async def _create_backup(self, call: Call, given: Any) -> Answer:
+        return await create_backup(self._context, call, given)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

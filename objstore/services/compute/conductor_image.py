@@ -9,6 +9,7 @@ from objstore.services.compute.agent_api import SnapshotVolume
 from objstore.services.compute.agent_client import AgentRefused
 from objstore.services.compute.context import Failed
 from objstore.services.compute.records import Disk, Server
+from objstore.services.compute.server_backups import rotate
 from objstore.services.compute.states import ACTIVE, PAUSED, SNAPSHOT, SNAPSHOT_PENDING, SNAPSHOT_UPLOADING
 from objstore.services.compute.work import Work
 from objstore.services.image import records as images
@@ -39,6 +40,11 @@ async def snapshot(work: Work) -> None:
             raise Unavailable(f"image {image_id} is {status}: an upload that died has it still")
         await work.context.bases.to_image(volume, image_id, snapshot=kept)
     await _drop(work, volume, kept)
+    kind = work.job.details.get("backup_type")
+    if kind:
+        context, keep = work.context, int(work.job.details["rotation"])
+        now_us = context.now_us()
+        await context.write(lambda connection: rotate(connection, context.world.rng, server.id, kind, keep, now_us=now_us))
     await work.finish(*SNAPSHOTS)
 
 

@@ -24,11 +24,16 @@ async def create_image(context: Context, call: Call, given: Any) -> Answer:
     server = await context.own_server(call)
     check_may(call, server, "createImage")
     root = next((disk for disk in server.disks if disk.boot_index == 0), None)
-    image_id = context.new_id()
     if root is None or root.is_volume:
+        image_id = context.new_id()
         await _of_volumes(context, call, server, image_id, name, metadata)
     else:
-        await _of_disk(context, call, root, image_id, name, metadata)
+        image_id = await make_image(context, call, root, name, metadata)
+    return image_answer(context, call, image_id)
+
+
+def image_answer(context: Context, call: Call, image_id: str) -> Answer:
+    """What is answered when an image of a server was begun."""
     location = [(b"location", f"{context.url}/images/{image_id}".encode())]
     return Answer(202, {"image_id": image_id}, location) if call.version >= (2, 45) else Answer(202, headers=location)
 
@@ -51,12 +56,18 @@ def _image(
     )  # fmt: skip
 
 
-async def _of_disk(context: Context, call: Call, root: Disk, image_id: str, name: str, metadata: Mapping[str, str]) -> None:
+async def make_image(
+    context: Context, call: Call, root: Disk, name: str, metadata: Mapping[str, str], details: Mapping[str, str] | None = None
+) -> str:  # fmt: skip
+    """Begin an image of a server's own root disk; the image's id.  Raises 403, 404, 409."""
+    image_id = context.new_id()
+
     def check(connection: Connection, server: Server) -> None:
         images.add_image(connection, _image(context, connection, call, server, image_id, name, metadata, min_disk=root.size_gb))
 
-    details = {"image": image_id, "snapshot": context.world.rng.token(16).hex()}
-    await context.begin(call, "createImage", job="snapshot", details=details, check=check)
+    told = {"image": image_id, "snapshot": context.world.rng.token(16).hex(), **(details or {})}
+    await context.begin(call, "createImage", job="snapshot", details=told, check=check)
+    return image_id
 
 
 async def _of_volumes(context: Context, call: Call, server: Server, image_id: str, name: str, metadata: Mapping[str, str]) -> None:

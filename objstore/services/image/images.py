@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, delete
 
+from objstore.runtime.rng import Rng
 from objstore.runtime.sql import IntegrityError
 from objstore.services.calls.call import Answer, Call, Handler
 from objstore.services.calls.paging import link, query_without
@@ -129,16 +130,7 @@ class ImageCalls:
             check_change(call, image)
             if image.protected:
                 raise forbidden(f"Image {image.id} is protected and cannot be deleted.")
-            records.change(
-                connection, image.id, status=STATUSES, status_=DELETED, deleted_us=now_us, updated_us=now_us, body=None, staged=None,
-                operation_="", operation_until_us=0,
-            )  # fmt: skip
-            records.set_properties(connection, image.id, {})
-            records.set_tags(connection, image.id, ())
-            connection.execute(delete(MEMBERS).where(MEMBERS.c.image == image.id))
-            for body in (image.body, image.staged):
-                if records.release(connection, body):
-                    enqueue(connection, rng, SERVICE, DROP, str(body), now_us=now_us)
+            remove_image(connection, rng, image, now_us=now_us)
 
         await service.write(work)
         self._jobs_wait()
@@ -197,6 +189,20 @@ class ImageCalls:
             if not done:
                 raise forbidden(f"Not allowed to change the image from '{image.status}' to '{after}'.")
         return Answer(204)
+
+
+def remove_image(connection: Connection, rng: Rng, image: Image, *, now_us: int) -> None:
+    """An image becomes a deleted one; its bytes go when no other image has them."""
+    records.change(
+        connection, image.id, status=STATUSES, status_=DELETED, deleted_us=now_us, updated_us=now_us, body=None, staged=None,
+        operation_="", operation_until_us=0,
+    )  # fmt: skip
+    records.set_properties(connection, image.id, {})
+    records.set_tags(connection, image.id, ())
+    connection.execute(delete(MEMBERS).where(MEMBERS.c.image == image.id))
+    for body in (image.body, image.staged):
+        if records.release(connection, body):
+            enqueue(connection, rng, SERVICE, DROP, str(body), now_us=now_us)
 
 
 def _uuid(service: ImageService) -> str:
