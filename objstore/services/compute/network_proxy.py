@@ -91,7 +91,10 @@ class NetworkProxy:
             raise bad_request(refused.message) if refused.status == 409 else refused from None
         remote = made.get("remote_group_id")
         names = {remote: (await self._ask(call, "GET", "security-groups", remote))["security_group"]} if remote else {}
-        return Answer(body={"security_group_rule": _rule_view(made, names)})
+        view = _rule_view(made, names)
+        if given.get("cidr") and not remote:
+            view["ip_range"] = {"cidr": given["cidr"]}  # as it was said; the network service drops what lies below the mask
+        return Answer(body={"security_group_rule": view})
 
     async def remove_rule(self, call: Call) -> Answer:
         """One less."""
@@ -159,7 +162,10 @@ class NetworkProxy:
         if chosen is None:
             raise bad_request("Specified fixed address not assigned to instance" if fixed else "No fixed IPs associated to instance")
         body = {"floatingip": {"port_id": chosen[0], "fixed_ip_address": chosen[1]}}
-        await self._ask(call, "PUT", "floatingips", found["id"], body=body)
+        try:
+            await self._ask(call, "PUT", "floatingips", found["id"], body=body)
+        except CallRefused as refused:
+            raise bad_request(refused.message) if refused.status == 409 else refused from None
         return Answer(202)
 
     async def disconnect(self, call: Call, given: Any) -> Answer:
@@ -247,7 +253,8 @@ def _check_addresses(call: Call) -> None:
 
 def _group_entry(document: View) -> View:
     given = only(member(only(document, ("security_group",)), "security_group"), ("name", "description"), "security_group")
-    name = fields.server_name("name", member(given, "name"))
+    name = member(given, "name")
+    fields.server_name("name", name)  # which is not blank; spaces around it belong to it
     description = fields.nullable(fields.text())("description", given.get("description"))
     return {"name": name, "description": description or ""}
 

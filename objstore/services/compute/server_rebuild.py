@@ -14,7 +14,7 @@ from objstore.services.compute.records import Server, json_text
 from objstore.services.compute.server_create import check_image, kept_properties, seen_image
 from objstore.services.compute.server_entry import GONE, image_ref
 from objstore.services.compute.server_views import rebuilt_view
-from objstore.services.compute.states import ACTIVE
+from objstore.services.compute.states import STOPPED
 
 FIRST: Version = (2, 1)
 
@@ -57,7 +57,7 @@ async def rebuild(context: Context, call: Call, given: Any) -> Answer:
         if call.version < (2, 93):
             raise bad_request("Unable to rebuild with a different image for a volume-backed server.")
         raise bad_request(f"{GONE}the root volume of a server cannot be made anew; make a volume of the image and a server of it.")
-    details = {"volume": fresh, "old": root.volume, "running": "1" if server.vm_state == ACTIVE else "0", "password": password}
+    details = {"volume": fresh, "old": root.volume, "running": "0" if server.vm_state == STOPPED else "1", "password": password}
     image_id = found["imageRef"]
     values = {_COLUMNS[name]: value for name, value in found.items() if name in _COLUMNS}
 

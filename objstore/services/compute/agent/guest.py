@@ -27,6 +27,7 @@ from objstore.services.compute.agent_api import Power, ServerSpec
 from objstore.services.network.driver.api import NotTold, Tap
 
 log = logging.getLogger(__name__)
+PRESS_S = 5.0  # between presses of a power button
 
 AGAIN_S = 1.0  # between attempts to let go of disks that cannot be brought into the store now
 RESTART_S = 10.0  # for a guest that was told to start anew to be seen running
@@ -145,9 +146,12 @@ class Guest:
         """End its process."""
         self._told = True
         if timeout_s > 0 and run.state == "running" and not run.ended.is_set():
+            left_s = timeout_s
             with contextlib.suppress(QmpClosed, QmpRefused):
-                await run.ask("system_powerdown")
-                await self._ended_or_hurried(run, timeout_s)
+                while left_s > 0 and not run.ended.is_set() and not self.hurry.is_set():
+                    await run.ask("system_powerdown")  # again and again: a guest that was starting did not see it
+                    await self._ended_or_hurried(run, min(left_s, PRESS_S))
+                    left_s -= PRESS_S
         if not run.ended.is_set():
             await run.quit()
         self.run = None

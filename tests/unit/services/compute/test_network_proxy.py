@@ -123,6 +123,9 @@ def test_addresses_are_taken_from_pools_stand_for_servers_and_are_given_back() -
             ({"addFloatingIp": {"address": made["ip"]}}, 202),
         ):  # fmt: skip
             assert (await rig.ask("POST", path, body)).status == status, body
+        second = (await rig.ask("POST", "/os-floating-ips", {"pool": public})).body["floating_ip"]
+        assert (await rig.ask("POST", path, {"addFloatingIp": {"address": second["ip"]}})).status == 400
+        assert (await rig.ask("DELETE", f"/os-floating-ips/{second['id']}")).status == 202
         shown = (await rig.ask("GET", f"/os-floating-ips/{made['id']}")).body["floating_ip"]
         assert (shown["fixed_ip"], shown["instance_id"]) == (fixed, S)
         assert (await rig.ask("GET", "/os-floating-ips")).body["floating_ips"] == [shown]
