@@ -5,6 +5,7 @@ Guests are namespaces whose cards are carried by a thread as QEMU carries them (
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -62,8 +63,7 @@ def run(body: Callable[[Bench], Awaitable[None]]) -> None:
         async with asyncio.timeout(240):
             async with bench() as made:
                 await body(made)
-                mark = made.mark
-            assert await state(mark) == {"spaces": "", "links": ""}
+            assert await state(made) == {"spaces": "", "links": "", "processes": ""}
 
     asyncio.run(whole())
 
@@ -560,8 +560,9 @@ def test_restart_changes_nothing_and_what_strangers_break_is_mended() -> None:
         lines = ["addr del 169.254.169.254/32 dev br0", "link set dev vx0 down", "link add name stray type bridge"]
         assert await kernel.batch(space, lines) == []
         assert await kernel.batch(driver._site.names.router(127), ["route del default"]) == []
-        for process in (await driver._servers.running()).values():
-            await commands.end(process)
+        for processes in (await driver._servers.running()).values():
+            for process in processes:
+                await commands.end(process)
         driver = await b.driver("h1", "127.0.0.1:24821")
         await carry(driver, 3, *parts)
         assert {k: v for k, v in (await shown(driver)).items() if "rules" not in k} == {k: v for k, v in facts.items() if "rules" not in k}
@@ -791,6 +792,48 @@ async def sniffing(guest: Guest, *, all_packets: bool) -> AsyncIterator[Callable
         if process.returncode is None:
             process.kill()
             await process.communicate()
+
+
+# -- QEMU ---------------------------------------------------------------------------------------------------------------------
+
+NETBOOT = "/usr/lib/ipxe/qemu/pxe-virtio.rom"
+
+
+def test_card_of_a_real_qemu_gets_its_address_through_the_taps_descriptor() -> None:
+    """The guest is the boot program of QEMU's own network card, which asks for an address and says which it got."""
+    if missing := packages.install(
+        ["qemu-system-x86", "ipxe-qemu"], lambda: shutil.which("qemu-system-x86_64") is not None and Path(NETBOOT).exists()
+    ):
+        pytest.skip(missing)
+
+    async def body(b: Bench) -> None:
+        driver = await b.driver()
+        net = network(142, subnet("10.77.0.0/24", "10.77.0.1"))
+        card = port(net, 11)
+        await carry(driver, 1, net, card)
+        tap = await driver.plug(card.id, card.server)
+        descriptor = await driver.open_tap(tap)
+        with pytest.raises(OSError, match="busy"):
+            await driver.open_tap(tap)  # one QEMU at a time
+        process = await asyncio.create_subprocess_exec(
+            "qemu-system-x86_64", "-nographic", "-m", "64", "-net", "none", "-netdev", f"tap,fd={descriptor},id=n0",
+            "-device", f"virtio-net-pci,netdev=n0,mac={card.mac}", "-boot", "n", "-monitor", "none", "-serial", "stdio", "-accel", "tcg",
+            pass_fds=(descriptor,), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        os.close(descriptor)
+        assert process.stdout is not None
+        said = b""
+        try:
+            async with asyncio.timeout(150):
+                while b"net0: 10.77.0.11" not in said and (more := await process.stdout.read(1000)):
+                    said += more
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+        assert b"net0: 10.77.0.11" in said, said.decode(errors="replace")
+
+    run(body)
 
 
 # -- without privileges -------------------------------------------------------------------------------------------------------

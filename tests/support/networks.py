@@ -203,8 +203,16 @@ async def bench() -> AsyncIterator[Bench]:
                 await driver.aclose()
 
 
-async def state(mark: str) -> Mapping[str, str]:
+async def state(made: Bench) -> Mapping[str, str]:
     """What is on this machine of a bench's making."""
-    spaces = [name for name in namespaces.listed("/run/netns") if mark in name]
+    spaces = [name for name in namespaces.listed("/run/netns") if made.mark in name]
     links = (await commands.run("ip", "-br", "link")).stdout.decode().split("\n")
-    return {"spaces": " ".join(spaces), "links": " ".join(line.split(" ")[0] for line in links if line.startswith(f"o{mark}"))}
+    servers = {
+        process.pid: arguments[0] for option in ("--conf-file=", "--config=")
+        for process, arguments in commands.processes_with(f"{option}{made.directory}/").items()
+    }  # fmt: skip
+    return {
+        "spaces": " ".join(spaces),
+        "links": " ".join(line.split(" ")[0] for line in links if line.startswith(f"o{made.mark}")),
+        "processes": " ".join(servers.values()),
+    }

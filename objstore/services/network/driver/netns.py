@@ -278,7 +278,7 @@ class NetnsDriver:
                 failed.setdefault(space.name, []).extend(problems)
         return {space.name, *(link.other_end for link in made if link.other_end)} if gone or own or made else set()
 
-    async def _finish(self, space: Space, seen: Seen, running: dict[str, Running]) -> list[str]:
+    async def _finish(self, space: Space, seen: Seen, running: dict[str, list[Running]]) -> list[str]:
         problems = [f"{link.name} is not there" for link in space.links if link.name not in seen.links]
         await self._rules(space)
         problems += await self._settings(space, space.after)
@@ -319,7 +319,7 @@ class NetnsDriver:
                 await self._threads.run(namespaces.set_values, ((_FORWARDING, "0"),))
             await self._threads.run(self._disk.unlink, _FORWARDED)
 
-    async def _chosen(self, space: Space, running: dict[str, Running]) -> tuple[list[Server], str]:
+    async def _chosen(self, space: Space, running: dict[str, list[Running]]) -> tuple[list[Server], str]:
         """What should serve a namespace; dnsmasq without guests' own options where it does not take them, and why."""
         servers, doubt = [], ""
         if space.dnsmasq:
@@ -373,7 +373,7 @@ class NetnsDriver:
 
         await asyncio.gather(*(one(name) for name in others))
 
-    async def _remove(self, name: str, running: dict[str, Running]) -> list[str]:
+    async def _remove(self, name: str, running: dict[str, list[Running]]) -> list[str]:
         await self._stop_listening(name)
         self._done.pop(name, None)
         self._doubts.pop(name, None)

@@ -41,13 +41,15 @@ class Servers:
         self._threads = threads
         self._clock = clock
 
-    async def running(self) -> dict[str, Running]:
-        """Configuration's name -> process."""
-        found = {}
+    async def running(self) -> dict[str, list[Running]]:
+        """Configuration's name -> its processes: radvd has two."""
+        found: dict[str, list[Running]] = {}
         for option in ("--conf-file=", "--config="):
             begin = f"{option}{self._directory}/"
             for process, arguments in (await self._threads.run(commands.processes_with, begin)).items():
-                found.update({argument.removeprefix(begin): process for argument in arguments if argument.startswith(begin)})
+                for argument in arguments:
+                    if argument.startswith(begin):
+                        found.setdefault(argument.removeprefix(begin), []).append(process)
         return found
 
     async def test(self, server: Server) -> str:
@@ -58,12 +60,10 @@ class Servers:
         answer = await commands.run("ip", "netns", "exec", server.space, *test, check=False)
         return answer.stderr.strip() if answer.code else ""
 
-    async def settle(self, space: str, wanted: Collection[Server], running: dict[str, Running]) -> None:
+    async def settle(self, space: str, wanted: Collection[Server], running: dict[str, list[Running]]) -> None:
         """Have exactly these run in a namespace.  Raises CommandFailed, ProgramMissing."""
         files = {server.file for server in wanted}
-        for file, process in running.items():
-            if file.startswith(f"{space}.") and file not in files:
-                await commands.end(process)
+        await self._end(space, files, running)
         started = [(server, await self._start(server)) for server in wanted if server.file not in running]
         if started:
             await self._threads.run(self._forget, space, files)
@@ -73,12 +73,16 @@ class Servers:
                 said = await self._threads.run(self._said, server)
                 raise CommandFailed(f"{server.kind} has ended: {said}", program=server.kind, code=-1, stderr=said)
 
-    async def end(self, space: str, running: dict[str, Running]) -> None:
+    async def end(self, space: str, running: dict[str, list[Running]]) -> None:
         """End what serves a namespace, and forget its configuration."""
-        for file, process in running.items():
-            if file.startswith(f"{space}."):
-                await commands.end(process)
+        await self._end(space, (), running)
         await self._threads.run(self._forget, space, ())
+
+    async def _end(self, space: str, kept: Collection[str], running: dict[str, list[Running]]) -> None:
+        for file, processes in running.items():
+            if file.startswith(f"{space}.") and file not in kept:
+                for process in processes:
+                    await commands.end(process)
 
     async def _start(self, server: Server) -> Running:
         await self._threads.run(self._write, server)
