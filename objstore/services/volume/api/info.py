@@ -34,6 +34,12 @@ FILTERS = {
     "pool": ["name"],
     "volume_type": ["name", "is_public"],
 }  # fmt: skip
+EXTENSIONS = {
+    "os-hosts": "Hosts", "os-quota-sets": "Quotas", "os-quota-class-sets": "QuotaClasses", "os-volume-transfer": "VolumeTransfer",
+    "os-volume-type-access": "VolumeTypeAccess", "os-types-extra-specs": "TypesExtraSpecs", "backups": "Backups", "qos-specs": "Qos_specs_manage",
+    "os-availability-zone": "AvailabilityZones", "os-services": "Services", "os-volume-actions": "VolumeActions", "os-admin-actions": "AdminActions",
+    "os-snapshot-actions": "SnapshotActions", "os-vol-image-meta": "VolumeImageMetadata", "scheduler-stats": "Scheduler_stats", "capabilities": "Capabilities",
+}  # fmt: skip
 # Parts of the API that are not here, with what they are called.
 MISSING = {
     "/groups": "groups of volumes", "/groups/detail": "groups of volumes", "/groups/{id}": "groups of volumes", "/groups/{id}/action": "groups of volumes",
@@ -186,18 +192,10 @@ class InfoCalls:
     async def extensions(self, call: Call) -> Answer:
         """Extensions are part of the API."""
         call.check_read()
-        names = (
-            "os-quota-sets",
-            "os-volume-transfer",
-            "os-volume-type-access",
-            "backups",
-            "qos-specs",
-            "os-availability-zone",
-            "os-services",
-        )
-        return Answer(
-            body={"extensions": [{"alias": name, "name": name, "description": name, "links": [], "updated": "2026-11-23T00:00:00+00:00"} for name in names]}
-        )  # fmt: skip
+        found = [
+            {"alias": alias, "name": name, "description": name, "links": [], "updated": "2026-11-23T00:00:00+00:00"} for alias, name in EXTENSIONS.items()
+        ]  # fmt: skip
+        return Answer(body={"extensions": found})
 
     async def resource_filters(self, call: Call) -> Answer:
         """What lists can be filtered by."""

@@ -26,6 +26,7 @@ LISTED = Listed(
     times=(),
 )  # fmt: skip
 STATUSES = (CREATING, AVAILABLE, DELETING, ERROR, ERROR_DELETING)
+STEPS = {CREATING: (CREATING, AVAILABLE, ERROR), DELETING: (DELETING, ERROR_DELETING)}  # which os-update_snapshot_status takes
 
 
 class SnapshotCalls:
@@ -146,17 +147,21 @@ class SnapshotCalls:
             raise bad_request(f"There is no such action: {name[:64]}")
         if name == "os-unmanage":
             raise not_built("os-unmanage")
-        call.check_admin()
+        if name != "os-update_snapshot_status":
+            call.check_admin()
         fields = {} if name == "os-force_delete" else entry.part(document, name)
 
         def work(connection: Connection) -> None:
             row = self._called(connection, call)
+            call.check_write()
             if name == "os-force_delete":
                 write_deletion(connection, self._service, row, force=True)
                 return
             status = entry.needed(fields, "status")
             if status not in STATUSES:
                 raise entry.wrong("status", status, f"It must be one of {', '.join(STATUSES)}.")
+            if name == "os-update_snapshot_status" and status not in STEPS.get(row.status, ()):
+                raise bad_request(f"Invalid snapshot: Provided snapshot status {status} not allowed for snapshot with status {row.status}.")
             values: dict[str, Any] = {"status_": status, "updated_us": self._service.now_us()}
             if fields.get("progress") is not None:
                 values["progress"] = _progress(fields["progress"])
