@@ -28,7 +28,7 @@ from objstore.services.compute.agent.app import AgentApp
 from objstore.services.compute.agent.command import HostFacts
 from objstore.services.compute.agent.host import GuestSettings, Host
 from objstore.services.compute.agent.keeper import Keeper
-from objstore.services.compute.agent.layout import SERVERS, SOCKET_PATH_LIMIT
+from objstore.services.compute.agent.layout import RUN, SERVERS, SOCKET_PATH_LIMIT
 from objstore.services.compute.agent.reports import Networks, Reporter, Services
 from objstore.services.compute.agent_api import Report
 from objstore.services.network.driver import values
@@ -118,7 +118,7 @@ def _check(section: Any) -> None:
 def nbd_path(path: str, directory: str) -> str:
     """The disks' socket as guests reach it, whose working directories are below the agent's: names of sockets are short.  Raises ConfigError."""
     absolute = str(Path(path).absolute())
-    best = min(absolute, os.path.relpath(absolute, f"{directory}/{SERVERS}/any"), key=len)
+    best = min(absolute, os.path.relpath(absolute, f"{directory}/{SERVERS}/any/{RUN}"), key=len)
     if len(os.fsencode(best)) > SOCKET_PATH_LIMIT:
         raise ConfigError(
             f"agent.disks_nbd = {path!r}: a Unix socket's path has at most {SOCKET_PATH_LIMIT} bytes, also {best!r} is longer"

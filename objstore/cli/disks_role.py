@@ -6,6 +6,7 @@ It outlives agents and may itself be killed: its volumes stay attached, their jo
 import contextlib
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,7 @@ def _let_in(path: str, group: int) -> None:
     if group >= 0:
         os.chown(path, -1, group)
         os.chmod(path, 0o660)
+        # They are handed its directory as a descriptor, so its mode alone counts: names cannot be listed, other sockets not be opened.
+        directory = os.path.dirname(path) or "."
+        os.chown(directory, -1, group)
+        os.chmod(directory, stat.S_IMODE(os.stat(directory).st_mode) | stat.S_IXGRP)

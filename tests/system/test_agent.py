@@ -244,7 +244,7 @@ def test_guests_end_with_the_cluster(tmp_path: Path) -> None:
         cloud.call(api.Spawn(spec))
         cloud.wait_for(spec.id, "boot=1")
         process = cloud.qemu(spec.id)
-        console = cloud.cluster.directory / "agent1" / "servers" / spec.id / "console.log"
+        console = cloud.cluster.directory / "agent1" / "servers" / spec.id / "run" / "console.log"
         cloud.cluster.down()
         assert not is_running(process)
         assert "TINY off" in console.read_text()
@@ -253,6 +253,31 @@ def test_guests_end_with_the_cluster(tmp_path: Path) -> None:
         assert cloud.holder(spec.disks[0].volume) == ""
         cloud.call(api.Spawn(spec))
         cloud.wait_for(spec.id, "boot=2")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give guests a user of their own")
+def test_guests_under_a_user_of_their_own_live_and_move_as_others(tmp_path: Path) -> None:
+    with running_cloud(tmp_path / "c", "--set", "agent.user=64123", agents=2) as cloud:
+        spec, more = cloud.spec(cloud.tiny_volume(" hello")), cloud.tiny_volume()
+        cloud.call(api.Spawn(spec))
+        cloud.wait_for(spec.id, "boot=1 hello")
+        status = Path(f"/proc/{cloud.qemu(spec.id)}/status").read_text()
+        assert "Uid:\t64123\t64123\t64123\t64123" in status
+        assert "CapEff:\t0000000000000000" in status
+        cloud.cluster.ctl("stop", "disks1", "--signal", "KILL")
+        cloud.call(api.Reboot(spec.id, hard=True))
+        cloud.cluster.ctl("start", "disks1")
+        cloud.wait_for(spec.id, "boot=2 hello")  # the new socket is let in by its group
+        restart(cloud, "agent1", signal.SIGKILL)
+        cloud.call(api.AttachDisk(spec.id, api.Disk(more, "vdb")))
+        cloud.call(api.Reboot(spec.id, hard=True))
+        cloud.wait_for(spec.id, "boot=3 hello vdb=1")
+        there = msgspec.structs.replace(spec, disks=(*spec.disks, api.Disk(more, "vdb")))
+        cloud.call(api.Migrate(spec.id, cloud.call(api.Receive(there), agent=2)["address"]))
+        cloud.call(api.Reboot(spec.id, hard=True), agent=2)
+        cloud.wait_for(spec.id, "boot=4 hello vdb=2", agent=2)
+        cloud.call(api.Stop(spec.id, 30), agent=2)
+        assert "TINY off" in cloud.console(spec.id, agent=2)
 
 
 def restart(cloud: Cloud, name: str, how: signal.Signals) -> None:

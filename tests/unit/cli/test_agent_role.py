@@ -42,7 +42,7 @@ def test_guests_reach_the_disks_by_a_name_that_is_short_enough(tmp_path: Path, m
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
     monkeypatch.chdir(deep)
-    assert nbd_path("run/disks1.nbd", str(deep / "agent1")) == "../../../run/disks1.nbd"
+    assert nbd_path("run/disks1.nbd", str(deep / "agent1")) == "../../../../run/disks1.nbd"
     with pytest.raises(ConfigError, match="107 bytes"):
         nbd_path(f"{'e' * 120}/x", str(deep / "agent1"))
 

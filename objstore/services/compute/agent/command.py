@@ -185,7 +185,7 @@ def _config_drive(spec: ServerSpec, machine: str) -> list[str]:
         "driver": "raw",
         "node-name": "config",
         "read-only": True,
-        "file": {"driver": "file", "filename": CONFIG_DRIVE, "read-only": True},
+        "file": {"driver": "file", "filename": f"../{CONFIG_DRIVE}", "read-only": True},
     }
     bus = "ide.2" if machine == "q35" else "ide.1"
     return ["-blockdev", json.dumps(node), "-device", json.dumps({"driver": "ide-cd", "id": "config", "drive": "config", "bus": bus})]

@@ -49,7 +49,7 @@ async def attach_disk(guest: Guest, disk: Disk) -> None:
 
 
 async def _plug_disk(guest: Guest, run: Run, disk: Disk) -> None:
-    facts = guest.host.facts
+    facts = guest.facts
     name = disk_name(disk.volume)
     if name not in await run.nodes():
         await run.monitor.ask("blockdev-add", disk_node(disk, facts))
@@ -130,7 +130,7 @@ async def _plug_nic(guest: Guest, run: Run, nic: Nic) -> None:
     finally:
         if descriptor is not None:
             commands.close(descriptor)
-    await run.monitor.ask("device_add", nic_device(nic, machine_of(guest.spec, guest.host.facts), guest.record.slots))
+    await run.monitor.ask("device_add", nic_device(nic, machine_of(guest.spec, guest.facts), guest.record.slots))
 
 
 async def detach_nic(guest: Guest, port: str) -> None:
@@ -177,7 +177,7 @@ async def reconnect(guest: Guest, run: Run, disk: Disk) -> None:
     there = await run.nodes()
     old = [number for number in range(GENERATIONS) if connection(disk.volume, number) in there]
     number = next(number for number in range(1, GENERATIONS) if number not in old)
-    facts = guest.host.facts
+    facts = guest.facts
     await run.monitor.ask("blockdev-add", nbd_node(disk.volume, facts, number=number, read_only=disk.read_only))
     await run.monitor.ask("blockdev-reopen", {"options": [disk_node(disk, facts, connection(disk.volume, number))]})
     for one in old:

@@ -7,7 +7,8 @@ goes on; every act can be repeated.  Whatever ends a guest, its disks are let go
 import asyncio
 import contextlib
 import logging
-import shutil
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,9 @@ from objstore.runtime.commands import Running
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.compute.agent import config_drive, layout
 from objstore.services.compute.agent.check import DEVICES_LIMIT
-from objstore.services.compute.agent.command import NAME_PREFIX, command_line
+from objstore.services.compute.agent.command import NAME_PREFIX, HostFacts, command_line
+from objstore.services.compute.agent.confinement import confine
+from objstore.services.compute.agent.console import begin
 from objstore.services.compute.agent.host import Host
 from objstore.services.compute.agent.layout import Record, disk_name, nic_name, with_slots
 from objstore.services.compute.agent.qmp import QmpClosed, QmpRefused
@@ -61,6 +64,11 @@ class Guest:
     def directory(self) -> str:
         """Where its files are."""
         return self.host.path(self.id)
+
+    @property
+    def facts(self) -> HostFacts:
+        """The host's, as its process sees them."""
+        return replace(self.host.facts, nbd=self.record.nbd or self.host.facts.nbd)
 
     def power(self) -> Power:
         """As reports tell it."""
@@ -106,14 +114,18 @@ class Guest:
         if spec.config_drive:
             await config_drive.make(spec, f"{self.directory}/{layout.CONFIG_DRIVE}")
         netdevs: dict[str, str] = {}
-        descriptors: list[int] = []
+        confined = await host.threads.run(confine, host.settings.user, self.directory, host.facts.nbd)
+        descriptors = [] if confined.descriptor is None else [confined.descriptor]
         self._told = False
         try:
+            await self.save(nbd=confined.nbd)
             for nic in spec.nics:
                 netdevs[nic.port], descriptor = await self.plug(nic.port)
                 descriptors += [] if descriptor is None else [descriptor]
-            arguments = command_line(spec, host.facts, self.record.slots, netdevs, blank)
-            run = await launch(host.world.net, host.world.clock, self.directory, arguments, host.changed, descriptors=descriptors)
+            arguments = command_line(spec, self.facts, self.record.slots, netdevs, blank)
+            run = await launch(
+                host.world.net, host.world.clock, self.directory, arguments, host.changed, descriptors=descriptors, wrapper=confined.wrapper
+            )
         finally:
             for descriptor in descriptors:
                 commands.close(descriptor)
@@ -322,7 +334,7 @@ def unwritten(server: str, directory: str) -> Running | None:
     """The guest's process by its looks.  A guest that moves has one more, of another agent, on machines with several of those."""
     for process in commands.processes_with(f"{NAME_PREFIX}{server}"):
         with contextlib.suppress(OSError):
-            if Path(f"/proc/{process.pid}/cwd").readlink() == Path(directory).resolve():
+            if Path(f"/proc/{process.pid}/cwd").readlink() == Path(directory, layout.RUN).resolve():
                 return process
     return None
 
@@ -335,12 +347,15 @@ def slots_for(spec: ServerSpec, slots: dict[str, int]) -> dict[str, int]:
 
 def prepare(spec: ServerSpec, directory: str, firmware: str) -> None:
     """Files that QEMU wants to find.  Raises InvalidArgument, Unavailable."""
-    Path(directory, layout.CONSOLE).touch(mode=0o600)
+    Path(directory, layout.RUN).mkdir(mode=0o700, exist_ok=True)
+    begin(directory)
     if spec.firmware == "uefi":
         if not firmware:
             raise Unavailable("guests with UEFI need its firmware: apt-get install ovmf")
         variables = Path(firmware.replace("_CODE", "_VARS"))
         if not variables.exists():
             raise InvalidArgument(f"{variables}, which belongs to {firmware}, is not there")
-        if not Path(directory, layout.FIRMWARE).exists():
-            shutil.copyfile(variables, Path(directory, layout.FIRMWARE))
+        own = Path(directory, layout.RUN, layout.FIRMWARE)
+        if not os.path.lexists(own):
+            with own.open("xb") as file:
+                file.write(variables.read_bytes())

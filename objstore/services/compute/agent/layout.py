@@ -1,15 +1,18 @@
 """Where an agent keeps what of a guest, and what it remembers between its runs.
 
     DIRECTORY/servers/ID/record.json   the guest as it should be, and the process that it is (written whole, flushed, renamed)
-    DIRECTORY/servers/ID/qmp.sock      QEMU's monitor; ser.sock, vnc.sock: serial line and screen; migrate.sock: while a guest comes or goes
-    DIRECTORY/servers/ID/console.log   what the guest wrote to its serial line; console.log.1: what was before
+    DIRECTORY/servers/ID/config.iso    the config drive
     DIRECTORY/servers/ID/qemu.log      what QEMU itself complains about
-    DIRECTORY/servers/ID/config.iso    the config drive; firmware.fd: variables of UEFI
+    DIRECTORY/servers/ID/console.log.1 what the guest wrote to its serial line before what is in console.log
+    DIRECTORY/servers/ID/run/          QEMU's own, where it runs: qmp.sock, its monitor; ser.sock, vnc.sock: serial line and screen; console.log: what
+                                       the guest writes; firmware.fd: variables of UEFI; migrate.sock: while a guest comes or goes
 
-QEMU runs in the guest's directory and is told names without directories: a Unix socket's path has 107 bytes at most.
+QEMU is told names without directories: a Unix socket's path has 107 bytes at most.  What lies in run/ may be anything, once a guest broke out
+of QEMU: nothing there is opened through a link.
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -21,6 +24,7 @@ from objstore.services.compute.agent_api import ServerSpec
 
 QMP, SERIAL, VNC, MIGRATION = "qmp.sock", "ser.sock", "vnc.sock", "migrate.sock"
 CONSOLE, CONSOLE_OLD, QEMU_LOG, CONFIG_DRIVE, FIRMWARE = "console.log", "console.log.1", "qemu.log", "config.iso", "firmware.fd"
+RUN = "run"
 RECORD, RECORD_NEW = "record.json", "record.json.new"
 SOCKET_PATH_LIMIT = 107
 SERVERS = "servers"
@@ -37,6 +41,7 @@ class Record(msgspec.Struct, frozen=True):
     started: int = 0  # of that process, in clock ticks since boot
     boot_id: str = ""  # of the machine when it was started
     why: str = ""  # why it is off, as reports tell it
+    nbd: str = ""  # the disks' socket as that process reaches it; "": as the host's facts say
     slots: dict[str, int] = {}  # device -> the slot that it is plugged into, as long as it is the guest's
 
     @property
@@ -71,6 +76,8 @@ def with_slots(slots: dict[str, int], names: list[str], most: int) -> dict[str, 
 def short(path: str) -> str:
     """The same file by the shorter of its names.  Raises InvalidArgument where neither fits a Unix socket."""
     absolute = str(Path(path).absolute())
+    if Path(absolute).is_symlink():
+        raise InvalidArgument(f"{absolute} is a link, where QEMU's socket should be")
     best = min(absolute, os.path.relpath(absolute), key=len)
     if len(os.fsencode(best)) > SOCKET_PATH_LIMIT:
         raise InvalidArgument(
@@ -120,9 +127,7 @@ def forget(disk: Disk, directory: str, server: str) -> None:
     if disk.exists(f"{place}/{RECORD}"):
         disk.unlink(f"{place}/{RECORD}")
         disk.sync_directory(place)
-    for name in os.listdir(f"{directory}/{place}"):  # sockets too, which are nothing that a Disk lists or reads
-        Path(directory, place, name).unlink(missing_ok=True)
-    Path(directory, place).rmdir()
+    shutil.rmtree(f"{directory}/{place}")  # sockets too, which are nothing that a Disk lists or reads
 
 
 def kept(disk: Disk) -> list[str]:

@@ -13,7 +13,7 @@ from objstore.runtime.streams import PIECE_BYTES, open_stream
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.calls.call import Receive, Send
 from objstore.services.compute.agent.guest import Guest
-from objstore.services.compute.agent.layout import SERIAL, VNC, short
+from objstore.services.compute.agent.layout import RUN, SERIAL, VNC, short
 
 KINDS = ("serial", "vnc")
 WATCHERS_LIMIT = 32  # of one guest
@@ -66,7 +66,7 @@ class Lines:
             finally:
                 self._leave_serial(guest.id, watched)
             return
-        reader, writer = await open_stream(f"unix:{short(f'{guest.directory}/{VNC}')}", timeout_s=CONNECT_S)
+        reader, writer = await open_stream(f"unix:{short(f'{guest.directory}/{RUN}/{VNC}')}", timeout_s=CONNECT_S)
         watched = Watched(writer)
         task = self._tasks.spawn(_pump(reader, [watched]))
         try:
@@ -79,7 +79,7 @@ class Lines:
         async with self._opening.setdefault(guest.id, asyncio.Lock()):
             watchers = self._serial.get(guest.id)
             if watchers is None:
-                reader, writer = await open_stream(f"unix:{short(f'{guest.directory}/{SERIAL}')}", timeout_s=CONNECT_S)
+                reader, writer = await open_stream(f"unix:{short(f'{guest.directory}/{RUN}/{SERIAL}')}", timeout_s=CONNECT_S)
                 watchers = self._serial[guest.id] = []
                 self._writers[guest.id] = writer
                 self._tasks.spawn(self._serve_serial(guest.id, reader, watchers))

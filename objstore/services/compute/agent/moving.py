@@ -29,13 +29,13 @@ import msgspec
 
 from objstore.errors import InvalidArgument, ObjstoreError, Refused, Unavailable
 from objstore.runtime.streams import Stream, join, listening, open_stream
-from objstore.services.compute.agent import layout
 from objstore.services.compute.agent.check import check_spec
-from objstore.services.compute.agent.console import end_of
+from objstore.services.compute.agent.confinement import give
+from objstore.services.compute.agent.console import begin, end_of, log_of
 from objstore.services.compute.agent.devices import reconnect
-from objstore.services.compute.agent.guest import Guest
+from objstore.services.compute.agent.guest import Guest, prepare
 from objstore.services.compute.agent.host import Host
-from objstore.services.compute.agent.layout import MIGRATION, RECORD_VERSION, Record, short
+from objstore.services.compute.agent.layout import MIGRATION, RECORD_VERSION, RUN, Record, short
 from objstore.services.compute.agent.qmp import QmpClosed, QmpRefused
 from objstore.services.compute.agent.run import GuestBroken, Run
 from objstore.services.compute.agent_api import ServerSpec
@@ -148,7 +148,7 @@ class Receiver:
             elif hello.kind == "words":
                 self._words.put_nowait((hello, stream))
             else:
-                await join(stream, await open_stream(f"unix:{short(f'{self.guest.directory}/{MIGRATION}')}", timeout_s=SENDER_S))
+                await join(stream, await open_stream(f"unix:{short(f'{self.guest.directory}/{RUN}/{MIGRATION}')}", timeout_s=SENDER_S))
         except ObjstoreError as failure:
             log.warning("a connection of server %s broke: %s", self.guest.id, failure)
             writer.close()
@@ -163,7 +163,8 @@ class Receiver:
         }:
             raise InvalidArgument("the guest that comes has other disks than the one that is awaited")
         await guest.save(spec=spec, slots=hello.slots)
-        await guest.host.threads.run(Path(guest.directory, layout.CONSOLE).write_bytes, base64.b64decode(hello.console))
+        await guest.host.threads.run(prepare, spec, guest.directory, guest.host.facts.firmware)
+        await guest.host.threads.run(begin, guest.directory, base64.b64decode(hello.console))
         run = await guest.launch(hello.sizes)
         await set_up(run)
         await run.ask("migrate-incoming", uri=f"unix:{MIGRATION}")
@@ -224,7 +225,7 @@ async def send(guest: Guest, address: str, secret: str) -> None:
         raise InvalidArgument(f"{address!r} is not where a guest is awaited")
     known = await host.disks.sizes()
     sizes = {disk.volume: known[disk.volume] for disk in guest.spec.disks if disk.volume in known}
-    console = await host.threads.run(end_of, Path(guest.directory, layout.CONSOLE), CONSOLE_BYTES)
+    console = await host.threads.run(end_of, log_of(guest.directory), CONSOLE_BYTES)
     hello = Hello(secret, "words", guest.id, guest.spec, guest.record.slots, sizes, base64.b64encode(console).decode())
     async with _opened(address) as words:
         await put(words, hello)
@@ -321,10 +322,11 @@ async def _carrying(guest: Guest, address: str, secret: str) -> AsyncIterator[No
             return
         await join((reader, writer), other)
 
-    path = short(f"{guest.directory}/{MIGRATION}")
+    path = short(f"{guest.directory}/{RUN}/{MIGRATION}")
     Path(path).unlink(missing_ok=True)
     try:
         async with listening(f"unix:{path}", carry):
+            give(path, guest.host.settings.user)
             yield
     finally:
         Path(path).unlink(missing_ok=True)

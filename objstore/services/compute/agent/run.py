@@ -15,7 +15,7 @@ from objstore.runtime.clock import Clock
 from objstore.runtime.commands import Running
 from objstore.runtime.net import Net
 from objstore.services.compute.agent import qmp
-from objstore.services.compute.agent.layout import QEMU_LOG, QMP, short
+from objstore.services.compute.agent.layout import QEMU_LOG, QMP, RUN, short
 from objstore.services.compute.agent.qmp import Qmp, QmpClosed, QmpRefused
 
 log = logging.getLogger(__name__)
@@ -151,10 +151,10 @@ async def launch(
     net: Net, clock: Clock, directory: str, arguments: Sequence[str], changed: Callable[[], None], *, descriptors: Sequence[int] = (), wrapper: Sequence[str] = ()
 ) -> Run:  # fmt: skip
     """Start QEMU.  `wrapper` is a program with arguments of its own that becomes it.  Raises GuestBroken, ProgramMissing, OSError."""
-    words = [*wrapper, commands.find(PROGRAM), *arguments]
+    words = [*(commands.find(word) if at == 0 else word for at, word in enumerate(wrapper)), commands.find(PROGRAM), *arguments]
     output = Path(directory, QEMU_LOG)
     output.unlink(missing_ok=True)
-    process = commands.start(words[0], *words[1:], log=str(output), pass_fds=descriptors, directory=directory)
+    process = commands.start(words[0], *words[1:], log=str(output), pass_fds=descriptors, directory=f"{directory}/{RUN}")
     run = Run(clock, directory, process, changed)
     try:
         run.monitor = await _connect(net, clock, directory, run, START_S)
@@ -176,7 +176,7 @@ async def find_again(net: Net, clock: Clock, directory: str, process: Running, c
 
 async def _connect(net: Net, clock: Clock, directory: str, run: Run, timeout_s: float) -> Qmp:
     deadline = clock.monotonic() + timeout_s
-    path = short(f"{directory}/{QMP}")
+    path = short(f"{directory}/{RUN}/{QMP}")
     while True:
         # Looked at before the attempt: whoever answers it then is this very process, and not one that has its socket after it.
         alive = commands.is_running(run.process)

@@ -80,7 +80,7 @@ def test_other_buses_and_the_config_drive() -> None:
     assert kinds.count("virtio-scsi-pci") == kinds.count("scsi-hd") == kinds.count("ide-hd") == kinds.count("ide-cd") == 1
     drive = next(n for n in documents(words, "-blockdev") if n["node-name"] == "config")
     assert drive["read-only"]
-    assert drive["file"] == {"driver": "file", "filename": "config.iso", "read-only": True}
+    assert drive["file"] == {"driver": "file", "filename": "../config.iso", "read-only": True}
 
 
 def test_uefi_has_code_that_is_shared_and_variables_of_its_own() -> None:

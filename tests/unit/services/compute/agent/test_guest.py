@@ -73,7 +73,7 @@ def test_a_guest_is_started_anew_in_order_or_at_once(tmp_path: Path, monkeypatch
         await rig.agent.carry_out(Reboot(SPEC.id, timeout_s=5.0))
         assert guest.running().process == process
         assert guest.power().state == "running"
-        assert Path(guest.directory, "console.log").read_text() == "hello\nagain\nagain\n"
+        assert Path(guest.directory, "run", "console.log").read_text() == "hello\nagain\nagain\n"
         await rig.agent.carry_out(Pause(SPEC.id))
         assert guest.power().state == "paused"
         await rig.agent.carry_out(Reboot(SPEC.id, hard=True))
@@ -187,7 +187,7 @@ def test_uefi_needs_its_firmware_and_gets_variables_of_its_own(tmp_path: Path) -
     prepare(uefi, str(tmp_path), str(code))
     (tmp_path / "OVMF_VARS.fd").write_bytes(b"newer")
     prepare(uefi, str(tmp_path), str(code))
-    assert (tmp_path / "firmware.fd").read_bytes() == b"new"
+    assert (tmp_path / "run" / "firmware.fd").read_bytes() == b"new"
 
 
 def test_an_ide_disk_needs_no_slot() -> None:

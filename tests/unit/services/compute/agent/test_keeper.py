@@ -15,7 +15,7 @@ from tests.unit.services.compute.agent.test_check import ID, spec
 def test_a_log_that_grew_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(rig: Rig) -> None:
         await rig.agent.carry_out(Spawn(spec()))
-        log = Path(rig.agent.find(ID).directory, "console.log")
+        log = Path(rig.agent.find(ID).directory, "run", "console.log")
         log.write_bytes(bytes(rig.agent.host.settings.console_bytes + 1))
         monkeypatch.setattr(keeper, "EVERY_S", 0.01)
         task = asyncio.ensure_future(Keeper(rig.agent).run())

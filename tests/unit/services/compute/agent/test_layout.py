@@ -47,7 +47,8 @@ def test_a_record_that_cannot_be_read_says_so(tmp_path: Path, data: bytes) -> No
 def test_all_that_is_kept_of_a_guest_can_be_removed_and_again(tmp_path: Path) -> None:
     disk = RealDisk(str(tmp_path))
     layout.save(disk, ID, b"{}")
-    os.mkfifo(tmp_path / "servers" / ID / "qmp.sock")
+    (tmp_path / "servers" / ID / "run").mkdir()
+    os.mkfifo(tmp_path / "servers" / ID / "run" / "qmp.sock")
     layout.forget(disk, str(tmp_path), ID)
     layout.forget(disk, str(tmp_path), ID)
     assert layout.kept(disk) == []
@@ -66,6 +67,9 @@ def test_devices_keep_their_slots_and_new_ones_get_free_ones() -> None:
 def test_a_socket_is_called_by_the_shorter_of_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert layout.short(str(tmp_path / "run" / "x.sock")) == "run/x.sock"
+    (tmp_path / "link").symlink_to("x.sock")
+    with pytest.raises(InvalidArgument, match="is a link"):
+        layout.short(str(tmp_path / "link"))
     with pytest.raises(InvalidArgument, match="107 bytes"):
         layout.short(str(tmp_path / ("y" * 110)))
 

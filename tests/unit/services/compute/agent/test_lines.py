@@ -39,7 +39,7 @@ def test_all_who_watch_a_serial_line_see_the_same_and_the_last_one_frees_it(tmp_
             await echo(reader, writer)
             joined.append(-1)
 
-        server = await asyncio.start_unix_server(serve, short(f"{guest.directory}/ser.sock"))
+        server = await asyncio.start_unix_server(serve, short(f"{guest.directory}/run/ser.sock"))
         async with lines.watch(guest, "serial") as one:
             async with lines.watch(guest, "serial") as two:
                 await two.write(b"abc")
@@ -64,7 +64,7 @@ def test_each_has_a_screen_of_his_own(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(NodeUnreachable):
             async with lines.watch(guest, "vnc"):
                 pass
-        server = await asyncio.start_unix_server(echo, short(f"{guest.directory}/vnc.sock"))
+        server = await asyncio.start_unix_server(echo, short(f"{guest.directory}/run/vnc.sock"))
         async with lines.watch(guest, "vnc") as one, lines.watch(guest, "vnc") as two:
             await one.write(b"a")
             await two.write(b"b")

@@ -41,7 +41,7 @@ async def come(rig: Rig) -> None:
 
 def test_a_guest_and_its_disks_change_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(first: Rig, second: Rig) -> None:
-        (first.directory / "servers" / ID / "console.log").write_text("from before\n")
+        (first.directory / "servers" / ID / "run" / "console.log").write_text("from before\n")
         address = (await second.agent.carry_out(Receive(SPEC)))["address"]
         assert await second.agent.carry_out(Receive(SPEC)) == {"address": address}
         assert second.agent.power() == ()  # it is not this host's yet
@@ -54,7 +54,7 @@ def test_a_guest_and_its_disks_change_hosts(tmp_path: Path, monkeypatch: pytest.
         guest = second.agent.find(ID)
         nodes = await guest.running().nodes()
         assert [name for name in nodes if name.startswith(("b-", "c"))] == [f"c1-{DISK.volume[:26]}"]
-        assert "from before" in Path(guest.directory, "console.log").read_text()
+        assert "from before" in Path(guest.directory, "run", "console.log").read_text()
         assert list((first.directory / "servers").iterdir()) == []
         await second.again()
         assert second.agent.power() == (Power(ID, "running"),)
