@@ -10,6 +10,7 @@ import msgspec
 from objstore.errors import ObjstoreError, Unavailable
 from objstore.runtime.clock import Clock
 from objstore.runtime.http_client import Http
+from objstore.runtime.tasks import TaskOwner
 from objstore.services.compute.agent.agent import Agent
 from objstore.services.compute.agent_api import Report, Reported
 from objstore.services.network.driver.api import Carried, NetworkDriver
@@ -79,36 +80,58 @@ class Reporter:
         self._heard = True
 
     async def run(self) -> None:
-        """At once, at each change and every few seconds."""
-        while True:
-            self._changed.clear()
-            try:
-                await self.tell()
-            except (ObjstoreError, msgspec.DecodeError) as failure:
-                if self._heard:
-                    log.warning("the services do not take this host's report: %s", failure)
-                self._heard = False
-            except Exception:
-                log.exception("a report, or what followed from it, failed by a bug")  # a host that falls silent is taken for dead
-            else:
-                self._heard = True
-            try:
-                async with asyncio.timeout(self._interval_s):
-                    await self._changed.wait()
-                    await self._clock.sleep(SOON_S)
-            except TimeoutError:
-                pass
+        """At once, at each change and every few seconds, whatever else takes its time: a host that falls silent is taken for dead."""
+        following = TaskOwner("what follows from reports", limit=1)
+        try:
+            while True:
+                self._changed.clear()
+                await self._tell_and_go_on(following)
+                try:
+                    async with asyncio.timeout(self._interval_s):
+                        await self._changed.wait()
+                        await self._clock.sleep(SOON_S)
+                except TimeoutError:
+                    pass
+        finally:
+            await following.aclose()
+
+    async def _tell_and_go_on(self, following: TaskOwner) -> None:
+        try:
+            answer = await self._tell()
+        except (ObjstoreError, msgspec.DecodeError) as failure:
+            if self._heard:
+                log.warning("the services do not take this host's report: %s", failure)
+            self._heard = False
+        except Exception:
+            log.exception("a report failed by a bug")
+        else:
+            self._heard = True
+            if not len(following):  # else the next report's answer says it again
+                following.spawn(self._follow_safely(answer))
 
     async def tell(self) -> None:
         """One report, and what follows from its answer.  Raises Unavailable."""
+        await self._follow(await self._tell())
+
+    async def _tell(self) -> Reported:
         body = msgspec.json.encode(self._report())
-        answer = msgspec.json.decode(await _call(self._services, "POST", "/report", body), type=Reported)
-        await self._agent.forget(answer.forget)
+        return msgspec.json.decode(await _call(self._services, "POST", "/report", body), type=Reported)
+
+    async def _follow_safely(self, answer: Reported) -> None:
+        try:
+            await self._follow(answer)
+        except (ObjstoreError, msgspec.DecodeError) as failure:
+            log.warning("what follows from a report cannot be done now: %s", failure)
+        except Exception:
+            log.exception("what follows from a report failed by a bug")
+
+    async def _follow(self, answer: Reported) -> None:
         if answer.network_revision > self._networks.revision or self._networks.incomplete:
             before = self._networks.revision, self._networks.up
             await self._networks.fetch()
             if (self._networks.revision, self._networks.up) != before:
                 self._changed.set()
+        await self._agent.forget(answer.forget)
 
 
 async def _call(services: Services, method: str, path: str, body: bytes = b"") -> bytes:

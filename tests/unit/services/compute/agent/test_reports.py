@@ -147,6 +147,27 @@ def test_reports_go_on_after_a_bug_in_what_follows_from_them(tmp_path: Path, mon
     with_conductor(tmp_path, monkeypatch, test)
 
 
+def test_reports_go_on_while_networks_take_their_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig, conductor: Conductor, reporter: Reporter, networks: Networks, changed: asyncio.Event) -> None:
+        begun: list[int] = []
+
+        async def carry_out(wanted: WantedHost) -> Carried:
+            begun.append(1)
+            await asyncio.Event().wait()
+            raise AssertionError("it is ended before")
+
+        rig.networks.carry_out = carry_out  # type: ignore[method-assign]
+        task = asyncio.ensure_future(reporter.run())
+        async with asyncio.timeout(20):
+            while len(conductor.reports) < 4:
+                await asyncio.sleep(0.01)
+        assert begun == [1]
+        task.cancel()
+        await asyncio.wait([task])
+
+    with_conductor(tmp_path, monkeypatch, test)
+
+
 def test_without_services_there_is_nothing_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(rig: Rig) -> None:
         networks = Networks(None, rig.networks, "h1")
