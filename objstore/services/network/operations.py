@@ -27,7 +27,6 @@ class Operations:
     views: Callable[[Tx, Sequence[Row]], list[View]]
     seen: Callable[[Who], ColumnElement[bool]]
     filters: Mapping[str, Filter] = field(default_factory=dict)  # those that are no column
-    others_change: bool = False  # `update` itself looks at who may
     needs_default_group: bool = False  # lists begin with the project's default security group
 
 

@@ -57,8 +57,3 @@ def denied(message: str = "The resource could not be changed: policy does not al
 def over_quota(resource: str) -> NetworkRefused:
     """409 OverQuota."""
     return NetworkRefused(409, "OverQuota", f"Quota exceeded for resources: ['{resource}'].")
-
-
-def missing(kind: str, words: str, id_: object) -> NetworkRefused:
-    """404 KIND NotFound."""
-    return NetworkRefused(404, f"{kind}NotFound", f"{words} {shown(id_)} could not be found.")

@@ -4,7 +4,7 @@ A change of anything that hosts are told about raises the revision of what they 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -47,7 +47,6 @@ class Tx:
     rng: Rng
     settings: NetworkSettings
     told: bool = False
-    defaults: set[str] = field(default_factory=set)  # projects whose default security group was seen in this transaction
 
     def uuid(self) -> str:
         """A new id."""

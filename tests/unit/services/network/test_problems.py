@@ -9,7 +9,6 @@ def test_refusals_name_what_is_wrong() -> None:
     }
     assert problems.refusal(404, "gone")["NeutronError"]["type"] == "HTTPNotFound"
     assert problems.refusal(503, "later")["NeutronError"]["type"] == "HTTPInternalServerError"
-    assert problems.missing("Port", "Port", "x").status == 404
     assert (problems.invalid("x").kind, problems.bad("x").kind, problems.denied().status) == ("InvalidInput", "HTTPBadRequest", 403)
 
 
