@@ -198,9 +198,7 @@ def welcome(facts: Mapping[str, Any], host: Host) -> str:
     commands = "\n".join(f"    {line}" for line in first_commands(facts))
     made = f"\n  made      {', '.join(facts['made'])}" if facts["made"] else ""
     without = (
-        f"\n            QEMU's own network, since {host.why_no_networks}: guests do not reach one another"
-        if host.driver == "user"
-        else ""
+        f"\n            QEMU's own network, since {host.why_no_networks}: guests do not reach one another" if host.driver == "user" else ""
     )
     return f"""
   A cloud with {len(facts["agents"])} host{"" if len(facts["agents"]) == 1 else "s"} of guests, ready in {facts["ready_s"]:.1f} s

@@ -15,7 +15,7 @@ from objstore.runtime.net import Net, send_descriptor
 
 log = logging.getLogger(__name__)
 
-LINE_LIMIT_BYTES = 16 * 1024 * 1024
+LINE_LIMIT_BYTES = 4 * 1024 * 1024  # what is asked here is answered by some kilobytes
 TIMEOUT_S = 30.0
 
 OnEvent = Callable[[str, dict[str, Any]], None]
@@ -104,10 +104,11 @@ class Qmp(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Cut the stream into lines."""
         self._buffer += data
-        *lines, rest = self._buffer.split(b"\n")
-        self._buffer = rest
-        for line in lines:
-            self._take(bytes(line))
+        if b"\n" in data:
+            *lines, rest = self._buffer.split(b"\n")
+            self._buffer = rest
+            for line in lines:
+                self._take(bytes(line))
         if len(self._buffer) > LINE_LIMIT_BYTES:
             log.error("a line of QEMU's monitor is longer than %d bytes; it is given up", LINE_LIMIT_BYTES)
             self.close()

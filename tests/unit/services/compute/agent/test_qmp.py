@@ -107,7 +107,7 @@ def test_what_is_no_monitor_is_hung_up_on(tmp_path: Path, said: bytes) -> None:
         writer.write(json.dumps({"return": {}, "id": asked["id"]}).encode() + b"\n")
 
     async def test(monitor: Qmp, events: list[Any]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await monitor.closed.wait()
 
     with_monitor(tmp_path, script, test)
