@@ -150,7 +150,7 @@ async def compute_app(
 
     section, own = settings.services, component(settings, "compute")
     desk = volume.desk
-    below = Below(image.service, desk, desk.bases, network.desk, desk.store, {"image": image, "network": network})
+    below = Below(image.service, desk, desk.bases, network.desk, desk.store, {"image": image, "network": network, "volume": volume})
     secret = agents_secret(read_cluster_key(section.cluster_key_file))
     app = ComputeApp(ComputeService(sql, world, own, below, registry, secret, f"{section.url}/compute", section.name))
     desk.serve_hosts(app.servers.host_volumes)

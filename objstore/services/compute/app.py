@@ -28,6 +28,7 @@ from objstore.services.compute.server_groups import ServerGroupCalls
 from objstore.services.compute.service import ComputeService
 from objstore.services.compute.usages import UsageCalls
 from objstore.services.compute.views import refusal
+from objstore.services.compute.volume_proxy import VolumeProxy
 from objstore.services.compute.zones import ZoneCalls
 
 OPEN = versions.OPEN | {agent_calls.REPORT, agent_calls.NETWORK}
@@ -64,6 +65,8 @@ class ComputeApp(ServiceApp):
             parts = (*parts, ImageProxy(service, Neighbour(apps["image"], "image")))
         if "network" in apps:
             parts = (*parts, NetworkProxy(Neighbour(apps["network"], "network")))
+        if "volume" in apps:
+            parts = (*parts, VolumeProxy(Neighbour(apps["volume"], "volume")))
         return {**versions.routes(), **extensions.routes(), **{key: handler for part in parts for key, handler in part.routes().items()}}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

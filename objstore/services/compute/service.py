@@ -69,7 +69,7 @@ class Below:
     disks: Any  # volume/base_disks.py: BaseDisks
     networks: Any  # network/desk.py: NetworkDesk
     store: Any = None  # volume/operations.py: Volumes, for disks that are nobody's volumes
-    apps: Mapping[str, App] = field(default_factory=dict)  # "image", "network": their APIs, for calls that are only passed on
+    apps: Mapping[str, App] = field(default_factory=dict)  # "image", "network", "volume": their APIs, for calls that are only passed on
 
 
 class ComputeService:
