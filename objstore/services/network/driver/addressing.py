@@ -16,6 +16,7 @@ from objstore.services.network.wanted import WantedPort, WantedSubnet
 LEASE_S = 86_400
 ROUTER_LIFETIME_S = 9000  # the longest that there is: guests keep their way out while nothing advertises it
 _REMEMBERED = 8192
+_SHORTEST_PREFIX6 = 64  # of ranges that dnsmasq serves; one that is shorter would keep it from serving any
 _MAX_ROUTES = 26  # an option holds 255 bytes, a route up to 9
 
 
@@ -91,7 +92,9 @@ def dnsmasq(subnets: Sequence[Subnet], clients: Sequence[Client], mtu: int) -> s
 
 
 def _has_dhcp(subnet: Subnet) -> bool:
-    return subnet.network.version == 4 or subnet.address_mode.startswith("dhcpv6")
+    if subnet.network.version == 4:
+        return True
+    return subnet.address_mode.startswith("dhcpv6") and subnet.network.prefixlen >= _SHORTEST_PREFIX6
 
 
 def servers_address(subnet: Subnet, mac: str) -> str:

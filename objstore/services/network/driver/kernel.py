@@ -9,7 +9,7 @@ from objstore.runtime import commands
 from objstore.services.network.driver import differences, names
 from objstore.services.network.driver.differences import Seen
 
-PROGRAMS = ("ip", "bridge", "nft", "dnsmasq", "radvd")
+PROGRAMS = ("ip", "bridge", "nft", "dnsmasq")  # and radvd, where a router has guests of version 6
 _FAILED_LINE = re.compile(r"^Command failed -:([0-9]+)$")
 _SHOWN_FAILURES = 5
 _NFT_TIMEOUT_S = 120.0  # thousands of rules on a busy host take their time

@@ -82,4 +82,5 @@ def test_server_of_version_6_has_an_address_where_it_serves() -> None:
     assert addressing.servers_address(checked_subnet(SIX), mac) == "fd00:1::8a9:feff:fe00:7/64"
     assert addressing.servers_address(checked_subnet(FOUR), mac) == ""
     assert addressing.servers_address(checked_subnet(subnet("fd00::/64", address_mode="slaac")), mac) == ""
+    assert addressing.servers_address(checked_subnet(subnet("fd00::/56", address_mode="dhcpv6-stateful")), mac) == ""
     assert addressing.servers_address(checked_subnet(subnet("fd00::/112", address_mode="dhcpv6-stateful")), mac) == "fd00::7/112"
