@@ -151,9 +151,10 @@ class Volumes(Protocol):
 
     async def create(
         self, project_id: str, user_id: str, *, size_gb: int | None, name: str = "", image_id: str | None = None, snapshot_id: str | None = None,
-        source_volume_id: str | None = None, volume_type: str | None = None, availability_zone: str | None = None, is_admin: bool = False,
+        source_volume_id: str | None = None, volume_type: str | None = None, is_admin: bool = False,
+        volume_id: str = "",
     ) -> str:  # fmt: skip
-        """A new volume's id; it is being made.  Raises 400, 404, 413."""
+        """A new volume's id; it is being made.  With an id that the caller drew it is made once.  Raises 400, 404, 413."""
 
     async def create_snapshot(self, project_id: str, user_id: str, volume_id: str, *, name: str = "", description: str = "") -> str:
         """A snapshot's id; it is being made.  Raises 400, 404, 413."""

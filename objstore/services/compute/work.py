@@ -199,17 +199,15 @@ class Work:
     async def _reserve(self, server: Server, disk: Disk) -> dict[str, Any]:
         volumes = self.context.volumes
         id_ = disk.api_volume
-        if not id_:
-            sources: dict[str, Any] = {"image": {"image_id": disk.source_id}, "snapshot": {"snapshot_id": disk.source_id}}
-            id_ = await volumes.create(
-                server.project,
-                server.user_id,
-                size_gb=disk.size_gb or None,
-                volume_type=disk.volume_type or None,
-                **sources.get(disk.source, {}),
-            )
-            await self.context.write(lambda connection: records.change_disk(connection, disk.id, states=(WANTED,), api_volume=id_))
         if disk.source != "volume":
+            if not id_:  # drawn and written down before it is made, so that it is made once
+                id_ = self.context.new_id()
+                await self.context.write(lambda connection: records.change_disk(connection, disk.id, states=(WANTED,), api_volume=id_))
+            sources: dict[str, Any] = {"image": {"image_id": disk.source_id}, "snapshot": {"snapshot_id": disk.source_id}}
+            await volumes.create(
+                server.project, server.user_id, size_gb=disk.size_gb or None, volume_type=disk.volume_type or None, volume_id=id_,
+                **sources.get(disk.source, {}),
+            )  # fmt: skip
             await self._until_available(server, id_)
         attachment = await volumes.reserve(server.project, id_, self.id)
         found = await volumes.find(server.project, id_)

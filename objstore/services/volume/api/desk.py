@@ -97,16 +97,23 @@ class VolumeDesk:
 
     async def create(
         self, project_id: str, user_id: str, *, size_gb: int | None, name: str = "", image_id: str | None = None, snapshot_id: str | None = None,
-        source_volume_id: str | None = None, volume_type: str | None = None, availability_zone: str | None = None, is_admin: bool = False,
+        source_volume_id: str | None = None, volume_type: str | None = None, is_admin: bool = False,
+        volume_id: str = "",
     ) -> str:  # fmt: skip
-        """A new volume's id; `find` tells when it is available, or error.  Raises 400, 404, 413."""
-        # Zones of servers are not zones of volumes: volumes are reached from everywhere.
-        zone = availability_zone if availability_zone == self._service.settings.availability_zone else ""
+        """A new volume's id; `find` tells when it is available, or error.  With an id that the caller drew it is made once.  Raises 400, 404, 413."""
+        # Zones of servers are not zones of volumes, which are reached from everywhere: the default one.
         wanted = Wanted(
             project_id, user_id, size_gb, name, image=image_id or "", snapshot=snapshot_id or "", source=source_volume_id or "",
-            volume_type=volume_type or "", availability_zone=zone, is_admin=is_admin,
+            volume_type=volume_type or "", is_admin=is_admin,
         )  # fmt: skip
-        return await making.create(self._service, wanted)
+        service, id_ = self._service, volume_id or self._service.new_id()
+
+        def work(connection: Connection) -> None:
+            if records.find(connection, VOLUMES, id_) is None:
+                making.write_volume(connection, service, id_, wanted)
+
+        await service.write(work)
+        return id_
 
     async def create_snapshot(self, project_id: str, user_id: str, volume_id: str, *, name: str = "", description: str = "") -> str:
         """A snapshot of a volume, in use or not; `find_snapshot` tells when it is available.  Raises 400, 404, 413."""

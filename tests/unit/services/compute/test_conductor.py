@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from objstore.errors import Unavailable
 from objstore.services.compute.conductor import KINDS, Conductor
@@ -155,6 +156,11 @@ async def check_whole(rig: ComputeRig, id_: str, story: Story) -> None:
             host.guests.pop(id_, None)
     assert await rig.leftovers(id_) == {}
     assert [name for name in await rig.own_volumes() if id_ in name] == []
+    living = text("SELECT id FROM volumes WHERE status <> 'deleting'")
+    for volume in await rig.sql.read(lambda connection: connection.execute(living).scalars().all()):
+        assert story.kind != "build", "a volume that was made for the server outlives it"
+        found = await rig.desk.find("a" * 32, volume)
+        assert found.attachments == (), f"volume {volume} is {found.status} of {found.attachments}"
 
 
 async def cut_everywhere(rig: ComputeRig, story: Story, begin: Callable[[], Awaitable[str]]) -> int:
