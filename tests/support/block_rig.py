@@ -7,8 +7,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
+from objstore.runtime.sql import MEMORY
 from objstore.services.volume.api.app import VolumeApp
 from objstore.services.volume.api.service import ImageService, VolumeService
 from objstore.services.volume.api.settings import BlockStorageSettings
@@ -20,9 +22,10 @@ from objstore.services.volume.operations import Volumes
 from objstore.services.volume.settings import VolumeSettings
 from objstore.services.volume.sweep import Sweeper
 from objstore.services.volume.transfer import fill
-from tests.support.image_rig import ALICE, PROJECTS, ImageRig, Reply, run_rig
+from tests.support.image_rig import ALICE, DATABASE, PROJECTS, ImageRig, Reply, run_rig
 
 GIB = 1024**3
+in_virtual_time = pytest.mark.skipif(DATABASE != MEMORY, reason="it waits for long, which costs nothing on virtual time alone")
 BLOCK_URL = "http://volume.test/volume"
 
 

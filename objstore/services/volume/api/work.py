@@ -219,10 +219,12 @@ class Work:
         try:
             head = await self._volumes.head(data)
             if head.size_bytes < size:
-                if head.holder and host and service.hosts is not None:
+                if not head.holder:
+                    await self._volumes.resize(data, size)
+                elif host and service.hosts is not None:
                     await service.hosts.resize(host, volume.data, size)
                 else:
-                    await self._volumes.resize(data, size)
+                    raise Unavailable(f"volume {volume.id} is held by {head.holder!r}, which no attachment explains")
         except Refused as failure:
             old_gb = int(job.details["old_gb"])
             await self._failed(

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select, update
 from objstore.services.tables.jobs import Job
 from objstore.services.volume.api.tables import BASES
 from objstore.services.volume.base_disks import MAKE, ImageUnusable, whole_sectors
-from tests.support.block_rig import GIB, BlockRig, on_block_rig
+from tests.support.block_rig import GIB, BlockRig, in_virtual_time, on_block_rig
 from tests.support.image_rig import ALICE
 
 
@@ -61,6 +61,7 @@ def test_an_active_image_gets_its_base_before_anybody_asks_and_loses_it_when_it_
     on_block_rig(test)
 
 
+@in_virtual_time
 def test_lazily_nothing_is_made_before_it_is_needed() -> None:
     async def test(rig: BlockRig) -> None:
         image = await rig.image(b"disk")

@@ -13,7 +13,7 @@ from objstore.services.volume.api.tables import MESSAGES, VOLUMES
 from objstore.services.volume.api.work import DELETE, EXTEND, Work
 from objstore.services.volume.attach import attach
 from objstore.services.volume.settings import VolumeSettings
-from tests.support.block_rig import GIB, BlockRig, on_block_rig
+from tests.support.block_rig import GIB, BlockRig, in_virtual_time, on_block_rig
 from tests.support.image_rig import ALICE, PROJECTS
 
 SERVER = "11111111-1111-4111-8111-111111111111"
@@ -77,6 +77,7 @@ def test_a_volume_that_a_host_has_is_snapshotted_there_and_again_when_it_was_awa
     on_block_rig(test)
 
 
+@in_virtual_time
 def test_a_host_that_stays_away_ends_a_snapshot_in_error_with_a_message() -> None:
     async def test(rig: BlockRig) -> None:
         id_, hosts, attached = await held(rig)
