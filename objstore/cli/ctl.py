@@ -65,7 +65,7 @@ def ctl(directory: Path | None) -> None:
 )
 @click.option("--tls", is_flag=True, help="Serve HTTPS with a generated certificate; its authority is given as ca_cert.")
 @click.option("--agents", type=int, help="Hosts of guests on this machine, for the compute service; can be more at a later up.")
-@click.option("--services", default="", help="Services besides the object store: identity, which is always there.")
+@click.option("--services", default="", help="Services besides the object store; all are always there.")
 @click.option("--exec-prefix", "exec_prefix", multiple=True, help='"CMD" before every process, "NAME:CMD" before one; may be repeated.')
 @click.option("--uid-base", type=int, help="Node i runs as user id UID_BASE + i (needs root).")
 @click.option("--env", "environment", multiple=True, help="NAME:K=V for one process, K=V for all; may be repeated.")
@@ -77,7 +77,9 @@ def up(context: click.Context, /, directory: Path | None, **options: Any) -> int
     root = _root(context, directory)
     names = ("nodes", "devices", "zones", "proxies", "port_base", "tls", "uid_base", "policies")
     if options["services"] not in ("", "identity"):
-        return report(f"--services {options['services']}: identity is built, and always there; no other service is built yet")
+        return report(
+            f"--services {options['services']}: identity, image, volume, network and compute are always there; hosts of guests come by --agents"
+        )
     identities = options["identities"]
     arguments = {
         "new": {name: options[name] for name in names},

@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 STOP_S = 9.0  # one process, before it is killed
 TIDY_S = 0.5  # between looks at nodes that leave
 WRITABLE_POLL_S = 0.01
+SERVICES = {"identity": "/identity/v3", "image": "/image", "volume": "/volume/v3", "network": "/network", "compute": "/compute/v2.1"}
 
 
 class Ending(Unavailable):
@@ -176,6 +177,7 @@ class Desk:
         place, pids = self._place, self._supervisor.pids()
         admin = read_admin(place)
         scheme = "https" if layout.tls else "http"
+        services = f"{scheme}://127.0.0.1:{services_port(layout, 1)}"
         proxies = [{"name": f"proxy{n}", "pid": pids.get(f"proxy{n}"), "port": proxy_port(layout, n)} for n in range(1, layout.proxies + 1)]
         metrics = [metrics_port(layout, n) for n in range(1, layout.proxies + 1)]
         metrics += [daemon_metrics_port(layout, n) for n in layout.daemon_numbers()]
@@ -191,8 +193,7 @@ class Desk:
         return {
             "s3": [f"{scheme}://127.0.0.1:{proxy['port']}" for proxy in proxies],
             "swift_auth": f"{scheme}://127.0.0.1:{proxies[0]['port']}/auth/v1.0" if proxies else None,
-            "identity": f"{scheme}://127.0.0.1:{services_port(layout, 1)}/identity/v3" if layout.services else None,
-            "image": f"{scheme}://127.0.0.1:{services_port(layout, 1)}/image" if layout.services else None,
+            **{name: f"{services}{path}" if layout.services else None for name, path in SERVICES.items()},
             "network": f"{scheme}://127.0.0.1:{services_port(layout, 1)}/network" if layout.services else None,
             "console": None,
             "metrics": [f"http://127.0.0.1:{port}/metrics" for port in metrics],
