@@ -41,7 +41,7 @@ run_validation = false
 """
 
 
-def play(more: str, *words: str, ids: list[str] | None = None) -> dict[str, str]:
+def play(more: str, *words: str, ids: list[str] | None = None, timeout: float = 900) -> dict[str, str]:
     """Run tempest with more of a configuration; how each test, or class that could not begin, ended.
 
     Class.test, or module.Class -> ok, FAILED, SKIPPED.
@@ -55,7 +55,7 @@ def play(more: str, *words: str, ids: list[str] | None = None) -> dict[str, str]
     if ids is not None:
         (space / "ids").write_text("\n".join(ids))
         words = (*words, "--load-list", "ids")
-    out = command("sh", "-c", f"cd {space} && exec tempest run --concurrency 2 {' '.join(words)}", timeout=900, ok=(0, 1))
+    out = command("sh", "-c", f"cd {space} && exec tempest run --concurrency 2 {' '.join(words)}", timeout=timeout, ok=(0, 1))
     return {".".join((name or group).split(".")[-2:]): end for group, name, end in _LINE.findall(out)}
 
 
