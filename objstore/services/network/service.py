@@ -1,5 +1,6 @@
 """What the network service's calls work on: the database, the settings, transactions; and how it starts."""
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -27,6 +28,9 @@ class NetworkService:
         self.world = world
         self.settings = settings
         self.region = region
+        # Every change counts up one row, so on PostgreSQL two at once make one of them start over.  Those of this process wait instead; nothing but
+        # speed hangs on it.
+        self._one_at_a_time = asyncio.Lock()
 
     async def start(self) -> None:
         """Bring the tables up to date.  Raises Unavailable, SchemaAhead."""
@@ -57,7 +61,8 @@ class NetworkService:
 
         for _ in range(ATTEMPTS):
             try:
-                return await self.sql.write(inner)
+                async with self._one_at_a_time:
+                    return await self.sql.write(inner)
             except IntegrityError:
                 continue  # PostgreSQL says so of keys that two transactions wrote at once: look again
         raise NetworkRefused(409, "Conflict", "Others change the same things at this moment; try again.")
