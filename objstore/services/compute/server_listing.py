@@ -38,7 +38,7 @@ _SORT_NAMES = {
 _FOR_ADMINS = ("host", "node")  # as sort keys and filters
 _EQUAL = {
     "user_id": SERVERS.c.user_id, "key_name": SERVERS.c.key_name, "reservation_id": SERVERS.c.reservation, "uuid": SERVERS.c.id,
-    "hostname": SERVERS.c.hostname, "task_state": SERVERS.c.task_state, "vm_state": SERVERS.c.vm_state, "kernel_id": None, "ramdisk_id": None,
+    "hostname": SERVERS.c.hostname, "task_state": SERVERS.c.task_state, "vm_state": SERVERS.c.vm_state,
 }  # fmt: skip
 _TAG_FILTERS = ("tags", "tags-any", "not-tags", "not-tags-any")
 MAX_PATTERN_CHARS = 255
@@ -152,7 +152,7 @@ def _condition(call: Call, name: str, values: Sequence[str]) -> Any:
     if name in ("user_id", "key_name", "reservation_id", "uuid", "hostname", "task_state", "vm_state"):
         column = _EQUAL[name]
         may = name in ("reservation_id", "uuid") or call.is_admin or call.version >= (2, 83)
-        return column == value if may and column is not None else True
+        return column == value if may else True
     return True  # what is not known is ignored, as Nova does
 
 
