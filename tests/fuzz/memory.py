@@ -81,7 +81,7 @@ class MemoryLine:
 
     def __init__(self, stage: "Stage") -> None:
         self._transport = _Transport()
-        config: Any = SimpleNamespace(loaded_app=stage.app)
+        config: Any = SimpleNamespace(loaded_app=stage.app, ws_protocol_class=None)
         self._protocol = Connection(config, stage.state, {}, limits=stage.limits, sweeper=stage.sweeper)
         self._transport.protocol = self._protocol
         self._protocol.connection_made(self._transport)
