@@ -96,7 +96,10 @@ def write_role_config(place: Place, layout: Layout, name: str, role: str) -> Pat
         if "objects" in ROLE_SECTIONS[role]:
             tables["objects"] = _with_classes(tables.get("objects", {}), layout)
     # A user for each node is there for packet filters, which only see what goes over TCP.
-    tables["host"] = {"sockets": "" if layout.uid_base is not None else LOCAL_SOCKETS, **tables.get("host", {})}
+    host = {"sockets": "" if layout.uid_base is not None else LOCAL_SOCKETS}
+    if layout.agents:
+        host["scheduling"] = "normal"  # guests that never rest would keep the store waiting for them
+    tables["host"] = {**host, **tables.get("host", {})}
     path = directory / "config.toml"
     header = f"# Written by objstore at each start of {name}; edit {place.cluster_file} instead.\n\n"
     write_file(path, (header + render_toml(tables)).encode(), mode=0o600, user=user, durable=False)

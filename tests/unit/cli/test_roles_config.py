@@ -86,3 +86,11 @@ def test_a_host_can_be_given_a_name(tmp_path: Path) -> None:
     place.cluster_file.write_text('agent = {host = "rack7"}\n' + place.cluster_file.read_text())
     names = [role_settings("agent", write_role_config(place, layout, f"agent{n}", "agent")).agent.host for n in (1, 2)]
     assert names == ["rack7", "rack7-2"]
+
+
+def test_the_store_is_woken_at_once_where_guests_keep_the_processors_busy(tmp_path: Path) -> None:
+    scheduling = []
+    for agents in (0, 1):
+        place, layout = _cluster(tmp_path / f"c{agents}", agents=agents)
+        scheduling.append(role_settings("node", write_role_config(place, layout, "node1", "node")).host.scheduling)
+    assert scheduling == ["batch", "normal"]
