@@ -1,1 +1,1 @@
-"""OpenStack-like services; none is built yet."""
+"""OpenStack-like services: images, volumes, networks, servers."""
