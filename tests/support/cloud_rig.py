@@ -30,7 +30,7 @@ from objstore.services.network.desk import NetworkDesk
 from objstore.services.network.service import NetworkService
 from objstore.services.network.settings import NetworkSettings
 from objstore.services.network.wanted import WantedHost
-from tests.support.image_rig import ADMIN, ALICE, CLUSTER_KEY, DATABASE, PROJECTS, Reply, _people, _person, run_rig
+from tests.support.image_rig import ADMIN, ALICE, CLUSTER_KEY, DATABASE, PROJECTS, Reply, _people, _person, fresh, run_rig
 from tests.support.memory_cluster import LoopClock, MemoryCluster, memory_world
 
 URL = "http://compute.test/compute"
@@ -81,6 +81,7 @@ class CloudRig:
         self.app = ComputeApp(self.service)
 
     async def start(self) -> None:
+        await fresh(self.sql)
         await self.registry.start()
         await self.store.start()
         await self.image_app.start()

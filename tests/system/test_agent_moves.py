@@ -108,6 +108,7 @@ def test_who_cannot_be_received_stays(cloud: Cloud, guest: api.ServerSpec) -> No
     cloud.wait_for(guest.id, "boot=2 hello vdb=2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["agent2", "disks2"])
 def test_a_guest_goes_on_when_the_other_host_dies_while_it_comes(cloud: Cloud, guest: api.ServerSpec, name: str) -> None:
     address = cloud.call(api.Receive(guest), agent=2)["address"]

@@ -33,7 +33,7 @@ class Pair:
             assert account.ask("PUT", box, headers=headers).status == 201
 
 
-@pytest.fixture(scope="module", params=["http", "tls"])
+@pytest.fixture(scope="module", params=["http", pytest.param("tls", marks=pytest.mark.slow)])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     tls = request.param == "tls"
     directory = tmp_path_factory.mktemp("pair")

@@ -94,7 +94,8 @@ def content(cluster: Cluster, volume: str, length: int, tmp_path: Path) -> bytes
         return file.read(length)
 
 
-@pytest.mark.parametrize("tls", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("tls", [False, True])
 def test_whatever_a_kill_cuts_off_comes_to_rest_and_its_space_comes_back(tmp_path: Path, tls: bool) -> None:
     with running_cluster(tmp_path / "c", "--proxies", "1", *SWEEP, *(["--tls"] if tls else [])) as cluster:
         admin = administrator(cluster)
