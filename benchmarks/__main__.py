@@ -204,13 +204,15 @@ def main() -> None:
     parser.add_argument("--port-base", type=int, default=22000)
     parser.add_argument("--keep", action="store_true", help="keep the cluster's directory")
     parser.add_argument("--out", default="benchmarks/out")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting of the cluster; may be repeated")
     arguments = parser.parse_args()
     raw = raw_baseline(arguments.port_base + 990)
     scale = max(1.0, raw["put"] / RAW_PUT_REFERENCE_US)
     print(f"raw server: PUT 4 KiB {raw['put']:.1f} us, GET 4 KiB {raw['get']:.1f} us; budgets scale by {scale:.2f}")
     directory = Path(tempfile.mkdtemp(prefix="objstore-bench-"))
     try:
-        cluster = ctl(directory, "up", "--nodes", "3", "--proxies", "1", "--port-base", str(arguments.port_base))
+        settings = [word for text in arguments.set for word in ("--set", text)]
+        cluster = ctl(directory, "up", "--nodes", "3", "--proxies", "1", "--port-base", str(arguments.port_base), *settings)
         report = Report(scale)
         measure(directory, arguments.only, report, cluster)
     finally:
