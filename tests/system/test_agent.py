@@ -130,8 +130,9 @@ def test_consoles_are_websockets_for_who_knows_the_secret(cloud: Cloud, guest: a
             await one.send(b"\x04")  # Ctrl-D ends it
             while await one.receive() is not None:
                 pass
+        await asyncio.to_thread(wait_until, lambda: cloud.qemu(guest.id) == 0, 30, "the guest's process to end")
         for wrong in ("serial", "vnc", "other"):
-            with pytest.raises(OSError, match="does not open"):  # off by now, or no such thing
+            with pytest.raises(OSError, match="does not open"):  # off, or no such thing
                 async with websocket(f"{base}/{wrong}", headers=headers, timeout_s=10):
                     pass
         with pytest.raises(OSError, match="does not open"):
