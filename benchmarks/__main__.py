@@ -1,8 +1,9 @@
 """`make bench`: the budgets of the design, measured on a real cluster of processes started for this run.
 
 CPU is that of *all* server processes (proxy, nodes, daemon, supervisor; user and system), so it does not depend on what else the machine
-does as much as wall time would.  Each budget is also shown scaled by what the trivial raw server of the same run costs, as the
-budgets were set on another machine.  Everything is durable: W = 2 of 3, flushed before the answer.
+does as much as wall time would.  Each budget is also shown scaled by what the trivial raw server costs, measured just before and just after each
+case: the budgets were set on another machine, and what a shared one charges changes from minute to minute.  Everything is durable: W = 2
+of 3, flushed before the answer.
 """
 
 import argparse
@@ -83,31 +84,28 @@ def ctl(directory: Path, *arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def raw_baseline(port: int) -> dict[str, float]:
-    server = subprocess.Popen([PYTHON, "-m", "benchmarks.raw", str(port)])
-    try:
+class RawServer:
+    """The trivial server (benchmarks/raw.py), which runs beside the cluster and idles but for its own short measurements."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._process = subprocess.Popen([PYTHON, "-m", "benchmarks.raw", str(port)])
         time.sleep(1.0)
-        costs = {}
-        for kind, order in (("put", "seq"), ("get", "seq")):
-            arguments = [
-                "--mix",
-                f"{kind}=1",
-                "--size",
-                "4096",
-                "--concurrency",
-                "16",
-                "--keys",
-                "2000",
-                "--count",
-                "20000",
-                "--order",
-                order,
-            ]
-            costs[kind] = load(f"127.0.0.1:{port}", "k", "s", arguments, f"benchmarks.raw {port}")["srv_all"]["cpu_us_op"]
-        return costs
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(10)
+
+    def cost_us(self, kind: str = "put") -> float:
+        """CPU of 20,000 requests of 4 KiB, each, now."""
+        arguments = ["--mix", f"{kind}=1", "--size", "4096", "--concurrency", "16", "--keys", "2000", "--count", "20000"]
+        cost: float = load(f"127.0.0.1:{self._port}", "k", "s", arguments, f"benchmarks.raw {self._port}")["srv_all"]["cpu_us_op"]
+        return cost
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(10)
+
+
+def scale_of(raw_put_us: float) -> float:
+    """How much slower this machine is than the one for which the budgets were set."""
+    return max(1.0, raw_put_us / RAW_PUT_REFERENCE_US)
 
 
 def disk_bytes(directory: Path) -> int:
@@ -121,15 +119,15 @@ def verdict(value: float, must: float, goal: float) -> str:
 
 
 class Report:
-    def __init__(self, scale: float) -> None:
-        self.scale = scale
+    def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         print(
-            f"\n{'operation':36}{'measured':>12} {'unit':10}{'must':>10}{'goal':>10}  {'verdict':8}{'scaled':8}{'op/s':>9}{'p50 ms':>9}{'p99 ms':>9}"
+            f"\n{'operation':36}{'measured':>12} {'unit':10}{'must':>8}{'goal':>8}  {'verdict':8}{'raw us':>7} {'scaled':8}"
+            f"{'op/s':>9}{'p50 ms':>9}{'p99 ms':>9}"
         )
 
-    def row(self, name: str, value: float, unit: str, must: float, goal: float, **more: Any) -> None:
-        scaled = verdict(value / self.scale, must, goal) if unit in ("us", "ns/B") else ""
+    def row(self, name: str, value: float, unit: str, must: float, goal: float, *, raw_us: float = 0.0, **more: Any) -> None:
+        scaled = verdict(value / scale_of(raw_us), must, goal) if raw_us else ""
         row = {
             "name": name,
             "value": value,
@@ -137,12 +135,14 @@ class Report:
             "must": must,
             "goal": goal,
             "verdict": verdict(value, must, goal),
+            "raw_us": round(raw_us, 1),
             "scaled": scaled,
             **more,
         }
         self.rows.append(row)
         tail = "".join(f"{more.get(k, ''):>9}" for k in ("ops_s", "p50_ms", "p99_ms"))
-        print(f"{name:36}{value:>12,.1f} {unit:10}{must:>10,g}{goal:>10,g}  {row['verdict']:8}{scaled:8}{tail}", flush=True)
+        raw = f"{raw_us:.1f}" if raw_us else ""
+        print(f"{name:36}{value:>12,.1f} {unit:10}{must:>8,g}{goal:>8,g}  {row['verdict']:8}{raw:>7} {scaled:8}{tail}", flush=True)
 
 
 def make_sealed_bucket(cluster: dict[str, Any]) -> None:
@@ -157,7 +157,7 @@ def make_sealed_bucket(cluster: dict[str, Any]) -> None:
     client.put_bucket_encryption(Bucket="sealed", ServerSideEncryptionConfiguration={"Rules": rules})
 
 
-def measure(directory: Path, only: str, report: Report, cluster: dict[str, Any]) -> None:
+def measure(directory: Path, only: str, report: Report, cluster: dict[str, Any], raw: RawServer) -> None:
     endpoint = cluster["s3"][0].partition("//")[2]
     server = str(directory)
     make_sealed_bucket(cluster)
@@ -166,6 +166,7 @@ def measure(directory: Path, only: str, report: Report, cluster: dict[str, Any])
     if any(name.startswith("guarded") for name in chosen):
         chosen.append("guarded: fill 10,000 x 4 KiB")
     chosen.append("fill 10,000 x 4 KiB")
+    raw_us = raw.cost_us()
     for name, arguments, unit, must, goal in CASES:
         is_guarded = name.startswith("guarded")
         if name not in chosen:
@@ -176,7 +177,19 @@ def measure(directory: Path, only: str, report: Report, cluster: dict[str, Any])
         servers = result["srv_all"]
         per = next(iter(result["per"].values()))
         value = servers["cpu_us_op"] if unit == "us" else servers["cpu_ns_byte"]
-        report.row(name, value, unit, must, goal, ops_s=result["ops_s"], p50_ms=per["p50_ms"], p99_ms=per["p99_ms"], load=result)
+        raw_before_us, raw_us = raw_us, raw.cost_us()
+        report.row(
+            name,
+            value,
+            unit,
+            must,
+            goal,
+            raw_us=(raw_before_us + raw_us) / 2,
+            ops_s=result["ops_s"],
+            p50_ms=per["p50_ms"],
+            p99_ms=per["p99_ms"],
+            load=result,
+        )
         if name == "PUT 4 KiB c16":
             report.row("  device writes per PUT", servers["write_bytes_op"] / 1000, "KB", 25, 16)
         if "fill" in name:
@@ -206,16 +219,17 @@ def main() -> None:
     parser.add_argument("--out", default="benchmarks/out")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting of the cluster; may be repeated")
     arguments = parser.parse_args()
-    raw = raw_baseline(arguments.port_base + 990)
-    scale = max(1.0, raw["put"] / RAW_PUT_REFERENCE_US)
-    print(f"raw server: PUT 4 KiB {raw['put']:.1f} us, GET 4 KiB {raw['get']:.1f} us; budgets scale by {scale:.2f}")
+    raw = RawServer(arguments.port_base + 990)
     directory = Path(tempfile.mkdtemp(prefix="objstore-bench-"))
     try:
         settings = [word for text in arguments.set for word in ("--set", text)]
         cluster = ctl(directory, "up", "--nodes", "3", "--proxies", "1", "--port-base", str(arguments.port_base), *settings)
-        report = Report(scale)
-        measure(directory, arguments.only, report, cluster)
+        costs = {kind: raw.cost_us(kind) for kind in ("put", "get")}
+        print(f"raw server: PUT 4 KiB {costs['put']:.1f} us, GET 4 KiB {costs['get']:.1f} us; budgets scale by its PUT beside each row")
+        report = Report()
+        measure(directory, arguments.only, report, cluster, raw)
     finally:
+        raw.stop()
         subprocess.run([*OBJSTORE, "ctl", "--dir", str(directory), "down"], capture_output=True, timeout=60, check=False)
         if not arguments.keep:
             shutil.rmtree(directory, ignore_errors=True)
@@ -228,9 +242,11 @@ def main() -> None:
         "machine": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
     }
-    path.write_text(json.dumps({**facts, "raw": raw, "scale": scale, "rows": report.rows}, indent=1))
+    path.write_text(json.dumps({**facts, "raw": costs, "rows": report.rows}, indent=1))
     short = [row["name"] for row in report.rows if row["verdict"] == "SHORT"]
     print(f"\nkept in {path}; short of the budget: {', '.join(short) or 'nothing'}")
+    scaled_short = [row["name"] for row in report.rows if row["scaled"] == "SHORT"]
+    print(f"short of it scaled: {', '.join(scaled_short) or 'nothing'}")
 
 
 if __name__ == "__main__":
