@@ -9,7 +9,7 @@ with every change.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
 
@@ -93,7 +93,7 @@ class Directory(Credentials):
         self._sessions: OrderedDict[str, tuple[Session, Principal] | None] = OrderedDict()
         self._loaded_at = -RELOAD_S
         self._looked_at = -REFRESH_S
-        self._looking: asyncio.Task[None] | None = None
+        self._next_look: asyncio.Task[None] | None = None  # one that has not begun
         self._tasks = TaskOwner("identities")
         self._failing = False
         self._turn = asyncio.Lock()  # one reader at a time: an older answer must not overtake a newer one
@@ -123,22 +123,29 @@ class Directory(Credentials):
 
     async def _keep_up(self) -> None:
         while True:
-            await self._look_quietly()
+            await self._quietly(self._look())
             await self.clock.sleep(POLL_S)
 
     async def refresh(self) -> None:
-        """Look whether anything changed; never more often than REFRESH_S.  Nothing is raised: what is known stays."""
+        """See everything that was acknowledged before this call, with one look for all who wait, and never two within REFRESH_S.
+
+        Nothing is raised: what is known stays.
+        """
         if self._registry is not None:
             await asyncio.wait([self._tasks.spawn(self._registry.feed.refresh(), name="look at projects")], timeout=REFRESH_WAIT_S)
-        if self._looking is None or self._looking.done():
-            if self.clock.monotonic() - self._looked_at < REFRESH_S:
-                return
-            self._looking = self._tasks.spawn(self._look_quietly(), name="look")
-        await asyncio.wait([self._looking], timeout=REFRESH_WAIT_S)
+        if self._next_look is None:
+            self._next_look = self._tasks.spawn(self._look_soon(), name="look")
+        await asyncio.wait([self._next_look], timeout=REFRESH_WAIT_S)
 
-    async def _look_quietly(self) -> None:
+    async def _look_soon(self) -> None:
+        await self.clock.sleep(max(0.0, self._looked_at + REFRESH_S - self.clock.monotonic()))
+        async with self._turn:
+            self._next_look = None  # this one may miss what is acknowledged from now on: whoever asks now waits for another
+            await self._quietly(self._look_in_turn())
+
+    async def _quietly(self, look: Awaitable[None]) -> None:
         try:
-            await self._look()
+            await look
         except ObjstoreError as failure:
             if not self._failing:  # said once, not twice a second
                 log.warning("identities cannot be read, those known stay: %s", failure)

@@ -140,6 +140,32 @@ def test_unknown_keys_do_not_make_a_proxy_look_without_end() -> None:
     run(test())
 
 
+def test_a_key_that_was_acknowledged_is_known_though_a_look_has_just_begun() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one, two = directory_on(cluster), directory_on(MemoryCluster(cluster.registers, proxy_id=2))
+        read = two.shelves["holder"].records.list
+
+        async def slow() -> Any:
+            found = await read()
+            await asyncio.sleep(0.02)
+            return found
+
+        two.shelves["holder"].records.list = slow  # type: ignore[method-assign] # as of a cluster of several machines
+        await two.start()
+        await asyncio.sleep(0.01)
+        await Changes(one).create_holder(joe())
+        await two.refresh()
+        assert two.lookup("AKJOE") is not None
+        await Changes(one).delete_holder(HolderKey(USER, "alice", "joe"), lambda _: None)
+        await two.refresh()  # again within REFRESH_S
+        assert two.lookup("AKJOE") is None
+        await one.aclose()
+        await two.aclose()
+
+    run(test())
+
+
 def test_a_slow_cluster_does_not_hold_strangers_up() -> None:
     async def test() -> None:
         cluster = MemoryCluster()
