@@ -7,12 +7,12 @@ without rights gets, needs none.
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
+from objstore.runtime import namespaces
 from objstore.runtime.commands import PACKAGES
 
-TUN = Path("/dev/net/tun")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # a person's PATH may lack the sbin ones
 
 
@@ -58,28 +58,28 @@ class Host:
         return "\n".join(f"{need.program} ({need.package}): {need.why}" for need in self.missing)
 
 
-def look(driver: str = "auto", *, found: Callable[[str], bool] | None = None, root: bool | None = None, tun: bool | None = None) -> Host:
+def look(driver: str = "auto", *, found: Callable[[str], bool] | None = None, why_not: Callable[[], str] | None = None) -> Host:
     """What this host lacks for a cloud with that network driver ("netns", "user", or "auto": netns where it can be had).
 
     The keyword arguments answer for the host where they are given.
     """
     has = found or _on_path
-    is_root = os.geteuid() == 0 if root is None else root
-    has_tun = TUN.exists() if tun is None else tun
     missing = _missing(ALWAYS, has)
     if driver == "user":
         return Host(missing, "user", "QEMU's own network was asked for")
     lacking = _missing(NETWORKS, has)
-    why = ""
-    if not is_root:
-        why = "networks of their own need root"
-    elif not has_tun:
-        why = f"{TUN} is not there"
-    elif lacking and driver == "auto":
-        why = f"{', '.join(need.program for need in lacking)} {'is' if len(lacking) == 1 else 'are'} not there"
+    why = (why_not or _why_not)()
     if why and driver == "auto":
-        return Host((*missing, *(lacking if is_root and has_tun else ())), "user", why)
+        return Host(missing, "user", why)
     return Host((*missing, *lacking), "netns", why)
+
+
+def _why_not() -> str:
+    """What keeps this process from making networks; "" for nothing.  It is tried in a thread that ends with it."""
+    if os.geteuid():
+        return "networks of their own need root"
+    with ThreadPoolExecutor(1) as one:
+        return one.submit(namespaces.why_not).result()
 
 
 def _missing(needs: Sequence[Need], has: Callable[[str], bool]) -> tuple[Need, ...]:

@@ -62,6 +62,8 @@ def why_not() -> str:
     """What keeps this process from making networks of its own; "" for nothing.  Blocks; call it in a thread that is used for nothing else."""
     if not Path(TUN_DEVICE).exists():
         return f"{TUN_DEVICE} is not there: modprobe tun"
+    if not _root_is_mounted(Path("/proc/self/mountinfo").read_text()):
+        return "/ is no mount point here, as after chroot, and `ip netns` needs one: mount --bind the directory onto itself before chroot"
     own = _own_namespace()
     try:
         if _libc.unshare(_CLONE_NEWNET):
@@ -70,6 +72,11 @@ def why_not() -> str:
     finally:
         os.close(own)
     return ""
+
+
+def _root_is_mounted(mounts: str) -> bool:
+    """Whether the lines of a mountinfo (proc(5)) have a mount at "/"."""
+    return any(line.split(" ")[4] == "/" for line in mounts.splitlines())
 
 
 def filters_bridges() -> bool:

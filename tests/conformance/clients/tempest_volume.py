@@ -27,7 +27,7 @@ min_microversion = 3.0
 max_microversion = 3.71
 storage_protocol = objstore
 vendor_name = objstore
-backup_driver = objstore
+backup_driver = swift
 [volume-feature-enabled]
 backup = true
 """

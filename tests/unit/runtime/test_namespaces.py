@@ -68,6 +68,12 @@ def test_asking_what_is_possible_leaves_the_asking_process_where_it_is() -> None
     assert isinstance(namespaces.filters_bridges(), bool)
 
 
+def test_a_root_that_is_no_mount_point_is_seen() -> None:
+    mounted = "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n24 22 0:22 / /proc rw - proc proc rw\n"
+    assert namespaces._root_is_mounted(mounted)
+    assert not namespaces._root_is_mounted(mounted.replace("/ / rw,relatime", "/ /fresh rw,relatime"))
+
+
 def test_device_that_is_not_there_has_no_shortcut_to_turn_off() -> None:
     with pytest.raises(OSError):
         namespaces.take_no_shortcut("objstore-none")
