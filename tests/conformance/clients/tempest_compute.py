@@ -23,7 +23,7 @@ region = {region}
 [volume]
 region = {region}
 catalog_type = block-storage
-build_timeout = 240
+build_timeout = 90
 [network]
 region = {region}
 project_network_cidr = 10.100.0.0/16
@@ -35,7 +35,7 @@ image_ref = {image}
 image_ref_alt = {other}
 flavor_ref = {flavor}
 flavor_ref_alt = {larger}
-build_timeout = 240
+build_timeout = 150
 max_microversion = 2.96
 [compute-feature-enabled]
 resize = true
@@ -47,6 +47,8 @@ rescue = false
 attach_encrypted_volume = false
 """
 SECONDS = 1100  # on two cores that do other things too
+SECTOR = 512  # the first is the guest, the second begins with the number of its boots, then what it says at each
+SAYS = b"".join(b"\r\n line %d" % number for number in range(12))  # tempest wants to see ten lines
 
 INSIDE = ("SKIPPED", "these look into a guest, and one of one sector has nothing to log into")
 ONE_HOST = ("SKIPPED", "there is one host to be on")
@@ -72,7 +74,6 @@ EXPECTED: dict[str, tuple[str, str]] = {
         "FAILED",
         "guests are told of their network by DHCP, metadata and config drive alone",
     ),
-    "ServerActionsTestOtherB.test_get_console_output_with_unlimited_size": ("FAILED", "a guest of one sector says less than four lines"),
     "test_attach_volume.AttachVolumeMultiAttachTest": ("SKIPPED", "volumes of several servers are not switched on in this run"),
     "test_servers.ServersListShow298Test": LATER,
     "test_servers.ServersListShow2100Test": LATER,
@@ -198,9 +199,12 @@ def all_of_compute():
         "user_domain_name": "Default", "project_domain_name": "Default",
     }  # fmt: skip
     cloud = openstack.connect(auth=auth, region_name=REGION, verify=CA or True)
-    image = cloud.image.find_image("tiny")
-    data = cloud.image.download_image(image).content
-    other = cloud.image.create_image(name="tempest-other", data=data, disk_format="raw", container_format="bare", visibility="public")
+    data = bytearray(cloud.image.download_image(cloud.image.find_image("tiny")).content)
+    data[SECTOR + 2 : SECTOR + 2 + len(SAYS) + 1] = SAYS + b"\0"
+    image, other = (
+        cloud.image.create_image(name=name, data=bytes(data), disk_format="raw", container_format="bare", visibility="public")
+        for name in ("tempest-one", "tempest-other")
+    )
     facts = {
         "region": REGION, "outside": cloud.network.find_network("public").id, "image": image.id, "other": other.id,
         "flavor": cloud.compute.find_flavor("m1.nano").id, "larger": cloud.compute.find_flavor("m1.micro").id,
