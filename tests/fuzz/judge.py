@@ -17,6 +17,7 @@ PATIENCE_S = 1.0
 CPU_S = 0.25  # for one request and its judgement; no input may be worth more
 PROBE_BODY = b"only the probe is answered with this"
 OPEN_PATHS = (b"/-/health",)
+SWIFT, SWIFTS_ERRORS = b"/v1/", b"text/html; charset=UTF-8"  # a request that a mutation sends there is answered as Swift does
 
 
 class Line(Protocol):
@@ -203,6 +204,9 @@ def judge(seen: Seen, reply: Reply, tally: Tally) -> None:
     if not reply.body:
         if seen.method not in (b"HEAD", b"OPTIONS") and seen.state == "whole":
             raise Finding(f"a {status} without a document")
+        return
+    if seen.target.startswith(SWIFT) and reply.headers.get(b"content-type") == SWIFTS_ERRORS:
+        tally.codes["of Swift"] += 1
         return
     # IAM and STS, which answer forms at the root, say text/xml, as Amazon's do.
     rootward = seen.target.partition(b"?")[0] == b"/"

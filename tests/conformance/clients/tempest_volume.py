@@ -62,10 +62,6 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "test_volumes_extend.VolumesExtendAttachedTest": SERVERS,
     "test_volumes_snapshots.VolumesSnapshotTestJSON": SERVERS,
     "test_volume_retype.VolumeRetypeMultiattachTest": SERVERS,
-    "VolumesDeleteCascade.test_volume_from_snapshot_cascade_delete": (
-        "SKIPPED",
-        "by tempest: its tests of volumes that depend on others are off",
-    ),
     "VolumesNegativeTest.test_attach_volumes_with_nonexistent_volume_id": SERVERS,
 }
 
