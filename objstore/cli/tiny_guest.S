@@ -3,7 +3,8 @@
 #
 #     TINY boot=3 any text vdb=1 mem=64 cpus=1
 #
-# Then it shows what is typed on the serial line; Ctrl-R starts it anew, and Ctrl-D or its power button ends it.
+# Then it shows what is typed on the serial line; Ctrl-R starts it anew, and Ctrl-D or its power button ends it.  On a q35 it lets go of a
+# disk when it is asked to.
 #
 #     as --32 tiny_guest.S -o t.o && ld -m elf_i386 -Ttext 0x7c00 --oformat binary t.o -o t.bin
 #
@@ -19,6 +20,14 @@
 .set POWER_OFF, 0x2000
 .set FIRMWARE_SELECT, 0x510     # QEMU's fw_cfg; item 5 is the number of processors
 .set RESET, 0xcf9
+.set PCI_ADDRESS, 0xcf8
+.set PCI_DATA, 0xfc             # the low byte of 0xcfc
+.set FIRST_PORT, 0x80002000     # device 4 of bus 0: the agent puts root ports at 4.0 to 7.7
+.set BEHIND_PORTS, 0x4000
+.set ROOT_PORT, 0x000c1b36      # QEMU's
+.set SLOT, 0x6c                 # control of a root port's slot, then its status
+.set PRESSED, 16                # bit: the attention button
+.set LET_GO, 0x700              # light and power off
 
 .code16
 .globl _start
@@ -78,6 +87,22 @@ counted:
         out %ax, %dx
 wait:
         hlt                     # until the clock ticks, 18 times a second
+        mov $FIRST_PORT, %ebp
+port:
+        mov %ebp, %eax
+        call config
+        cmp $ROOT_PORT, %eax
+        jne next
+        lea SLOT(%ebp), %eax
+        call config
+        bt $PRESSED, %eax
+        jnc next
+        or $LET_GO, %ax
+        out %eax, %dx
+next:
+        add $0x100, %bp
+        cmp $BEHIND_PORTS, %bp
+        jne port
 listen:
         mov $PM1_STATUS, %dx
         in %dx, %ax
@@ -107,6 +132,12 @@ off:
         out %ax, %dx
         jmp wait
 
+config:                         # what stands at address eax of the PCI configuration; dx is where it can be written
+        mov $PCI_ADDRESS, %dx
+        out %eax, %dx
+        mov $PCI_DATA, %dl
+        in %dx, %eax
+        ret
 disk:                           # read or write sector 1 of `drive`; carry where that fails
         push %si
         mov $packet, %si

@@ -182,7 +182,7 @@ class ScriptedHost:
 
     async def _console_log(self, message: agent_api.ConsoleLog) -> Any:
         self._guest(message.server)
-        return {"output": "\n".join(["first", "second", "third"][-(message.lines or 9) :])}
+        return {"output": "".join(["first\n", "second\n", "third\n"][-(message.lines or 9) :])}
 
     async def _snapshot_volume(self, message: agent_api.SnapshotVolume) -> Any:
         await self.rig.volumes.snapshot(bytes.fromhex(message.volume), snapshot=bytes.fromhex(message.snapshot))

@@ -188,7 +188,9 @@ class ServerActions:
             if refused.status == 404:
                 return Answer(body={"output": ""})
             raise conflict(f"Instance {server.id} is not ready: {refused.message}") from None
-        return Answer(body={"output": str(answer.get("output", ""))})
+        output = str(answer.get("output", ""))
+        # As Nova counts: what stands behind the last "\n" is a line, also where that is nothing.
+        return Answer(body={"output": output if lines in (None, -1) else "\n".join(output.split("\n")[-lines:]) if lines else ""})
 
     async def _password(self, call: Call, given: Any) -> Answer:
         fields.text()("adminPass", fields.only(given, ("adminPass",), "changePassword").get("adminPass"))

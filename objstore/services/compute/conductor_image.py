@@ -5,13 +5,14 @@ import contextlib
 from sqlalchemy import Connection
 
 from objstore.errors import NoSuchKey, Unavailable
+from objstore.services.compute import records
 from objstore.services.compute.agent_api import SnapshotVolume
 from objstore.services.compute.agent_client import AgentRefused
 from objstore.services.compute.context import Failed
 from objstore.services.compute.records import Disk, Server
 from objstore.services.compute.server_backups import rotate
 from objstore.services.compute.states import ACTIVE, PAUSED, SNAPSHOT, SNAPSHOT_PENDING, SNAPSHOT_UPLOADING
-from objstore.services.compute.work import Work
+from objstore.services.compute.work import Over, Work
 from objstore.services.image import records as images
 from objstore.services.image.records import ACTIVE as WHOLE
 from objstore.services.image.records import KILLED, QUEUED
@@ -22,7 +23,16 @@ MISSING = 404
 
 
 async def snapshot(work: Work) -> None:
-    """Raises Failed, Unavailable."""
+    """Raises Failed, Unavailable, Over."""
+    try:
+        await _make(work)
+    except Over:
+        # The server is being deleted, which waits until nothing stands in the way of deleting its disk.
+        await _give_up(work, await work.context.read(lambda connection: records.find(connection, work.id)))
+        raise
+
+
+async def _make(work: Work) -> None:
     server = await work.server(*SNAPSHOTS)
     await work.begin_event(server)
     image_id, kept = work.job.details["image"], bytes.fromhex(work.job.details["snapshot"])
@@ -80,6 +90,13 @@ async def _drop(work: Work, volume: bytes, kept: bytes) -> None:
 
 async def snapshot_failed(work: Work, message: str) -> None:
     """The server is as it was, the image is none."""
+    server = await work.server(*SNAPSHOTS)
+    await _give_up(work, server)
+    await work.fail(SNAPSHOTS, message)
+
+
+async def _give_up(work: Work, server: Server | None) -> None:
+    """No image comes of it, and no snapshot stays."""
     image_id, kept = work.job.details["image"], bytes.fromhex(work.job.details["snapshot"])
     now_us = work.context.now_us()
 
@@ -87,7 +104,6 @@ async def snapshot_failed(work: Work, message: str) -> None:
         images.change(connection, image_id, status=(QUEUED,), status_=KILLED, updated_us=now_us)
 
     await work.context.write(kill)
-    server = await work.server(*SNAPSHOTS)
-    with contextlib.suppress(Failed, HasSnapshots):
-        await _drop(work, bytes.fromhex(_root(server).volume), kept)
-    await work.fail(SNAPSHOTS, message)
+    if server is not None:
+        with contextlib.suppress(Failed, HasSnapshots):
+            await _drop(work, bytes.fromhex(_root(server).volume), kept)

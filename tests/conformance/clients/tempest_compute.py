@@ -79,10 +79,6 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "test_servers.ServersListShow2100Test": LATER,
     "test_servers.ServersUpdatePinnedAZ2104Test": LATER,
     "test_networks.ComputeNetworksTest": ("SKIPPED", "there is no nova-network"),
-    "ServerActionsTestOtherA.test_rebuild_server_with_volume_attached": (
-        "FAILED",
-        "a guest of one sector lets go of no disk while it runs",
-    ),
     "NetworksTest.test_list_all_networks": ("SKIPPED", "no network is named to tempest"),
     "ServersTestFqdnHostnames.test_create_server_with_fqdn_name": ("SKIPPED", "of Novas that take dots out of names"),
     "ServerShowV263Test.test_show_update_rebuild_list_server": ("SKIPPED", "images are not signed"),

@@ -18,8 +18,8 @@ def tail(directory: str, lines: int | None, most_bytes: int) -> str:
     text = data.decode(errors="replace")
     if lines is None:
         return text
-    kept = text.splitlines(keepends=True)
-    return "".join(kept[-lines:]) if lines > 0 else ""
+    pieces = text.split("\n")  # and nothing else: serial lines are full of "\r", which ends none
+    return "\n".join(pieces[-lines - (not pieces[-1]) :]) if lines > 0 else ""
 
 
 def cap(directory: str, most_bytes: int) -> None:

@@ -72,8 +72,8 @@ def test_other_actions_answer_as_nova() -> None:
         assert (await rig.act(id_, "dance")).status == 400
         assert (await rig.act(id_, "changePassword", {"adminPass": "x"})).status == 409
         assert (await rig.act(id_, "changePassword", {})).status == 400
-        assert (await rig.act(id_, "os-getConsoleOutput", {})).body == {"output": "first\nsecond\nthird"}
-        assert (await rig.act(id_, "os-getConsoleOutput", {"length": "2"})).body == {"output": "second\nthird"}
+        assert (await rig.act(id_, "os-getConsoleOutput", {})).body == {"output": "first\nsecond\nthird\n"}
+        assert (await rig.act(id_, "os-getConsoleOutput", {"length": "2"})).body == {"output": "third\n"}  # by Nova's count
         assert (await rig.act(id_, "os-getConsoleOutput", {"length": "x"})).status == 400
         assert (await rig.act(id_, "restore")).status == 409
         assert (await rig.act(id_, "addFloatingIp", {"address": "1.2.3.4"})).status == 404

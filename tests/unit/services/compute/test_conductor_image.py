@@ -1,5 +1,8 @@
 """Images whose making is disturbed."""
 
+import pytest
+
+from objstore.errors import NoSuchKey
 from tests.support.compute_rig import ComputeRig, on_compute_rig
 
 
@@ -13,6 +16,22 @@ def test_an_image_that_goes_while_it_is_made_leaves_no_snapshot() -> None:
         assert (await rig.ask("DELETE", f"/v2/images/{image_id}")).status == 204
         await rig.until_server(id_, "ACTIVE")
         assert not (await rig.volumes.head(bytes.fromhex((await rig.record(id_)).disks[0].volume))).pins
+
+    on_compute_rig(test)
+
+
+def test_a_server_that_is_deleted_while_its_image_is_made_goes_at_once() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server(flavorRef="5")
+        record = await rig.record(id_)
+        rig.hosts[record.host].loses.add("snapshot_volume")
+        image_id = (await rig.act(id_, "createImage", {"name": "i"}, version="2.45")).body["image_id"]
+        await rig.clock.sleep(0.5)
+        assert (await rig.ask("DELETE", f"/servers/{id_}")).status == 204
+        await rig.until_server(id_, "GONE")
+        assert (await rig.show(image_id))["status"] == "killed"
+        with pytest.raises(NoSuchKey):
+            await rig.volumes.head(bytes.fromhex(record.disks[0].volume))
 
     on_compute_rig(test)
 

@@ -16,6 +16,10 @@ def test_the_last_lines_are_shown_and_none_where_there_is_nothing(tmp_path: Path
     assert tail(str(tmp_path), 2, 100) == "two\r\nthree"
     assert tail(str(tmp_path), 0, 100) == ""
     assert tail(str(tmp_path), None, 5) == "three"
+    (tmp_path / "run" / "console.log").write_bytes(b"one\ntwo\rthree\r\n\nfour\n")
+    assert tail(str(tmp_path), 1, 100) == "four\n"
+    assert tail(str(tmp_path), 3, 100) == "two\rthree\r\n\nfour\n"
+    assert tail(str(tmp_path), 9, 100) == "one\ntwo\rthree\r\n\nfour\n"
 
 
 def test_bytes_that_are_no_text_are_shown_as_such(tmp_path: Path) -> None:
