@@ -12,6 +12,7 @@ def test_cards_are_plugged_in_and_taken_out() -> None:
         first = (await rig.ask("GET", path)).body["interfaceAttachments"]
         assert [card["net_id"] for card in first] == [rig.network]
         reply = await rig.ask("POST", path, {"interfaceAttachment": {"net_id": rig.network, "fixed_ips": [{"ip_address": "10.0.0.77"}]}})
+        assert reply.status == 200, reply.body
         card = reply.body["interfaceAttachment"]
         assert card["fixed_ips"] == [{"subnet_id": rig.subnet, "ip_address": "10.0.0.77"}]
         assert (await rig.ask("GET", f"{path}/{card['port_id']}")).body["interfaceAttachment"]["mac_addr"] == card["mac_addr"]
