@@ -7,6 +7,7 @@ that a restore which breaks off leaves what was there.  All of it can run twice.
 import contextlib
 import dataclasses
 import logging
+from hashlib import blake2b
 from typing import Any
 
 from sqlalchemy import Connection
@@ -123,8 +124,7 @@ class BackupWork:
         if volume is None or volume.status != RESTORING or row is None:
             await self._free(job)
             return
-        # Each run has data of its own: a run that died may have written half of it.
-        data = service.world.rng.token(16)
+        data = data_of(job, job.attempts)
         try:
             listed = await self._fill(row, volume, data)
         except Unavailable:
@@ -160,17 +160,18 @@ class BackupWork:
                 if records.change(connection, VOLUMES, volume.id, status=(RESTORING,), status_=AVAILABLE, **values):
                     records.set_properties(connection, "volume", volume.id, listed.metadata)
                     records.set_properties(connection, "image", volume.id, listed.image)
-                    unnamed = volume.data
-                else:
-                    unnamed = data.hex()
-                if not records.is_named(connection, unnamed):
-                    service.enqueue(connection, DROP_DATA, unnamed)
+                    if not records.is_named(connection, volume.data):
+                        service.enqueue(connection, DROP_DATA, volume.data)
             self._release(connection, job)
 
         await service.write(work)
 
     def _release(self, connection: Connection, job: Job) -> None:
         now_us = self._service.now_us()
+        for run in range(job.attempts + 1):
+            made = data_of(job, run).hex()
+            if not records.is_named(connection, made):
+                self._service.enqueue(connection, DROP_DATA, made)
         records.change(connection, BACKUPS, job.subject, status=("restoring",), status_=AVAILABLE, restoring="", updated_us=now_us)
 
     async def _free(self, job: Job) -> None:
@@ -209,3 +210,8 @@ class BackupWork:
 
 def _prefix(row: Row) -> str:
     return f"{row.container}/{row.id}"
+
+
+def data_of(job: Job, run: int) -> bytes:
+    """The data of one run of a restore: each has its own, as one that died may have written half of it, and all are found again."""
+    return blake2b(f"{job.id} {run}".encode(), digest_size=16).digest()

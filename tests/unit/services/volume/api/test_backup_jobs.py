@@ -1,13 +1,15 @@
 """Jobs of backups: they can run twice, and end in a state that says what became of them."""
 
+import msgspec
 from sqlalchemy import Connection, insert
 
 from objstore.services.tables.jobs import Job
 from objstore.services.volume.api import records
-from objstore.services.volume.api.backup_jobs import BACKUP, BackupWork
-from objstore.services.volume.api.making import RESTORE
+from objstore.services.volume.api.backup_jobs import BACKUP, BackupWork, data_of
+from objstore.services.volume.api.making import GIB, RESTORE
 from objstore.services.volume.api.tables import BACKUPS, VOLUMES
 from objstore.services.volume.api.work import Work
+from objstore.services.volume.base_disks import HOLDER
 from tests.support.block_rig import BlockRig, on_block_rig
 from tests.support.image_rig import ALICE, PROJECTS
 
@@ -75,6 +77,27 @@ def test_a_backup_that_cannot_be_read_leaves_the_volume_as_it_was() -> None:
         await work.restore(Job("ab" * 16, RESTORE, ID, {"volume": id_}, 0))
         found = await rig.desk.find(PROJECTS[ALICE], id_)
         assert (found.status, found.data) == ("error_restoring", id_.replace("-", ""))
+        assert await rig.stored() == [id_.replace("-", "")]
+
+    on_block_rig(test)
+
+
+def test_what_a_restore_that_died_had_written_goes() -> None:
+    async def test(rig: BlockRig) -> None:
+        id_, work = await rig.volume(), BackupWork(rig.block, Work(rig.block))
+        await begun(rig, id_, "restoring")
+        await rig.sql.write(lambda connection: records.change(connection, VOLUMES, id_, status_="restoring-backup"))
+        job = Job("ab" * 16, RESTORE, ID, {"volume": id_}, 2)
+        for run in (0, 1):
+            died = data_of(job, run)
+            await rig.volumes.create(GIB, volume=died)
+            at = await rig.volumes.objects.head(died)
+            await rig.volumes.objects.swap(msgspec.structs.replace(at.head, holder=f"{HOLDER} {died.hex()}"), at)
+        await work.restore(job)
+        for _ in range(100):
+            if await rig.stored() == [id_.replace("-", "")]:
+                break
+            await rig.world.clock.sleep(0.1)
         assert await rig.stored() == [id_.replace("-", "")]
 
     on_block_rig(test)
