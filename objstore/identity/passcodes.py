@@ -5,7 +5,6 @@ is known to each process for itself.  Six digits are soon guessed, so wrong ones
 """
 
 import base64
-import binascii
 import hmac
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -32,7 +31,7 @@ def secret_of(blob: str) -> bytes:
         return b""
     try:
         return base64.b32decode(text + "=" * (-len(text) % 8))
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one; text that is not ASCII is another
         return b""
 
 

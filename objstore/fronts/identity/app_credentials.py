@@ -12,6 +12,7 @@ from objstore.identity.tenancy import RECORD_VERSION, AccessRule, AppCredential,
 
 MAX_OF_USER = 200
 MAX_RULES = 100
+MAX_RULES_OF_USER = 1000
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _BASE = "/users/{user_id}/application_credentials"
 
@@ -94,9 +95,12 @@ async def _rule(call: Call, user: Person, entry: dict[str, Any]) -> str:
         raise invalid("access_rules", f"each has a service, a method of {', '.join(_METHODS)}, and a path")
     if not isinstance(path, str) or not 1 <= len(path) <= 128 or path[0] != "/":
         raise invalid("access_rules", "a path begins with / and has at most 128 characters")
-    for rule in call.registry.all(AccessRule):
-        if (rule.user_id, rule.service, rule.method, rule.path) == (user.id, service, method, path):
+    own = [rule for rule in call.registry.all(AccessRule) if rule.user_id == user.id]
+    for rule in own:
+        if (rule.service, rule.method, rule.path) == (service, method, path):
             return rule.id
+    if len(own) >= MAX_RULES_OF_USER:
+        raise IdentityProblem(403, f"A user may have {MAX_RULES_OF_USER} access rules.")
     made = AccessRule(RECORD_VERSION, new_id(call.registry.rng), user_id=user.id, service=service, method=str(method), path=path)
     await store(call, "access rule", made)
     return made.id

@@ -64,11 +64,15 @@ def _owner(call: Call, user_id: str) -> Person:
     return call.find(Person, user_id, "user")
 
 
+def _check_count(call: Call, user: Person) -> None:
+    if sum(credential.user_id == user.id for credential in call.registry.all(Credential)) >= MAX_KEYS_OF_USER:
+        raise IdentityProblem(403, f"A user may have {MAX_KEYS_OF_USER} credentials.")
+
+
 async def _new_key(call: Call, user: Person, project_id: str, *, access: str = "", secret: str = "") -> Credential:
     app_id = check_may_make(call)
     project = _check_project(call, user, project_id, app_id)
-    if sum(credential.user_id == user.id for credential in call.registry.all(Credential)) >= MAX_KEYS_OF_USER:
-        raise IdentityProblem(403, f"A user may have {MAX_KEYS_OF_USER} credentials.")
+    _check_count(call, user)
     access = access or new_id(call.registry.rng)
     secret = secret or new_secret(call.registry.rng)
     id_ = sha256(access.encode()).hexdigest()
@@ -160,6 +164,7 @@ async def create(call: Call) -> Answer:
         access, secret = _ec2_parts(given["blob"])
         return Answer(201, {"credential": credential_view(call, await _new_key(call, user, project_id, access=access, secret=secret))})
     app_id = check_may_make(call)
+    _check_count(call, user)
     id_ = new_id(call.registry.rng)
     sealed = call.registry.secrets.seal(given["blob"].encode(), id_)
     made = Credential(

@@ -217,6 +217,8 @@ async def issue(call: Call) -> Answer:
             raise unauthorized()
         proof.methods = tuple(dict.fromkeys([*receipt.methods, *proof.methods]))
     if not suffices(proof.user, proof.methods):
+        if proof.credential is not None or proof.expires_us:
+            raise unauthorized()  # a receipt does not say how such a proof is bounded: all methods come in one request
         return receipt_answer(call, proof.user, proof.methods)
     asked = auth.get("scope")
     if isinstance(asked, dict) and "OS-TRUST:trust" in asked:

@@ -7,7 +7,7 @@ from typing import Any
 
 from objstore.services.calls.problems import CallRefused, bad_request, conflict, forbidden, too_large
 from objstore.services.image.formats import AMAZON, CONTAINER_FORMATS, DISK_FORMATS
-from objstore.services.image.records import IMPORTING, QUEUED, VISIBILITIES, Image
+from objstore.services.image.records import QUEUED, VISIBILITIES, Image
 from objstore.services.image.settings import ImageSettings
 
 PATCH_TYPES = ("application/openstack-images-v2.1-json-patch", "application/openstack-images-v2.0-json-patch")
@@ -210,7 +210,7 @@ def _set(image: Image, step: Operation, *, is_admin: bool) -> Image:
         if not is_admin:
             raise forbidden("Setting an image's owner is the administrator's.")
         value = value or image.owner
-    if name in ("disk_format", "container_format") and image.status not in (QUEUED, IMPORTING) and value != getattr(image, name):
+    if name in ("disk_format", "container_format") and image.status != QUEUED and value != getattr(image, name):
         raise forbidden(f"Attribute {name} can be only replaced for a queued image.")
     changes: dict[str, Any] = {name: value}
     return replace(image, **changes)

@@ -24,7 +24,7 @@ from objstore.services.image.rights import check_change, unknown
 from objstore.services.image.service import ImageService, seen_image
 from objstore.services.image.tables import SERVICE
 from objstore.services.image.tasks import DAY_US, FAILURE, PROCESSING, SUCCESS, add_task, set_task
-from objstore.services.image.uploads import DROP, activate
+from objstore.services.image.uploads import DROP, activate, room_for
 from objstore.services.image.views import STORE
 from objstore.services.tables.jobs import Job, Worker, enqueue
 
@@ -32,6 +32,7 @@ JOB = "import"
 COPY = "copy-image"  # to other stores, of which there are none
 COPIED = ("hw_", "trait:", "os_distro", "os_secure_boot", "os_type")  # beginnings of properties that an image from another one takes over
 MAX_MESSAGE_CHARS = 500
+MAX_IMPORT_BYTES = 16 * 1024  # of a request, which its task keeps for days
 
 
 class ImportCalls:
@@ -50,7 +51,7 @@ class ImportCalls:
         """Begin an import."""
         service = self._service
         call.check_read()
-        document = await call.document()
+        document = await call.document(limit=MAX_IMPORT_BYTES)
         method = _method(document, service)
         name = str(method["name"])
         _check_stores(document)
@@ -183,6 +184,7 @@ class ImportCalls:
                 raise unknown(details["source"])
             if source.status != ACTIVE or source.body is None:
                 raise conflict("The image to take over is not active.")
+            room_for(service.settings, records.usage_of(connection, image.owner), int(source.size or 0))
             stored = Stored(int(source.size or 0), str(source.checksum), str(source.os_hash_value), Found("", source.virtual_size))
             copied = {name: value for name, value in source.properties.items() if name.startswith(COPIED)}
             if activate(connection, image.id, source.body, stored, now_us=now_us, before=(IMPORTING,), operation=""):

@@ -20,6 +20,7 @@ _COMMON = {"id": "id", "project_id": "project", "tenant_id": "project", "revisio
 _TIMES = {"created_at": "created_us", "updated_at": "updated_us"}
 MAX_SORT_KEYS = 8
 MAX_FILTERS = 120
+MAX_VALUES = 400  # of one filter, which databases nest
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,15 @@ def _column_of(operations: Operations, name: str) -> str | None:
 
 def _condition(operations: Operations, who: Who, name: str, values: Sequence[str]) -> ColumnElement[bool]:
     table = operations.kind.table
+    if name in _TAGS:
+        values = [tag for value in values for tag in value.split(",")]
+    values = list(dict.fromkeys(values))
+    if len(values) > MAX_VALUES:
+        raise bad(f"A filter has {MAX_VALUES} values at most")
     if name in operations.filters:
         return operations.filters[name](who, values)
     if name in _TAGS and operations.kind.tagged:
-        return _tagged(table, name, [tag for value in values for tag in value.split(",")])
+        return _tagged(table, name, values)
     column = _column_of(operations, name)
     if column is None or column in JSON_COLUMNS:
         raise invalid(f"['{shown(name)}' is invalid attribute for filtering]")

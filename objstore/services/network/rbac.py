@@ -43,6 +43,7 @@ def create(tx: Tx, values: Row) -> Row:
     if not values["target"]:
         raise bad("Invalid input for target_tenant. Reason: it is the id of a project, or *.")
     _check_everybody(tx, values["target"])
+    _check_external(tx, values["action"])
     check_quota(tx, KIND, values["project"])
     if rows(tx, RBAC, RBAC.c.object_id == values["object_id"], RBAC.c.action == values["action"], RBAC.c.target == values["target"]):
         raise NetworkRefused(409, "DuplicateRbacPolicy", "An RBAC policy already exists with those values.")
@@ -57,9 +58,16 @@ def _check_everybody(tx: Tx, target: str) -> None:
         raise denied("(rule:restrict_wildcard) is disallowed by policy: only the administrator opens things to everybody")
 
 
+def _check_external(tx: Tx, action: str) -> None:
+    # Here an external network leads to the hosts: each of its addresses is a route of theirs.
+    if action == EXTERNAL and not tx.who.admin:
+        raise denied("(rule:create_rbac_policy:action) is disallowed by policy: only the administrator makes networks external")
+
+
 def update(tx: Tx, row: Row, values: Row) -> None:
     """Open it to somebody else.  Raises 403, 409."""
     _check_everybody(tx, values.get("target", ""))
+    _check_external(tx, row["action"])
     if values.get("target", row["target"]) != row["target"]:
         _check_unused(tx, row)
     change(tx, RBAC, row, values)

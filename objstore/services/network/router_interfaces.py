@@ -56,10 +56,10 @@ def _plug(tx: Tx, router: Row, port_id: str) -> tuple[Row, list[str]]:
     port = get(tx, PORTS, port_id)
     if port is None or not is_own(tx.who, port):
         raise NetworkRefused(404, "PortNotFound", f"Port {port_id} could not be found.")
-    if port["device_id"]:
+    if port["device_id"] or port["server"] or port["host"]:  # also where its owner took the name of the device off
         raise NetworkRefused(
             409, "PortInUse",
-            f"Unable to complete operation on port {port_id} for network {port['network_id']}. Port already has an attached device {port['device_id']}.",
+            f"Unable to complete operation on port {port_id} for network {port['network_id']}. Port already has an attached device {port['device_id'] or port['server']}.",
         )  # fmt: skip
     fixed = fixed_of(tx, [port_id])[port_id]
     if not fixed:

@@ -125,6 +125,8 @@ class Worker:
             while self._again and len(self._running) < self.limit:
                 self._again = False
                 for job in await self.claim(self.limit - len(self._running)):
+                    if job.id in self._running:
+                        continue  # its lease had run out here: it has it again
                     self._running.add(job.id)
                     self._again = True
                     self._tasks.spawn(self._run(job), name=f"{self.service} {job.kind}")
@@ -178,7 +180,10 @@ class Worker:
     async def _renew(self, job: Job) -> None:
         while True:
             await self.world.clock.sleep(RENEW_S)
-            await self._due(job, LEASE_S)
+            try:
+                await self._due(job, LEASE_S)
+            except ObjstoreError as failure:  # the next renewal may still be in time
+                log.warning("the lease of %s %s of %s is not renewed: %s", self.service, job.kind, job.subject, failure)
 
     async def _postpone(self, job: Job) -> None:
         await self._due(job, BACK_OFF_S * 2**job.attempts)

@@ -276,6 +276,8 @@ class Device:
             except (PreconditionFailed, NoSuchKey):
                 await self._look_again()
                 if self.at.head.generation == generation + 1:
+                    if (self.at.head.tree, self.at.head.position) != (tree, position):
+                        raise self._fence("its head was changed by a publication that nobody waited for") from None
                     break  # ours, and another's change of something else on top of it
             else:
                 break
@@ -322,7 +324,17 @@ class Device:
             if size_bytes < before:
                 raise InvalidArgument(f"a volume of {before} bytes cannot be made shorter: {size_bytes}")
             self._map.grow(max(self._map.levels, levels_for(size_bytes, self.chunk_bytes)))
-            await self._publish(self._committed, size_bytes)
+            pause_s = RETRY_FIRST_S
+            while True:  # until it is known whether the head is this one: the next commit must not take it for its own
+                try:
+                    await self._publish(self._committed, size_bytes)
+                    break
+                except Unavailable as failure:
+                    if self.failure is not None:
+                        raise
+                    log.warning("volume %s: not resized yet: %s", self.at.head.volume.hex(), failure)
+                    await self._clock.sleep(pause_s)
+                    pause_s = min(RETRY_LIMIT_S, pause_s * 2)
             self.size_bytes = size_bytes  # not before: a write behind the end that the head knows could not be taken up again
 
     async def _commit_for_ever(self) -> None:

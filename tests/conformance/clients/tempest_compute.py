@@ -8,7 +8,7 @@ import os
 
 import openstack
 from scenario import CA, REGION, run, scenario
-from tempest_runs import check, play
+from tempest_runs import check, play, tiny_images
 
 CONFIG = """
 [auth]
@@ -47,8 +47,6 @@ rescue = false
 attach_encrypted_volume = false
 """
 SECONDS = 1100  # on two cores that do other things too
-SECTOR = 512  # the first is the guest, the second begins with the number of its boots, then what it says at each
-SAYS = b"".join(b"\r\n line %d" % number for number in range(12))  # tempest wants to see ten lines
 
 INSIDE = ("SKIPPED", "these look into a guest, and one of one sector has nothing to log into")
 ONE_HOST = ("SKIPPED", "there is one host to be on")
@@ -195,14 +193,9 @@ def all_of_compute():
         "user_domain_name": "Default", "project_domain_name": "Default",
     }  # fmt: skip
     cloud = openstack.connect(auth=auth, region_name=REGION, verify=CA or True)
-    data = bytearray(cloud.image.download_image(cloud.image.find_image("tiny")).content)
-    data[SECTOR + 2 : SECTOR + 2 + len(SAYS) + 1] = SAYS + b"\0"
-    image, other = (
-        cloud.image.create_image(name=name, data=bytes(data), disk_format="raw", container_format="bare", visibility="public")
-        for name in ("tempest-one", "tempest-other")
-    )
+    image, other = tiny_images(cloud, "tempest-one", "tempest-other")
     facts = {
-        "region": REGION, "outside": cloud.network.find_network("public").id, "image": image.id, "other": other.id,
+        "region": REGION, "outside": cloud.network.find_network("public").id, "image": image, "other": other,
         "flavor": cloud.compute.find_flavor("m1.nano").id, "larger": cloud.compute.find_flavor("m1.micro").id,
     }  # fmt: skip
     found = play(CONFIG.format(**facts), "--regex", "'^tempest.api.compute'", timeout=SECONDS)

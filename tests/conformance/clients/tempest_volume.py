@@ -7,16 +7,31 @@ fails the run just as one that fails and does not.
 import os
 
 import openstack
-from scenario import CA, REGION, noise, run, scenario
-from tempest_runs import check, play
+from scenario import CA, REGION, run, scenario
+from tempest_runs import check, play, tiny_images
 
 CONFIG = """
+[auth]
+create_isolated_networks = true
 [service_available]
+nova = true
+neutron = true
 cinder = true
 glance = true
+[network]
+region = {region}
+project_network_cidr = 10.100.0.0/16
+public_network_id = {outside}
+floating_network_name = public
 [compute]
+region = {region}
 image_ref = {image}
 image_ref_alt = {image}
+flavor_ref = {flavor}
+flavor_ref_alt = {flavor}
+build_timeout = 150
+[compute-feature-enabled]
+attach_encrypted_volume = false
 [image]
 region = {region}
 [volume]
@@ -73,10 +88,12 @@ def all_of_volumes():
         "user_domain_name": "Default", "project_domain_name": "Default",
     }  # fmt: skip
     cloud = openstack.connect(auth=auth, region_name=REGION, verify=CA or True)
-    image = cloud.image.create_image(
-        name="tempest-disk", data=noise("tempest disk", 3_000_000), disk_format="raw", container_format="bare", visibility="public"
-    )
-    found = play(CONFIG.format(region=REGION, image=image.id), "--regex", "'^tempest.api.volume'")
+    (image,) = tiny_images(cloud, "tempest-disk")
+    facts = {
+        "region": REGION, "image": image, "outside": cloud.network.find_network("public").id,
+        "flavor": cloud.compute.find_flavor("m1.nano").id,
+    }  # fmt: skip
+    found = play(CONFIG.format(**facts), "--regex", "'^tempest.api.volume'")
     check(found, EXPECTED)
     assert len(found) > 180, f"only {len(found)} tests were run"
 

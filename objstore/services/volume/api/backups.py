@@ -76,7 +76,7 @@ class BackupCalls:
                 raise bad_request(f"Invalid volume: Volume to be backed up must be available. {why}")
             wanted = {"backups": 1, "backup_gigabytes": volume.size_gb}
             limits.check(connection, service.settings, volume.project, wanted)
-            parent = _newest(connection, volume.id, container) if incremental else ""
+            parent = _newest(connection, volume, container) if incremental else ""
             now_us = service.now_us()
             connection.execute(
                 insert(BACKUPS).values(
@@ -228,8 +228,10 @@ def _called(connection: Connection, call: Call) -> Row:
     return row
 
 
-def _newest(connection: Connection, volume: str, container: str) -> str:
-    query = select(BACKUPS.c.id).where(BACKUPS.c.volume == volume, BACKUPS.c.status == AVAILABLE, BACKUPS.c.container == container)
+def _newest(connection: Connection, volume: Row, container: str) -> str:
+    # Of the volume's project alone: a project that had it before is to be free to delete what it has.
+    mine = (BACKUPS.c.volume == volume.id, BACKUPS.c.project == volume.project)
+    query = select(BACKUPS.c.id).where(*mine, BACKUPS.c.status == AVAILABLE, BACKUPS.c.container == container)
     found = connection.execute(query.order_by(BACKUPS.c.data_us.desc(), BACKUPS.c.created_us.desc()).limit(1)).scalar_one_or_none()
     if found is None:
         raise bad_request("Invalid backup: No backups available to do an incremental backup.")

@@ -56,6 +56,21 @@ def test_both_methods_at_once_give_a_token_and_one_gives_a_receipt() -> None:
     on_rig(test)
 
 
+def test_what_is_bounded_gives_no_receipt_which_would_forget_the_bounds() -> None:
+    async def test(rig: Rig) -> None:
+        root, id_ = await jane(rig, {"multi_factor_auth_rules": [["token", "totp"], ["password", "totp"]]})
+        whole = await ask(rig, password="pw", totp=code(rig))
+        part = await rig.ask("POST", "/auth/tokens", {"auth": {"identity": {"methods": ["token"], "token": {"id": whole.token}}}})
+        assert part.status == 201  # its token says password and totp
+        alone = {"multi_factor_auth_rules": [["token", "totp", "application_credential"]]}
+        assert (await rig.ask("PATCH", f"/users/{id_}", {"user": {"options": alone}}, token=root)).status == 200
+        part = await rig.ask("POST", "/auth/tokens", {"auth": {"identity": {"methods": ["token"], "token": {"id": whole.token}}}})
+        assert part.status == 401
+        assert "openstack-auth-receipt" not in part.headers
+
+    on_rig(test)
+
+
 def test_a_receipt_is_no_token_ends_soon_and_is_for_one_user() -> None:
     async def test(rig: Rig) -> None:
         root, id_ = await jane(rig, BOTH)

@@ -52,6 +52,15 @@ def test_staged_bytes_that_were_there_before_are_kept_once() -> None:
     on_image_rig(test)
 
 
+def test_what_was_looked_at_as_one_format_does_not_become_another() -> None:
+    async def test(rig: ImageRig) -> None:
+        id_ = await staged(rig)
+        await rig.sql.write(lambda connection: change(connection, id_, status=("uploading",), status_=IMPORTING))
+        assert (await rig.patch(id_, {"op": "replace", "path": "/container_format", "value": "ova"})).status == 403
+
+    on_image_rig(test)
+
+
 def test_a_staged_image_that_is_deleted_leaves_nothing() -> None:
     async def test(rig: ImageRig) -> None:
         id_ = await staged(rig)

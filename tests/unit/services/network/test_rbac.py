@@ -38,6 +38,8 @@ def test_groups_pools_and_outside_networks_are_opened_too() -> None:
         policy = await opened(api, object_type="subnetpool", object_id=pool["id"])
         await api.made("subnets", "subnet", "bob", network_id=network["id"], subnetpool_id=pool["id"])
         assert await api.refused("DELETE", f"/rbac-policies/{policy['id']}") == (409, "RbacPolicyInUse")
+        body = {"object_type": "network", "object_id": network["id"], "action": "access_as_external", "target_tenant": ALICE}
+        assert (await api.refused("POST", "/rbac-policies", {"rbac_policy": body}, who="bob"))[0] == 403
         outside, _ = await api.plain("admin", "203.0.113.0/24")
         policy = await opened(api, "admin", object_type="network", object_id=outside["id"], action="access_as_external")
         assert (await api.ask("GET", f"/networks/{outside['id']}", who="bob")).body["network"]["router:external"] is True

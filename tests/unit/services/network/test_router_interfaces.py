@@ -1,5 +1,7 @@
 """Connecting routers to subnets."""
 
+from objstore.services.network.records import change, one
+from objstore.services.network.tables import PORTS
 from tests.support.network_rig import NetworkApi, on_network_api
 
 
@@ -27,6 +29,9 @@ def test_a_router_is_connected_by_subnet_and_by_port() -> None:
         plug = await api.made("ports", "port", network_id=other["id"])
         assert (await api.ask("PUT", add, {"port_id": plug["id"]})).body["subnet_ids"] == [more["id"]]
         assert await api.refused("PUT", add, {"port_id": plug["id"]}) == (409, "PortInUse")
+        used = await api.made("ports", "port", network_id=other["id"])
+        await api.write(lambda tx: change(tx, PORTS, one(tx, PORTS, used["id"]), {"server": "of compute"}))
+        assert await api.refused("PUT", add, {"port_id": used["id"]}) == (409, "PortInUse")  # though no device is named any more
         _, clashing = await api.plain("alice", "10.1.0.128/25")
         assert (await api.refused("PUT", add, {"subnet_id": clashing["id"]}))[0] == 400
         for body, status in (
@@ -39,7 +44,7 @@ def test_a_router_is_connected_by_subnet_and_by_port() -> None:
         assert (await api.ask("PUT", take, {"port_id": plug["id"]})).status == 200
         assert (await api.ask("PUT", take, {"subnet_id": subnet["id"]})).status == 200
         assert await api.refused("PUT", take, {"port_id": plug["id"]}) == (404, "RouterInterfaceNotFound")
-        assert (await api.ask("GET", "/ports")).body["ports"] == []
+        assert [each["id"] for each in (await api.ask("GET", "/ports")).body["ports"]] == [used["id"]]
 
     on_network_api(test)
 

@@ -4,8 +4,11 @@ import random
 
 import pytest
 
+from objstore.errors import QuorumLost
 from objstore.services.volume.attach import Attached
 from objstore.services.volume.device import Device, Fenced, ReadOnly
+from objstore.services.volume.layout import Head
+from objstore.services.volume.objects import Swapped
 from tests.support.volume_rig import CHUNK, VolumeHost, VolumeRig, with_volume
 
 
@@ -179,6 +182,36 @@ def test_a_volume_is_made_longer_while_it_is_in_use() -> None:
         assert the(host).size_bytes == size
         assert b"".join(host.run(lambda: the(host).read(size - 4, 4))) == b"last"
         assert b"".join(host.run(lambda: the(host).read(0, 5))) == b"first"
+
+    with_volume(test)
+
+
+def test_a_flush_outlives_a_resize_whose_answer_was_lost() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        write(host, 0, b"flushed")
+        host.run(the(host).flush)
+        objects = the(host)._objects
+        swap, look, lost = objects.swap, objects.head, []
+
+        async def swap_unheard(head: Head, before: Swapped) -> Swapped:
+            await swap(head, before)
+            objects.swap = swap  # type: ignore[method-assign] # once
+            lost.append(head)
+            raise QuorumLost("the answer never came")
+
+        async def look_fails(volume: bytes) -> Swapped:
+            objects.head = look  # type: ignore[method-assign] # once
+            raise QuorumLost("nor this one")
+
+        objects.swap, objects.head = swap_unheard, look_fails  # type: ignore[method-assign] # as a store that is cut off
+        host.run(lambda: the(host).resize(8 * CHUNK))
+        assert lost
+        host.run(host.attached.detach)  # type: ignore[union-attr]
+        host.attach(volume)
+        assert the(host).size_bytes == 8 * CHUNK
+        assert host.content()[:7] == b"flushed"
 
     with_volume(test)
 
