@@ -54,8 +54,10 @@ def test_identities_on_two_proxies_and_over_a_crash_of_everything(tmp_path: Path
     with running_cluster(tmp_path / "c", "--identities", str(file), *(["--tls"] if tls else [])) as cluster:
         iam = service(cluster, "iam", ROOT)
         iam.create_user(UserName="joe")
-        keys = iam.create_access_key(UserName="joe")["AccessKey"]
         iam.attach_user_policy(UserName="joe", PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
+        keys = iam.create_access_key(UserName="joe")[
+            "AccessKey"
+        ]  # last: who knows the key knows the policy, which takes a second otherwise
         # The other proxy has never heard of the key, and takes it at once.
         service(cluster, "s3", keys, 1).create_bucket(Bucket="joes")
         service(cluster, "s3", keys, 1).put_object(Bucket="joes", Key="k", Body=b"data")

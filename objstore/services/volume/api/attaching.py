@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert
 from objstore.services.calls.call import Answer, Call
 from objstore.services.calls.problems import bad_request, conflict, not_found
 from objstore.services.volume.api import entry, records
-from objstore.services.volume.api.records import ATTACHED, ATTACHING, AVAILABLE, COMPUTE, DETACHING, IN_USE
+from objstore.services.volume.api.records import ATTACHED, ATTACHING, AVAILABLE, COMPUTE, DETACHING, ERROR, IN_USE
 from objstore.services.volume.api.service import VolumeService, called_volume
 from objstore.services.volume.api.tables import ATTACHMENTS, VOLUMES
 
@@ -110,9 +110,9 @@ class _Old:
     async def force_detach(self, call: Call, fields: dict[str, Any]) -> Answer:
         """The same by the administrator, whatever state it is in."""
         call.check_admin()
-        return await self._end(call, entry.uuid(fields, "attachment_id"))
+        return await self._end(call, entry.uuid(fields, "attachment_id"), force=True)
 
-    async def _end(self, call: Call, attachment: str) -> Answer:
+    async def _end(self, call: Call, attachment: str, *, force: bool = False) -> Answer:
         def work(connection: Connection) -> None:
             row = called_volume(connection, call)
             check_free(connection, row.id)
@@ -121,12 +121,17 @@ class _Old:
                 raise not_found(f"Volume attachment could not be found with filter: attachment_id = {attachment}.")
             if len(mine) > 1 and not attachment:
                 raise bad_request("Invalid volume: it has several attachments, name one of them.")
+            if not mine and not attachment and row.status == AVAILABLE:
+                return  # as in Cinder: it is so already
             if not mine and row.status not in (IN_USE, DETACHING):
                 raise bad_request(f"Invalid volume: Unable to detach volume. Volume status must be 'in-use' and it is {row.status}.")
             for one in mine:
                 if attachment in ("", one.id):
                     records.forget(connection, ATTACHMENTS, one.id)
-            records.settle(connection, row.id, now_us=self._service.now_us())
+            now_us = self._service.now_us()
+            if force and not records.attachments_of(connection, (row.id,))[row.id]:
+                records.change(connection, VOLUMES, row.id, status=(ERROR,), status_=AVAILABLE, updated_us=now_us)
+            records.settle(connection, row.id, now_us=now_us)
 
         await self._service.write(work)
         return Answer(202)
