@@ -12,7 +12,7 @@ from objstore.services.compute import fields, records
 from objstore.services.compute.context import Context
 from objstore.services.compute.desks import Flavor, Key
 from objstore.services.compute.records import WANTED, Disk, Nic, Server, json_text
-from objstore.services.compute.server_entry import NewServer, WantedDisk, WantedNic, disks_of_image, parse_new
+from objstore.services.compute.server_entry import NewServer, WantedDisk, WantedNic, check_sources, disks_of_image, parse_new
 from objstore.services.compute.server_views import Around, made_view
 from objstore.services.compute.states import BUILDING, SCHEDULING
 from objstore.services.image import records as images
@@ -96,7 +96,7 @@ async def _plan(context: Context, call: Call, wanted: NewServer) -> _Plan:
 
     flavor, image = await context.read(work)
     properties = kept_properties(image)
-    asked = of_image(image, wanted.disks)
+    asked = of_image(image, wanted.disks, servers=wanted.most)
     first = next(disk for disk in asked if disk.boot_index == 0)
     if image is not None:
         check_image(image, flavor, root_local=first.destination == "local")
@@ -141,7 +141,7 @@ def kept_properties(image: Image | None) -> dict[str, str]:
     return dict(list(found.items())[:_MAX_PROPERTIES])
 
 
-def of_image(image: Image | None, asked: Sequence[WantedDisk]) -> Sequence[WantedDisk]:
+def of_image(image: Image | None, asked: Sequence[WantedDisk], *, servers: int = 1) -> Sequence[WantedDisk]:
     """The disks with those that an image of a server with volumes names, in place of the image itself.  Raises 400."""
     text = image.properties.get("block_device_mapping") if image is not None else None
     if not text or not any(disk.source == "image" and disk.destination == "local" for disk in asked):
@@ -154,6 +154,9 @@ def of_image(image: Image | None, asked: Sequence[WantedDisk]) -> Sequence[Wante
         raise bad_request(
             "Block Device Mapping is Invalid: the image's block_device_mapping and the request do not name one disk to boot from."
         )
+    check_sources(found)
+    if servers > 1 and any(disk.source == "volume" for disk in found):
+        raise bad_request("Cannot attach one or more volumes to multiple instances")
     return found
 
 

@@ -238,6 +238,11 @@ def _check_disks(disks: Sequence[WantedDisk], image: str) -> None:
     first = next(disk for disk in disks if disk.boot_index == 0)
     if image and first.source == "image" and first.id != image:
         raise bad_request("Block Device Mapping is Invalid: the image of the root disk is not the server's.")
+    check_sources(disks)
+
+
+def check_sources(disks: Sequence[WantedDisk]) -> None:
+    """Whether disks can be made of what they name, whoever names it.  Raises 400."""
     volumes = [disk.id for disk in disks if disk.source == "volume"]
     if len(set(volumes)) != len(volumes):
         raise bad_request("Block Device Mapping is Invalid: a volume is given twice.")
@@ -313,7 +318,10 @@ _MAPPED = (
 
 
 def disks_of_image(text: str) -> list[WantedDisk]:
-    """The disks that an image's property block_device_mapping names.  Raises 400."""
+    """The disks that an image's property block_device_mapping names: of snapshots, of volumes, blank ones.  Raises 400.
+
+    Another image is never among them: who may read it is asked of what a client names, and this is the word of whoever wrote the property.
+    """
     try:
         given = parse_json(text.encode())
     except CallRefused:
@@ -326,6 +334,8 @@ def disks_of_image(text: str) -> list[WantedDisk]:
         ids = [known.pop(name) for name in ("snapshot_id", "volume_id", "image_id") if name in known]
         disk = _disk({**known, **({"uuid": ids[0]} if ids else {})}, FIRST)
         assert disk is not None
+        if disk.source == "image":
+            raise bad_request("Block Device Mapping is Invalid: the image's property block_device_mapping names an image.")
         found.append(disk)
     return found
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from objstore.services.compute.records import json_text
 from tests.support.compute_rig import ADMIN, BOB, ComputeRig, on_compute_rig
 
 UNKNOWN = "0f0f0f0f-1111-4222-8333-444444444444"
@@ -83,5 +84,27 @@ def test_without_a_named_network_there_must_be_one() -> None:
         shared = await rig.active(b"z" * 512, visibility="public", who="admin")
         reply = await rig.ask("POST", "/servers", {"server": {**base, "imageRef": shared, "networks": "auto"}}, who=BOB, version="2.37")
         assert reply.status == 400
+
+    on_compute_rig(test)
+
+
+def test_what_an_image_names_is_checked_as_what_a_client_names() -> None:
+    async def test(rig: ComputeRig) -> None:
+        theirs = await rig.active(b"y" * 512, BOB, disk_format="raw")
+        own = await rig.bootable()
+        volume = await rig.volume(image_id=own)
+        volume_root = {"source_type": "volume", "destination_type": "volume", "volume_id": volume, "boot_index": 0}
+        local = {"destination_type": "local", "boot_index": 0, "volume_size": 2**20}
+        for mapping, many in (
+            ([{"source_type": "image", "destination_type": "local", "image_id": theirs, "boot_index": 0}], 1),
+            ([{"source_type": "image", "destination_type": "volume", "image_id": theirs, "boot_index": 0, "volume_size": 1}], 1),
+            ([{"source_type": "snapshot", "snapshot_id": UNKNOWN, **local}], 1), ([{"source_type": "volume", "volume_id": volume, **local}], 1),
+            ([volume_root, {**volume_root, "boot_index": -1}], 1), ([volume_root], 2),
+        ):  # fmt: skip
+            image = await rig.active(b"x", disk_format="raw", block_device_mapping=json_text(mapping))
+            document = {"name": "s", "flavorRef": "1", "imageRef": image, "networks": [{"uuid": rig.network}], "max_count": many}
+            reply = await rig.ask("POST", "/servers", {"server": document})
+            assert (reply.status, b"Mapping" in reply.raw or b"Cannot attach" in reply.raw) == (400, True), (mapping, reply.raw)
+        assert await rig.jobs_left() == 0
 
     on_compute_rig(test)
