@@ -12,7 +12,7 @@ from objstore.services.compute.context import Context, check_may, seen_server
 from objstore.services.compute.records import ATTACHING, DETACHING, READY, RESERVING, Disk, Server
 from objstore.services.compute.server_create import free_device
 from objstore.services.compute.server_views import attachment_view
-from objstore.services.compute.states import ACTIONS
+from objstore.services.compute.states import ACTIONS, DELETING
 from objstore.services.compute.tables import DISKS
 
 RESERVE_S = 60.0  # an attachment that was begun and is not written down by then is taken back
@@ -114,7 +114,7 @@ class AttachmentCalls:
 
         def work(connection: Connection) -> Disk | None:
             server = records.living(connection, disk.server)
-            if server is None or not records.change_disk(
+            if server is None or server.task_state == DELETING or not records.change_disk(
                 connection, disk.id, states=(RESERVING,), state=ATTACHING, attachment=attachment, volume=volume.data, size_gb=volume.size_gb,
                 read_only=bool(volume.read_only),
             ):  # fmt: skip

@@ -119,8 +119,9 @@ async def remove(work: Work) -> None:
     # From here on somebody else may have the volumes: a second run must not take them away from their host again.
     await work.change(DELETING, host="", other_host="")
     await context.networks.release_all(server.id)
-    for disk in server.disks:
-        await work.drop_disk(disk)
+    await context.volumes.end_all(server.id)
+    for disk in (await work.server(DELETING)).disks:
+        await work.drop_disk(server, disk)
         await context.write(lambda connection, id_=disk.id: records.drop_disk(connection, id_))  # type: ignore[misc] # one disk a turn
 
     now_us = context.now_us()

@@ -54,7 +54,7 @@ async def _make(work: Work) -> None:
     if kind:
         context, keep = work.context, int(work.job.details["rotation"])
         now_us = context.now_us()
-        await context.write(lambda connection: rotate(connection, context.world.rng, server.id, kind, keep, now_us=now_us))
+        await context.write(lambda connection: rotate(connection, context.world.rng, server, kind, keep, now_us=now_us))
     await work.finish(*SNAPSHOTS)
 
 

@@ -103,8 +103,12 @@ async def _keep_disk(work: Work, disk: Disk, message: str) -> None:
 
 
 async def unreserve(work: Work) -> None:
-    """Who began to attach a volume never came to the end of it: nobody has it."""
-    server = await work.server()
+    """Who began to attach a volume never came to the end of it: nobody has it, also where the server went meanwhile."""
+    try:
+        server = await work.server()
+    except Over:
+        await work.context.volumes.end_all(work.id)
+        raise
     disk = _disk(work, server, RESERVING)
     # Reserving again finds the attachment that was made, or makes one that goes at once.
     attachment = await work.context.volumes.reserve(server.project, disk.api_volume, server.id)
@@ -171,7 +175,7 @@ async def detach_nic_failed(work: Work, message: str) -> None:
 
 async def _drop_nic(work: Work, nic: Nic, result: str, message: str = "") -> None:
     if nic.port:
-        await work.context.networks.release(nic.port)
+        await work.context.networks.release(nic.port, nic.server)
 
     def done(connection: Connection) -> None:
         records.drop_nic(connection, nic.id)

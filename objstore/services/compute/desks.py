@@ -174,8 +174,11 @@ class Volumes(Protocol):
     async def end(self, attachment_id: str) -> None:
         """The attachment is gone, the volume free."""
 
-    async def delete(self, volume_id: str) -> None:
-        """Remove a volume with its server."""
+    async def end_all(self, server_id: str) -> None:
+        """The same for all attachments of a server, also those that nobody wrote down."""
+
+    async def delete(self, project_id: str, volume_id: str) -> None:
+        """Remove a volume of a project with its server."""
 
 
 class BaseDisks(Protocol):
@@ -251,8 +254,8 @@ class Networks(Protocol):
     async def expect(self, port_id: str, host: str) -> None:
         """The port's guest is about to move to this host; "" for no more."""
 
-    async def release(self, port_id: str) -> None:
-        """The server has the port no longer."""
+    async def release(self, port_id: str, server_id: str) -> None:
+        """The server has the port no longer; nothing happens where it never had it."""
 
     async def release_all(self, server_id: str) -> None:
         """The same for all ports of a server."""

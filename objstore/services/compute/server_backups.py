@@ -9,6 +9,7 @@ from objstore.services.calls.call import Answer, Call
 from objstore.services.calls.problems import bad_request
 from objstore.services.compute import fields
 from objstore.services.compute.context import Context, check_may
+from objstore.services.compute.records import Server
 from objstore.services.compute.server_images import image_answer, make_image
 from objstore.services.image.images import remove_image
 from objstore.services.image.records import ACTIVE, images_of
@@ -30,7 +31,7 @@ async def create_backup(context: Context, call: Call, given: Any) -> Answer:
     if root is None or root.is_volume:
         raise bad_request("It's not supported to backup volume backed instance.")
     if rotation == 0:
-        await context.write(lambda connection: rotate(connection, context.world.rng, server.id, kind, 0, now_us=context.now_us()))
+        await context.write(lambda connection: rotate(connection, context.world.rng, server, kind, 0, now_us=context.now_us()))
         return Answer(202)
     details = {"backup_type": kind, "rotation": str(rotation)}
     properties = {**metadata, "image_type": "backup", "backup_type": kind}
@@ -38,15 +39,26 @@ async def create_backup(context: Context, call: Call, given: Any) -> Answer:
     return image_answer(context, call, image_id)
 
 
-def rotate(connection: Connection, rng: Rng, server: str, kind: str, keep: int, *, now_us: int) -> int:
-    """Remove the oldest backups of a kind beyond those that are kept; how many."""
+def rotate(connection: Connection, rng: Rng, server: Server, kind: str, keep: int, *, now_us: int) -> int:
+    """Remove the oldest backups of a kind beyond those that are kept; how many.
+
+    Properties are whatever an image's owner writes there, so only images of the server's project count.
+    """
 
     def has(name: str, value: str) -> Any:
         return exists().where(and_(PROPERTIES.c.image == IMAGES.c.id, PROPERTIES.c.name == name, PROPERTIES.c.value == value))
 
     query = (
         select(IMAGES)
-        .where(and_(IMAGES.c.status == ACTIVE, has("instance_uuid", server), has("image_type", "backup"), has("backup_type", kind)))
+        .where(
+            and_(
+                IMAGES.c.status == ACTIVE,
+                IMAGES.c.owner == server.project,
+                has("instance_uuid", server.id),
+                has("image_type", "backup"),
+                has("backup_type", kind),
+            )
+        )
         .order_by(IMAGES.c.created_us.desc(), IMAGES.c.id)
     )
     old = images_of(connection, connection.execute(query).all()[keep:])

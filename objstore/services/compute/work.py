@@ -239,15 +239,16 @@ class Work:
                 with contextlib.suppress(NoSuchKey):
                     await self.context.store.free(bytes.fromhex(disk.volume))
 
-    async def drop_disk(self, disk: Disk) -> None:
-        """A disk that its server does not need any more."""
+    async def drop_disk(self, server: Server, disk: Disk) -> None:
+        """A disk that its server does not need any more.  A volume that the server never had is not its to remove."""
         if disk.is_volume:
             if disk.attachment:
                 await self.context.volumes.end(disk.attachment)
-            if disk.api_volume and disk.delete_on_termination:
+            had = bool(disk.attachment) or disk.source != "volume"  # of any other source compute made it
+            if had and disk.api_volume and disk.delete_on_termination:
                 # A volume with snapshots, or one that somebody else has too, stays: it is its owner's to remove.
                 with contextlib.suppress(CallRefused):
-                    await self.context.volumes.delete(disk.api_volume)
+                    await self.context.volumes.delete(server.project, disk.api_volume)
         elif disk.volume:
             await self.drop_data(disk.volume)
 

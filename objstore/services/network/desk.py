@@ -157,9 +157,18 @@ class NetworkDesk:
 
         await self._service.write(SYSTEM, work)
 
-    async def release(self, port_id: str) -> None:
-        """The server has the port no longer: it goes if it was made for it, else it is its owner's again."""
-        await self._service.write(SYSTEM, lambda tx: _release(tx, get(tx, PORTS, port_id)))
+    async def release(self, port_id: str, server_id: str) -> None:
+        """The server has the port no longer: it goes if it was made for it, else it is its owner's again.
+
+        Nothing happens where another server has it, or nobody any more.
+        """
+
+        def work(tx: Tx) -> None:
+            row = get(tx, PORTS, port_id)
+            if row is not None and row["server"] == server_id:
+                _release(tx, row)
+
+        await self._service.write(SYSTEM, work)
 
     async def release_all(self, server_id: str) -> None:
         """The same for all ports of a server."""

@@ -7,7 +7,7 @@ volume that a guest still writes to.  Calls that change something can be made ag
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from objstore.services.calls.problems import bad_request, conflict, not_found
 from objstore.services.volume.api import making, records
@@ -179,13 +179,25 @@ class VolumeDesk:
 
         await service.write(work)
 
-    async def delete(self, volume_id: str) -> None:
-        """Remove a volume that nothing is attached to.  Nothing happens when it is gone.  Raises 409."""
+    async def end_all(self, server_id: str) -> None:
+        """The same for all that compute made for a server, which is on no host any more."""
+        service, now_us = self._service, self._service.now_us()
+
+        def work(connection: Connection) -> None:
+            query = select(ATTACHMENTS).where(ATTACHMENTS.c.server == server_id, ATTACHMENTS.c.owner == COMPUTE)
+            for row in connection.execute(query).all():
+                records.forget(connection, ATTACHMENTS, row.id)
+                records.settle(connection, row.volume, now_us=now_us)
+
+        await service.write(work)
+
+    async def delete(self, project_id: str, volume_id: str) -> None:
+        """Remove a volume that nothing is attached to.  Nothing happens when it is gone, or another project's by now.  Raises 409."""
         service, now_us = self._service, self._service.now_us()
 
         def work(connection: Connection) -> None:
             row = records.find(connection, VOLUMES, volume_id)
-            if row is None or row.status == DELETING:
+            if row is None or row.project != project_id or row.status == DELETING:
                 return
             if records.attachments_of(connection, (volume_id,))[volume_id] or records.snapshots_of(connection, volume_id):
                 raise conflict(f"Volume {volume_id} has attachments or snapshots.")

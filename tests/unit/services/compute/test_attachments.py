@@ -139,3 +139,22 @@ def test_a_server_boots_from_a_volume_that_is_not_taken_from_it() -> None:
         await rig.until_server(id_, "GONE")
 
     on_compute_rig(test)
+
+
+def test_a_server_that_is_asked_to_go_while_a_volume_is_reserved_does_not_get_it() -> None:
+    async def test(rig: ComputeRig) -> None:
+        volume = await rig.volume()
+        id_ = await rig.made_server()
+        reserve, rig.part.context.jobs_wait = rig.desk.reserve, lambda: None
+
+        async def slow(*given: object, **named: object) -> str:
+            attachment = await reserve(*given, **named)  # type: ignore[arg-type]
+            assert (await rig.ask("DELETE", f"/servers/{id_}")).status == 204
+            return attachment
+
+        rig.desk.reserve = slow  # type: ignore[method-assign]
+        assert (await rig.ask("POST", f"/servers/{id_}/os-volume_attachments", document(volume))).status == 404
+        assert (await rig.desk.find("a" * 32, volume)).status == "available"
+        rig.desk.reserve = reserve  # type: ignore[method-assign]
+
+    on_compute_rig(test)

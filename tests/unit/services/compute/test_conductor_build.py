@@ -4,7 +4,8 @@ import asyncio
 
 from objstore.services.compute.conductor_build import request_of
 from objstore.services.compute.records import json_text
-from tests.support.compute_rig import ComputeRig, on_compute_rig
+from tests.support.compute_rig import ALICE, BOB, ComputeRig, on_compute_rig
+from tests.support.image_rig import PROJECTS
 from tests.unit.services.compute.test_records import DISK, FLAVOR, SERVER
 
 
@@ -56,5 +57,40 @@ def test_a_volume_that_somebody_took_meanwhile_ends_the_build() -> None:
         await rig.ask("DELETE", f"/servers/{found['ERROR']}")
         await rig.until_server(found["ERROR"], "GONE")
         assert (await rig.desk.find("a" * 32, volume)).attachments == (found["ACTIVE"],)
+
+    on_compute_rig(test)
+
+
+def test_a_volume_that_a_server_never_had_does_not_go_with_it() -> None:
+    async def test(rig: ComputeRig) -> None:
+        for theirs in (True, False):
+            for host in rig.hosts.values():
+                await rig.dies(host.name)
+            volume = await rig.volume()
+            image = await rig.bootable()
+            root = {"source_type": "image", "destination_type": "local", "uuid": image, "boot_index": 0}
+            data = {"source_type": "volume", "destination_type": "volume", "uuid": volume, "boot_index": -1, "delete_on_termination": True}
+            id_ = await rig.made_server(wait="ERROR", imageRef=image, block_device_mapping_v2=[root, data])
+            if theirs:
+                moved = await rig.got("POST", "/volume-transfers", {"transfer": {"volume_id": volume}}, 202)
+                key = {"accept": {"auth_key": moved["transfer"]["auth_key"]}}
+                await rig.got("POST", f"/volume-transfers/{moved['transfer']['id']}/accept", key, 202, who=BOB)
+            await rig.ask("DELETE", f"/servers/{id_}")
+            await rig.until_server(id_, "GONE")
+            assert (await rig.desk.find(PROJECTS[BOB if theirs else ALICE], volume)).status == "available"
+
+    on_compute_rig(test)
+
+
+def test_what_was_reserved_and_not_written_down_is_free_when_the_server_goes() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_, other = await rig.made_server(), await rig.made_server()
+        volume, kept = await rig.volume(), await rig.volume()
+        await rig.desk.reserve(PROJECTS[ALICE], volume, id_)
+        await rig.desk.reserve(PROJECTS[ALICE], kept, other)
+        await rig.ask("DELETE", f"/servers/{id_}")
+        await rig.until_server(id_, "GONE")
+        await rig.becomes(volume, "available")
+        assert (await rig.desk.find(PROJECTS[ALICE], kept)).attachments == (other,)
 
     on_compute_rig(test)

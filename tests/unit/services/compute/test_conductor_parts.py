@@ -1,7 +1,9 @@
 """Attachments that their API did not finish."""
 
+from sqlalchemy import Connection
+
 from objstore.services.compute import records
-from objstore.services.compute.records import RESERVING, Disk
+from objstore.services.compute.records import RESERVING, WANTED, Disk, Nic
 from tests.support.compute_rig import ComputeRig, on_compute_rig
 
 
@@ -48,5 +50,41 @@ def test_a_volume_that_is_gone_leaves_no_row() -> None:
                 break
             await rig.clock.sleep(0.1)
         assert len((await rig.record(id_)).disks) == 1
+
+    on_compute_rig(test)
+
+
+def test_a_reservation_that_was_made_when_the_server_was_gone_is_taken_back() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server()
+        volume = await rig.volume()
+        context = rig.part.context
+        await rig.ask("DELETE", f"/servers/{id_}")
+        await rig.until_server(id_, "GONE")
+        await rig.desk.reserve("a" * 32, volume, id_)
+        await context.write(lambda connection: context.enqueue(connection, "unreserve", id_, {"disk": "d9"}))
+        await rig.becomes(volume, "available")
+
+    on_compute_rig(test)
+
+
+def test_a_port_that_another_server_has_stays_there_when_a_card_is_refused() -> None:
+    async def test(rig: ComputeRig) -> None:
+        first, second = await rig.made_server(), await rig.made_server()
+        port = (await rig.record(first)).nics[0].port
+        nic = Nic("n9", second, 9, WANTED, port, rig.network, "", "", made=False, tag="", created_us=0)
+        context = rig.part.context
+
+        def begun(connection: Connection) -> None:
+            records.add_nic(connection, nic)
+            context.enqueue(connection, "attach-nic", second, {"nic": "n9"})
+
+        await context.write(begun)
+        for _ in range(100):
+            if not await rig.jobs_left():
+                break
+            await rig.clock.sleep(0.1)
+        assert len((await rig.record(second)).nics) == 1
+        assert [found.id for found in (await rig.network_desk.ports_of([first]))[first]] == [port]
 
     on_compute_rig(test)

@@ -59,7 +59,7 @@ def test_a_server_without_a_network_has_none_and_a_port_outlives_its_server() ->
         id_ = await rig.made_server(networks="none", version="2.37")
         assert (await rig.shown(id_))["addresses"] == {}
         port = (await rig.network_desk.create_port("a" * 32, rig.network, server_id="")).id
-        await rig.network_desk.release(port)
+        await rig.network_desk.release(port, "")
         found = await rig.made_server()
         mine = (await rig.record(found)).nics[0]
         assert mine.made

@@ -44,7 +44,7 @@ def test_a_port_for_a_server_is_made_bound_reported_and_goes_with_it() -> None:
         assert found.server_id == SERVER
         assert await desk.port_at(network, "10.0.0.10") is None
         await desk.release_all(SERVER)
-        await desk.release(port.id)
+        await desk.release(port.id, SERVER)
         assert await desk.ports_of([SERVER]) == {SERVER: []}
         assert (await desk.wanted("h1")).ports == ()
 
@@ -65,7 +65,9 @@ def test_a_port_that_was_there_before_is_given_back() -> None:
         with pytest.raises(NetworkRefused, match="could not be found"):
             await desk.create_port(BOB, network, server_id=SERVER, port_id=made.id)
         await desk.bind(port.id, "h")
-        await desk.release(port.id)
+        await desk.release(port.id, "another")
+        assert (await desk.port(port.id)).server_id == SERVER
+        await desk.release(port.id, SERVER)
         back = await desk.port(port.id)
         assert (back.device_id, back.device_owner, back.host, back.status) == ("", "", "", "DOWN")
 

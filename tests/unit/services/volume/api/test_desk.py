@@ -28,7 +28,7 @@ def test_a_volume_is_made_reserved_attached_detached_and_deleted() -> None:
         assert await desk.reserve(MINE, id_, SERVER) == attachment
         assert (await desk.find(MINE, id_)).status == "reserved"
         await refused(400, desk.reserve(MINE, id_, OTHER))
-        await refused(409, desk.delete(id_))
+        await refused(409, desk.delete(MINE, id_))
         await desk.attached(attachment, "host-1", "/dev/vdb")
         assert (await desk.find(MINE, id_)).status == "in-use"
         await desk.begin_detach(attachment)
@@ -38,9 +38,11 @@ def test_a_volume_is_made_reserved_attached_detached_and_deleted() -> None:
         await desk.end(attachment)
         await desk.end(attachment)
         assert (await desk.find(MINE, id_)).status == "available"
-        await desk.delete(id_)
+        await desk.delete(THEIRS, id_)
+        assert (await desk.find(MINE, id_)).status == "available"
+        await desk.delete(MINE, id_)
         assert await rig.stored() == []
-        await desk.delete(id_)
+        await desk.delete(MINE, id_)
         await refused(404, desk.find(MINE, id_))
 
     on_block_rig(test)
