@@ -192,8 +192,9 @@ class ScriptedHost:
         return {}
 
     async def _receive(self, message: agent_api.Receive) -> Any:
-        if message.server.id not in self.guests:
-            self.awaited[message.server.id] = message.server
+        if message.server.id in self.guests:
+            raise AgentRefused(409, f"server {message.server.id} {agent_api.ON_THIS_HOST}")
+        self.awaited[message.server.id] = message.server
         return {"address": f"tcp:{self.name}:1"}
 
     async def _migrate(self, message: agent_api.Migrate) -> Any:

@@ -9,6 +9,8 @@ Consoles: a WebSocket at GET /v1/servers/ID/console/serial or .../vnc with the s
 
 import msgspec
 
+ON_THIS_HOST = "is on this host"  # how the refusal of a guest ends that was received before
+
 
 class Disk(msgspec.Struct, frozen=True):
     """A volume of the store that the guest sees as a disk."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from objstore.errors import Unavailable
 from objstore.services.compute import records
-from objstore.services.compute.agent_api import Migrate, Receive, Stop
+from objstore.services.compute.agent_api import ON_THIS_HOST, Migrate, Receive, ServerSpec, Stop
 from objstore.services.compute.agent_client import AgentRefused
 from objstore.services.compute.conductor_build import request_of
 from objstore.services.compute.context import Failed
@@ -199,13 +199,7 @@ async def live_migrate(work: Work) -> None:
     target = server.other_host or await _place_live(work, server)
     spec = await work.spec(server, target)
     await work.expect_ports(server, target)
-    answer = await context.agents.call(target, Receive(spec))
-    try:
-        await context.agents.call(server.host, Migrate(server.id, str(answer["address"]), target_secret=str(answer.get("secret", ""))))
-    except AgentRefused as refused:
-        # Where a run before this one was cut off after the guest had gone, it is not here any more, and runs there.
-        if refused.status != MISSING or work.job.attempts == 0:
-            raise
+    await _send_live(work, server, target, spec)
     await work.bind_ports(server, target)
     await work.tell_attached(server, target)
     now_us = context.now_us()
@@ -216,6 +210,22 @@ async def live_migrate(work: Work) -> None:
 
     await context.write(settle)
     await work.finish(MIGRATING, host=target, other_host="")
+
+
+async def _send_live(work: Work, server: Server, target: str, spec: ServerSpec) -> None:
+    """The guest is on its new host; perhaps it came there in a run before this one, which was cut off after that."""
+    agents, again = work.context.agents, work.job.attempts > 0
+    try:
+        answer = await agents.call(target, Receive(spec))
+    except AgentRefused as refused:
+        if not (again and refused.message.endswith(ON_THIS_HOST)):
+            raise
+        return
+    try:
+        await agents.call(server.host, Migrate(server.id, str(answer["address"]), target_secret=str(answer.get("secret", ""))))
+    except AgentRefused as refused:
+        if refused.status != MISSING or not again:
+            raise
 
 
 async def _place_live(work: Work, server: Server) -> str:

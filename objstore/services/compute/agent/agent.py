@@ -251,7 +251,7 @@ class Agent:
         receiver = self._awaited.get(server)
         if receiver is None:
             if server in self.guests:
-                raise Refused(f"server {server} is on this host")
+                raise Refused(f"server {server} {api.ON_THIS_HOST}")
             guest = awaited(self.host, message.server)
             receiver = self._awaited[server] = Receiver(guest, self._secret)
             self.guests[server] = guest
