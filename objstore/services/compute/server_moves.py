@@ -11,7 +11,7 @@ from objstore.services.compute import fields, records
 from objstore.services.compute.context import Context
 from objstore.services.compute.desks import Flavor
 from objstore.services.compute.records import Server, json_text
-from objstore.services.compute.states import ACTIVE, ERROR, POWER_RUNNING
+from objstore.services.compute.states import ACTIVE, DELETING, ERROR, POWER_RUNNING
 
 Action = Callable[[Call, Any], Awaitable[Answer]]
 
@@ -146,6 +146,8 @@ class MoveActions:
         running = server.vm_state == ACTIVE or (server.vm_state == ERROR and server.power_state == POWER_RUNNING)
 
         def check(connection: Connection, server: Server) -> None:
+            if server.task_state == DELETING:
+                raise conflict(f"Cannot 'evacuate' instance {server.id} while it is in task_state {DELETING}")
             if not server.host:
                 raise conflict(f"Instance {server.id} never had a host.")
             if context.places.is_alive(connection, server.host):

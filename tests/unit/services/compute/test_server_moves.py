@@ -1,5 +1,7 @@
 """Resize, migration, evacuation."""
 
+from objstore.services.compute import records
+from objstore.services.compute.states import DELETING
 from tests.support.compute_rig import ADMIN, ComputeRig, on_compute_rig
 
 
@@ -136,5 +138,17 @@ def test_a_server_of_a_dead_host_can_be_removed_and_its_volume_is_free() -> None
         assert (await rig.volumes.head(bytes.fromhex(data))).holder == ""
         left = await rig.leftovers(id_)
         assert set(left) <= {"guests"}  # what runs on a host that is cut off ends when it comes back
+
+    on_compute_rig(test)
+
+
+def test_a_server_that_is_being_deleted_is_not_evacuated() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server()
+        before = (await rig.record(id_)).host
+        await rig.dies(before)
+        await rig.sql.write(lambda connection: records.change(connection, id_, task_state=DELETING))
+        assert (await rig.act(id_, "evacuate", {}, who=ADMIN, version="2.14")).status == 409
+        assert (await rig.record(id_)).task_state == DELETING
 
     on_compute_rig(test)
