@@ -107,7 +107,7 @@ def test_a_volume_goes_although_a_job_that_was_given_up_left_a_snapshot() -> Non
     async def test(rig: BlockRig) -> None:
         id_ = await rig.volume()
         await rig.volumes.snapshot(bytes.fromhex(id_.replace("-", "")), snapshot=bytes(16))
-        await rig.desk.delete(id_)
+        await rig.desk.delete(PROJECTS[ALICE], id_)
         assert await rig.stored() == []
 
     on_block_rig(test)

@@ -136,7 +136,7 @@ def test_deleted_volumes_give_their_chunks_back() -> None:
     async def test(rig: BlockRig) -> None:
         image = await rig.image(b"x" * 300_000)
         id_ = await rig.volume(image_id=image)
-        await rig.desk.delete(id_)
+        await rig.desk.delete(PROJECTS[ALICE], id_)
         assert len(await rig.stored()) == 1  # the base
         assert await rig.pieces() > 0
         assert (await rig.ask("DELETE", f"/v2/images/{image}")).status == 204
@@ -154,7 +154,7 @@ def test_what_fails_for_good_is_an_error_at_once() -> None:
         await rig.becomes(id_, "error")
         (row,) = await rig.sql.read(lambda connection: connection.execute(MESSAGES.select()).all())
         assert "it is not qcow2" in row.text
-        await rig.desk.delete(id_)
+        await rig.desk.delete(PROJECTS[ALICE], id_)
         assert await rig.stored() == []
 
     on_block_rig(test)
