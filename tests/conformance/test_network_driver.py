@@ -392,6 +392,28 @@ def test_floating_addresses_lead_in_from_the_host_and_out_by_themselves() -> Non
     run(body)
 
 
+def test_guests_of_an_external_network_reach_no_other_by_its_gateway_without_a_rule() -> None:
+    async def body(b: Bench) -> None:
+        driver = await b.driver()
+        ext = outside(128)
+        one, two = port(ext, 50), port(ext, 51, rules=ANY_OUT, pairs=(("", "198.51.100.60/32"),))
+        await carry(driver, 1, ext, one, two)
+        near, far = await with_address(b, driver, one), await with_address(b, driver, two)
+        await far.run("ip", "addr", "add", "198.51.100.60/24", "dev", "eth0")
+        for address in ("198.51.100.51", "198.51.100.60"):
+            await near.run("ip", "route", "add", f"{address}/32", "via", "198.51.100.1", "dev", "eth0")
+            assert not await near.pings(address)
+        await carry(driver, 2, ext, one, port(ext, 51, id=two.id, rules=(*ANY_OUT, PING), pairs=two.pairs))
+        assert await near.pings("198.51.100.51")
+        assert not await near.pings("198.51.100.60")  # whose rules these are, only the bridge knows
+        await near.run("ip", "route", "del", "198.51.100.60/32")
+        assert await near.pings("198.51.100.60")
+        await carry(driver, 3, ext, port(ext, 50, id=one.id, rules=()), port(ext, 51, id=two.id, rules=(*ANY_OUT, PING)))
+        assert not await near.pings("198.51.100.51")
+
+    run(body)
+
+
 def test_guests_go_out_through_the_host_where_it_lets_them_and_it_is_left_as_it_was() -> None:
     async def body(b: Bench) -> None:
         before = namespaces.value("net/ipv4/ip_forward")

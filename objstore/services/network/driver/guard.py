@@ -200,8 +200,12 @@ def _bridge_table(cards: list[Guarded], groups: _Groups, outside: list[str], *, 
     lines += [f"  ip daddr {METADATA_IP4} meta pkttype set host ether daddr set {mac}", " }"]
     lines += [" chain forward {", "  type filter hook forward priority -250; policy accept;"]
     lines += [f"  oifname vmap {{ {', '.join(targets)} }}"] if targets else []
+    lines += [" }"]
+    if secured := ", ".join(f'"{card.tap}"' for card in cards if card.secured):
+        # What a guest sends to another by way of the bridge itself, and no rules were found for (see `_routed`).
+        lines += [" chain output {", "  type filter hook output priority -250; policy accept;"]
+        lines += [f"  meta mark and {_FROM} != 0 meta mark and {_TO} == 0 oifname {{ {secured} }} drop", " }"]
     lines += [
-        " }",
         " chain postrouting {",
         "  type filter hook postrouting priority 0; policy accept;",
         # The bridges of a network have the same address on all hosts, and each serves its own host's guests alone.
@@ -222,7 +226,7 @@ def _secured(group: int, card: Guarded) -> list[str]:
     six = {mac: values.collapsed([*ranges, values.cidr(str(values.link_local(mac)))], 6) for mac, ranges in by_mac.items()}
     for mac, ranges in sorted(six.items()):  # a neighbour's advertisement has to be about an address of its own
         lines += [f"ether saddr {mac} ip6 saddr {_any(ranges)} icmpv6 type 136 {_target(r)} return" for r in ranges]
-    lines.append("icmpv6 type 136 drop")
+    lines += ["icmpv6 type 136 drop", *_metadata(card)]
     for mac, ranges in sorted(by_mac.items()):
         own = f"ether saddr {mac}"
         lines += [
@@ -250,8 +254,13 @@ def _target(network: Network) -> str:
 
 
 def _unsecured(port: Guarded) -> list[str]:
-    """Anything, but for the metadata service, which knows guests by their addresses."""
-    lines = [f"meta mark set {OPEN:#010x}"]
+    """Anything, but for the metadata service."""
+    return [f"meta mark set {OPEN:#010x}", *_metadata(port)]
+
+
+def _metadata(port: Guarded) -> list[str]:
+    """What may be sent to the metadata service, which knows guests by their addresses: another's may be an allowed pair, but is not the guest's own."""
+    lines = []
     own = values.collapsed((values.cidr(str(address)) for address in port.own), 4)
     if own:
         lines.append(f"ip daddr {METADATA_IP4} ether saddr {port.mac} ip saddr {_any(own)} return")
@@ -259,6 +268,21 @@ def _unsecured(port: Guarded) -> list[str]:
     lines.append(f"ip6 daddr {METADATA_IP6} ether saddr {port.mac} ip6 saddr {values.link_local(port.mac)} return")
     lines.append(f"ip6 daddr {METADATA_IP6} drop")
     return lines
+
+
+def _routed(cards: list[Guarded], groups: _Groups) -> tuple[list[str], list[str]]:
+    """Chains and rules for what a guest, a router or another host sends to a guest by way of a gateway of this namespace.
+
+    Such a packet passes no bridge's forward hook, so its mark does not say whom it goes to: its address does.
+    """
+    chains, chosen = [], []
+    for n in groups.into.values():
+        chains += [f" chain into_{n} {{", f"  meta mark set meta mark and {_FROM} or {n:#x}", " }"]
+    for family, version in (("ip", 4), ("ip6", 6)):
+        if found := [f"{a} : jump into_{groups.into[c.ingress]}" for c in cards if c.secured for a in c.own if a.version == version]:
+            where = f'iifname "{names.BRIDGE}" oifname "{names.BRIDGE}" meta mark and {_TO} == 0'
+            chosen.append(f"  {where} {family} daddr vmap {{ {', '.join(found)} }}")
+    return chains, chosen
 
 
 def _inet_table(cards: list[Guarded], groups: _Groups, uplink: Uplink | None) -> list[str]:
@@ -274,7 +298,8 @@ def _inet_table(cards: list[Guarded], groups: _Groups, uplink: Uplink | None) ->
         lines += [f" chain out_{n} {{", "  jump no_services", *(f"  {c} return" for c in conditions), "  drop", " }"]
     for conditions, n in groups.into.items():
         lines += [f" chain in_{n} {{", *(f"  {c} accept" for c in conditions), "  drop", " }"]
-    lines += [" chain forward {", "  type filter hook forward priority 0; policy accept;"]
+    chains, chosen = _routed(cards, groups) if uplink is not None else ([], [])
+    lines += [*chains, " chain forward {", "  type filter hook forward priority 0; policy accept;"]
     if uplink is not None and not uplink.outbound:
         lines += [f'  oifname "{names.UPLINK}" ct direction reply accept', f'  oifname "{names.UPLINK}" drop']
     if uplink is not None and (direct := [(groups.into[c.ingress], a) for c in cards if c.secured for a in c.own if a.version == 4]):
@@ -282,6 +307,7 @@ def _inet_table(cards: list[Guarded], groups: _Groups, uplink: Uplink | None) ->
         lines.append(f'  iifname "{names.UPLINK}" ct direction reply accept')
         lines.append(f'  iifname "{names.UPLINK}" ip daddr vmap {{ {", ".join(f"{a} : jump in_{n}" for n, a in direct)} }}')
     lines += [
+        *chosen,
         f"  meta mark {{ 0x0, {OPEN:#010x} }} accept",
         "  ct state invalid drop",
         "  ct direction reply ct state established,related accept",

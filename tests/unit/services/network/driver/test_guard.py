@@ -112,6 +112,27 @@ def test_guests_of_an_external_network_begin_nothing_towards_a_host_that_does_no
     assert 'iifname "up0" ip daddr vmap { 10.0.0.5 : jump in_1 }' in text
 
 
+def test_what_is_routed_from_guest_to_guest_is_judged_by_the_rules_of_where_it_goes() -> None:
+    cards = [guarded(port(NET, 5)), guarded(port(NET, 6, rules=())), guarded(port(NET, 7, secured=False))]
+    text = rules(cards, [], mac=MAC, tunnel=False, uplink=Uplink(outbound=True))
+    found = re.search(r'iifname "br0" oifname "br0" meta mark and 0x0000ffff == 0 ip daddr vmap \{ (.*) \}', text)
+    assert found is not None
+    assert set(found[1].split(", ")) == {"10.0.0.5 : jump into_2", "10.0.0.6 : jump into_1"}
+    assert " chain into_2 {\n  meta mark set meta mark and 0xffff0000 or 0x2\n }" in text
+    assert found.start() < text.index("meta mark { 0x0, 0xffff0000 } accept")
+    taps = ", ".join(f'"{tap}"' for tap in sorted(card.tap for card in cards if card.secured))
+    assert f"meta mark and 0xffff0000 != 0 meta mark and 0x0000ffff == 0 oifname {{ {taps} }} drop" in text
+    assert "into_" not in rules(cards, [], mac=MAC, tunnel=False)
+
+
+def test_metadata_of_who_is_an_allowed_pair_is_not_told() -> None:
+    text = rules([guarded(port(NET, 5, pairs=(("52:54:07:00:00:06", "10.0.0.6/32"),)))], [], mac=MAC, tunnel=False)
+    asks = "ip daddr 169.254.169.254 ether saddr 52:54:07:00:00:05 ip saddr 10.0.0.5/32 return\n  ip daddr 169.254.169.254 drop"
+    assert asks in text
+    assert text.index(asks) < text.index("ether saddr 52:54:07:00:00:06 ip saddr 10.0.0.6/32 return")
+    assert "ip6 saddr fe80::5054:7ff:fe00:5 return\n  ip6 daddr fe80::a9fe:a9fe drop" in text
+
+
 def test_same_rules_have_the_same_text_and_stamp_whatever_the_order_they_come_in() -> None:
     one, two = guarded(port(NET, 5)), guarded(port(NET, 6))
     assert rules([one, two], ["r1", "r2"], mac=MAC, tunnel=True) == rules([two, one], ["r2", "r1"], mac=MAC, tunnel=True)
