@@ -272,7 +272,7 @@ def test_guests_end_with_the_cluster(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give guests a user of their own")
 def test_guests_under_a_user_of_their_own_live_and_move_as_others(tmp_path: Path) -> None:
     with running_cloud(tmp_path / "c", "--set", "agent.user=64123", agents=2) as cloud:
-        spec, more = cloud.spec(cloud.tiny_volume(" hello")), cloud.tiny_volume()
+        spec, more = cloud.spec(cloud.tiny_volume(" hello"), config_drive=True, metadata={"uuid": "u"}), cloud.tiny_volume()
         cloud.call(api.Spawn(spec))
         cloud.wait_for(spec.id, "boot=1 hello")
         status = Path(f"/proc/{cloud.qemu(spec.id)}/status").read_text()

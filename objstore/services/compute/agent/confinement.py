@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from objstore.services.compute.agent.layout import RUN
+from objstore.services.compute.agent.layout import CONFIG_DRIVE, RUN
 
 KVM = "/dev/kvm"
 
@@ -31,6 +31,10 @@ def confine(user: int, directory: str, nbd: str) -> Confined:
     os.chown(run, user, user)
     for entry in os.scandir(run):
         os.chown(entry.path, user, user, follow_symlinks=False)
+    drive = Path(directory, CONFIG_DRIVE)
+    if drive.exists():  # the agent's own, which only this guest may read as well
+        os.chown(drive, -1, user)
+        drive.chmod(0o640)
     socket = Path(os.path.normpath(run / nbd))
     descriptor = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     return Confined(wrapper(user, _group_of(KVM)), f"/proc/self/fd/{descriptor}/{socket.name}", descriptor)

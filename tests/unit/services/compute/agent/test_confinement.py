@@ -22,12 +22,16 @@ def test_the_directory_is_its_own_and_the_disks_are_reached_by_a_descriptor(tmp_
     (tmp_path / "run").mkdir()
     (tmp_path / "disks").mkdir()
     (tmp_path / "run" / "console.log").write_text("")
+    (tmp_path / "config.iso").write_text("")
+    (tmp_path / "config.iso").chmod(0o600)
     (tmp_path / "run" / "link").symlink_to(tmp_path / "disks")
     confined = confine(USER, str(tmp_path), "../disks/x.nbd")
     assert confined.descriptor is not None
     assert (tmp_path / "run").stat().st_uid == (tmp_path / "run" / "console.log").stat().st_uid == USER
     assert (tmp_path / "disks").stat().st_uid == 0  # links are not followed
     assert tmp_path.stat().st_uid == 0
+    drive = (tmp_path / "config.iso").stat()
+    assert (drive.st_uid, drive.st_gid, drive.st_mode & 0o777) == (0, USER, 0o640)
     (tmp_path / "disks" / "x.nbd").write_text("here")
     assert Path(confined.nbd).read_text() == "here"
     os.close(confined.descriptor)
