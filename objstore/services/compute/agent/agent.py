@@ -64,7 +64,10 @@ class Agent:
             try:
                 record = await self.host.threads.run(layout.load, self.host.kept, server)
             except FileNotFoundError:
-                await self.host.threads.run(layout.forget, self.host.kept, self.host.directory, server)
+                try:
+                    await self.host.threads.run(layout.forget, self.host.kept, self.host.directory, server)
+                except OSError as failure:
+                    log.error("what is left of server %s cannot be removed at this start: %s", server, failure)  # noqa: TRY400 likewise
                 continue
             except (DamagedFile, OSError) as failure:
                 log.error("server %s is left alone: %s", server, failure)  # noqa: TRY400 the message says all there is
@@ -74,7 +77,10 @@ class Agent:
 
     async def _adopt(self, guest: Guest) -> None:
         async with guest.turn:
-            await guest.adopt()
+            try:
+                await guest.adopt()
+            except (ObjstoreError, OSError):  # the other guests are found all the same
+                log.exception("server %s could not be found again", guest.id)
 
     async def aclose(self) -> None:
         """End this object; guests run on."""

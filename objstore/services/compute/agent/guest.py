@@ -25,7 +25,7 @@ from objstore.services.compute.agent.console import begin
 from objstore.services.compute.agent.host import Host
 from objstore.services.compute.agent.layout import Record, disk_name, nic_name, with_slots
 from objstore.services.compute.agent.qmp import QmpClosed, QmpRefused
-from objstore.services.compute.agent.run import GuestBroken, Run, find_again, launch
+from objstore.services.compute.agent.run import ODD, GuestBroken, Run, find_again, launch
 from objstore.services.compute.agent_api import Power, ServerSpec
 from objstore.services.network.driver.api import NotTold, Tap
 
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 PRESS_S = 5.0  # between presses of a power button
 
 AGAIN_S = 1.0  # between attempts to let go of disks that cannot be brought into the store now
+SETTLE_AGAIN_S = 10.0  # between attempts to go on with a guest that was found again
 RESTART_S = 10.0  # for a guest that was told to start anew to be seen running
 
 
@@ -299,14 +300,31 @@ class Guest:
                 log.error("server %s does not answer and is ended: %s", self.id, broken)  # noqa: TRY400 the message says all there is
                 await commands.end(process)
             else:
-                await self._go_on(run)
+                self.watch(run)
+                if not await self._settled(run):
+                    self._tasks.spawn(self._settle_later(run))
                 return
         if record.on:
             await self.save(on=False, why="gone")
         self.release_later()
 
+    async def _settled(self, run: Run) -> bool:
+        """Whether a guest that was found again is what it should be: one that answers oddly keeps neither the agent nor other guests."""
+        try:
+            await self._go_on(run)
+        except ODD as failure:
+            log.warning("server %s is not in order yet: %.200r", self.id, failure)
+            return False
+        return True
+
+    async def _settle_later(self, run: Run) -> None:
+        while True:
+            await self.host.world.clock.sleep(SETTLE_AGAIN_S)
+            async with self.turn:
+                if self.run is not run or await self._settled(run):
+                    return
+
     async def _go_on(self, run: Run) -> None:
-        self.watch(run)
         status = await run.refresh()
         if status in ("inmigrate", "postmigrate"):  # it did not come whole, or is on another host by now
             await self.save(on=False, why="gone")

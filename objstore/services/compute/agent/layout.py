@@ -12,7 +12,7 @@ of QEMU: nothing there is opened through a link.
 """
 
 import os
-import shutil
+import stat
 from pathlib import Path
 
 import msgspec
@@ -127,7 +127,57 @@ def forget(disk: Disk, directory: str, server: str) -> None:
     if disk.exists(f"{place}/{RECORD}"):
         disk.unlink(f"{place}/{RECORD}")
         disk.sync_directory(place)
-    shutil.rmtree(f"{directory}/{place}")  # sockets too, which are nothing that a Disk lists or reads
+    remove(f"{directory}/{place}")  # sockets too, which are nothing that a Disk lists or reads
+
+
+def remove(directory: str) -> None:
+    """Remove a directory with all that is in it, however deep and without following links.  Raises OSError.
+
+    Directories in directories are first moved up to this one, so neither paths nor calls nor open descriptors get deeper.
+    """
+    top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        number = 0
+        while inner := _without_files(top):
+            for name in inner:
+                number = _flatten(top, name, number)
+    finally:
+        os.close(top)
+    os.rmdir(directory)
+
+
+def _without_files(descriptor: int) -> list[str]:
+    """Remove what is no directory; the directories that remain."""
+    inner = []
+    for name in os.listdir(descriptor):
+        if stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
+            inner.append(name)
+        else:
+            os.unlink(name, dir_fd=descriptor)
+    return inner
+
+
+def _flatten(top: int, name: str, number: int) -> int:
+    """Move the directories of one below `top` into that, and remove it; `number` is of the last that was moved."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+    try:
+        for inner in _without_files(descriptor):
+            number += 1
+            while _is_there(top, f"moved-{number}"):
+                number += 1
+            os.rename(inner, f"moved-{number}", src_dir_fd=descriptor, dst_dir_fd=top)
+    finally:
+        os.close(descriptor)
+    os.rmdir(name, dir_fd=top)
+    return number
+
+
+def _is_there(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def kept(disk: Disk) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from objstore.errors import NodeUnreachable, Refused, Unavailable
+from objstore.errors import NodeUnreachable, ObjstoreError, Refused, Unavailable
 from objstore.runtime import commands
 from objstore.runtime.clock import Clock
 from objstore.runtime.commands import Running
@@ -27,6 +27,14 @@ QUIT_S = 5.0  # between asking QEMU to end and killing it
 POLL_S = 0.02
 LOG_TAIL_BYTES = 2000
 UNPLUG_POLL_S = 0.5
+ODD = (
+    ObjstoreError,
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+)  # what comes of a monitor that answers as QEMU's does not
 
 
 class GuestBroken(Unavailable):
@@ -167,10 +175,15 @@ async def launch(
 
 
 async def find_again(net: Net, clock: Clock, directory: str, process: Running, changed: Callable[[], None]) -> Run:
-    """A guest that runs already.  Raises GuestBroken: it does not, or does not answer."""
+    """A guest that runs already.  Raises GuestBroken: it does not, or does not answer as it should."""
     run = Run(clock, directory, process, changed)
-    run.monitor = await _connect(net, clock, directory, run, FOUND_S)
-    await run.refresh()
+    try:
+        run.monitor = await _connect(net, clock, directory, run, FOUND_S)
+        await run.refresh()
+    except GuestBroken:
+        raise
+    except ODD as failure:
+        raise GuestBroken(f"QEMU's monitor cannot be used: {failure!r:.200}") from failure
     return run
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from objstore.errors import InvalidArgument, Unavailable
 from objstore.runtime import commands
+from objstore.services.compute.agent import guest as guest_module
 from objstore.services.compute.agent.guest import Guest, prepare, slots_for
-from objstore.services.compute.agent.run import GuestBroken
+from objstore.services.compute.agent.qmp import QmpRefused
+from objstore.services.compute.agent.run import GuestBroken, Run
 from objstore.services.compute.agent_api import Destroy, Pause, Power, Reboot, Spawn, Stop
 from tests.support.guest_rig import Rig, with_rig
 from tests.unit.services.compute.agent.test_check import DISK, NIC, spec
@@ -153,6 +155,38 @@ def test_a_guest_that_was_to_be_off_or_to_start_anew_when_the_agent_died_is_that
         await rig.agent.find(SPEC.id).save(on=False, why="host")
         await rig.again()
         assert rig.agent.power() == (Power(SPEC.id, "off", "host"),)
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_that_answers_oddly_does_not_keep_the_agent_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.agent.carry_out(Spawn(SPEC))
+        process = rig.agent.find(SPEC.id).running().process
+        real = Run.stay
+        odd: list[Exception] = [QmpRefused("no"), TypeError("no"), AttributeError("no")]
+
+        async def stay(run: Run) -> bool:
+            if odd:
+                raise odd.pop()
+            return await real(run)
+
+        monkeypatch.setattr(Run, "stay", stay)
+        monkeypatch.setattr(guest_module, "SETTLE_AGAIN_S", 0.01)
+        await rig.again()
+        guest = rig.agent.find(SPEC.id)
+        async with asyncio.timeout(10):  # it is tried again, until it is in order
+            while odd:
+                await asyncio.sleep(0.01)
+        assert guest.running().process == process
+
+        async def refresh(run: Run) -> str:
+            raise TypeError("'int' object is not subscriptable")
+
+        monkeypatch.setattr(Run, "refresh", refresh)
+        await rig.again()  # cannot even be told what it does: it is ended
+        assert rig.agent.power() == (Power(SPEC.id, "off", "gone"),)
+        assert not commands.is_running(process)
 
     with_rig(tmp_path, monkeypatch, test)
 

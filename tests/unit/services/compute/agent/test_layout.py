@@ -56,6 +56,25 @@ def test_all_that_is_kept_of_a_guest_can_be_removed_and_again(tmp_path: Path) ->
         layout.load(disk, ID)
 
 
+def test_directories_in_directories_are_removed_however_deep_and_no_link_is_followed(tmp_path: Path) -> None:
+    disk = RealDisk(str(tmp_path))
+    layout.save(disk, ID, b"{}")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("x")
+    at = os.open(tmp_path / "servers" / ID, os.O_RDONLY)
+    for name in ["run", *(["moved-2"] * 1500)]:
+        os.mkdir(name, dir_fd=at)
+        os.mkdir("moved-1", dir_fd=at)
+        os.symlink(tmp_path / "kept", "link", dir_fd=at)
+        below = os.open(name, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    layout.forget(disk, str(tmp_path), ID)
+    assert layout.kept(disk) == []
+    assert (tmp_path / "kept" / "file").read_text() == "x"
+
+
 def test_devices_keep_their_slots_and_new_ones_get_free_ones() -> None:
     slots = with_slots({}, ["a", "b", "c"], 3)
     assert slots == {"a": 1, "b": 2, "c": 3}
