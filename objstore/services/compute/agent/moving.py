@@ -180,6 +180,8 @@ class Receiver:
                 await asyncio.gather(*(guest.host.disks.attach(disk.volume) for disk in guest.spec.disks))
                 for disk in guest.spec.disks:
                     await reconnect(guest, run, disk)
+                # From the next word on it may be whole here and nowhere else; until it is, QEMU says "inmigrate", which ends it all the same.
+                await guest.save(on=True)
             elif word == "done":
                 if not await self._is_ours():
                     raise MoveFailed("the guest has not come")

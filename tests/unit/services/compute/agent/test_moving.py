@@ -8,7 +8,9 @@ import pytest
 
 from objstore.errors import InvalidArgument, QuorumLost, Refused
 from objstore.services.compute.agent import moving
+from objstore.services.compute.agent.guest import Guest
 from objstore.services.compute.agent.moving import MESSAGE_LIMIT_BYTES, Hello, MoveFailed, Word, put, take
+from objstore.services.compute.agent.run import Run
 from objstore.services.compute.agent_api import Destroy, Disk, Migrate, Power, Receive, Spawn
 from tests.support.guest_rig import Rig, with_rig
 from tests.unit.services.compute.agent.test_check import DISK, ID, NIC, spec
@@ -76,6 +78,30 @@ def test_a_guest_stays_and_goes_on_when_the_other_host_cannot_have_its_disks(tmp
         assert first.disks.done[-1] == ("attach", DISK.volume, True)
         assert second.agent.guests == {}
         assert list((second.directory / "servers").iterdir()) == []
+
+    with_two(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_that_came_is_kept_by_an_agent_that_was_killed_before_it_was_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(first: Rig, second: Rig) -> None:
+        address = (await second.agent.carry_out(Receive(SPEC)))["address"]
+        saved: list[bytes] = []
+        record = second.directory / "servers" / ID / "record.json"
+
+        async def until(guest: Guest, run: Run, wanted: str) -> None:
+            await real(guest, run, wanted)
+            if wanted == "completed":
+                saved.append(record.read_bytes())
+
+        real = moving._until
+        monkeypatch.setattr(moving, "_until", until)
+        await first.agent.carry_out(Migrate(ID, address))
+        await come(second)
+        record.write_bytes(saved[0])
+        await second.again()
+        assert second.agent.power() == (Power(ID, "running"),)
 
     with_two(tmp_path, monkeypatch, test)
 
