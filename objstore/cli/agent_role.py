@@ -28,7 +28,7 @@ from objstore.services.compute.agent.app import AgentApp
 from objstore.services.compute.agent.command import HostFacts
 from objstore.services.compute.agent.host import GuestSettings, Host
 from objstore.services.compute.agent.keeper import Keeper
-from objstore.services.compute.agent.layout import RUN, SERVERS, SOCKET_PATH_LIMIT
+from objstore.services.compute.agent.layout import NETWORKS, RUN, SERVERS, SOCKET_PATH_LIMIT
 from objstore.services.compute.agent.reports import Networks, Reporter, Services
 from objstore.services.compute.agent_api import Report
 from objstore.services.network.driver import values
@@ -66,7 +66,7 @@ async def run_agent(settings: Any) -> None:
             return agents[0].in_use(volume, server)
 
         name = section.host or socket.gethostname()
-        driver = await driver_of(section, name, secret, world, directory / "networks", metadata)
+        driver = await driver_of(section, name, secret, world, directory / NETWORKS, metadata)
         stack.push_async_callback(driver.aclose)
         services = Services(section.services_url, secret, section.ca_file) if section.services_url else None
         networks = Networks(services, driver, name)

@@ -24,8 +24,13 @@ def tail(directory: str, lines: int | None, most_bytes: int) -> str:
 
 def cap(directory: str, most_bytes: int) -> None:
     """Set aside what is there once it is over the limit.  QEMU goes on writing at the end, wherever that is."""
+    cap_log(log_of(directory), Path(directory, CONSOLE_OLD), most_bytes)
+
+
+def cap_log(log: Path, old: Path, most_bytes: int) -> None:
+    """The same with any log that a program has open for appending; `old` is where the end of it is kept."""
     try:
-        descriptor = plain(log_of(directory), os.O_RDWR)
+        descriptor = plain(log, os.O_RDWR)
     except OSError:
         return
     try:
@@ -33,7 +38,7 @@ def cap(directory: str, most_bytes: int) -> None:
         if size > most_bytes:
             data = os.pread(descriptor, most_bytes, size - most_bytes)
             os.ftruncate(descriptor, 0)
-            Path(directory, CONSOLE_OLD).write_bytes(data)
+            old.write_bytes(data)
     finally:
         os.close(descriptor)
 

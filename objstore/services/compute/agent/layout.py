@@ -3,6 +3,7 @@
     DIRECTORY/servers/ID/record.json   the guest as it should be, and the process that it is (written whole, flushed, renamed)
     DIRECTORY/servers/ID/config.iso    the config drive
     DIRECTORY/servers/ID/qemu.log      what QEMU itself complains about
+    DIRECTORY/servers/ID/qemu.log.1    the same before what is in qemu.log
     DIRECTORY/servers/ID/console.log.1 what the guest wrote to its serial line before what is in console.log
     DIRECTORY/servers/ID/run/          QEMU's own, where it runs: qmp.sock, its monitor; ser.sock, vnc.sock: serial line and screen; console.log: what
                                        the guest writes; firmware.fd: variables of UEFI; migrate.sock: while a guest comes or goes
@@ -28,6 +29,7 @@ RUN = "run"
 RECORD, RECORD_NEW = "record.json", "record.json.new"
 SOCKET_PATH_LIMIT = 107
 SERVERS = "servers"
+NETWORKS = "networks"  # beside it: what carries out networks keeps its files there
 RECORD_VERSION = 1
 
 

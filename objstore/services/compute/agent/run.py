@@ -27,6 +27,7 @@ QUIT_S = 5.0  # between asking QEMU to end and killing it
 POLL_S = 0.02
 LOG_TAIL_BYTES = 2000
 UNPLUG_POLL_S = 0.5
+LOGGED = 200  # characters of a value that QEMU tells
 ODD = (
     ObjstoreError,
     OSError,
@@ -65,7 +66,8 @@ class Run:
         if name == "SHUTDOWN":
             self.shutdown = data
         elif name == "DEVICE_DELETED" and "device" in data:
-            self._deleted.setdefault(str(data["device"]), asyncio.Event()).set()
+            if (waited := self._deleted.get(str(data["device"]))) is not None:
+                waited.set()
         elif name == "GUEST_PANICKED":
             self.crashed = True
             self._changed()
@@ -73,7 +75,11 @@ class Run:
             self.state = "paused" if name == "STOP" else "running"
             self._changed()
         elif name == "BLOCK_IO_ERROR":
-            log.error("a guest's disk fails in %s: %s", self._directory, {key: data.get(key) for key in ("device", "operation", "reason")})
+            log.error(
+                "a guest's disk fails in %s: %s",
+                self._directory,
+                {key: str(data.get(key))[:LOGGED] for key in ("device", "operation", "reason")},
+            )
 
     def why(self, *, told: bool) -> str:
         """Why it is off, as reports say it: "guest", "host" or "gone"."""
@@ -111,6 +117,12 @@ class Run:
     async def unplug(self, name: str, *, timeout_s: float) -> None:
         """Take a device out.  Raises StillPlugged, after `timeout_s`."""
         deleted = self._deleted[name] = asyncio.Event()
+        try:
+            await self._unplugged(name, deleted, timeout_s)
+        finally:
+            self._deleted.pop(name, None)
+
+    async def _unplugged(self, name: str, deleted: asyncio.Event, timeout_s: float) -> None:
         try:
             await self.ask("device_del", id=name)
         except QmpRefused as refused:

@@ -26,7 +26,7 @@ def test_why_a_guest_is_off(shutdown: dict[str, bool] | None, told: bool, why: s
     asyncio.run(main())
 
 
-def test_events_change_what_is_known_of_a_guest(tmp_path: Path) -> None:
+def test_events_change_what_is_known_of_a_guest(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         told: list[int] = []
         run = Run(system_world().clock, str(tmp_path), commands.Running(1, 1), lambda: told.append(1))
@@ -39,6 +39,10 @@ def test_events_change_what_is_known_of_a_guest(tmp_path: Path) -> None:
         assert len(told) == 3
         run.on_event("SOMETHING_NEW", {})
         run.on_event("DEVICE_DELETED", {"path": "/machine/x"})
+        run.on_event("DEVICE_DELETED", {"device": "x"})
+        assert run._deleted == {}  # nobody waits for it
+        run.on_event("BLOCK_IO_ERROR", {"device": "x" * 100_000})
+        assert len(caplog.text) < 1000
 
     asyncio.run(main())
 
