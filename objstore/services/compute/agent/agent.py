@@ -67,7 +67,7 @@ class Agent:
                 try:
                     await self.host.threads.run(layout.forget, self.host.kept, self.host.directory, server)
                 except OSError as failure:
-                    log.error("what is left of server %s cannot be removed at this start: %s", server, failure)  # noqa: TRY400 likewise
+                    log.error("what is left of server %s cannot be removed at this start: %s", server, failure)  # noqa: TRY400 the message says all there is
                 continue
             except (DamagedFile, OSError) as failure:
                 log.error("server %s is left alone: %s", server, failure)  # noqa: TRY400 the message says all there is
