@@ -153,6 +153,7 @@ class Operator:
 
     def _node_status(self, entry: NodeEntry, facts: Facts) -> dict[str, Any]:
         report = facts.reports[entry.name]
+        process = self._supervisor.processes.get(entry.name)  # none where the node went while the others were asked
         ids = {device.incarnation: device.id for device in facts.ring.devices.values()}
         if report is not None:
             devices = [
@@ -169,7 +170,7 @@ class Operator:
                 for path in self._place.device_directories(entry)
             ]
         return {
-            "name": entry.name, "up": report is not None, "pid": self._supervisor.processes[entry.name].pid, "port": entry.port,
+            "name": entry.name, "up": report is not None, "pid": process.pid if process is not None else None, "port": entry.port,
             "zone": entry.zone, "epoch": report.epoch if report else None, "leaving": entry.leaving, "devices": devices,
         }  # fmt: skip
 

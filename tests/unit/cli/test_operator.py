@@ -1,8 +1,12 @@
 """When a cluster is writable and healthy, judged on rings and reports made for the purpose."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from objstore.cli.operator import Facts, writable
+from objstore.cli.layout import NodeEntry
+from objstore.cli.operator import Facts, Operator, writable
 from objstore.wire.messages import DeviceReport, NodeReport
 from ring import builder
 from ring.lookup import Ring
@@ -82,3 +86,9 @@ def test_in_a_handover_old_and_new_primaries_must_both_have_a_majority() -> None
     assert writable(Facts(ring, facts.reports, pending, facts.proxies_up)), "a device being refilled accepts, it only has no say in reads"
     assert writable(Facts(ring, _facts(ring, down=("node4",)).reports, pending, facts.proxies_up))
     assert not writable(_facts(ring, down=("node1", "node2")))
+
+
+def test_a_node_whose_process_is_gone_is_still_shown() -> None:
+    nothing: Any = SimpleNamespace(processes={})  # the node left while the others were asked
+    shown = Operator(nothing, nothing, nothing)._node_status(NodeEntry("node1", 0, 21100, 1), _facts(_ring(3)))
+    assert (shown["name"], shown["up"], shown["pid"]) == ("node1", True, None)
