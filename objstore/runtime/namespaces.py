@@ -166,12 +166,22 @@ def listening_socket(address: str, port: int, device: str) -> socket.socket:
 
 async def listen(threads: Threads, path: str, place: tuple[str, int, str], factory: ProtocolFactory) -> Listener:
     """Serve TCP inside a namespace: `place` is address, port, device.  Raises OSError."""
-    made = await threads.run(inside, path, listening_socket, *place)
+    opening = asyncio.ensure_future(threads.run(inside, path, listening_socket, *place))
+    try:
+        made = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_unheard)  # the thread goes on, and opens it for nobody
+        raise
     try:
         return SocketListener(await asyncio.get_running_loop().create_server(factory, sock=made))
     except BaseException:
         made.close()
         raise
+
+
+def _close_unheard(opening: "asyncio.Future[socket.socket]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 def announce(device: str, mac: str, addresses: Sequence[str]) -> None:
