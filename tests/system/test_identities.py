@@ -55,9 +55,8 @@ def test_identities_on_two_proxies_and_over_a_crash_of_everything(tmp_path: Path
         iam = service(cluster, "iam", ROOT)
         iam.create_user(UserName="joe")
         iam.attach_user_policy(UserName="joe", PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
-        keys = iam.create_access_key(UserName="joe")[
-            "AccessKey"
-        ]  # last: who knows the key knows the policy, which takes a second otherwise
+        # Last, so that who knows the key knows the policy too, which takes a second otherwise.
+        keys = iam.create_access_key(UserName="joe")["AccessKey"]
         # The other proxy has never heard of the key, and takes it at once.
         service(cluster, "s3", keys, 1).create_bucket(Bucket="joes")
         service(cluster, "s3", keys, 1).put_object(Bucket="joes", Key="k", Body=b"data")
