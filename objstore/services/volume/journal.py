@@ -28,6 +28,7 @@ from objstore.services.volume.journal_format import (
 SEGMENT_BYTES = 64 * 1024 * 1024
 GATHERED_BYTES = 1024 * 1024  # written to the file without waiting for a flush
 PREFIX = "journal-"
+BEGUN = "begun"  # a segment that has no name yet: nobody reads it
 
 
 class JournalFailed(Unavailable):
@@ -63,13 +64,16 @@ def read_journal(
             if header is not None and 0 <= until < header.first:
                 break
             if header is None:
-                if position + 1 < len(names):
-                    raise DamagedFile(f"the journal's segment {name} has no good header, but others follow it")
+                if position + 1 < len(names) or len(data) > SEGMENT_HEADER_BYTES:
+                    raise DamagedFile(f"the journal's segment {name} has no good header, but others or records follow it")
                 continue
-            # Segments are removed once the store has what they hold; a power cut may bring any of those back.
-            torn = header.first != last + 1 and header.first > after + 1 and header.journal == of
-            if header.volume != volume or (journal and (header.journal != journal or torn)):
+            if header.volume != volume or (journal and header.journal != journal):
                 raise DamagedFile(f"the journal's segment {name} does not belong to what comes before it")
+            # Segments are removed once the store has what they hold; a power cut may bring any of those back.
+            if header.first != last + 1 and header.first > after + 1 and header.journal == of:
+                raise DamagedFile(
+                    f"the journal's segment {name} begins at record {header.first}: those after {max(last, after)} are missing"
+                )
             journal, last, end = header.journal, header.first - 1, 0
             for record, behind in decode_records(memoryview(data)[SEGMENT_HEADER_BYTES:], seed_of(journal), header.first):
                 last, end = record.number, behind
@@ -89,17 +93,16 @@ def read_journal(
 
 def clear_journal(disk: Disk, *, keep_as: str = "") -> None:
     """Remove a journal, or move it into the directory `keep_as`, where nobody reads it by itself.  Blocks."""
-    if keep_as:
+    names = [name for name in disk.list(".") if name.startswith(PREFIX)]
+    if keep_as and names:
         disk.make_directory(keep_as)
+        for name in names:
+            disk.rename(name, f"{keep_as}/{name}")
+        disk.sync_directory(keep_as)  # before the other directory: a power cut in between leaves both names, not none
     for name in disk.list("."):
-        if name.startswith(PREFIX):
-            if keep_as:
-                disk.rename(name, f"{keep_as}/{name}")
-            else:
-                disk.unlink(name)
+        if name.startswith(PREFIX) or name == BEGUN:
+            disk.unlink(name)
     disk.sync_directory(".")
-    if keep_as:
-        disk.sync_directory(keep_as)
 
 
 class Journal:
@@ -177,6 +180,10 @@ class Journal:
         except OSError as failure:
             self.failure = JournalFailed(f"the journal cannot be written: {failure}; what is in memory still goes to the store")
             raise self.failure from failure
+        except BaseException as failure:
+            # What was gathered may be on the disk or not: a record behind it could come after a gap.
+            self.failure = JournalFailed(f"a write of the journal broke off: {failure!r}")
+            raise
         if durable:
             self.durable = upto
 
@@ -198,13 +205,15 @@ class Journal:
     def _begin(self, upto: int | None = None) -> None:
         first = (self.position if upto is None else upto) + 1
         name = f"{PREFIX}{first:016x}"
-        # A segment of that name can only be one that a crash left without any record.
         with contextlib.suppress(FileNotFoundError):
-            self._disk.unlink(name)
-        self._full = [entry for entry in self._full if entry[0] != name]
-        file = self._disk.open(name, create=True, exclusive=True)
+            self._disk.unlink(BEGUN)
+        file = self._disk.open(BEGUN, create=True, exclusive=True)
         file.pwrite([encode_segment(Segment(self.id, self._volume, first))], 0)
         file.datasync()
+        # A segment of that name can only be one that a crash left without any record.  It may be all there is of the journal, by
+        # which this host shows that the volume is its own: so it goes when the other is whole.
+        self._disk.rename(BEGUN, name)
+        self._full = [entry for entry in self._full if entry[0] != name]
         self._disk.sync_directory(".")
         self._open = _Open(name, file, SEGMENT_HEADER_BYTES)
 

@@ -1,11 +1,14 @@
 """The journal on a disk that forgets."""
 
+import contextlib
+
 import pytest
 
 from objstore.errors import DamagedFile
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.volume.journal import PREFIX, Journal, JournalFailed, Unkept, clear_journal, read_journal
 from objstore.services.volume.journal_format import WRITE, ZEROES, Record
+from tests.sim.disk import PowerLost
 from tests.sim.host import Host, Simulation
 
 ID, VOLUME = b"j" * 16, b"v" * 16
@@ -142,3 +145,97 @@ def test_without_a_journal_changes_are_counted() -> None:
         assert unkept.position == 2
 
     Bench().run(work)
+
+
+def test_a_first_segment_that_begins_behind_what_the_store_has_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objstore.services.volume.journal.SEGMENT_BYTES", 1000)
+    bench = Bench()
+
+    async def work() -> None:
+        journal = await bench.open()
+        for _ in range(8):
+            journal.append(WRITE, 0, 400, b"x" * 400)
+            await journal.flush()
+        bench.disk.unlink(bench.disk.list(".")[0])
+
+    bench.run(work)
+    assert bench.found(after=7)[0] == (ID, 8)
+    with pytest.raises(DamagedFile):
+        bench.found(after=0)
+
+
+def test_a_bad_header_with_records_behind_it_is_damage() -> None:
+    bench = Bench()
+
+    async def work() -> None:
+        journal = await bench.open()
+        journal.append(WRITE, 0, 3, b"abc")
+        await journal.flush()
+        bench.disk.open(bench.disk.list(".")[0], write=True).pwrite([b"?"], 20)
+
+    bench.run(work)
+    with pytest.raises(DamagedFile):
+        bench.found()
+
+
+def test_a_journal_without_records_survives_a_power_cut_while_it_is_begun_again() -> None:
+    """It is all by which a host shows that the volume is its own."""
+    cuts = 0
+    for seed in range(60):
+        bench = Bench(seed)
+        bench.run(bench.open)
+        bench.host.storage.fuse = seed % 12
+        try:
+            bench.run(bench.open)
+        except PowerLost:
+            cuts += 1
+        bench.host.storage.fuse = None
+        bench.host.kill(power=True)
+        bench.host.boot()
+        assert bench.found() == ((ID, 0), []), seed
+    assert cuts > 20
+
+
+def test_a_journal_that_is_set_aside_is_never_nowhere() -> None:
+    for seed in range(60):
+        bench = Bench(seed)
+
+        async def work(bench: Bench = bench) -> None:
+            journal = await bench.open()
+            journal.append(WRITE, 0, 3, b"abc")
+            await journal.flush()
+
+        async def set_aside(bench: Bench = bench) -> None:
+            clear_journal(bench.disk, keep_as="given-up")
+
+        bench.run(work)
+        bench.host.storage.fuse = seed % 10
+        with contextlib.suppress(PowerLost):
+            bench.run(set_aside)
+        bench.host.storage.fuse = None
+        bench.host.kill(power=True)
+        bench.host.boot()
+        disk = bench.host.storage.disk("/journal")
+        names = [*disk.list("."), *(disk.list("given-up") if disk.exists("given-up") else [])]
+        assert f"{PREFIX}{1:016x}" in names, seed
+
+
+def test_after_a_write_that_broke_off_nothing_is_acknowledged_any_more() -> None:
+    bench = Bench()
+
+    async def work() -> None:
+        journal = await bench.open()
+        journal.append(WRITE, 0, 1, b"x")
+        run, journal._threads.run = journal._threads.run, broken  # type: ignore[method-assign]
+        with pytest.raises(RuntimeError):
+            await journal.flush()
+        journal._threads.run = run  # type: ignore[method-assign]
+        with pytest.raises(JournalFailed):
+            journal.append(WRITE, 0, 1, b"y")
+        with pytest.raises(JournalFailed):
+            await journal.flush()
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("the threads are closed")
+
+    bench.run(work)
