@@ -142,9 +142,10 @@ class Volumes:
 
         Nothing happens where nobody has it.  Raises NoSuchKey.
         """
+        dead = (await self.head(volume)).holder
 
         def change(head: Head) -> Head:
-            if not head.holder:
+            if not head.holder or head.holder != dead:  # after a swap whose answer was lost it may be the next one's by now
                 return head
             return msgspec.structs.replace(head, epoch=head.epoch + 1, generation=head.generation + 1, holder="", journal=b"", position=0)
 

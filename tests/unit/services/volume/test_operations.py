@@ -4,9 +4,9 @@ import pytest
 
 from objstore.core.rows import Space
 from objstore.errors import ConditionalConflict, InvalidArgument, NoSuchKey, PreconditionFailed
-from objstore.services.volume.attach import VolumeInUse
-from objstore.services.volume.layout import CLONE, Pin
-from objstore.services.volume.objects import BUCKET, SERVICE
+from objstore.services.volume.attach import VolumeInUse, attach
+from objstore.services.volume.layout import CLONE, Head, Pin
+from objstore.services.volume.objects import BUCKET, SERVICE, Swapped
 from objstore.services.volume.operations import HasSnapshots, NoSuchSnapshot
 from tests.support.volume_rig import CHUNK, VolumeHost, VolumeRig, with_volume
 
@@ -134,5 +134,26 @@ def test_the_pin_of_a_clone_keeps_its_source_from_being_deleted() -> None:
         host.run(pin)
         with pytest.raises(HasSnapshots):
             host.run(lambda: host.volumes.delete(volume))
+
+    with_volume(test)
+
+
+def test_a_volume_taken_from_a_dead_host_is_not_taken_from_the_next_one_when_the_answer_was_lost() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host, second = rig.first, rig.add("second")
+        host.attach(volume)
+        host.crash()
+        swap = host.objects.swap
+
+        async def unheard(head: Head, before: Swapped) -> Swapped:
+            await swap(head, before)
+            host.objects.swap = swap  # type: ignore[method-assign] # once
+            second.attached = await attach(second.objects, second.world, volume, rig.settings, holder="second", directory="/second")
+            raise PreconditionFailed("the same swap again found another head")
+
+        host.objects.swap = unheard  # type: ignore[method-assign]
+        assert host.run(lambda: host.volumes.free(volume)).holder == "second"
+        assert second.attached is not None
+        second.run(second.attached.detach)
 
     with_volume(test)
