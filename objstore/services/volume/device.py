@@ -13,7 +13,7 @@ import logging
 
 import msgspec
 
-from objstore.errors import Damaged, InvalidArgument, NoSuchKey, ObjstoreError, PreconditionFailed, Unavailable
+from objstore.errors import ConditionalConflict, Damaged, InvalidArgument, NoSuchKey, ObjstoreError, PreconditionFailed, Unavailable
 from objstore.runtime.clock import Clock
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.volume.cache import Buffer, ChunkCache
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 RETRY_FIRST_S, RETRY_LIMIT_S = 0.1, 5.0
 GATHERED_LIMIT_BYTES = 32 * 1024 * 1024  # of journal records that the disk has not taken yet
 FETCHES = 16  # chunks of one long read on their way at once
+LET_GO_ATTEMPTS = 16  # each but the last met another's change of the head
 READ_AHEAD_RUN = 2  # reads in a row, each where the one before ended, that make a stream
 
 
@@ -65,6 +66,8 @@ class Device:
         self._fetching: dict[int, asyncio.Task[None]] = {}
         self._committing = asyncio.Lock()
         self._committed = at.head.position
+        self._holder = at.head.holder
+        self._held = True  # False: the head may say that nobody holds the volume, so that anybody may attach it
         self._hurry = asyncio.Event()
         self._room = asyncio.Condition()
         self._number = 0
@@ -164,6 +167,8 @@ class Device:
             await self.commit()
         else:
             await self.journal.flush()
+        while self.failure is None and not self._held:
+            await self.commit()  # what is in the journal alone would be lost if somebody attached the volume now
         if self.failure is not None:
             raise self.failure
 
@@ -198,24 +203,52 @@ class Device:
 
     async def _commit_up_to(self, target: int) -> None:
         async with self._committing:
-            if self._committed < target:
+            if self.failure is not None:
+                raise self.failure
+            if self._committed < target or not self._held:
                 await self._commit()
 
     async def resize(self, size_bytes: int) -> None:
         """Make the volume longer; the head says so when it returns."""
         await asyncio.shield(self._tasks.spawn(self._resize(size_bytes), name="resize of a volume"))
 
-    async def moved(self) -> Swapped:
-        """The head as this process left it; another's swap of what does not concern data is taken in."""
-        async with self._committing:
-            self._take(await self._objects.head(self.at.head.volume))
-            return self.at
+    async def let_go(self) -> None:
+        """Returns when everything is in the store and the head says that nobody holds the volume; nothing can be asked of this any more.
+
+        Raises Fenced; Unavailable or ConditionalConflict, and then it is held on.  Until the head is known to say so, no flush is answered.
+        """
+        assert self.journal is not None
+        while True:
+            await self.commit()
+            async with self._committing:
+                if self._committed == self.journal.position:
+                    await self._give_back()
+                    return
 
     async def aclose(self) -> None:
         """Stop; nothing is committed and nothing flushed."""
         await self._tasks.aclose()
+        if self.failure is None:
+            self.failure = Fenced(f"volume {self.at.head.volume.hex()} is not served here any more")
+        async with self._room:
+            self._room.notify_all()  # who waits for room hears of it
         if self.journal is not None:
             await self.journal.aclose()
+
+    async def _give_back(self) -> None:
+        self._held = False  # whatever becomes of the swaps: one whose answer is lost may take effect later
+        try:
+            for _ in range(LET_GO_ATTEMPTS):
+                try:
+                    self.at = await self._objects.swap(msgspec.structs.replace(self.at.head, holder=""), self.at)
+                except PreconditionFailed:
+                    await self._look_again()
+                if not self.at.head.holder:
+                    self.failure = Fenced(f"volume {self.at.head.volume.hex()} was let go of")
+                    return
+            raise ConditionalConflict(f"volume {self.at.head.volume.hex()} is being changed without pause")
+        finally:
+            self._hurry.set()  # where it was not let go of, the next commit holds it again
 
     async def _commit(self) -> None:
         assert self.journal is not None
@@ -228,7 +261,7 @@ class Device:
                 await self._upload(frozen, done)
                 await self._publish(position, self.size_bytes)
                 break
-            except (Unavailable, Damaged) as failure:
+            except ObjstoreError as failure:  # whatever it is: what was frozen has to come into the store before anything else does
                 if self.failure is not None:
                     raise
                 log.warning("volume %s: not committed yet: %s", self.at.head.volume.hex(), failure)
@@ -250,7 +283,8 @@ class Device:
         await each(self._tasks, [item for item in frozen.items() if item[0] not in done], work, at_once=self._settings.uploads)
         for index, ref in done.items():
             await self._load_map_of(index)
-            self._map.set(index, ref)
+            if self._map.find(index) != ref:  # else its node would be written anew, and the tree not be that of the attempt before
+                self._map.set(index, ref)
 
     async def _upload_chunk(self, index: int, buffer: Buffer) -> Ref | None:
         if buffer.known is not None:
@@ -270,7 +304,7 @@ class Device:
         generation = self.at.head.generation
         while True:
             tree = Tree(size_bytes, self._map.levels, self._map.root)
-            head = msgspec.structs.replace(self.at.head, tree=tree, generation=generation + 1, position=position)
+            head = msgspec.structs.replace(self.at.head, tree=tree, generation=generation + 1, position=position, holder=self._holder)
             try:
                 self.at = await self._objects.swap(head, self.at)
             except (PreconditionFailed, NoSuchKey):
@@ -282,6 +316,7 @@ class Device:
             else:
                 break
         self._number = 0
+        self._held = True
 
     async def _write_node(self, node: tuple[Place, bytes | None]) -> None:
         place, data = node
@@ -303,6 +338,8 @@ class Device:
             raise self._fence(
                 f"it was attached by {found.head.holder or 'nobody'} in epoch {found.head.epoch}, after {self.at.head.epoch} here"
             )
+        if found.head.generation == self.at.head.generation and found.head.tree != self.at.head.tree:
+            raise self._fence("it was changed while nobody held it")
         self.at = found
 
     def _fence(self, why: str) -> Fenced:
@@ -329,7 +366,7 @@ class Device:
                 try:
                     await self._publish(self._committed, size_bytes)
                     break
-                except Unavailable as failure:
+                except ObjstoreError as failure:
                     if self.failure is not None:
                         raise
                     log.warning("volume %s: not resized yet: %s", self.at.head.volume.hex(), failure)
@@ -363,11 +400,14 @@ class Device:
                 found = await self._objects.head(self.at.head.volume)
                 if found.head.epoch > self.at.head.epoch:
                     self._take(found)
+                elif found.head.holder != self._holder:
+                    self._held = False
+                    self._hurry.set()
             except NoSuchKey:
                 self._fence("the volume was deleted")
             except Fenced:
                 return
-            except (Unavailable, Damaged):
+            except ObjstoreError:
                 continue
 
     # -- inside -----------------------------------------------------------------------------------------------

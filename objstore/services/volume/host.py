@@ -5,18 +5,21 @@ The process that a compute agent (or a person) asks; it knows neither tenants no
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from objstore.errors import InvalidArgument, NoSuchKey, ObjstoreError
+from objstore.errors import InvalidArgument, NoSuchKey, ObjstoreError, PreconditionFailed
 from objstore.runtime.world import World
-from objstore.services.volume.attach import Attached, attach, view
+from objstore.services.volume.attach import Attached, VolumeInUse, attach, view
 from objstore.services.volume.device import Device, Fenced
-from objstore.services.volume.layout import Head, Pin
+from objstore.services.volume.layout import Head, Pin, volume_id
 from objstore.services.volume.nbd.server import NbdServer
 from objstore.services.volume.operations import Volumes, pin_of
 from objstore.services.volume.settings import VolumeSettings
+
+log = logging.getLogger(__name__)
 
 EXPORTS_LIMIT = 256  # of one process
 
@@ -53,24 +56,19 @@ class VolumeHost:
         self._served: dict[str, _Served] = {}
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}  # and how many wait or are at it
 
-    async def attach(self, volume: bytes, *, force: bool = False) -> str:
+    async def attach(self, volume: bytes, *, force: bool = False, again: bool = False) -> str:
         """Attach a volume and export it; the export's name.  Nothing happens when it is served already.
 
-        Raises NoSuchKey, VolumeInUse, PreconditionFailed, DamagedFile, OSError.
+        With `again` it was attached here, and must not have been let go of or taken away since.
+
+        Raises NoSuchKey, VolumeInUse, PreconditionFailed, ConditionalConflict, DamagedFile, OSError.
         """
         name = volume.hex()
         async with self._turn(name):
             if name in self._served and not isinstance(self._served[name].device.failure, Fenced):
                 return name
             await self._drop(name)
-            self._check_room()
-            with contextlib.ExitStack() as stack:
-                stack.enter_context(self._place.alone(volume))
-                attached = await attach(
-                    self._volumes.objects, self._world, volume, self._settings,
-                    holder=self._place.holder, directory=self._place.directory_of(volume), force=force,
-                )  # fmt: skip
-                self._serve(name, _Served(attached.device, attached, stack.pop_all()))
+            await self._attach(volume, force=force, again=again)
         return name
 
     async def attach_snapshot(self, volume: bytes, snapshot: bytes) -> str:
@@ -87,9 +85,13 @@ class VolumeHost:
     async def detach(self, name: str) -> None:
         """Take an export away; of a volume everything is in the store, and it is free for other hosts, when this returns.
 
-        Nothing happens when it is not served.  Raises Fenced (it is another's by now, and gone from here), Unavailable (it is served on).
+        A volume that is not served and yet this host's, as the store has it, is let go of as well.
+
+        Raises Fenced (it is another's by now, and gone from here), Unavailable or ConditionalConflict (it is served on), DamagedFile, OSError.
         """
         async with self._turn(name):
+            if name not in self._served:
+                await self._pick_up(name)
             served = self._served.get(name)
             if served is None:
                 return
@@ -100,7 +102,7 @@ class VolumeHost:
             except Fenced:
                 await self._drop(name)
                 raise
-            except ObjstoreError:
+            except BaseException:
                 self.server.add(name, served.device)
                 raise
             self._forget(name)
@@ -135,7 +137,7 @@ class VolumeHost:
             try:
                 async with asyncio.timeout(patience_s):
                     await self.detach(name)
-            except (TimeoutError, ObjstoreError):
+            except (TimeoutError, ObjstoreError, OSError):
                 await self._drop(name)
 
     def _device(self, volume: bytes) -> Device:
@@ -143,6 +145,30 @@ class VolumeHost:
         if served is None:
             raise NotServed(f"volume {volume.hex()} is not attached here")
         return served.device
+
+    async def _attach(self, volume: bytes, *, force: bool = False, again: bool = False) -> None:
+        self._check_room()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._place.alone(volume))
+            attached = await attach(
+                self._volumes.objects, self._world, volume, self._settings,
+                holder=self._place.holder, directory=self._place.directory_of(volume), force=force, again=again,
+            )  # fmt: skip
+            self._serve(volume.hex(), _Served(attached.device, attached, stack.pop_all()))
+
+    async def _pick_up(self, name: str) -> None:
+        """Attach what the store says is attached here: the answer to an attach was lost, or the process before this one ended."""
+        try:
+            volume = volume_id(name)
+        except InvalidArgument:
+            return
+        try:
+            if volume.hex() == name and (await self._volumes.head(volume)).holder == self._place.holder:
+                await self._attach(volume, again=True)
+        except NoSuchKey:
+            return
+        except (VolumeInUse, PreconditionFailed) as failure:
+            log.warning("volume %s cannot be let go of here: %s", name, failure)
 
     def _check_room(self) -> None:
         if len(self._served) >= EXPORTS_LIMIT:
@@ -155,16 +181,19 @@ class VolumeHost:
     def _forget(self, name: str) -> None:
         served = self._served.pop(name)
         self.server.remove(name)
-        served.stack.close()
+        served.stack.close()  # from here on another process may have the journal: nothing of this one may touch it any more
 
     async def _drop(self, name: str) -> None:
         """Stop serving at once; the volume stays attached to this host, if it still is."""
         served = self._served.get(name)
         if served is None:
             return
-        self._forget(name)
-        with contextlib.suppress(ObjstoreError):
-            await (served.attached or served.device).aclose()
+        self.server.remove(name)
+        try:
+            with contextlib.suppress(ObjstoreError):
+                await (served.attached or served.device).aclose()
+        finally:
+            self._forget(name)
 
     @contextlib.asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[None]:

@@ -12,6 +12,7 @@ from objstore.runtime.disk import Disk
 from objstore.runtime.tasks import Threads
 from objstore.runtime.world import World
 from objstore.services.volume.attach import VolumeInUse
+from objstore.services.volume.device import Fenced
 from objstore.services.volume.host import HostPlace, VolumeHost
 from objstore.services.volume.layout import VOLUME_ID_BYTES
 from objstore.services.volume.operations import Volumes
@@ -34,9 +35,9 @@ class LastingHost(VolumeHost):
         self._notes = notes
         self._threads = threads
 
-    async def attach(self, volume: bytes, *, force: bool = False) -> str:
+    async def attach(self, volume: bytes, *, force: bool = False, again: bool = False) -> str:
         """As VolumeHost's, and noted when it returns."""
-        name = await super().attach(volume, force=force)
+        name = await super().attach(volume, force=force, again=again)
         await self._threads.run(_note, self._notes, name)
         return name
 
@@ -44,9 +45,10 @@ class LastingHost(VolumeHost):
         """As VolumeHost's, and the note is gone when it returns, also where the volume is another's by now."""
         try:
             await super().detach(name)
-        finally:
-            if name not in self.served():
-                await self._threads.run(_forget, self._notes, name)
+        except Fenced:
+            await self._threads.run(_forget, self._notes, name)
+            raise
+        await self._threads.run(_forget, self._notes, name)
 
     async def take_up(self) -> list[str]:
         """Attach what was attached when the last process ended; the ids of those that the store cannot give now (see `keep_taking_up`)."""
@@ -64,7 +66,7 @@ class LastingHost(VolumeHost):
 
     async def _take_up_one(self, name: str) -> bool:
         try:
-            await self.attach(bytes.fromhex(name))
+            await self.attach(bytes.fromhex(name), again=True)
         except (VolumeInUse, NoSuchKey, PreconditionFailed) as lost:
             log.error("volume %s was attached here and is not any more: %s", name, lost)  # noqa: TRY400 the message says all there is
             await self._threads.run(_forget, self._notes, name)

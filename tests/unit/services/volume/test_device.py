@@ -1,13 +1,16 @@
 """The device: what is read is what was written, whatever is cached, committed, fetched or lost in between."""
 
+import asyncio
 import random
+from collections.abc import Callable
 
+import msgspec
 import pytest
 
-from objstore.errors import QuorumLost
-from objstore.services.volume.attach import Attached
+from objstore.errors import ConditionalConflict, NoSuchKey, QuorumLost
+from objstore.services.volume.attach import Attached, VolumeInUse
 from objstore.services.volume.device import Device, Fenced, ReadOnly
-from objstore.services.volume.layout import Head
+from objstore.services.volume.layout import Head, Ref
 from objstore.services.volume.objects import Swapped
 from tests.support.volume_rig import CHUNK, VolumeHost, VolumeRig, with_volume
 
@@ -114,8 +117,6 @@ def test_a_write_during_a_commit_is_not_part_of_it() -> None:
         write(host, 0, b"a" * CHUNK)
 
         async def both() -> None:
-            import asyncio
-
             commit = asyncio.ensure_future(device.commit())
             await asyncio.sleep(0)
             await asyncio.sleep(0)
@@ -260,8 +261,6 @@ def test_a_view_cannot_be_written_to() -> None:
 
 def test_bytes_that_were_replaced_while_they_were_fetched_are_not_kept() -> None:
     def test(rig: VolumeRig, volume: bytes) -> None:
-        import asyncio
-
         host = rig.first
         host.attach(volume)
         write(host, 0, b"old" * 10)
@@ -296,5 +295,213 @@ def test_bytes_that_were_replaced_while_they_were_fetched_are_not_kept() -> None
             return b"".join(await device.read(0, 6))
 
         assert host.run(work) == b"NEWold"
+
+    with_volume(test)
+
+
+def lose(host: VolumeHost, wanted: Callable[[Head], bool], *, times: int = 1) -> list[Head]:
+    """The answers to the first such swaps of the head are lost; the heads that were written so."""
+    swap, lost = host.objects.swap, []
+
+    async def unheard(head: Head, before: Swapped) -> Swapped:
+        done = await swap(head, before)
+        if wanted(head) and len(lost) < times:
+            lost.append(head)
+            raise QuorumLost("the answer never came")
+        return done
+
+    host.objects.swap = unheard  # type: ignore[method-assign] # as a store that is cut off
+    return lost
+
+
+def slowly(device: Device) -> None:
+    """Have it commit when it is asked to, and not before."""
+    device._hurry.set = lambda: None  # type: ignore[method-assign]
+
+
+def is_free(head: Head) -> bool:
+    return not head.holder
+
+
+def test_a_commit_whose_answer_was_lost_is_known_again() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        lost = lose(host, lambda head: head.position > 0)
+        write(host, 0, b"x" * (2 * CHUNK))
+        host.run(the(host).commit)
+        assert lost
+        assert the(host).failure is None
+        write(host, 1, b"y")
+        host.run(the(host).commit)
+        assert host.stored(volume)[:3] == b"xyx"
+
+    with_volume(test)
+
+
+def test_a_commit_goes_on_after_whatever_the_store_refused() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        write(host, 0, b"x" * CHUNK)
+        host.run(host.attached.detach)  # type: ignore[union-attr]
+        host.attach(volume)
+        real, refused = host.objects.get_chunk, []
+
+        async def missing(ref: Ref) -> bytearray:
+            if not refused:
+                refused.append(ref)
+                raise NoSuchKey("for this test")
+            return await real(ref)
+
+        host.objects.get_chunk = missing  # type: ignore[method-assign]
+        write(host, 1, b"y")
+        host.run(the(host).commit)
+        assert refused
+        write(host, 2, b"z")
+        host.run(the(host).commit)
+        assert host.stored(volume)[:4] == b"xyzx"
+
+    with_volume(test)
+
+
+@pytest.mark.parametrize("durability", ["journal", "store"])
+def test_no_flush_is_answered_while_the_head_may_say_that_nobody_holds_the_volume(durability: str) -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        first, second = rig.first, rig.add("second")
+        attached = first.attach(volume, durability=durability, commit_interval_s=1000.0, watch_interval_s=1000.0)
+        slowly(attached.device)
+        write(first, 0, b"one")
+        lose(first, is_free)
+        with pytest.raises(QuorumLost):
+            first.run(attached.detach)
+        assert second.run(lambda: second.objects.head(volume)).head.holder == ""
+        write(first, 0, b"two")
+        first.run(the(first).flush)
+        # Now it is held again, so that nobody else gets it; a crash loses nothing.
+        with pytest.raises(VolumeInUse):
+            second.attach(volume)
+        first.crash()
+        first.attach(volume, durability=durability)
+        assert first.content()[:3] == b"two"
+        first.run(first.attached.detach)  # type: ignore[union-attr]
+        second.attach(volume)
+        assert second.content()[:3] == b"two"
+
+    with_volume(test)
+
+
+def test_whoever_attaches_what_was_let_go_of_unheard_fences_the_one_before() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        first, second = rig.first, rig.add("second")
+        attached = first.attach(volume, commit_interval_s=1000.0)
+        write(first, 0, b"one")
+        first.run(the(first).commit)
+        lose(first, is_free)
+        swap = first.objects.swap
+
+        async def cut_off(head: Head, before: Swapped) -> Swapped:
+            if head.holder:
+                raise QuorumLost("for this test")
+            return await swap(head, before)
+
+        first.objects.swap = cut_off  # type: ignore[method-assign]
+        with pytest.raises(QuorumLost):
+            first.run(attached.detach)
+        write(first, 0, b"two")
+        assert not first.run_until(3.0, the(first).flush)
+        second.attach(volume)
+        assert second.content()[:3] == b"one"
+        first.objects.swap = swap  # type: ignore[method-assign]
+        with pytest.raises(Fenced):
+            first.run(the(first).flush)
+        assert second.content()[:3] == b"one"
+
+    with_volume(test)
+
+
+def test_a_volume_is_held_again_where_the_head_says_that_nobody_has_it() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        first, second = rig.first, rig.add("second")
+        first.attach(volume)
+
+        async def free() -> None:
+            at = await second.objects.head(volume)
+            await second.objects.swap(msgspec.structs.replace(at.head, holder=""), at)
+
+        second.run(free)
+        rig.pass_time(rig.settings.watch_interval_s + 3)
+        assert the(first).failure is None
+        with pytest.raises(VolumeInUse):
+            second.attach(volume)
+
+    with_volume(test)
+
+
+def test_a_volume_that_was_made_longer_while_nobody_held_it_is_not_made_short_again() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        first, second = rig.first, rig.add("second")
+        attached = first.attach(volume, commit_interval_s=1000.0, watch_interval_s=1000.0)
+        slowly(attached.device)
+        lose(first, is_free)
+        with pytest.raises(QuorumLost):
+            first.run(attached.detach)
+        second.run(lambda: second.volumes.resize(volume, 9 * CHUNK))
+        write(first, 0, b"x")
+        with pytest.raises(Fenced):
+            first.run(the(first).commit)
+        assert second.run(lambda: second.volumes.head(volume)).size_bytes == 9 * CHUNK
+
+    with_volume(test)
+
+
+def test_letting_go_of_a_volume_that_changes_without_pause_fails_and_it_is_held_on() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host, other = rig.first, rig.add("other")
+        attached = host.attach(volume)
+        write(host, 0, b"kept")
+        swap = host.objects.swap
+
+        async def after_others(head: Head, before: Swapped) -> Swapped:
+            if is_free(head):
+                await other.volumes.snapshot(volume)
+            return await swap(head, before)
+
+        host.objects.swap = after_others  # type: ignore[method-assign]
+        with pytest.raises(ConditionalConflict):
+            host.run(attached.detach)
+        assert host.run(lambda: host.volumes.head(volume)).holder == "first"
+        write(host, 0, b"more")
+        host.run(the(host).flush)
+        host.objects.swap = swap  # type: ignore[method-assign]
+        host.run(attached.detach)
+        assert host.stored(volume)[:4] == b"more"
+        assert host.run(lambda: host.volumes.head(volume)).holder == ""
+
+    with_volume(test)
+
+
+def test_who_waits_for_room_hears_that_the_device_was_closed() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        attached = host.attach(volume, changed_bytes=CHUNK, commit_interval_s=1000.0)
+
+        async def down(*_: object) -> None:
+            raise QuorumLost("for this test")
+
+        host.objects.put_chunk = down  # type: ignore[method-assign,assignment]
+
+        async def work() -> None:
+            async def fill() -> None:
+                for index in range(4):
+                    await attached.device.write(index * CHUNK, memoryview(b"x"))
+
+            filling = asyncio.ensure_future(fill())
+            await asyncio.sleep(1.0)
+            await attached.aclose()
+            with pytest.raises(Fenced):
+                await asyncio.wait_for(filling, 5.0)
+
+        host.run(work)
 
     with_volume(test)

@@ -151,3 +151,80 @@ def test_a_read_only_volume_is_refused_and_nothing_stays_behind() -> None:
         assert locks.held == set()
 
     with_volume(test)
+
+
+def test_what_the_store_says_is_attached_here_is_let_go_of_though_it_is_not_served() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host, second = host_on(rig.first, Locks()), host_on(rig.add("second"), Locks())
+        rig.first.attach(volume)
+
+        async def write() -> None:
+            assert rig.first.attached is not None
+            await rig.first.attached.device.write(0, memoryview(b"kept"))
+            await rig.first.attached.aclose()
+
+        rig.first.run(write)
+        rig.hosts[1].run(lambda: second.detach(volume.hex()))  # not that one's
+        assert rig.first.run(lambda: rig.first.volumes.head(volume)).holder == "first"
+        rig.first.run(lambda: host.detach(volume.hex()))
+        assert host.served() == {}
+        assert rig.first.run(lambda: rig.first.volumes.head(volume)).holder == ""
+        assert rig.first.stored(volume)[:4] == b"kept"
+        for name in (volume.hex(), "?", "f" * 32, f"{volume.hex()}@{volume.hex()}"):
+            rig.first.run(lambda name=name: host.detach(name))
+
+    with_volume(test)
+
+
+def test_a_volume_is_exported_on_where_letting_go_of_it_was_broken_off() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = host_on(rig.first, Locks())
+        real = rig.first.objects.swap
+
+        async def never(*_: object) -> None:
+            await asyncio.sleep(1000.0)
+
+        async def work() -> None:
+            name = await host.attach(volume)
+            rig.first.objects.swap = never  # type: ignore[method-assign,assignment]
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await host.detach(name)
+            assert host.server.find(name) is not None
+            rig.first.objects.swap = real  # type: ignore[method-assign]
+            device = host.served()[name]
+            await device.write(0, memoryview(b"on"))
+            await device.flush()
+            await host.detach(name)
+            assert host.server.find(name) is None
+
+        rig.first.run(work)
+        assert rig.first.stored(volume)[:2] == b"on"
+
+    with_volume(test)
+
+
+def test_nobody_else_gets_the_journal_before_it_is_closed() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        locks, held = Locks(), []
+        host = host_on(rig.first, locks)
+
+        async def work() -> None:
+            name = await host.attach(volume)
+            device = host.served()[name]
+            await device.write(0, memoryview(b"on"))
+            close = device.aclose
+
+            async def closing() -> None:
+                held.append(set(locks.held))
+                await close()
+
+            device.aclose = closing  # type: ignore[method-assign]
+            await host._drop(name)
+            assert host.served() == {}
+
+        rig.first.run(work)
+        assert held == [{volume}]
+        assert locks.held == set()
+
+    with_volume(test)

@@ -4,6 +4,8 @@ import pytest
 
 from objstore.errors import QuorumLost
 from objstore.services.volume.lasting import LastingHost
+from objstore.services.volume.layout import Head
+from objstore.services.volume.objects import Swapped
 from tests.support.volume_rig import VolumeHost as Seat
 from tests.support.volume_rig import VolumeRig, with_volume
 from tests.unit.services.volume.test_host import Locks, host_on
@@ -106,5 +108,83 @@ def test_what_the_store_cannot_give_now_is_asked_for_again(monkeypatch: pytest.M
             await again.detach(volume.hex())
 
         rig.first.run(work)
+
+    with_volume(test)
+
+
+def test_a_volume_that_was_taken_from_a_dead_host_is_not_taken_back_when_it_returns() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        second = rig.add("second")
+        host = lasting(rig.first)
+        rig.first.run(lambda: host.attach(volume))
+        rig.first.crash()
+        second.run(lambda: second.volumes.free(volume))
+        again = lasting(rig.first)
+        assert rig.first.run(again.take_up) == []
+        assert again.served() == {}
+        other = host_on(second, Locks())
+        second.run(lambda: other.attach(volume))
+        second.run(lambda: other.detach(volume.hex()))
+
+    with_volume(test)
+
+
+def test_a_snapshot_made_at_that_moment_does_not_make_a_host_forget_its_volume() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = lasting(rig.first)
+        rig.first.run(lambda: host.attach(volume))
+        rig.first.crash()
+        again, real, made = lasting(rig.first), rig.first.objects.swap, []
+
+        async def after_another(head: Head, before: Swapped) -> Swapped:
+            if not made:
+                made.append(head)
+                await rig.first.volumes.snapshot(volume)
+            return await real(head, before)
+
+        rig.first.objects.swap = after_another  # type: ignore[method-assign]
+        assert rig.first.run(again.take_up) == []
+        assert list(again.served()) == [volume.hex()]
+        rig.first.run(lambda: again.detach(volume.hex()))
+        assert rig.first.run(lambda: rig.first.volumes.head(volume)).holder == ""
+
+    with_volume(test)
+
+
+def test_what_was_not_taken_up_yet_is_let_go_of_with_what_its_journal_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = lasting(rig.first)
+
+        async def write() -> None:
+            await host.attach(volume)
+            await host.served()[volume.hex()].write(0, memoryview(b"kept"))
+            await host.served()[volume.hex()].flush()
+
+        rig.first.run(write)
+        rig.first.crash()
+        again, real, down = lasting(rig.first), rig.first.objects.head, [True]
+
+        async def head(asked: bytes) -> Swapped:
+            if down:
+                raise QuorumLost("for this test")
+            return await real(asked)
+
+        monkeypatch.setattr(rig.first.objects, "head", head)
+
+        async def work() -> None:
+            missing = await again.take_up()
+            assert missing == [volume.hex()]
+            with pytest.raises(QuorumLost):
+                await again.detach(volume.hex())
+            assert await lasting(rig.first).take_up() == missing  # it is noted still
+            down.clear()
+            await again.detach(volume.hex())
+            await again.keep_taking_up(missing)
+            assert again.served() == {}
+
+        rig.first.run(work)
+        assert rig.first.run(lambda: rig.first.volumes.head(volume)).holder == ""
+        assert rig.first.stored(volume)[:4] == b"kept"
+        assert rig.first.run(lasting(rig.first).take_up) == []
 
     with_volume(test)
