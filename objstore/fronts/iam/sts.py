@@ -59,7 +59,7 @@ def _session_name(call: Call) -> str:
     return name
 
 
-def _session_policies(call: Call) -> tuple[str, ...] | None:
+def _session_policies(call: Call, account: str) -> tuple[str, ...] | None:
     found: list[str] = []
     text = call.text("Policy", "", most=MAX_POLICY_CHARS)
     if text:
@@ -72,7 +72,7 @@ def _session_policies(call: Call) -> tuple[str, ...] | None:
     if len(arns) > MAX_POLICY_ARNS:
         raise invalid(f"At most {MAX_POLICY_ARNS} session policies.")
     for arn in arns:
-        policy = call.directory.policy_by_arn(arn, call.account)
+        policy = call.directory.policy_by_arn(arn, account)
         if policy is None:
             raise IdentityRefused("ValidationError", f"Policy {arn[:200]} does not exist.")
         found.append(policy.document)
@@ -94,7 +94,7 @@ def _credentials(
     rng = call.directory.rng
     session = Session(
         RECORD_VERSION, new_id(rng, SESSION_KEY_PREFIX, 20), new_secret(rng), account, subject, subject_id, name, now_s, now_s + duration_s,
-        _session_policies(call), facts,
+        _session_policies(call, account), facts,
     )  # fmt: skip
     token = call.directory.sealer.seal(session)
     keys = element("AccessKeyId", session.access_key) + element("SecretAccessKey", session.secret_key) + element("SessionToken", token)
@@ -157,12 +157,22 @@ async def get_session_token(call: Call) -> str:
     # Else who came by temporary credentials could renew them for ever (Keystone CVE-2026-44394).
     if call.temporary or call.parameters.get("Policy"):
         raise IdentityRefused("AccessDenied", "Cannot call GetSessionToken with session credentials", 403)
-    user = call.holder(USER)
+    user = _own_user(call)
     duration_s = call.number("DurationSeconds", 43_200, MIN_SESSION_S, MAX_USER_SESSION_S)
     text, _ = _credentials(
         call, account=user.account, subject=f"{USER}/{user.name}", subject_id=user.id, name=user.name, duration_s=duration_s, facts={}
     )  # fmt: skip
     return text
+
+
+def _own_user(call: Call) -> Holder:
+    """The user who signs, whatever the parameters say: here nobody is asked whether they may act for another.  Raises IdentityRefused."""
+    if "UserName" in call.parameters:
+        raise invalid("UserName is no parameter of this call: session credentials are those of the user who asks.")
+    user = call.directory.user(call.account, call.who.facts.get("aws:username", ""))
+    if user is None or call.directory.arn_of(user) != call.who.arn:
+        raise IdentityRefused("AccessDenied", "GetSessionToken is for users with access keys of their own", 403)
+    return user
 
 
 async def get_caller_identity(call: Call) -> str:
@@ -182,7 +192,7 @@ async def assume_role_with_web_identity(call: Call) -> str:
     name = _session_name(call)
     token = call.text("WebIdentityToken", least=4, most=20_000)
     role = _role(call, action)
-    call.who = Principal(account=role.account, anonymous=True)  # session policies by ARN are those of the role's account
+    call.who = Principal(account=role.account, anonymous=True)  # who is asked about is the web identity, whoever signed besides
     duration_s = call.number("DurationSeconds", 3600, MIN_SESSION_S, role.max_session_s)
     issuer = issuer_of(token)
     provider = call.directory.providers.get(f"arn:aws:iam::{role.account}:oidc-provider/{issuer}")

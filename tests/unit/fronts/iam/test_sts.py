@@ -4,13 +4,16 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
+from objstore.fronts.iam.sts import ACTIONS
 from objstore.identity.entities import WebProvider
 from tests.support.iam_server import CLUSTER_KEY, iam_serving, service
 from tests.support.policies import identity_policy, trust_policy
-from tests.support.s3_server import ALICE, BOB, Running, make_certificate
+from tests.support.s3_raw import Answer, call, send
+from tests.support.s3_server import ALICE, BOB, Running, User, make_certificate
 from tests.support.web_tokens import key_set, make_token
 
 Refused = Callable[..., tuple[str, int]]
@@ -264,3 +267,48 @@ def test_tags_of_a_session_need_a_right_of_their_own(iam: Any, server: Running, 
     )
     iam.update_assume_role_policy(RoleName=user, PolicyDocument=narrow)
     assert refused(own.assume_role, **tagged) == ("AccessDenied", 403)
+
+
+FOREIGN = {"UserName": "alice", "GroupName": "g", "RoleName": "r", "AccountId": "bob", "UserId": "AIDA", "AccessKeyId": "AKALICE"}
+
+
+def ask_sts(server: Running, keys: dict[str, str], action: str, **parameters: str) -> Answer:
+    who = User("alice", "x", keys["AccessKeyId"], keys["SecretAccessKey"])
+    body = urlencode({"Action": action, "Version": "2011-06-15", **parameters}).encode()
+    return call(server, "POST", "/", body, {"Content-Type": "application/x-www-form-urlencoded"}, user=who, service="sts")
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_no_parameter_of_a_call_says_who_calls(
+    iam: Any, server: Running, user: str, keys: dict[str, str], s3: Any, action: str, refused: Refused
+) -> None:
+    arn = role_trusting(iam, user, {"AWS": f"arn:aws:iam::alice:user/{user}"})
+    own = {"RoleArn": arn, "RoleSessionName": "work", "WebIdentityToken": "none"}
+    for name, value in FOREIGN.items():
+        answer = ask_sts(server, keys, action, **own, **{name: value})
+        if answer.status == 200 and answer.value("SessionToken"):
+            got = {part: answer.value(part) for part in ("AccessKeyId", "SecretAccessKey", "SessionToken")}
+            found = service(server, "sts", got).get_caller_identity()["Arn"]
+            assert found in (f"arn:aws:iam::alice:user/{user}", f"arn:aws:sts::alice:assumed-role/{user}/work"), name
+            assert refused(service(server, "s3", got).list_buckets) == ("AccessDenied", 403), name
+        elif answer.status == 200:
+            assert answer.value("Arn") == f"arn:aws:iam::alice:user/{user}", name
+    if action == "GetSessionToken":
+        answer = ask_sts(server, keys, action, UserName=user)
+        assert (answer.status, answer.value("Code")) == (400, "ValidationError")
+
+
+@pytest.mark.parametrize("action", sorted(set(ACTIONS) - {"AssumeRoleWithWebIdentity"}))
+def test_calls_that_must_be_signed_are_refused_to_nobody(server: Running, action: str) -> None:
+    body = urlencode({"Action": action, "RoleArn": "arn:aws:iam::alice:role/r", "RoleSessionName": "work", "UserName": "alice"}).encode()
+    answer = send(server, "POST", "/", body, {"Content-Type": "application/x-www-form-urlencoded"})
+    assert (answer.status, answer.value("Code")) == (403, "MissingAuthenticationToken")
+
+
+def test_session_policies_are_those_of_the_roles_account(iam: Any, server: Running, name: str, refused: Refused) -> None:
+    arn = role_trusting(iam, name, {"AWS": "arn:aws:iam::bob:root"})
+    alices = iam.create_policy(PolicyName=name, PolicyDocument=identity_policy("s3:*"))["Policy"]["Arn"]
+    bobs = service(server, "iam", BOB).create_policy(PolicyName=name, PolicyDocument=identity_policy("s3:*"))["Policy"]["Arn"]
+    own = service(server, "sts", BOB)
+    own.assume_role(RoleArn=arn, RoleSessionName="guest", PolicyArns=[{"arn": alices}])
+    assert refused(own.assume_role, RoleArn=arn, RoleSessionName="guest", PolicyArns=[{"arn": bobs}]) == ("ValidationError", 400)
