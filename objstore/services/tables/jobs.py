@@ -2,16 +2,17 @@
 
 A job is claimed with a lease, which its worker renews while it runs; a worker that dies leaves it to the next one when the
 lease has run out.  So a job can run twice, and two runs can overlap for a moment: handlers are idempotent, and change
-state by compare-and-set.  A job that fails is tried again later, each time a little later, and given up after `ATTEMPTS`; then
-the service's `give_up` says what that means.
+state by compare-and-set.  Who has lost the lease changes nothing of the job any more, and ends its run as soon as it finds out.  A job
+that fails is tried again later, each time a little later, and given up after `ATTEMPTS`; then the service's `give_up` says what that means.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, and_, delete, insert, select, update
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, MetaData, Table, Text, and_, delete, insert, select, update
 
 from objstore.errors import ObjstoreError
 from objstore.runtime.rng import Rng
@@ -27,6 +28,7 @@ RENEW_S = 10.0
 POLL_S = 2.0  # between looks for jobs of other processes and of earlier runs; own ones are begun at once
 ATTEMPTS = 8
 BACK_OFF_S = 2.0  # times 2 to the number of failures
+BACK_OFF_LIMIT_S = 300.0  # a `give_up` that fails is tried again as well, for ever: in minutes, not in days
 WORKERS = 4
 
 SCHEMA = Schema(
@@ -84,6 +86,17 @@ def enqueue(
     return id_
 
 
+def others_of(connection: Connection, service: Iterable[str], kinds: Iterable[str], subject: str, *, but: str = "") -> bool:
+    """Whether jobs of one of these kinds wait or run for a subject, `but` the one of that id."""
+    mine = and_(JOBS.c.service.in_(list(service)), JOBS.c.subject == subject, JOBS.c.kind.in_(list(kinds)), JOBS.c.id != but)
+    return connection.execute(select(JOBS.c.id).where(mine).limit(1)).first() is not None
+
+
+def is_there(connection: Connection, id_: str) -> bool:
+    """Whether a job still waits or runs."""
+    return connection.execute(select(JOBS.c.id).where(JOBS.c.id == id_)).first() is not None
+
+
 @dataclass
 class Worker:
     """Does the jobs of one service."""
@@ -99,6 +112,8 @@ class Worker:
     _running: set[str] = field(default_factory=set)
     _looking: bool = False
     _again: bool = False
+    _closed: bool = False
+    _holder: str = ""  # one name for all its leases: a job whose lease had run out here, and that it claims again, runs on
 
     def start(self) -> None:
         """Begin to look for jobs now and then."""
@@ -106,12 +121,13 @@ class Worker:
 
     async def aclose(self) -> None:
         """Stop; what runs is left to its lease's end."""
+        self._closed = True
         await self._tasks.aclose()
 
     def nudge(self) -> None:
         """There may be a new job: look at once."""
         self._again = True
-        if not self._looking:
+        if not self._looking and not self._closed:
             self._looking = True
             self._tasks.spawn(self._look(), name="look for jobs")
 
@@ -138,7 +154,7 @@ class Worker:
     async def claim(self, limit: int) -> list[Job]:
         """Take up to `limit` jobs that are due."""
         now_us = self.world.clock.wall_us()
-        holder = self.world.rng.token(8).hex()
+        holder = self._holder = self._holder or self.world.rng.token(8).hex()
         lease_us = now_us + int(LEASE_S * 1e6)
 
         def work(connection: Connection) -> list[Job]:
@@ -157,37 +173,58 @@ class Worker:
         return await self.sql.write(work)
 
     async def _run(self, job: Job) -> None:
-        renewing = self._tasks.spawn(self._renew(job), name="renew")
+        handling = self._tasks.spawn(self._handle(job), name=f"handle {job.kind}")
+        renewing = self._tasks.spawn(self._renew(job, handling), name="renew")
+        try:
+            await asyncio.wait([handling])
+            renewing.cancel()
+            if not handling.cancelled():
+                await self._ended(job, failed=not handling.result())
+        finally:
+            handling.cancel()
+            renewing.cancel()
+            self._running.discard(job.id)
+            self.nudge()
+
+    async def _handle(self, job: Job) -> bool:
+        """Whether it went well."""
         try:
             if job.attempts >= ATTEMPTS:
                 await self.give_up(job)
             else:
                 await self.handlers[job.kind](job)
         except Exception as failure:  # noqa: BLE001 whatever it was, the job is tried again and in the end given up
-            renewing.cancel()
             self.failures += 1
             level = logging.WARNING if isinstance(failure, ObjstoreError | OSError) else logging.ERROR
             log.log(level, "%s %s of %s failed: %r", self.service, job.kind, job.subject, failure)
-            await self._postpone(job)
-        else:
-            renewing.cancel()
-            await self.sql.write(lambda connection: connection.execute(delete(JOBS).where(JOBS.c.id == job.id)).rowcount)
-        finally:
-            renewing.cancel()
-            self._running.discard(job.id)
-            self.nudge()
+            return False
+        return True
 
-    async def _renew(self, job: Job) -> None:
+    async def _renew(self, job: Job, handling: "asyncio.Task[bool]") -> None:
         while True:
             await self.world.clock.sleep(RENEW_S)
             try:
-                await self._due(job, LEASE_S)
+                if not await self._due(job, LEASE_S):
+                    log.warning("%s %s of %s is another's by now: this run of it ends", self.service, job.kind, job.subject)
+                    handling.cancel()
+                    return
             except ObjstoreError as failure:  # the next renewal may still be in time
                 log.warning("the lease of %s %s of %s is not renewed: %s", self.service, job.kind, job.subject, failure)
 
-    async def _postpone(self, job: Job) -> None:
-        await self._due(job, BACK_OFF_S * 2**job.attempts)
+    async def _ended(self, job: Job, *, failed: bool) -> None:
+        if failed:
+            await self._due(job, min(BACK_OFF_LIMIT_S, BACK_OFF_S * 2 ** min(job.attempts, 32)))
+        else:
+            await self.sql.write(lambda connection: connection.execute(delete(JOBS).where(self._is_ours(job))).rowcount)
 
-    async def _due(self, job: Job, delay_s: float) -> None:
+    async def _due(self, job: Job, delay_s: float) -> bool:
+        """Whether it is still this worker's."""
         due_us = self.world.clock.wall_us() + int(delay_s * 1e6)
-        await self.sql.write(lambda connection: connection.execute(update(JOBS).where(JOBS.c.id == job.id).values(due_us=due_us)).rowcount)
+        return bool(
+            await self.sql.write(
+                lambda connection: connection.execute(update(JOBS).where(self._is_ours(job)).values(due_us=due_us)).rowcount
+            )
+        )
+
+    def _is_ours(self, job: Job) -> ColumnElement[bool]:
+        return and_(JOBS.c.id == job.id, JOBS.c.holder == self._holder)

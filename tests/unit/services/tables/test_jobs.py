@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from objstore.errors import Unavailable
 from objstore.runtime.sql import Sql, open_sql
-from objstore.services.tables.jobs import ATTEMPTS, LEASE_S, SCHEMA, Job, Worker, enqueue
+from objstore.services.tables.jobs import ATTEMPTS, BACK_OFF_LIMIT_S, LEASE_S, SCHEMA, Job, Worker, enqueue, is_there, others_of
 from objstore.services.tables.migrations import migrate
+from tests.support.block_rig import in_virtual_time
 from tests.support.image_rig import DATABASE, fresh, run_rig
 from tests.support.memory_cluster import LoopClock, memory_world
 
@@ -127,5 +128,149 @@ def test_a_change_that_is_taken_back_leaves_no_job() -> None:
             await bench.sql.write(work)
         except ValueError:
             assert await bench.left() == 0
+
+    on_bench(test)
+
+
+class Slow(Bench):
+    """Jobs that end when they are told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+        self.begun = self.cancelled = 0
+
+    async def _work(self, job: Job) -> None:
+        self.begun += 1
+        try:
+            await self.go_on.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        await super()._work(job)
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        for _ in range(2000):
+            if done():
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError("it does not come")
+
+    async def holder_of(self, subject: str) -> str:
+        query = text(f"SELECT holder FROM jobs WHERE subject = '{subject}'")
+        return str(await self.sql.read(lambda c: c.execute(query).scalar_one()))
+
+
+def on_slow_bench(test: Callable[[Slow], Awaitable[None]]) -> None:
+    async def main() -> None:
+        bench = Slow()
+        await fresh(bench.sql)
+        await migrate(bench.sql, SCHEMA, 1)
+        await test(bench)
+        await bench.sql.aclose()
+
+    run_rig(main())
+
+
+def test_who_lost_the_lease_neither_ends_nor_moves_the_job() -> None:
+    async def test(bench: Slow) -> None:
+        slow, other = bench.worker(), bench.worker()
+        await bench.add("a", "b")
+        slow.nudge()
+        await bench.until(lambda: bench.begun == 2)
+        bench.clock.skew_us += int(LEASE_S * 1e6) + 1
+        assert len(await other.claim(5)) == 2  # and dies
+        before = await bench.sql.read(lambda c: c.execute(text("SELECT id, due_us, holder FROM jobs ORDER BY id")).all())
+        bench.fail = 1
+        bench.go_on.set()
+        await bench.until(lambda: not slow._running)
+        assert bench.done or slow.failures
+        assert await bench.sql.read(lambda c: c.execute(text("SELECT id, due_us, holder FROM jobs ORDER BY id")).all()) == before
+        await slow.aclose()
+        await other.aclose()
+
+    on_slow_bench(test)
+
+
+@in_virtual_time
+def test_a_run_that_finds_its_lease_with_another_ends() -> None:
+    async def test(bench: Slow) -> None:
+        slow, other = bench.worker(), bench.worker()
+        await bench.add("a")
+        slow.nudge()
+        await bench.until(lambda: bench.begun == 1)
+        bench.clock.skew_us += int(LEASE_S * 1e6) + 1
+        assert len(await other.claim(5)) == 1
+        await bench.until(lambda: bench.cancelled == 1)
+        assert (bench.done, await bench.left(), slow.failures) == ([], 1, 0)
+        await slow.aclose()
+        await other.aclose()
+
+    on_slow_bench(test)
+
+
+@in_virtual_time
+def test_a_run_goes_on_whose_lease_ran_out_and_that_nobody_else_took() -> None:
+    async def test(bench: Slow) -> None:
+        worker = bench.worker()
+        await bench.add("a")
+        worker.nudge()
+        await bench.until(lambda: bench.begun == 1)
+        bench.clock.skew_us += int(LEASE_S * 1e6) + 1
+        worker.nudge()  # it claims the job that it runs
+        await asyncio.sleep(25)
+        assert (bench.begun, bench.cancelled) == (1, 0)
+        bench.go_on.set()
+        await bench.until(lambda: not worker._running)
+        assert (bench.done, await bench.left()) == (["a"], 0)
+        await worker.aclose()
+
+    on_slow_bench(test)
+
+
+def test_who_stops_takes_no_more_jobs() -> None:
+    async def test(bench: Slow) -> None:
+        worker = bench.worker(limit=1)
+        await bench.add("a", "b")
+        worker.nudge()
+        await bench.until(lambda: bench.begun == 1)
+        waiting = {"a", "b"} - {subject for subject in "ab" if await bench.holder_of(subject)}
+        async with asyncio.timeout(5):
+            await worker.aclose()
+        assert bench.begun == 1
+        assert {subject for subject in "ab" if not await bench.holder_of(subject)} == waiting
+
+    on_slow_bench(test)
+
+
+@in_virtual_time
+def test_what_cannot_even_be_given_up_is_tried_again_within_minutes() -> None:
+    async def test(bench: Bench) -> None:
+        async def no(job: Job) -> None:
+            raise Unavailable("not now")
+
+        worker = bench.worker()
+        worker.give_up = no
+        await bench.add("a")
+        await bench.sql.write(lambda c: c.execute(text(f"UPDATE jobs SET attempts = {ATTEMPTS + 10}")).rowcount)
+        await bench.rest(worker)
+        due_us = int(await bench.sql.read(lambda c: c.execute(text("SELECT due_us FROM jobs")).scalar_one()))
+        assert due_us - bench.clock.wall_us() <= BACK_OFF_LIMIT_S * 1e6
+        await worker.aclose()
+
+    on_bench(test)
+
+
+def test_jobs_are_found_by_what_they_are_about() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.add("a")
+        (row,) = await bench.sql.read(lambda c: c.execute(text("SELECT id FROM jobs")).all())
+
+        def look(connection: Connection) -> list[bool]:
+            found = [others_of(connection, ("svc",), ("work",), subject) for subject in ("a", "b")]
+            found += [others_of(connection, ("svc",), ("work",), "a", but=row.id), others_of(connection, ("svc",), ("rest",), "a")]
+            return [*found, is_there(connection, row.id), is_there(connection, "x")]
+
+        assert await bench.sql.read(look) == [True, False, False, False, True, False]
 
     on_bench(test)
