@@ -23,7 +23,7 @@ from objstore.services.image.records import ACTIVE, IMPORTING, QUEUED, UPLOADING
 from objstore.services.image.rights import check_change, unknown
 from objstore.services.image.service import ImageService, seen_image
 from objstore.services.image.tables import SERVICE
-from objstore.services.image.tasks import DAY_US, FAILURE, PROCESSING, SUCCESS, add_task, set_task
+from objstore.services.image.tasks import FAILURE, PROCESSING, SUCCESS, add_task, set_task
 from objstore.services.image.uploads import DROP, activate, room_for
 from objstore.services.image.views import STORE
 from objstore.services.tables.jobs import Job, Worker, enqueue
@@ -62,8 +62,8 @@ class ImportCalls:
             check_change(call, image)
             details = self._accept(connection, call, image, name, method)
             add_task(
-                connection, task, call, image.id, image.owner, {"image_id": image.id, "import_req": document, "backend": [STORE]},
-                now_us=now_us, life_us=int(service.settings.task_days * DAY_US),
+                connection, service.settings, task, call, image.id, image.owner,
+                {"image_id": image.id, "import_req": document, "backend": [STORE]}, now_us=now_us,
             )  # fmt: skip
             if not records.change(connection, image.id, status=(image.status,), operation="", status_=IMPORTING, updated_us=now_us):
                 raise conflict("Others changed the image at this moment.")

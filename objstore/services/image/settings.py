@@ -16,6 +16,8 @@ class ImageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quota_properties: int = 128  # of an image
     quota_tags: int = 128
     quota_members: int = 128
+    quota_tasks: int = 1000  # of a project: imports whose end is still told
+    quota_image_tasks: int = 100  # the same of an image
     page_limit: int = 1000
     lease_s: float = 60.0  # an upload that gives no sign of life for so long is over
     task_days: float = 2.0  # how long what became of an import is told

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from objstore.services.calls.call import Answer, Call, Handler
 from objstore.services.calls.paging import limit_of, link, query_without, sort_of
-from objstore.services.calls.problems import bad_request, not_found
+from objstore.services.calls.problems import bad_request, not_found, too_large
 from objstore.services.image.rights import check_change
 from objstore.services.image.service import ImageService, Row
+from objstore.services.image.settings import ImageSettings
 from objstore.services.image.tables import TASKS
 from objstore.services.image.views import task_view
 
@@ -25,10 +26,20 @@ DAY_US = 86_400_000_000
 
 
 def add_task(
-    connection: Connection, id_: str, call: Call, image: str, owner: str, document: Mapping[str, Any], *, now_us: int, life_us: int
-) -> None:
-    """Tell of an import that is to be."""
+    connection: Connection, settings: ImageSettings, id_: str, call: Call, image: str, owner: str, document: Mapping[str, Any], *, now_us: int
+) -> None:  # fmt: skip
+    """Tell of an import that is to be.  Raises 413."""
     connection.execute(delete(TASKS).where(TASKS.c.expires_us < now_us))
+    life_us = int(settings.task_days * DAY_US)
+    for whose, mine, most in (
+        ("The image", TASKS.c.image == image, settings.quota_image_tasks),
+        ("The project", TASKS.c.owner == owner, settings.quota_tasks),
+    ):
+        if 0 < most <= connection.execute(select(func.count()).where(mine)).scalar_one():
+            raise too_large(
+                f"{whose} may have {most} tasks of imports, and each is kept for {settings.task_days:g} days: "
+                "wait until the oldest are forgotten, or upload the bytes without an import."
+            )
     connection.execute(
         insert(TASKS).values(
             id=id_, type=IMPORT, status=PENDING, owner=owner, user_id=call.who.user.id, image=image, request_id=call.request_id,
