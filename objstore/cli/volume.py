@@ -18,9 +18,8 @@ from objstore.cli.errors import complain
 from objstore.cli.volume_store import Opened, open_volumes
 from objstore.errors import ObjstoreError
 from objstore.runtime.config import ConfigError
-from objstore.services.volume.attach import view
 from objstore.services.volume.layout import DEFAULT_CHUNK_BYTES, SNAPSHOT, Head, Pin, volume_id
-from objstore.services.volume.operations import pin_of
+from objstore.services.volume.readers import reading
 from objstore.services.volume.sweep import Sweeper, end_old_clones
 from objstore.services.volume.transfer import load, pour
 
@@ -194,15 +193,10 @@ def export(directory: Path, volume: bytes, target: BinaryIO, snapshot: bytes | N
     """Write a volume's bytes as a raw image to a file, or - for standard output."""
 
     async def do(opened: Opened) -> Any:
-        at = await opened.objects.head(volume)
-        tree = pin_of(at.head, snapshot).tree if snapshot else at.head.tree
-        device = view(opened.objects, opened.world, at, opened.settings, tree)
-        try:
-            async for piece in pour(device):
+        async with reading(opened.objects, opened.world, volume, opened.settings, snapshot=snapshot or b"", who="export") as source:
+            async for piece in pour(source.device):
                 target.write(piece)
-        finally:
-            await device.aclose()
-        return {"bytes": tree.size_bytes}
+        return {"bytes": source.device.size_bytes}
 
     return run(directory, do, answer=sys.stderr)
 
@@ -219,7 +213,7 @@ def sweep(directory: Path, grace: float) -> int:
         swept = await Sweeper(opened.objects, grace_s=grace).run()
         ended = await end_old_clones(opened.volumes, list(swept.heads.values()))
         return {
-            "volumes": swept.volumes, "candidates": swept.candidates, "named": swept.named, "removed": swept.removed,
+            "volumes": swept.volumes, "candidates": swept.candidates, "named": swept.named, "readers": swept.readers, "removed": swept.removed,
             "kept_young": swept.kept_young, "kept_open": swept.kept_open, "clones_given_up": ended,
         }  # fmt: skip
 

@@ -28,11 +28,12 @@ from objstore.services.image.uploads import Uploads
 from objstore.services.tables.jobs import Job, enqueue
 from objstore.services.volume.api.settings import BlockStorageSettings
 from objstore.services.volume.api.tables import BASES, BYTES, SERVICE
-from objstore.services.volume.attach import VolumeInUse, attach, view
+from objstore.services.volume.attach import VolumeInUse, attach
 from objstore.services.volume.device import Device
 from objstore.services.volume.layout import SECTOR_BYTES, volume_id
 from objstore.services.volume.objects import close
-from objstore.services.volume.operations import HasSnapshots, Volumes, pin_of
+from objstore.services.volume.operations import HasSnapshots, Volumes
+from objstore.services.volume.readers import reading
 from objstore.services.volume.settings import MEBIBYTE, VolumeSettings
 from objstore.services.volume.transfer import load, pour
 
@@ -137,10 +138,9 @@ class BaseDisks:
         if size_bytes < base.size_bytes:
             raise ImageUnusable(f"the image's disk has {base.size_bytes} bytes, which is more than {size_bytes}")
         try:
-            await self._volumes.clone(base.volume, size_bytes=size_bytes, name=f"image {image_id}", clone=volume)
-        except PreconditionFailed:
-            if (await self._volumes.head(volume)).name != f"image {image_id}":
-                raise
+            made = await self._volumes.clone_once(base.volume, volume, size_bytes=size_bytes, name=f"image {image_id}")
+            if made.name != f"image {image_id}":
+                raise PreconditionFailed(f"volume {volume.hex()} is there, and of no such image", condition="if-none-match")
         except NoSuchKey as failure:
             raise ImageUnusable(f"the image {image_id} was deleted") from failure
 
@@ -149,14 +149,10 @@ class BaseDisks:
 
         Raises CallRefused, Unavailable, NoSuchKey.
         """
-        at = await self._volumes.objects.head(volume)
-        tree = pin_of(at.head, snapshot).tree if snapshot else at.head.tree
-        device = view(self._volumes.objects, self._world, at, self._data_settings, tree)
-        size = size_bytes or device.size_bytes
-        try:
-            await self._uploads.receive(image_id, pour(device, length=size), size=size, before=(QUEUED,), during=SAVING)
-        finally:
-            await device.aclose()
+        who = f"image {image_id}"
+        async with reading(self._volumes.objects, self._world, volume, self._data_settings, snapshot=snapshot, who=who) as source:
+            size = size_bytes or source.device.size_bytes
+            await self._uploads.receive(image_id, pour(source.device, length=size), size=size, before=(QUEUED,), during=SAVING)
 
     # -- records --------------------------------------------------------------------------------------------------
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from objstore.errors import InvalidArgument, NoSuchKey, ObjstoreError, PreconditionFailed
 from objstore.runtime.world import World
-from objstore.services.volume.attach import Attached, VolumeInUse, attach, view
+from objstore.services.volume.attach import Attached, VolumeInUse, attach
 from objstore.services.volume.device import Device, Fenced
 from objstore.services.volume.layout import Head, Pin, volume_id
 from objstore.services.volume.nbd.server import NbdServer
-from objstore.services.volume.operations import Volumes, pin_of
+from objstore.services.volume.operations import Volumes
+from objstore.services.volume.readers import Reading, open_reading
 from objstore.services.volume.settings import VolumeSettings
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class _Served:
     device: Device
     attached: Attached | None  # None: a snapshot
     stack: contextlib.ExitStack
+    reading: Reading | None = None
 
 
 class VolumeHost:
@@ -77,9 +79,10 @@ class VolumeHost:
         async with self._turn(name):
             if name not in self._served:
                 self._check_room()
-                at = await self._volumes.objects.head(volume)
-                device = view(self._volumes.objects, self._world, at, self._settings, pin_of(at.head, snapshot).tree)
-                self._serve(name, _Served(device, None, contextlib.ExitStack()))
+                source = await open_reading(
+                    self._volumes.objects, self._world, volume, self._settings, snapshot=snapshot, who=self._place.holder
+                )
+                self._serve(name, _Served(source.device, None, contextlib.ExitStack(), source))
         return name
 
     async def detach(self, name: str) -> None:
@@ -106,8 +109,8 @@ class VolumeHost:
                 self.server.add(name, served.device)
                 raise
             self._forget(name)
-            if served.attached is None:
-                await served.device.aclose()
+            if served.reading is not None:
+                await served.reading.aclose()
 
     async def snapshot(self, volume: bytes, *, name: str = "", snapshot: bytes = b"") -> Pin:
         """A snapshot of everything that was written before the call.  Raises NotServed, Unavailable, InvalidArgument."""
@@ -191,7 +194,7 @@ class VolumeHost:
         self.server.remove(name)
         try:
             with contextlib.suppress(ObjstoreError):
-                await (served.attached or served.device).aclose()
+                await (served.attached or served.reading or served.device).aclose()
         finally:
             self._forget(name)
 

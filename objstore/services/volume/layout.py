@@ -6,8 +6,9 @@ entries each; the leaves' entries name chunks.  Nodes and chunks are written onc
     head/VOLUME                                 the head
     chunk/VOLUME/GENERATION-NUMBER              `chunk_bytes` of data (the last of a volume too)
     node/VOLUME/GENERATION-NUMBER               a map node
+    reader/READER                               a tree that is read by who has not attached its volume
 
-VOLUME is 32 hexadecimal digits, GENERATION 16: the head's generation when it was written, NUMBER 8.  An entry that is missing
+VOLUME and READER are 32 hexadecimal digits, GENERATION 16: the head's generation when it was written, NUMBER 8.  An entry that is missing
 reads as zeros.  docs/formats/volume.md says what each byte is.  Pure: no input or output, no clock.
 """
 
@@ -33,6 +34,8 @@ NAME_LIMIT_BYTES = 255
 
 NODE_MAGIC = b"objvmap\0"
 HEAD_MAGIC = b"objvhead"
+READER_MAGIC = b"objvread"
+READERS = "reader/"
 FORMAT_VERSION = 1
 
 _REF = struct.Struct("<16sQIIQ")
@@ -201,6 +204,7 @@ class Head(msgspec.Struct, frozen=True):
     name: str = ""
     read_only: bool = False
     pins: tuple[Pin, ...] = ()
+    maker: bytes = b""  # of a clone whose source it is not known to have been pinned at until this head was there: the pin's id
 
     @property
     def size_bytes(self) -> int:
@@ -212,30 +216,55 @@ class Head(msgspec.Struct, frozen=True):
         return next((pin for pin in self.pins if pin.kind == kind and pin.id == pin_id), None)
 
 
+class Reader(msgspec.Struct, frozen=True):
+    """A tree that somebody reads who has not attached its volume: the sweep keeps it, whatever becomes of the volume, while this is written anew."""
+
+    id: bytes
+    volume: bytes
+    tree: Tree
+    seen_us: int  # when the reader wrote this
+    who: str = ""  # for people
+
+
 _encode_head = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(Head).decode
+_decode_reader = msgspec.msgpack.Decoder(Reader).decode
 
 
 def encode_head(head: Head) -> bytes:
     """The bytes of a head."""
     check_head(head)
-    body = _encode_head(head)
-    data = _HEAD_HEADER.pack(HEAD_MAGIC, FORMAT_VERSION, 0, len(body)) + body
-    return data + _CHECKSUM.pack(xxhash.xxh3_64_intdigest(data))
+    return _framed(HEAD_MAGIC, _encode_head(head))
 
 
 def decode_head(data: bytes) -> Head:
     """Raises DamagedFile."""
-    body = _checked(data, _HEAD_HEADER.size, "a volume's head")
-    magic, version, _, length = _HEAD_HEADER.unpack_from(body)
-    if magic != HEAD_MAGIC or version != FORMAT_VERSION or length != len(body) - _HEAD_HEADER.size:
-        raise DamagedFile(f"a volume's head begins with {bytes(body[:16])!r}: it is none, or of a newer version")
     try:
-        head = _decode_head(body[_HEAD_HEADER.size :])
+        head = _decode_head(_unframed(HEAD_MAGIC, data, "a volume's head"))
         check_head(head)
     except (msgspec.DecodeError, InvalidArgument) as failure:
         raise DamagedFile(f"a volume's head does not make sense: {failure}") from failure
     return head
+
+
+def reader_key(reader: bytes) -> str:
+    """The name of a reader."""
+    return f"{READERS}{reader.hex()}"
+
+
+def encode_reader(reader: Reader) -> bytes:
+    """The bytes of a reader."""
+    return _framed(READER_MAGIC, _encode_head(reader))
+
+
+def decode_reader(data: bytes) -> Reader:
+    """Raises DamagedFile."""
+    try:
+        reader = _decode_reader(_unframed(READER_MAGIC, data, "a reader of a volume"))
+        check_tree(reader.tree)
+    except (msgspec.DecodeError, InvalidArgument) as failure:
+        raise DamagedFile(f"a reader of a volume does not make sense: {failure}") from failure
+    return reader
 
 
 def check_head(head: Head) -> None:
@@ -246,8 +275,13 @@ def check_head(head: Head) -> None:
     if len(head.pins) > PINS_LIMIT:
         raise InvalidArgument(f"a volume has at most {PINS_LIMIT} snapshots; delete some first")
     for tree in (head.tree, *(pin.tree for pin in head.pins)):
-        if len(tree.root) != REF_BYTES or not 1 <= tree.levels <= LEVELS_LIMIT:
-            raise InvalidArgument(f"a volume's tree has a root of 40 bytes and 1 to {LEVELS_LIMIT} levels")
+        check_tree(tree)
+
+
+def check_tree(tree: Tree) -> None:
+    """Raises InvalidArgument for what cannot be a tree."""
+    if len(tree.root) != REF_BYTES or not 1 <= tree.levels <= LEVELS_LIMIT:
+        raise InvalidArgument(f"a volume's tree has a root of 40 bytes and 1 to {LEVELS_LIMIT} levels")
 
 
 def check_shape(size_bytes: int, chunk_bytes: int) -> None:
@@ -256,6 +290,20 @@ def check_shape(size_bytes: int, chunk_bytes: int) -> None:
         raise InvalidArgument(f"a volume of {size_bytes} bytes: it has 512 bytes to 1 PiB, in whole sectors of 512 bytes")
     if not CHUNK_LIMITS[0] <= chunk_bytes <= CHUNK_LIMITS[1] or chunk_bytes & (chunk_bytes - 1):
         raise InvalidArgument(f"chunks of {chunk_bytes} bytes: they have 64 KiB to 16 MiB, a power of two")
+
+
+def _framed(magic: bytes, body: bytes) -> bytes:
+    data = _HEAD_HEADER.pack(magic, FORMAT_VERSION, 0, len(body)) + body
+    return data + _CHECKSUM.pack(xxhash.xxh3_64_intdigest(data))
+
+
+def _unframed(magic: bytes, data: bytes, what: str) -> memoryview:
+    """Raises DamagedFile."""
+    body = _checked(data, _HEAD_HEADER.size, what)
+    found, version, _, length = _HEAD_HEADER.unpack_from(body)
+    if found != magic or version != FORMAT_VERSION or length != len(body) - _HEAD_HEADER.size:
+        raise DamagedFile(f"{what} begins with {bytes(body[:16])!r}: it is none, or of a newer version")
+    return body[_HEAD_HEADER.size :]
 
 
 def _checked(data: bytes, least: int, what: str) -> memoryview:

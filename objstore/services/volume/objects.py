@@ -14,7 +14,22 @@ from objstore.errors import ConditionalConflict, DamagedFile, NoSuchBucket, NoSu
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, Expected, ListQuery, ObjectInfo, ObjectStoreApi, Principal
 from objstore.runtime.clock import Clock
 from objstore.runtime.rng import Rng
-from objstore.services.volume.layout import Head, Ref, chunk_key, decode_head, encode_head, head_key, node_key, parse_head, verify
+from objstore.services.volume.layout import (
+    READERS,
+    Head,
+    Reader,
+    Ref,
+    chunk_key,
+    decode_head,
+    decode_reader,
+    encode_head,
+    encode_reader,
+    head_key,
+    node_key,
+    parse_head,
+    reader_key,
+    verify,
+)
 
 ACCOUNT = "objstore.volumes"
 BUCKET = "volumes"
@@ -132,6 +147,26 @@ class VolumeObjects:
         async for info in self.listed("head/"):
             if (volume := parse_head(info.key)) is not None:
                 yield volume
+
+    async def put_reader(self, reader: Reader) -> None:
+        """Write a reader, or write it anew."""
+        await self._put(reader_key(reader.id), encode_reader(reader))
+
+    async def drop_reader(self, reader: bytes) -> None:
+        """Its reader has ended."""
+        await self.drop(reader_key(reader))
+
+    async def readers(self, since_us: int) -> list[Reader]:
+        """All readers that were written since then; the others are removed.  Raises DamagedFile."""
+        found = []
+        async for info in self.listed(READERS):
+            with contextlib.suppress(NoSuchKey, PreconditionFailed):  # it ended, or was written anew, at this moment
+                if info.modified_us < since_us:
+                    await self._store.delete(SERVICE, BUCKET, info.key, conditions=Conditions(if_match=(info.etag,)))
+                    continue
+                reading = await self._store.get(SERVICE, BUCKET, info.key)
+                found.append(decode_reader(b"".join([bytes(piece) async for piece in reading.chunks])))
+        return found
 
     async def listed(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         """Everything whose name begins so."""

@@ -1,7 +1,17 @@
 """What is done to volumes as a whole: create, resize, snapshot, clone, delete; none of it touches a chunk.
 
 References to chunks that exist enter a volume at its creation only, while the volume they come from has pinned them: it is what lets
-sweep.py find everything that is named by looking at the heads one by one.  So a clone goes: pin at the source, create, unpin.
+sweep.py find everything that is named by looking at the heads one by one.  So a clone goes:
+
+1. Pin at the source, under an id that its maker drew.
+2. Create the clone's head, which names its maker.
+3. Look whether the pin is still there: then all that the clone names was there when its head was.
+4. Take the maker out of the clone's head: from now on it is a volume like any other.
+5. Unpin.
+
+Whoever finds a head with a maker does 3 to 5 for him; where the pin is gone, the head goes, for what it names may have been swept before it
+was there.  Both are swaps of that one head, so that one of them happens.  A cut anywhere leaves a pin at most, which the next to make the
+clone, to delete the source, or to sweep takes back.
 """
 
 import contextlib
@@ -10,7 +20,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from objstore.errors import ConditionalConflict, InvalidArgument, NoSuchKey, PreconditionFailed
+from objstore.errors import ConditionalConflict, InvalidArgument, NoSuchKey, PreconditionFailed, Unavailable
 from objstore.services.volume.attach import VolumeInUse
 from objstore.services.volume.layout import (
     CLONE,
@@ -23,10 +33,13 @@ from objstore.services.volume.layout import (
     Tree,
     check_shape,
     levels_for,
+    volume_id,
 )
 from objstore.services.volume.objects import Swapped, VolumeObjects
 
 SWAP_ATTEMPTS = 32  # each has another's success before it
+# A clone takes milliseconds; its pin is taken back after this.  Below the minutes for which a job that deletes the source is tried again.
+CLONE_PATIENCE_S = 120.0
 
 
 class HasSnapshots(ConditionalConflict):
@@ -97,33 +110,65 @@ class Volumes:
     async def clone(self, volume: bytes, *, snapshot: bytes = b"", size_bytes: int = 0, name: str = "", clone: bytes = b"") -> Head:
         """A new volume that begins with what a snapshot keeps, or the store has of a volume now.  No chunk is copied.
 
-        `size_bytes` makes it longer.  Raises NoSuchKey, NoSuchSnapshot, InvalidArgument, PreconditionFailed.
+        `size_bytes` makes it longer.  Raises NoSuchKey, NoSuchSnapshot, InvalidArgument, PreconditionFailed (it is there), Unavailable.
         """
-        clone_id = clone or self._new_id()
+        clone_id, maker = clone or self._new_id(), self._new_id()
         created_us = self.objects.clock.wall_us()
 
         def pin(head: Head) -> Head:
-            if head.pin(CLONE, clone_id) is not None:
+            if head.pin(CLONE, maker) is not None:
                 return head
             tree = pin_of(head, snapshot).tree if snapshot else head.tree
-            return msgspec.structs.replace(head, pins=(*head.pins, Pin(CLONE, clone_id, tree, created_us, name)))
+            return msgspec.structs.replace(head, pins=(*head.pins, Pin(CLONE, maker, tree, created_us, clone_id.hex())))
 
         source = await self._change(volume, pin)
-        kept = source.pin(CLONE, clone_id)
+        kept = source.pin(CLONE, maker)
         assert kept is not None
         try:
-            made = await self._create(grown(kept.tree, size_bytes, source.chunk_bytes), source.chunk_bytes, name, clone_id)
+            made = await self._create(grown(kept.tree, size_bytes, source.chunk_bytes), source.chunk_bytes, name, clone_id, maker)
         except (InvalidArgument, PreconditionFailed):
-            await self._unpin(volume, clone_id)
+            await self._unpin(volume, lambda pin: pin.id == maker)
             raise
-        if not await self._unpin(volume, clone_id):
-            # Somebody took this for given up: what the clone names may have been swept before it named it.
-            await self.objects.remove(made)
-            raise ConditionalConflict(f"making a clone of volume {volume.hex()} took so long that it was given up; make it anew")
-        return made.head
+        settled = await self._settle(volume, made)
+        if settled is None:
+            raise Unavailable(f"making a clone of volume {volume.hex()} took so long that it was given up; make it anew")
+        return settled
+
+    async def clone_once(self, volume: bytes, clone: bytes, *, snapshot: bytes = b"", size_bytes: int = 0, name: str = "") -> Head:
+        """The same; where the clone is there already, by whomever it was begun, it is completed and nothing else happens."""
+        for _ in range(SWAP_ATTEMPTS):
+            with contextlib.suppress(NoSuchKey):
+                there = await self._settle(volume, await self.objects.head(clone))
+                if there is not None:
+                    return there
+            with contextlib.suppress(PreconditionFailed):
+                return await self.clone(volume, snapshot=snapshot, size_bytes=size_bytes, name=name, clone=clone)
+        raise ConditionalConflict(f"volume {clone.hex()} is being made and removed without pause")
+
+    async def _settle(self, volume: bytes, at: Swapped) -> Head | None:
+        """A clone of `volume` whose head is there becomes a volume like any other; None where it had to be removed."""
+        clone, maker = at.head.volume, at.head.maker
+        while at.head.maker:
+            pin = None
+            with contextlib.suppress(NoSuchKey):  # a source that is gone has no pins
+                pin = (await self.objects.head(volume)).head.pin(CLONE, maker)
+            try:
+                if pin is None:
+                    await self.objects.remove(at)
+                    return None
+                at = await self.objects.swap(msgspec.structs.replace(at.head, maker=b""), at)
+            except PreconditionFailed:
+                try:
+                    at = await self.objects.head(clone)  # settled by another, or removed
+                except NoSuchKey:
+                    return None
+        with contextlib.suppress(NoSuchKey):
+            await self._unpin(volume, lambda pin: _is_for(pin, clone))
+        return at.head
 
     async def delete(self, volume: bytes, *, force: bool = False) -> None:
         """Remove a volume; its chunks go with the next sweep.  Raises NoSuchKey, HasSnapshots, VolumeInUse (unless `force`)."""
+        await self.end_clones(await self.head(volume))
         for _ in range(SWAP_ATTEMPTS):
             at = await self.objects.head(volume)
             if at.head.pins:
@@ -151,25 +196,42 @@ class Volumes:
 
         return await self._change(volume, change)
 
+    async def end_clones(self, head: Head) -> int:
+        """Take back the pins of clones that are made, and of those whose makers seem to have died; how many.
+
+        Should such a maker live, his clone fails.
+        """
+        ended, now_us = 0, self.objects.clock.wall_us()
+        for pin in head.pins:
+            if pin.kind != CLONE:
+                continue
+            clone, made = _clone_of(pin), None
+            with contextlib.suppress(NoSuchKey):
+                made = await self.objects.head(clone)
+            if made is not None and (not made.head.maker or pin.created_us < now_us - int(CLONE_PATIENCE_S * 1e6)):
+                await self._settle(head.volume, made)
+            elif made is None and pin.created_us < now_us - int(CLONE_PATIENCE_S * 1e6):
+                await self.end_clone(head.volume, clone)
+            else:
+                continue
+            ended += 1
+        return ended
+
     async def end_clone(self, volume: bytes, clone: bytes) -> None:
-        """Take back the pin of a clone whose maker seems to have died; should he live, his clone fails.  Raises NoSuchKey."""
-        await self._unpin(volume, clone)
+        """Take back the pins of a clone whose makers seem to have died; should one live, his clone fails.  Nothing raises where `volume` is gone."""
+        with contextlib.suppress(NoSuchKey):
+            await self._unpin(volume, lambda pin: _is_for(pin, clone))
 
-    async def _unpin(self, volume: bytes, clone: bytes) -> bool:
-        """Whether there was such a pin."""
-        there = False
-
+    async def _unpin(self, volume: bytes, ends: Callable[[Pin], bool]) -> None:
         def change(head: Head) -> Head:
-            nonlocal there
-            there = head.pin(CLONE, clone) is not None
-            return msgspec.structs.replace(head, pins=tuple(p for p in head.pins if (p.kind, p.id) != (CLONE, clone))) if there else head
+            kept = tuple(pin for pin in head.pins if pin.kind != CLONE or not ends(pin))
+            return head if len(kept) == len(head.pins) else msgspec.structs.replace(head, pins=kept)
 
         await self._change(volume, change)
-        return there
 
-    async def _create(self, tree: Tree, chunk_bytes: int, name: str, volume: bytes) -> Swapped:
+    async def _create(self, tree: Tree, chunk_bytes: int, name: str, volume: bytes, maker: bytes = b"") -> Swapped:
         created_us = self.objects.clock.wall_us()
-        return await self.objects.create(Head(volume, chunk_bytes, tree, b"", created_us, name=name))
+        return await self.objects.create(Head(volume, chunk_bytes, tree, b"", created_us, name=name, maker=maker))
 
     async def _change(self, volume: bytes, change: Callable[[Head], Head]) -> Head:
         """Swap the head for what `change` makes of it, which may run more than once."""
@@ -194,6 +256,18 @@ def pin_of(head: Head, snapshot: bytes) -> Pin:
     if pin is None:
         raise NoSuchSnapshot(f"volume {head.volume.hex()} has no snapshot {snapshot.hex()}")
     return pin
+
+
+def _clone_of(pin: Pin) -> bytes:
+    """The volume that a pin is for.  Pins of older versions have the id of the clone, and its name."""
+    try:
+        return volume_id(pin.name)
+    except InvalidArgument:
+        return pin.id
+
+
+def _is_for(pin: Pin, clone: bytes) -> bool:
+    return clone in (pin.id, _clone_of(pin))
 
 
 def grown(tree: Tree, size_bytes: int, chunk_bytes: int) -> Tree:

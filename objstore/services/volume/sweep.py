@@ -1,7 +1,7 @@
 """Mark and sweep: removes chunks and nodes that no volume and no snapshot names.  Nothing named is ever removed; no clock decides.
 
 1. List the chunks and nodes that there are: the candidates.
-2. Read all heads, again and again until a listing shows no new one, and mark what their trees and pins name.
+2. Read all heads, again and again until a listing shows no new one, and mark what their trees and pins name; then what readers read.
 3. Remove every unmarked candidate whose generation is over: its volume's head, as read in 2, has a higher one, or there is none.
 
 References to pieces that exist come into a head at its creation only, while another head, which the clone was pinned at, has them; so
@@ -16,16 +16,16 @@ from objstore.errors import NoSuchKey, ObjstoreError
 from objstore.records.store import Leases
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.volume.chunk_map import ChunkMap
-from objstore.services.volume.layout import CLONE, HOLE, Head, Ref, Tree, parse_piece, unpack_ref
+from objstore.services.volume.layout import HOLE, Head, Ref, Tree, parse_piece, unpack_ref
 from objstore.services.volume.objects import VolumeObjects
 from objstore.services.volume.operations import Volumes
 from objstore.services.volume.parallel import each
+from objstore.services.volume.readers import READER_PATIENCE_S
 
 log = logging.getLogger(__name__)
 
 LEASE = "sweep"
 AT_ONCE = 16  # nodes that are read, pieces that are removed
-CLONE_PATIENCE_S = 3600.0  # a clone takes milliseconds; its pin is taken back after this
 
 Piece = tuple[bytes, int, int]
 
@@ -38,6 +38,7 @@ class Swept:
     candidates: int = 0
     named: int = 0
     removed: int = 0
+    readers: int = 0
     kept_young: int = 0  # unnamed, but younger than the grace
     kept_open: int = 0  # unnamed, but of a generation that may still be committed
     heads: dict[bytes, Head] = field(default_factory=dict, repr=False)
@@ -49,7 +50,7 @@ class Sweeper:
     def __init__(self, objects: VolumeObjects, *, grace_s: float = 3600.0) -> None:
         self._objects = objects
         self._tasks = TaskOwner("sweep")
-        self._grace_us = int(grace_s * 1e6)  # for readers that opened a tree which is gone since; safety does not rest on it
+        self._grace_us = int(grace_s * 1e6)  # for who reads without being one of `readers`; safety does not rest on it
 
     async def run(self) -> Swept:
         """Remove what nobody names.  Raises Unavailable, Damaged: then nothing, or less, was removed."""
@@ -100,26 +101,44 @@ class Sweeper:
                 for tree in (head.tree, *(pin.tree for pin in head.pins)):
                     await self._mark_tree(tree, named)
         swept.volumes = len(swept.heads)
+        # After the heads: who opened a tree that a head had no more when it was read has written so before.
+        for reader in await self._objects.readers(self._objects.clock.wall_us() - int(READER_PATIENCE_S * 1e6)):
+            swept.readers += 1
+            try:
+                await self._mark_tree(reader.tree, named)
+            except NoSuchKey:  # it was silent for so long that it was swept under it; others' pieces are not kept for it
+                log.warning("volume %s was read by who gave no sign of life; what was read is gone", reader.volume.hex())
         return named
 
     async def _mark_tree(self, tree: Tree, named: set[tuple[bool, bytes, int, int]]) -> None:
         if tree.root == HOLE:
             return
         nodes = [unpack_ref(tree.root)]
-        for level in range(tree.levels, 0, -1):
-            # What is named already is so with all below it: a node is written once.
-            new = [ref for ref in nodes if (True, ref.volume, ref.generation, ref.number) not in named]
-            nodes = []
-
-            async def visit(ref: Ref, level: int = level, below: list[Ref] = nodes) -> None:
-                # A map of one node: its entries are what matters here, not where they belong.
-                node = ChunkMap(Tree(tree.size_bytes, level, ref.pack()))
-                node.load((level, 0), await self._objects.get_node(ref))
-                below += [entry for _, entry in node.entries((level, 0))]
-
-            await each(self._tasks, new, visit, at_once=AT_ONCE)
-            named.update((True, ref.volume, ref.generation, ref.number) for ref in new)
+        added: list[tuple[bool, bytes, int, int]] = []
+        try:
+            for level in range(tree.levels, 0, -1):
+                # What is named already is so with all below it: a node is written once.
+                new = [ref for ref in nodes if (True, ref.volume, ref.generation, ref.number) not in named]
+                nodes = await self._below(Tree(tree.size_bytes, level, tree.root), new)
+                added += [(True, ref.volume, ref.generation, ref.number) for ref in new]
+                named.update(added)
+        except NoSuchKey:
+            named.difference_update(added)  # not with all below it
+            raise
         named.update((False, ref.volume, ref.generation, ref.number) for ref in nodes)
+
+    async def _below(self, tree: Tree, nodes: list[Ref]) -> list[Ref]:
+        """What nodes of the tree's highest level name."""
+        found: list[Ref] = []
+
+        async def visit(ref: Ref) -> None:
+            # A map of one node: its entries are what matters here, not where they belong.
+            node = ChunkMap(Tree(tree.size_bytes, tree.levels, ref.pack()))
+            node.load((tree.levels, 0), await self._objects.get_node(ref))
+            found.extend(entry for _, entry in node.entries((tree.levels, 0)))
+
+        await each(self._tasks, nodes, visit, at_once=AT_ONCE)
+        return found
 
 
 async def sweep_for_ever(volumes: Volumes, leases: Leases, *, holder: str, interval_s: float, grace_s: float) -> None:
@@ -144,11 +163,4 @@ async def sweep_for_ever(volumes: Volumes, leases: Leases, *, holder: str, inter
 
 async def end_old_clones(volumes: Volumes, heads: list[Head]) -> int:
     """Take back the pins that makers of clones left when they died; how many."""
-    ended = 0
-    now_us = volumes.objects.clock.wall_us()
-    for head in heads:
-        for pin in head.pins:
-            if pin.kind == CLONE and pin.created_us < now_us - int(CLONE_PATIENCE_S * 1e6):
-                await volumes.end_clone(head.volume, pin.id)
-                ended += 1
-    return ended
+    return sum([await volumes.end_clones(head) for head in heads])

@@ -14,13 +14,16 @@ from objstore.services.volume.layout import (
     SNAPSHOT,
     Head,
     Pin,
+    Reader,
     Tree,
     check_shape,
     chunk_key,
     decode_head,
     decode_node,
+    decode_reader,
     encode_head,
     encode_node,
+    encode_reader,
     head_key,
     levels_for,
     node_key,
@@ -132,3 +135,22 @@ def test_shapes_have_limits() -> None:
 
 def test_levels_grow_with_the_size() -> None:
     assert [levels_for(n << 16, 1 << 16) for n in (1, 1024, 1025, 1 << 20, (1 << 20) + 1)] == [1, 1, 2, 2, 3]
+
+
+READER = Reader(b"r" * 16, VOLUME, TREE, 5, "backup 1")
+
+
+def test_a_reader_comes_back_as_it_was_and_bad_bytes_are_damage() -> None:
+    data = encode_reader(READER)
+    assert decode_reader(data) == READER
+    for wrong in (
+        b"",
+        data[:-1],
+        data[:-1] + b"?",
+        encode_head(HEAD),
+        encode_reader(msgspec.structs.replace(READER, tree=Tree(1, 9, TREE.root))),
+    ):
+        with pytest.raises(DamagedFile):
+            decode_reader(wrong)
+    with pytest.raises(DamagedFile):
+        decode_head(data)

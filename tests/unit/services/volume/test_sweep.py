@@ -137,7 +137,7 @@ def test_nothing_is_removed_when_a_node_cannot_be_read() -> None:
     with_volume(test)
 
 
-def test_pins_of_clones_whose_maker_died_are_taken_back_after_an_hour() -> None:
+def test_pins_of_clones_whose_maker_died_are_taken_back() -> None:
     def test(rig: VolumeRig, volume: bytes) -> None:
         host = rig.first
 
@@ -211,5 +211,19 @@ def test_of_many_processes_one_sweeps_at_a_time_and_another_goes_on_when_it_dies
         rig.pass_time(300)
         assert rounds
         assert not any(text.startswith(sweeping.name) for text in rounds)
+
+    with_volume(test)
+
+
+def test_a_reader_whose_tree_is_gone_keeps_nobody_from_sweeping() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        from objstore.services.volume.layout import Reader, Tree
+
+        host = rig.first
+        write(host, volume, b"a" * CHUNK)
+        write(host, volume, b"b" * CHUNK)
+        lost = Tree(CHUNK, 2, ref_of(volume, 1, 99, b"gone").pack())
+        host.run(lambda: host.objects.put_reader(Reader(b"r" * 16, volume, lost, 1)))
+        assert sweep(host).removed == 2
 
     with_volume(test)
