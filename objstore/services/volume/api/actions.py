@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from objstore.services.calls.call import Answer, Call, Handler
-from objstore.services.calls.problems import bad_request, conflict, not_found
+from objstore.services.calls.problems import bad_request, conflict, not_found, too_large
 from objstore.services.image.records import ACTIVE, Image
 from objstore.services.volume.api import attaching, entry, limits, records, uploading
+from objstore.services.volume.api.attaching import check_free
 from objstore.services.volume.api.making import find_type, image_least_gb, image_metadata, is_yes
 from objstore.services.volume.api.records import (
     AVAILABLE,
@@ -214,6 +215,8 @@ class ActionCalls:
         def work(connection: Connection) -> dict[str, str]:
             id_ = called_volume(connection, call).id
             found = records.properties_of(connection, "image", id_) | given
+            if len(found) > entry.MAX_PROPERTIES:
+                raise too_large(f"Maximum number of metadata items exceeds {entry.MAX_PROPERTIES}")
             records.set_properties(connection, "image", id_, found)
             return found
 
@@ -285,12 +288,13 @@ class ActionCalls:
 
 
 def begin_reimage(connection: Connection, service: VolumeService, row: Row, image: Image, *, request_id: str = "") -> None:
-    """A volume begins to become what an image holds.  Raises 400."""
+    """A volume begins to become what an image holds.  Raises 400, 409."""
     if image.status != ACTIVE:
         raise bad_request(f"Invalid input received: Image {image.id} is not active.")
     if image_least_gb(image) > row.size_gb:
         raise bad_request(f"Invalid input received: the image {image.id} needs {image_least_gb(image)} GB, the volume has {row.size_gb}.")
+    check_free(connection, row.id)  # a server's host goes by the data that the volume had when it was reserved
     before = row.status if row.status != ERROR else AVAILABLE
-    records.change(connection, VOLUMES, row.id, status_=DOWNLOADING, bootable=True, updated_us=service.now_us())
+    records.change(connection, VOLUMES, row.id, status_=DOWNLOADING, before=before, bootable=True, updated_us=service.now_us())
     records.set_properties(connection, "image", row.id, image_metadata(image))
     service.enqueue(connection, REIMAGE, row.id, details={"image": image.id, "before": before, "request": request_id})

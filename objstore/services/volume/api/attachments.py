@@ -69,10 +69,12 @@ class AttachmentCalls:
             now_us = service.now_us()
             expected = (AVAILABLE, IN_USE, RESERVED, ATTACHING, DOWNLOADING) if volume.multiattach else (AVAILABLE, DOWNLOADING)
             there = records.attachments_of(connection, (volume_id,))[volume_id]
-            if volume.status not in expected or (there and not volume.multiattach):
+            if volume.status not in expected or (there and not volume.multiattach) or records.is_exchanged(volume):
                 raise bad_request(
                     f"Invalid volume: Volume {volume_id} status must be {' or '.join(expected[:2])} to reserve, but the current status is {volume.status}."
                 )
+            if len(there) >= records.MAX_ATTACHMENTS:
+                raise bad_request(f"Invalid volume: Volume {volume_id} has {len(there)} attachments, and may have no more; end some first.")
             status = ATTACHING if connector else RESERVED
             connection.execute(
                 insert(ATTACHMENTS).values(

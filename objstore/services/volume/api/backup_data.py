@@ -9,7 +9,7 @@ one, and keeps nothing of the volume's own chunks: volumes may go.
 """
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 import xxhash
@@ -73,11 +73,17 @@ class Backups:
         except BucketAlreadyOwnedByYou:
             return
 
-    async def write(self, prefix: str, device: Device, tree: Tree, listed: Listed, parent: "tuple[str, Listed] | None") -> Listed:
-        """Write what a device shows; `listed` says all but the extents.  `parent`: where the backup lies that this one goes on from."""
+    async def write(
+        self, prefix: str, device: Device, tree: Tree, listed: Listed, parent: "tuple[str, Listed] | None", go_on: Callable[[], Awaitable[None]]
+    ) -> Listed:  # fmt: skip
+        """Write what a device shows; `listed` says all but the extents.  `parent`: where the backup lies that this one goes on from.
+
+        `go_on` is asked before each extent, and raises what ends it.
+        """
         before = {extent.number: extent for extent in parent[1].extents} if parent is not None else {}
         found: list[Extent] = []
         async for number, print_ in self._prints(tree, device.chunk_bytes):
+            await go_on()
             known = before.get(number)
             start = number * EXTENT_BYTES
             if start >= device.size_bytes:

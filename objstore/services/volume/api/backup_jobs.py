@@ -4,16 +4,16 @@ A backup is of one moment: a snapshot that goes when it is done.  A volume is re
 that a restore which breaks off leaves what was there.  All of it can run twice.
 """
 
-import contextlib
 import dataclasses
 import logging
+from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import Any
 
 from sqlalchemy import Connection
 
 from objstore.errors import Damaged, NoSuchKey, Refused, Unavailable
-from objstore.services.tables.jobs import Job
+from objstore.services.tables.jobs import Job, others_of
 from objstore.services.volume.api import records
 from objstore.services.volume.api.backup_data import Backups, Listed
 from objstore.services.volume.api.making import GIB, RESTORE
@@ -28,18 +28,19 @@ from objstore.services.volume.api.records import (
     RESTORING,
 )
 from objstore.services.volume.api.service import VolumeService
-from objstore.services.volume.api.tables import BACKUPS, SNAPSHOTS, VOLUMES
+from objstore.services.volume.api.tables import BACKUPS, BYTES, SNAPSHOTS, VOLUMES
 from objstore.services.volume.api.work import DROP_DATA, Work, add_message
-from objstore.services.volume.attach import attach, view
+from objstore.services.volume.attach import attach
 from objstore.services.volume.base_disks import HOLDER
 from objstore.services.volume.layout import volume_id
-from objstore.services.volume.operations import pin_of
+from objstore.services.volume.readers import reading
 from objstore.services.volume.settings import MEBIBYTE
 
 log = logging.getLogger(__name__)
 Row = Any
 BACKUP, DROP_BACKUP = "backup", "drop-backup"
 KINDS = (BACKUP, RESTORE, DROP_BACKUP)
+LOOK_S = 5.0  # between looks whether a backup was deleted while it is written
 
 
 class BackupWork:
@@ -57,28 +58,28 @@ class BackupWork:
     async def backup(self, job: Job) -> None:
         """Write a backup."""
         row = await self._row(job.subject)
-        if row is None or row.status != CREATING:
+        if row is None or row.status != CREATING:  # deleted meanwhile, or done by a run before this one
+            await self._service.write(lambda connection: self._free_volume(connection, job, row))
             return
         volume = await self._service.read(lambda connection: records.find(connection, VOLUMES, row.volume))
         if volume is None:
             await self._end(job, row, ERROR, "The volume was deleted.")
             return
-        temporary = volume_id(job.id)
+        temporary, data = volume_id(job.id), volume_id(volume.data)
         try:
             if row.snapshot:
-                data, snapshot = await self._of_snapshot(row.snapshot), volume_id(row.snapshot)
+                count = await self._write(row, volume, await self._of_snapshot(row.snapshot), volume_id(row.snapshot))
             else:
-                data, snapshot = volume_id(volume.data), temporary
-                await self._work.take_snapshot(volume.id, data, temporary)
-            count = await self._write(row, volume, data, snapshot)
+                await self._work.temporary.take(job, volume.id, data, temporary)
+                count = await self._write(row, volume, data, temporary)
         except Unavailable:
             raise
         except (Refused, Damaged) as failure:
             await self._end(job, row, ERROR, f"The backup could not be written: {failure}")
         else:
             await self._end(job, row, AVAILABLE, "", object_count=count)
-        with contextlib.suppress(NoSuchKey):
-            await self._volumes.drop_snapshot(volume_id(volume.data), temporary)
+        if not row.snapshot:
+            await self._work.temporary.drop(data, temporary)
 
     async def _of_snapshot(self, id_: str) -> bytes:
         row = await self._service.read(lambda connection: records.find(connection, SNAPSHOTS, id_))
@@ -92,15 +93,35 @@ class BackupWork:
         metadata, image = await self._service.read(
             lambda connection: tuple(records.properties_of(connection, kind, volume.id) for kind in ("volume", "image"))
         )
-        at = await self._volumes.objects.head(data)
-        tree = pin_of(at.head, snapshot).tree
-        listed = Listed(1, tree.size_bytes, (), metadata, image, bool(volume.bootable), volume.name or "", volume.description or "")
-        device = view(self._volumes.objects, self._service.world, at, self._settings, tree)
-        try:
-            done = await self._backups.write(_prefix(row), device, tree, listed, before)
-        finally:
-            await device.aclose()
+        who, objects, world = f"backup {row.id}", self._volumes.objects, self._service.world
+        async with reading(objects, world, data, self._settings, snapshot=snapshot, who=who) as source:
+            tree = source.tree
+            listed = Listed(1, tree.size_bytes, (), metadata, image, bool(volume.bootable), volume.name or "", volume.description or "")
+            done = await self._backups.write(_prefix(row), source.device, tree, listed, before, self._is_wanted(row))
         return sum(not extent.prefix for extent in done.extents) + 1
+
+    def _is_wanted(self, row: Row) -> Callable[[], Awaitable[None]]:
+        """Looks now and then whether the backup is to be written still.  Raises NoSuchKey."""
+        clock = self._service.world.clock
+        looked = clock.monotonic()
+
+        async def look() -> None:
+            nonlocal looked
+            if clock.monotonic() < looked + LOOK_S:
+                return
+            looked = clock.monotonic()
+            found = await self._row(row.id)
+            if found is None or found.status != CREATING:
+                raise NoSuchKey("the backup was deleted while it was written")
+
+        return look
+
+    def _free_volume(self, connection: Connection, job: Job, row: Row) -> None:
+        """The volume that was backed up is as it was."""
+        before, id_ = job.details.get("before"), job.details.get("volume") or (row.volume if row is not None else "")
+        now_us = self._service.now_us()
+        if before and records.change(connection, VOLUMES, id_, status=(BACKING_UP,), status_=before, updated_us=now_us):
+            records.settle(connection, id_, now_us=now_us)
 
     async def _end(self, job: Job, row: Row, status: str, why: str, **values: Any) -> None:
         service, now_us = self._service, self._service.now_us()
@@ -111,9 +132,7 @@ class BackupWork:
             )
             if done and why:
                 add_message(connection, service, row.project, "VOLUME_BACKUP", row.id, job.details.get("request", ""), "backup", why)
-            before = job.details.get("before")
-            if before and records.change(connection, VOLUMES, row.volume, status=(BACKING_UP,), status_=before, updated_us=now_us):
-                records.settle(connection, row.volume, now_us=now_us)
+            self._free_volume(connection, job, row)
 
         await service.write(work)
 
@@ -121,8 +140,11 @@ class BackupWork:
         """Make data of a backup, and give it to the volume."""
         service, row = self._service, await self._row(job.subject)
         volume = await service.read(lambda connection: records.find(connection, VOLUMES, job.details["volume"]))
-        if volume is None or volume.status != RESTORING or row is None:
+        if volume is None or volume.status != RESTORING:
             await self._free(job)
+            return
+        if row is None:
+            await self._restored(job, volume, None, None, "The backup was deleted.")
             return
         data = data_of(job, job.attempts)
         try:
@@ -182,17 +204,27 @@ class BackupWork:
         row = await self._row(job.subject)
         if row is None or row.status != DELETING:
             return
+        if await self._service.write(lambda connection: self._is_busy(connection, job)):
+            return
         await self._backups.drop(_prefix(row))
         await self._service.write(lambda connection: records.forget(connection, BACKUPS, row.id))
+
+    def _is_busy(self, connection: Connection, job: Job) -> bool:
+        """Whether a job writes or reads what is to go, and would write it after it went; then this one comes again soon."""
+        busy = others_of(connection, (BYTES,), (BACKUP, RESTORE), job.subject)
+        if busy:
+            self._service.enqueue(connection, job.kind, job.subject, details=job.details, delay_s=LOOK_S)
+        return busy
 
     async def give_up(self, job: Job) -> None:
         """The store could not be reached for long."""
         why = "The store, or the host that has the volume, could not be reached."
         row = await self._row(job.subject)
-        if row is None:
-            return
         if job.kind == BACKUP:
-            await self._end(job, row, ERROR, why)
+            if row is not None:
+                await self._end(job, row, ERROR, why)
+            else:
+                await self._service.write(lambda connection: self._free_volume(connection, job, None))
         elif job.kind == RESTORE:
             volume = await self._service.read(lambda connection: records.find(connection, VOLUMES, job.details["volume"]))
             if volume is not None:
@@ -201,7 +233,7 @@ class BackupWork:
                 await self._free(job)
         else:
             await self._service.write(
-                lambda connection: records.change(connection, BACKUPS, row.id, status=(DELETING,), status_=ERROR_DELETING)
+                lambda connection: records.change(connection, BACKUPS, job.subject, status=(DELETING,), status_=ERROR_DELETING)
             )
 
     async def _row(self, id_: str) -> Row:

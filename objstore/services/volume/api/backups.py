@@ -89,7 +89,7 @@ class BackupCalls:
             if not snapshot_id:
                 records.change(connection, VOLUMES, volume.id, status=(volume.status,), status_=BACKING_UP, updated_us=now_us)
             before = "" if snapshot_id else volume.status
-            service.enqueue(connection, BACKUP, id_, details={"before": before, "request": call.request_id})
+            service.enqueue(connection, BACKUP, id_, details={"before": before, "volume": volume.id, "request": call.request_id})
             return _short(call, records.find(connection, BACKUPS, id_))
 
         return Answer(202, {"backup": await service.write(work)})

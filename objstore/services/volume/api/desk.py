@@ -20,8 +20,8 @@ from objstore.services.volume.api.records import (
     DELETING,
     DETACHING,
     DOWNLOADING,
-    ERROR,
     IN_USE,
+    REMOVABLE,
     RESERVED,
 )
 from objstore.services.volume.api.service import AttachedHosts, VolumeService, snapshot_of, volume_of
@@ -138,7 +138,8 @@ class VolumeDesk:
                     return str(row.id)
             expected = (AVAILABLE, DOWNLOADING, RESERVED, ATTACHING, IN_USE) if volume.multiattach else (AVAILABLE, DOWNLOADING)
             after = volume.status if volume.status in (IN_USE, DOWNLOADING) else RESERVED
-            busy = bool(there) and not volume.multiattach  # whatever somebody set its status to
+            # Whatever somebody set its status to; and a volume that is to have another image's data has not got it yet.
+            busy = (bool(there) and not volume.multiattach) or records.is_exchanged(volume) or len(there) >= records.MAX_ATTACHMENTS
             if busy or not records.change(connection, VOLUMES, volume_id, status=expected, status_=after, updated_us=now_us):
                 raise bad_request(
                     f"Invalid volume: Volume {volume_id} status must be available or downloading to reserve, but the current status is {volume.status}."
@@ -201,7 +202,7 @@ class VolumeDesk:
                 return
             if records.attachments_of(connection, (volume_id,))[volume_id] or records.snapshots_of(connection, volume_id):
                 raise conflict(f"Volume {volume_id} has attachments or snapshots.")
-            if not records.change(connection, VOLUMES, volume_id, status=(AVAILABLE, ERROR), status_=DELETING, updated_us=now_us):
+            if not records.change(connection, VOLUMES, volume_id, status=REMOVABLE, status_=DELETING, updated_us=now_us):
                 raise conflict(f"Volume {volume_id} is {row.status}.")
             service.enqueue(connection, DELETE, volume_id)
 

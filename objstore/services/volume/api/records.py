@@ -23,6 +23,8 @@ VOLUME_STATUSES = (
     CREATING, DOWNLOADING, AVAILABLE, RESERVED, ATTACHING, IN_USE, DETACHING, DELETING, ERROR, ERROR_DELETING, ERROR_EXTENDING, ERROR_RESTORING,
     EXTENDING, UPLOADING, BACKING_UP, RESTORING, RETYPING, REVERTING, AWAITING_TRANSFER, MAINTENANCE, MANAGING,
 )  # fmt: skip
+REMOVABLE = (AVAILABLE, ERROR, ERROR_RESTORING, ERROR_EXTENDING, ERROR_DELETING)
+MAX_ATTACHMENTS = 128  # of a volume that several servers may have
 ATTACHED = "attached"
 COMPUTE = "compute"  # owner of attachments
 
@@ -92,6 +94,11 @@ def is_named(connection: Connection, data: str) -> bool:
         if connection.execute(select(table.c.id).where(table.c.data == data).limit(1)).first() is not None:
             return True
     return False
+
+
+def is_exchanged(volume: Row) -> bool:
+    """Whether a volume is to have other data, made from an image, in a moment; a new one is not."""
+    return bool(volume.status == DOWNLOADING and volume.before)
 
 
 def dependents_of(connection: Connection, backup: str) -> int:

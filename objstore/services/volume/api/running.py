@@ -8,7 +8,7 @@ from functools import partial
 
 from sqlalchemy import Connection, delete, select
 
-from objstore.errors import NoSuchKey, ObjstoreError, Unavailable
+from objstore.errors import ObjstoreError
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.tables.jobs import Handler, Job, Worker
 from objstore.services.volume.api import records
@@ -16,6 +16,7 @@ from objstore.services.volume.api.backup_jobs import BACKUP, DROP_BACKUP, KINDS,
 from objstore.services.volume.api.making import CREATE, RESTORE
 from objstore.services.volume.api.service import VolumeService
 from objstore.services.volume.api.tables import BASES, BYTES, MESSAGES, SERVICE
+from objstore.services.volume.api.temporary import DROP_PIN
 from objstore.services.volume.api.work import (
     DELETE,
     DROP_DATA,
@@ -46,7 +47,7 @@ class Running:
         self._tasks = TaskOwner("volumes")
         handlers: dict[str, Handler] = {
             CREATE: work.create, DELETE: work.delete, SNAPSHOT: work.snapshot, DROP_SNAPSHOT: work.drop_snapshot, EXTEND: work.extend,
-            UPLOAD: work.upload, REVERT: work.revert, REIMAGE: work.reimage, DROP_DATA: work.drop_data, MAKE: service.bases.make,
+            UPLOAD: work.upload, REVERT: work.revert, REIMAGE: work.reimage, DROP_DATA: work.drop_data, DROP_PIN: work.temporary.watch, MAKE: service.bases.make,
             DROP: service.bases.drop, BACKUP: backups.backup,
             RESTORE: backups.restore, DROP_BACKUP: backups.drop,
         }  # fmt: skip
@@ -102,7 +103,7 @@ class Running:
                 try:
                     await service.volumes.delete(head.volume, force=True)
                     removed += 1
-                except (NoSuchKey, Unavailable) as failure:
+                except ObjstoreError as failure:
                     log.warning("the volume %s, which is nobody's, stays for now: %s", head.volume.hex(), failure)
         return removed
 

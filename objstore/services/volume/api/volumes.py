@@ -12,13 +12,9 @@ from objstore.services.volume.api.listing import Listed, has_property, literal
 from objstore.services.volume.api.making import Wanted
 from objstore.services.volume.api.records import (
     ATTACHED,
-    AVAILABLE,
     CREATING,
     DELETING,
-    ERROR,
-    ERROR_DELETING,
-    ERROR_EXTENDING,
-    ERROR_RESTORING,
+    REMOVABLE,
 )
 from objstore.services.volume.api.service import VolumeService, called_volume
 from objstore.services.volume.api.snapshotting import write_deletion
@@ -28,7 +24,6 @@ from objstore.services.volume.api.views import HOST, View, brief, volume_view
 from objstore.services.volume.api.work import DELETE
 
 Row = Any
-REMOVABLE = (AVAILABLE, ERROR, ERROR_RESTORING, ERROR_EXTENDING, ERROR_DELETING)
 LISTED = Listed(
     VOLUMES, "volume", "volumes",
     {

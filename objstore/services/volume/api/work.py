@@ -16,7 +16,7 @@ from objstore.errors import InvalidArgument, NoSuchKey, ObjstoreError, Precondit
 from objstore.services.image import records as image_records
 from objstore.services.image.records import DELETED as IMAGE_DELETED
 from objstore.services.image.records import QUEUED, SAVING
-from objstore.services.tables.jobs import Job
+from objstore.services.tables.jobs import Job, others_of
 from objstore.services.volume.api import records
 from objstore.services.volume.api.making import CREATE, GIB
 from objstore.services.volume.api.records import (
@@ -33,7 +33,8 @@ from objstore.services.volume.api.records import (
     UPLOADING,
 )
 from objstore.services.volume.api.service import CAPABILITIES, VolumeService
-from objstore.services.volume.api.tables import ATTACHMENTS, MESSAGES, SNAPSHOTS, TRANSFERS, VOLUMES
+from objstore.services.volume.api.tables import ATTACHMENTS, MESSAGES, SERVICE, SNAPSHOTS, TRANSFERS, VOLUMES
+from objstore.services.volume.api.temporary import DROP_PIN, Temporary
 from objstore.services.volume.base_disks import HOLDER
 from objstore.services.volume.layout import SNAPSHOT as PIN
 from objstore.services.volume.layout import volume_id
@@ -46,6 +47,8 @@ DELETE, SNAPSHOT, DROP_SNAPSHOT, EXTEND, UPLOAD, REVERT, REIMAGE, DROP_DATA = (
     "delete", "snapshot", "drop-snapshot", "extend", "upload", "revert", "reimage", "drop-data",
 )  # fmt: skip
 BASE_WAIT_S = 1.0  # before a volume asks again whether its image is there as chunks
+BUSY_WAIT_S = 1.0  # before what is to go asks again whether a job may still be making it
+MAKING = (CREATE, REVERT, REIMAGE)  # kinds of jobs that make data for a volume
 AGAIN_S = 60.0
 DAY_US = 86_400_000_000
 MESSAGE_DAYS = 30
@@ -57,6 +60,7 @@ class Work:
     def __init__(self, service: VolumeService) -> None:
         self._service = service
         self._volumes = service.volumes
+        self.temporary = Temporary(service, self.take_snapshot)
 
     # -- making ---------------------------------------------------------------------------------------------------
 
@@ -74,7 +78,7 @@ class Work:
                     raise NoSuchSnapshot("the snapshot was deleted")
                 await self.clone(volume_id(snapshot.data), data, size, snapshot=volume_id(snapshot.id))
             elif volume.source_volid:
-                await self._copy(volume, data, size)
+                await self._copy(job, volume, data, size)
             elif volume.image_id:
                 if not await self._from_image(job, volume, data, size):
                     return
@@ -99,20 +103,16 @@ class Work:
 
     async def clone(self, source: bytes, data: bytes, size_bytes: int, *, snapshot: bytes = b"") -> None:
         """A clone; nothing happens when it is there."""
-        try:
-            await self._volumes.head(data)
-        except NoSuchKey:
-            await self._volumes.clone(source, snapshot=snapshot, size_bytes=size_bytes, clone=data)
+        await self._volumes.clone_once(source, data, snapshot=snapshot, size_bytes=size_bytes)
 
-    async def _copy(self, volume: Row, data: bytes, size_bytes: int) -> None:
+    async def _copy(self, job: Job, volume: Row, data: bytes, size_bytes: int) -> None:
         """A clone of another volume as it is now: of one that a host has, by a snapshot that is taken there and dropped afterwards."""
         source = await self._volume(volume.source_volid)
         if source is None:
             raise NoSuchKey("the source volume was deleted")
-        await self.take_snapshot(source.id, volume_id(source.data), data)
+        await self.temporary.take(job, source.id, volume_id(source.data), data)
         await self.clone(volume_id(source.data), data, size_bytes, snapshot=data)
-        with contextlib.suppress(NoSuchSnapshot):
-            await self._volumes.drop_snapshot(volume_id(source.data), data)
+        await self.temporary.drop(volume_id(source.data), data)
 
     async def _from_image(self, job: Job, volume: Row, data: bytes, size_bytes: int) -> bool:
         """Whether the image's chunks were there; else it is asked again soon."""
@@ -170,6 +170,8 @@ class Work:
         snapshot = await service.read(lambda connection: records.find(connection, SNAPSHOTS, job.subject))
         if snapshot is None or snapshot.status != DELETING:
             return
+        if await self._waits(job, (SNAPSHOT,)):  # or it would be taken after it was dropped
+            return
         with contextlib.suppress(NoSuchKey):
             await self._volumes.drop_snapshot(volume_id(snapshot.data), volume_id(snapshot.id))
 
@@ -188,8 +190,22 @@ class Work:
         volume = await self._volume(job.subject)
         if volume is None or volume.status != DELETING:
             return
+        if await self._waits(job, MAKING):  # or its data would be made after it was removed
+            return
         await self.remove_data(volume_id(volume.data), force=job.details.get("force") == "yes")
         await service.write(lambda connection: forget_volume(connection, volume.id))
+
+    async def _waits(self, job: Job, kinds: Sequence[str]) -> bool:
+        """Whether jobs of these kinds are not through with what this one is to remove; then it comes again soon."""
+        service = self._service
+
+        def work(connection: Connection) -> bool:
+            busy = others_of(connection, (SERVICE,), kinds, job.subject)
+            if busy:
+                service.enqueue(connection, job.kind, job.subject, details=job.details, delay_s=BUSY_WAIT_S)
+            return busy
+
+        return await service.write(work)
 
     async def remove_data(self, data: bytes, *, force: bool = False) -> None:
         """Remove a volume of the store.  Raises VolumeInUse and HasSnapshots, which are tried again, Unavailable."""
@@ -243,20 +259,21 @@ class Work:
         """A volume becomes the bytes of an image."""
         volume = await self._volume(job.subject)
         if volume is None or volume.status != UPLOADING:
+            # Nobody uploads to it any more, where the run before this one did not.
+            await self._service.write(lambda connection: drop_image(connection, job.details["image"], now_us=self._service.now_us()))
             return
         temporary = volume_id(job.id)
         data = volume_id(volume.data)
         try:
-            await self.take_snapshot(volume.id, data, temporary)
+            await self.temporary.take(job, volume.id, data, temporary)
             await self._send(data, temporary, job.details["image"])
         except Unavailable:
             raise
         except Refused as failure:
             await self._tell(volume, job, "upload", f"The volume could not be uploaded: {failure}")
             await self._service.write(lambda connection: drop_image(connection, job.details["image"], now_us=self._service.now_us()))
-        with contextlib.suppress(NoSuchKey):
-            await self._volumes.drop_snapshot(data, temporary)
         await self._settled(volume.id, (UPLOADING,), job.details["before"])
+        await self.temporary.drop(data, temporary)
 
     async def _send(self, data: bytes, snapshot: bytes, image_id: str) -> None:
         image = await self._service.read(lambda connection: image_records.find_image(connection, image_id))
@@ -270,30 +287,39 @@ class Work:
     async def revert(self, job: Job) -> None:
         """A volume becomes what a snapshot keeps: other data, made from it."""
         volume = await self._volume(job.subject)
-        if volume is None or volume.status != REVERTING:
-            return
-        snapshot = await self._service.read(lambda connection: records.find(connection, SNAPSHOTS, job.details["snapshot"]))
-        data = volume_id(job.id)
-        try:
-            if snapshot is None:
-                raise NoSuchSnapshot("the snapshot was deleted")
-            await self.clone(volume_id(snapshot.data), data, volume.size_gb * GIB, snapshot=volume_id(snapshot.id))
-        except Refused as failure:
-            await self._failed(volume, (REVERTING,), ERROR, job, "revert", f"The volume could not be reverted: {failure}")
-        else:
-            await self._exchange(volume, data, (REVERTING,), job.details["before"])
-        now_us = self._service.now_us()
-        await self._service.write(
-            lambda connection: records.change(
-                connection, SNAPSHOTS, job.details["snapshot"], status=("restoring",), status_=AVAILABLE, updated_us=now_us
-            )
-        )
+        if volume is not None and volume.status == REVERTING:
+            snapshot = await self._service.read(lambda connection: records.find(connection, SNAPSHOTS, job.details["snapshot"]))
+            data = volume_id(job.id)
+            try:
+                if snapshot is None:
+                    raise NoSuchSnapshot("the snapshot was deleted")
+                await self.clone(volume_id(snapshot.data), data, volume.size_gb * GIB, snapshot=volume_id(snapshot.id))
+            except Refused as failure:
+                await self._failed(volume, (REVERTING,), ERROR, job, "revert", f"The volume could not be reverted: {failure}")
+            else:
+                await self._exchange(volume, data, (REVERTING,), job.details["before"])
+        await self._made(job)
+
+    async def _made(self, job: Job) -> None:
+        """The end of a job that makes other data for a volume, however it ended: what nobody names goes, the snapshot is free."""
+        service, now_us = self._service, self._service.now_us()
+        made = job.details.get("data") or job.id
+
+        def work(connection: Connection) -> None:
+            going_on = others_of(connection, (SERVICE,), (REIMAGE,), job.subject, but=job.id)  # with the same data
+            if not going_on and not records.is_named(connection, made):
+                service.enqueue(connection, DROP_DATA, made)
+            if job.kind == REVERT:
+                records.change(connection, SNAPSHOTS, job.details["snapshot"], status=("restoring",), status_=AVAILABLE, updated_us=now_us)
+
+        await service.write(work)
 
     async def reimage(self, job: Job) -> None:
         """A volume becomes what an image holds: other data, made from it."""
         service = self._service
         volume = await self._volume(job.subject)
         if volume is None or volume.status != DOWNLOADING:
+            await self._made(job)
             return
         data = volume_id(job.details.get("data") or job.id)
         try:
@@ -306,18 +332,18 @@ class Work:
             await service.bases.clone(job.details["image"], data, volume.size_gb * GIB)
         except Refused as failure:
             await self._failed(volume, (DOWNLOADING,), ERROR, job, "reimage", f"The volume could not be made from the image: {failure}")
-            return
-        await self._exchange(volume, data, (DOWNLOADING,), job.details["before"])
+        else:
+            await self._exchange(volume, data, (DOWNLOADING,), job.details["before"])
+        await self._made(job)
 
     async def _exchange(self, volume: Row, data: bytes, before: Sequence[str], after: str) -> None:
         service, now_us = self._service, self._service.now_us()
 
         def work(connection: Connection) -> None:
-            if records.change(connection, VOLUMES, volume.id, status=before, status_=after, data=data.hex(), updated_us=now_us):
+            if records.change(connection, VOLUMES, volume.id, status=before, status_=after, data=data.hex(), before="", updated_us=now_us):
+                records.settle(connection, volume.id, now_us=now_us)  # who had reserved it may have let go of it
                 if not records.is_named(connection, volume.data):
                     service.enqueue(connection, DROP_DATA, volume.data)
-            elif not records.is_named(connection, data.hex()):
-                service.enqueue(connection, DROP_DATA, data.hex())
 
         await service.write(work)
 
@@ -338,18 +364,31 @@ class Work:
             service = self._service
             await service.write(lambda connection: service.enqueue(connection, DROP_DATA, job.subject, delay_s=AGAIN_S))
             return
-        volume = await self._volume(job.subject)
-        if volume is None:
+        if job.kind == DROP_PIN:
+            await self.temporary.again(job)
             return
+        if job.kind == UPLOAD:
+            await self._service.write(lambda connection: drop_image(connection, job.details["image"], now_us=self._service.now_us()))
+        volume = await self._volume(job.subject)
+        if volume is not None:
+            await self._end_in_error(job, volume, why)
+        if job.kind in (REVERT, REIMAGE):
+            await self._made(job)
+
+    async def _end_in_error(self, job: Job, volume: Row, why: str) -> None:
         ends: dict[str, tuple[tuple[str, ...], str]] = {
             CREATE: ((CREATING, DOWNLOADING), ERROR), DELETE: ((DELETING,), ERROR_DELETING), EXTEND: ((EXTENDING,), ERROR_EXTENDING),
             UPLOAD: ((UPLOADING,), job.details.get("before", AVAILABLE)), REVERT: ((REVERTING,), ERROR), REIMAGE: ((DOWNLOADING,), ERROR),
         }  # fmt: skip
         before, after = ends[job.kind]
-        if job.kind in (REVERT, REIMAGE):
-            made = job.details.get("data") or job.id
-            await self._service.write(lambda connection: self._service.enqueue(connection, DROP_DATA, made, delay_s=AGAIN_S))
-        await self._failed(volume, before, after, job, job.kind, why)
+        values = {}
+        if job.kind == EXTEND:
+            with contextlib.suppress(ObjstoreError):  # the answer alone may have been lost, every time
+                if (await self._volumes.head(volume_id(volume.data))).size_bytes >= int(job.details["size_gb"]) * GIB:
+                    await self._settled(volume.id, before, job.details["before"])
+                    return
+            values = {"size_gb": int(job.details["old_gb"])}
+        await self._failed(volume, before, after, job, job.kind, why, **values)
 
     async def _volume(self, id_: str) -> Row:
         return await self._service.read(lambda connection: records.find(connection, VOLUMES, id_))
@@ -368,7 +407,8 @@ class Work:
         log.warning("%s of volume %s: %s", event, volume.id, why)
 
         def work(connection: Connection) -> None:
-            if records.change(connection, VOLUMES, volume.id, status=before, status_=after, updated_us=now_us, **values):
+            if records.change(connection, VOLUMES, volume.id, status=before, status_=after, before="", updated_us=now_us, **values):
+                records.settle(connection, volume.id, now_us=now_us)  # where it is as it was, that may be another state by now
                 add_message(connection, service, volume.project, "VOLUME", volume.id, job.details.get("request", ""), event, why)
 
         await service.write(work)
@@ -403,8 +443,9 @@ def _is_snapshot(connection: Connection, id_: str) -> bool:
 
 
 def drop_image(connection: Connection, id_: str, *, now_us: int) -> None:
-    """An image that got no bytes goes."""
-    image_records.change(connection, id_, status=(QUEUED,), status_=IMAGE_DELETED, deleted_us=now_us, updated_us=now_us)
+    """An image that got no bytes goes; an upload that still has it finds out."""
+    values: dict[str, Any] = {"deleted_us": now_us, "updated_us": now_us, "operation_": "", "operation_until_us": 0}
+    image_records.change(connection, id_, status=(QUEUED, SAVING), status_=IMAGE_DELETED, **values)
 
 
 def forget_volume(connection: Connection, id_: str) -> None:

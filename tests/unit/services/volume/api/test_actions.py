@@ -115,3 +115,13 @@ def test_a_volume_that_is_in_use_is_not_made_anew() -> None:
         await rig.act(id_, "os-reimage", {"image_id": image}, 409)
 
     on_block_rig(test)
+
+
+def test_what_a_volume_keeps_of_its_image_has_a_limit() -> None:
+    async def test(rig: BlockRig) -> None:
+        id_ = await rig.volume()
+        await rig.act(id_, "os-set_image_metadata", {"metadata": {str(number): "" for number in range(127)}}, 200)
+        await rig.act(id_, "os-set_image_metadata", {"metadata": {"one": "", "more": ""}}, 413)
+        await rig.act(id_, "os-set_image_metadata", {"metadata": {"one": ""}}, 200)
+
+    on_block_rig(test)

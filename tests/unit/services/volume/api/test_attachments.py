@@ -1,7 +1,8 @@
 """The attachments API."""
 
+from objstore.services.volume.api.records import MAX_ATTACHMENTS
 from tests.support.block_rig import BlockRig, on_block_rig
-from tests.support.image_rig import ADMIN
+from tests.support.image_rig import ADMIN, ALICE, PROJECTS
 
 SERVER, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 
@@ -39,6 +40,11 @@ def test_several_servers_share_a_volume_whose_type_says_so() -> None:
             body = {"attachment": {"volume_uuid": id_, "instance_uuid": server, "connector": {"host": "h"}}}
             made = (await rig.got("POST", "/attachments", body))["attachment"]
             await rig.got("POST", f"/attachments/{made['id']}/action", {"os-complete": {}}, 204)
+        for number in range(MAX_ATTACHMENTS - 2):
+            await rig.desk.reserve(PROJECTS[ALICE], id_, f"server {number}")
+        assert "no more" in str(await rig.got("POST", "/attachments", {"attachment": {"volume_uuid": id_}}, 400))
+        for number in range(MAX_ATTACHMENTS - 2):
+            await rig.desk.end_all(f"server {number}")
         left = (await rig.got("DELETE", f"/attachments/{made['id']}"))["attachments"]
         assert [one["instance"] for one in left] == [SERVER]
         assert (await rig.got("GET", f"/volumes/{id_}"))["volume"]["status"] == "in-use"

@@ -24,12 +24,16 @@ async def written(rig: BlockRig, volume: bytes, *parts: tuple[int, bytes]) -> No
     await attached.aclose()
 
 
+async def go_on() -> None:
+    """It is wanted still."""
+
+
 async def backed_up(rig: BlockRig, volume: bytes, prefix: str, parent: tuple[str, Listed] | None = None) -> Listed:
     at = await rig.volumes.objects.head(volume)
     device = view(rig.volumes.objects, rig.world, at, SETTINGS)
     try:
         listed = msgspec.structs.replace(EMPTY, size_bytes=device.size_bytes)
-        return await Backups(rig.store, rig.volumes.objects).write(prefix, device, at.head.tree, listed, parent)
+        return await Backups(rig.store, rig.volumes.objects).write(prefix, device, at.head.tree, listed, parent, go_on)
     finally:
         await device.aclose()
 

@@ -1,17 +1,22 @@
 """Jobs of backups: they can run twice, and end in a state that says what became of them."""
 
+import asyncio
+from typing import Any
+
 import msgspec
 from sqlalchemy import Connection, insert
 
+from objstore.objects.api import ListQuery
 from objstore.services.tables.jobs import Job
 from objstore.services.volume.api import records
+from objstore.services.volume.api.backup_data import BUCKET, WHO, Listed
 from objstore.services.volume.api.backup_jobs import BACKUP, BackupWork, data_of
 from objstore.services.volume.api.making import GIB, RESTORE
 from objstore.services.volume.api.tables import BACKUPS, VOLUMES
 from objstore.services.volume.api.work import Work
 from objstore.services.volume.base_disks import HOLDER
-from tests.support.block_rig import BlockRig, on_block_rig
-from tests.support.image_rig import ALICE, PROJECTS
+from tests.support.block_rig import BlockRig, in_virtual_time, on_block_rig
+from tests.support.image_rig import ADMIN, ALICE, PROJECTS
 
 ID = "33333333-3333-4333-8333-333333333333"
 
@@ -109,5 +114,117 @@ def test_a_volume_goes_although_a_job_that_was_given_up_left_a_snapshot() -> Non
         await rig.volumes.snapshot(bytes.fromhex(id_.replace("-", "")), snapshot=bytes(16))
         await rig.desk.delete(PROJECTS[ALICE], id_)
         assert await rig.stored() == []
+
+    on_block_rig(test)
+
+
+async def objects(rig: BlockRig) -> list[str]:
+    """All that backups have in the store."""
+    return [info.key for info in (await rig.store.list(WHO, BUCKET, ListQuery())).objects]
+
+
+@in_virtual_time
+def test_a_backup_that_died_before_it_dropped_its_snapshot_leaves_none() -> None:
+    async def test(rig: BlockRig) -> None:
+        id_, volumes_work = await rig.volume(), Work(rig.block)
+        work = BackupWork(rig.block, volumes_work)
+        await begun(rig, id_, "creating")
+        job = Job("ab" * 16, BACKUP, ID, {"before": "available"}, 0)
+
+        async def died(*_: object) -> None:
+            return
+
+        volumes_work.temporary.drop = died  # type: ignore[method-assign]
+        await work.backup(job)
+        assert (await status_of(rig), len((await rig.volumes.head(bytes.fromhex(id_.replace("-", "")))).pins)) == ("available", 1)
+        await work.backup(job)
+        await rig.stored()
+        assert (await rig.volumes.head(bytes.fromhex(id_.replace("-", "")))).pins == ()
+
+    on_block_rig(test)
+
+
+@in_virtual_time
+def test_a_backup_that_is_deleted_while_it_is_written_leaves_nothing() -> None:
+    async def test(rig: BlockRig) -> None:
+        image = await rig.image(b"disk" * 1000)
+        id_ = await rig.volume(image_id=image)
+        backups = rig.running._backups._backups
+        real, ended = backups.write, []
+
+        async def slowly(*given: Any) -> Listed:
+            await asyncio.sleep(20)  # past the first renewals of its lease
+            try:
+                return await real(*given)
+            finally:
+                ended.append(await objects(rig))
+
+        backups.write = slowly  # type: ignore[method-assign]
+        backup = (await rig.got("POST", "/backups", {"backup": {"volume_id": id_}}, 202))["backup"]["id"]
+        await asyncio.sleep(2)
+        await rig.got("POST", f"/backups/{backup}/action", {"os-force_delete": {}}, 202, who=ADMIN)
+        await asyncio.sleep(10)
+        assert (await rig.got("GET", f"/backups/{backup}"))["backup"]["status"] == "deleting"  # what is written is waited for
+        await rig.stored()
+        assert ended == [[]]  # it noticed
+        assert await objects(rig) == []
+        assert (await rig.api("GET", f"/backups/{backup}")).status == 404
+        assert (await rig.desk.find(PROJECTS[ALICE], id_)).status == "available"
+        assert (await rig.volumes.head(bytes.fromhex(id_.replace("-", "")))).pins == ()
+
+    on_block_rig(test)
+
+
+def test_a_backup_that_somebody_ended_leaves_its_volume_as_it_was() -> None:
+    async def test(rig: BlockRig) -> None:
+        id_, work = await rig.volume(), BackupWork(rig.block, Work(rig.block))
+        await begun(rig, id_, "error")  # by the administrator, while a first run had died
+        await work.backup(Job("ab" * 16, BACKUP, ID, {"before": "available"}, 1))
+        assert (await rig.desk.find(PROJECTS[ALICE], id_)).status == "available"
+        await rig.sql.write(lambda connection: records.forget(connection, BACKUPS, ID))
+        for end in (work.backup, work.give_up):
+            await rig.sql.write(lambda connection: records.change(connection, VOLUMES, id_, status_="backing-up"))
+            await end(Job("ab" * 16, BACKUP, ID, {"before": "available", "volume": id_}, 1))
+            assert (await rig.desk.find(PROJECTS[ALICE], id_)).status == "available"
+
+    on_block_rig(test)
+
+
+def test_a_restore_whose_backup_went_ends_in_error() -> None:
+    async def test(rig: BlockRig) -> None:
+        id_, work = await rig.volume(), BackupWork(rig.block, Work(rig.block))
+        for end in (work.restore, work.give_up):
+            await rig.sql.write(lambda connection: records.change(connection, VOLUMES, id_, status_="restoring-backup"))
+            await end(Job("ab" * 16, RESTORE, ID, {"volume": id_}, 1))
+            assert (await rig.desk.find(PROJECTS[ALICE], id_)).status == "error_restoring"
+
+    on_block_rig(test)
+
+
+@in_virtual_time
+def test_a_backup_of_a_snapshot_that_is_deleted_and_swept_meanwhile_is_whole() -> None:
+    async def test(rig: BlockRig) -> None:
+        one, other = await rig.image(b"before"), await rig.image(b"after!")
+        id_ = await rig.volume(image_id=one)
+        snapshot = (await rig.got("POST", "/snapshots", {"snapshot": {"volume_id": id_}}, 202))["snapshot"]["id"]
+        await rig.stored()
+        backups = rig.running._backups._backups
+        real = backups.write
+
+        async def slowly(*given: Any) -> Listed:
+            await rig.act(id_, "os-reimage", {"image_id": other})
+            await rig.becomes(id_, "available")
+            await rig.got("DELETE", f"/snapshots/{snapshot}", None, 202)
+            assert (await rig.ask("DELETE", f"/v2/images/{one}")).status == 204
+            await asyncio.sleep(30)
+            await rig.pieces()
+            return await real(*given)
+
+        backups.write = slowly  # type: ignore[method-assign]
+        backup = (await rig.got("POST", "/backups", {"backup": {"volume_id": id_, "snapshot_id": snapshot}}, 202))["backup"]["id"]
+        await rig.stored()
+        assert (await rig.got("GET", f"/backups/{backup}"))["backup"]["status"] == "available"
+        await rig.got("POST", f"/backups/{backup}/restore", {"restore": {"volume_id": id_}}, 202)
+        assert await rig.bytes_of((await rig.becomes(id_, "available")).data, 6) == b"before"
 
     on_block_rig(test)

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from objstore.services.calls.problems import CallRefused
+from objstore.services.volume.api import records
+from objstore.services.volume.api.tables import VOLUMES
 from tests.support.block_rig import BlockRig, on_block_rig
 from tests.support.image_rig import ALICE, BOB, PROJECTS
 
@@ -104,3 +106,27 @@ def test_quotas_are_counted_with_what_uses_them_up() -> None:
         assert "gigabytes quota" in await refused(413, rig.desk.create(THEIRS, BOB, size_gb=6))
 
     on_block_rig(test, quota_volumes=2, quota_gigabytes=5)
+
+
+def test_a_volume_that_is_made_anew_from_an_image_is_reserved_afterwards() -> None:
+    async def test(rig: BlockRig) -> None:
+        id_, image = await rig.volume(), await rig.image(b"disk")
+        await rig.act(id_, "os-reimage", {"image_id": image})
+        await refused(400, rig.desk.reserve(MINE, id_, SERVER))  # it would be given data that goes in a moment
+        await rig.got("POST", "/attachments", {"attachment": {"volume_uuid": id_}}, 400)
+        await rig.becomes(id_, "available")
+        await rig.desk.reserve(MINE, id_, SERVER)
+        await rig.act(id_, "os-reimage", {"image_id": image, "reimage_reserved": True}, 409)
+
+    on_block_rig(test)
+
+
+def test_volumes_in_error_go_with_their_server() -> None:
+    async def test(rig: BlockRig) -> None:
+        for status in ("error_extending", "error_restoring", "error_deleting"):
+            id_ = await rig.volume()
+            await rig.sql.write(lambda connection, id_=id_, status=status: records.change(connection, VOLUMES, id_, status_=status))  # type: ignore[misc]
+            await rig.desk.delete(MINE, id_)
+            assert await rig.stored() == []
+
+    on_block_rig(test)

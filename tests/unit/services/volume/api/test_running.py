@@ -40,3 +40,16 @@ def test_old_bases_without_a_record_and_old_messages_go() -> None:
         assert rows == []
 
     on_block_rig(test)
+
+
+def test_one_base_that_cannot_go_keeps_no_other_from_going() -> None:
+    async def test(rig: BlockRig) -> None:
+        held, free = bytes(16), bytes(range(16))
+        for volume in (held, free):
+            await rig.volumes.create(512, name=f"{NAME} x", volume=volume)
+        await rig.volumes.snapshot(held)
+        rig.clock.skew_us += 2 * 86_400_000_000
+        assert await rig.running.tidy() == 1
+        assert await rig.stored() == [held.hex()]
+
+    on_block_rig(test)
