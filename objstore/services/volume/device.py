@@ -136,7 +136,7 @@ class Device:
         views = []
         for position, (index, start, stop) in enumerate(pieces):
             while (view := self._cache.view(index, start, stop)) is None:
-                await self._load_map_of(index)
+                await self._learn_of(index)
                 if self._is_blank(index):
                     view = self._cache.zeros_view(start, stop)
                     break
@@ -175,13 +175,13 @@ class Device:
     async def cache(self, offset: int, length: int) -> None:
         """Fetch a range, so that reading it needs no waiting; no more of it than there is room for."""
         for index, _, _ in self._cache.pieces(offset, min(length, self._settings.clean_bytes // 2)):
-            await self._load_map_of(index)
+            await self._learn_of(index)
             if self._cache.get(index) is None and self._map.find(index) is not None:
                 await self._fetch(index)
 
     async def spans(self, offset: int, length: int) -> list[tuple[int, bool]]:
         """(bytes, whether they are zeros that take no room) of a range, in order."""
-        await self._load_map(offset, length)
+        await self._learn(offset, length)
         found: list[tuple[int, bool]] = []
         for index, start, stop in self._cache.pieces(offset, length):
             zero = self._cache.is_zero(index)
@@ -432,7 +432,7 @@ class Device:
         )
 
     async def _make_ready(self, offset: int, length: int) -> None:
-        await self._load_map(offset, length)
+        await self._learn(offset, length)
         if self._may_write():
             return
         assert self.journal is not None
@@ -463,9 +463,25 @@ class Device:
         for index, start, stop in self._cache.pieces(offset, length):
             self._cache.zero(index, start, stop, blank=self._map.find(index) is None)
 
-    async def _load_map(self, offset: int, length: int) -> None:
+    async def _learn(self, offset: int, length: int) -> None:
         for index, _, _ in self._cache.pieces(offset, length):
-            await self._load_map_of(index)
+            await self._learn_of(index)
+
+    async def _learn_of(self, index: int) -> None:
+        """Load the map of a chunk; who waits for it has as much patience as who waits for a chunk."""
+        deadline = self._clock.monotonic() + self._settings.patience_s
+        pause_s = RETRY_FIRST_S
+        while self._map.missing(index) is not None:
+            if self.failure is not None:
+                raise self.failure
+            try:
+                await self._load_map_of(index)
+            except (Unavailable, Damaged) as failure:
+                if self._clock.monotonic() > deadline:
+                    raise
+                log.warning("volume %s: the map of chunk %d cannot be read yet: %s", self.at.head.volume.hex(), index, failure)
+                await self._clock.sleep(pause_s)
+                pause_s = min(RETRY_LIMIT_S, pause_s * 2)
 
     async def _load_map_of(self, index: int) -> None:
         while (wanted := self._map.missing(index)) is not None:
@@ -473,8 +489,9 @@ class Device:
             self._map.load(place, await self._objects.get_node(ref))
 
     async def prepare(self, offset: int, length: int) -> None:
-        """Load the map of a range, for `replay`."""
-        await self._load_map(offset, length)
+        """Load the map of a range, for `replay`, or fail at once."""
+        for index, _, _ in self._cache.pieces(offset, length):
+            await self._load_map_of(index)
 
     async def _fetch(self, index: int) -> None:
         """Have a chunk in memory; many callers, one fetch."""

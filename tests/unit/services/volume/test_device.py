@@ -505,3 +505,32 @@ def test_who_waits_for_room_hears_that_the_device_was_closed() -> None:
         host.run(work)
 
     with_volume(test)
+
+
+def test_a_client_waits_while_the_map_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        host.attach(volume)
+        write(host, 0, b"x" * CHUNK)
+        host.run(host.attached.detach)  # type: ignore[union-attr]
+        real, down = host.objects.get_node, [0]
+
+        async def node(ref: Ref) -> bytes:
+            down[0] -= 1
+            if down[0] >= 0:
+                raise QuorumLost("for this test")
+            return await real(ref)
+
+        monkeypatch.setattr(host.objects, "get_node", node)
+        for use in (lambda: the(host).read(0, 3), lambda: the(host).write(1, memoryview(b"y")), lambda: the(host).spans(0, 3)):
+            host.attach(volume)
+            down[0] = 3
+            host.run(use)
+            host.run(host.attached.detach)  # type: ignore[union-attr]
+        host.attach(volume)
+        down[0] = 1000
+        with pytest.raises(QuorumLost):
+            host.run(lambda: the(host).read(0, 3))
+        down[0] = 0
+
+    with_volume(test)
