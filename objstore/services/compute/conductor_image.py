@@ -80,6 +80,9 @@ async def _keep(work: Work, server: Server, root: Disk, kept: bytes) -> None:
                 raise
         else:
             return
+    head = await work.context.store.head(bytes.fromhex(root.volume))
+    if head.holder:  # by a guest that has just ended, or a process that has not taken its volumes up yet
+        raise Unavailable(f"the disk {root.volume} is held by {head.holder!r}, who may have writes that are not in the store")
     await work.context.store.snapshot(bytes.fromhex(root.volume), name=f"image of server {server.id}", snapshot=kept)
 
 

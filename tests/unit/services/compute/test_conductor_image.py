@@ -47,3 +47,21 @@ def test_a_stopped_server_needs_no_host_for_its_image() -> None:
         assert (await rig.show(image_id))["status"] == "active"
 
     on_compute_rig(test)
+
+
+def test_an_image_waits_for_a_disk_that_is_held_and_not_served() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server(flavorRef="5")
+        record = await rig.record(id_)
+        host, volume = rig.hosts[record.host], bytes.fromhex(record.disks[0].volume)
+        host.refuses["snapshot_volume"] = (404, "the volume is not attached here")
+        image_id = (await rig.act(id_, "createImage", {"name": "i"}, version="2.45")).body["image_id"]
+        await rig.clock.sleep(3.0)
+        assert (await rig.show(image_id))["status"] == "queued"
+        assert not (await rig.volumes.head(volume)).pins
+        del host.refuses["snapshot_volume"]
+        await rig.until_server(id_, "ACTIVE")
+        while (await rig.show(image_id))["status"] != "active":
+            await rig.clock.sleep(1.0)
+
+    on_compute_rig(test)
