@@ -12,15 +12,15 @@ import click
 
 from objstore.cli.errors import complain
 from objstore.core.acl import PRIVATE, Ownership, PublicAccessBlock, canned_acl, encode_acl, encode_block
-from objstore.core.policy import Ask, Caller, Kind, Policy, parse_policy
+from objstore.core.policy import Ask, Kind, Policy, parse_policy
 from objstore.core.rows import BucketId, Row
 from objstore.core.rows import Kind as RowKind
 from objstore.core.timestamp import ZERO
 from objstore.errors import ObjstoreError
-from objstore.objects.access import Found, Question, decide, gate_of, resource_of
+from objstore.objects.access import Found, Question, caller_of, decide, gate_of, resource_of
 from objstore.objects.actions import OF_VERSION, ON_OBJECT, Action
 from objstore.objects.api import BucketInfo, Principal, RequestFacts
-from objstore.objects.asked import Asked, arns_of
+from objstore.objects.asked import Asked
 
 DENIED = 3  # exit code: understood, and denied
 _BLOCKS = ("acls", "ignore-acls", "policy", "restrict")
@@ -109,7 +109,7 @@ def explain(file: Path | None, bucket: str, action: str, key: str, version_id: s
     print(f"{'allowed' if decision.allowed else 'DENIED'}: {decision.reason}")
     row = question.found if isinstance(question.found, Row) else None
     lookup = Asked(who, info, version_id=version_id, row=row, tags=question.tags, given=question.given)
-    ask = Ask(Caller(who.account, arns_of(who), who.canonical_id), wanted.value, resource_of(bucket, key), lookup)
+    ask = Ask(caller_of(who), wanted.value, resource_of(bucket, key), lookup)
     for title, policies in _policies(who, gate.policy if gate is not None else None):
         for document in policies:
             print(f"{title}:")

@@ -86,6 +86,7 @@ class Caller:
     canonical_id: str = ""
     service: str = ""
     federated: str = ""
+    is_account: bool = False  # stands for the account itself, as its root does
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +115,22 @@ class Principals:
         """How the statement names a caller."""
         found = self._listed(caller)
         if self.inverted:
-            return Naming.NOT if found else Naming.SELF
+            # An account on a list of exceptions is its root: "all but bob and the account" leaves out none of its other users.
+            excepted = found is Naming.SELF or found is Naming.ROLE or (found is Naming.ACCOUNT and caller.is_account)
+            return Naming.NOT if excepted else Naming.SELF
         return found
 
     def _listed(self, caller: Caller) -> Naming:
-        if self.everybody or caller.canonical_id in self.canonical_ids:
+        if self.everybody:
             return Naming.SELF
         if (caller.service and caller.service in self.services) or (caller.federated and caller.federated in self.federated):
             return Naming.SELF
         for index, arn in enumerate(caller.arns):
             if arn in self.arns:
                 return Naming.ROLE if index else Naming.SELF
-        return Naming.ACCOUNT if caller.account and caller.account in self.accounts else Naming.NOT
+        # A canonical id is that of an account, whoever of its users asks.
+        named = caller.account in self.accounts or caller.canonical_id in self.canonical_ids
+        return Naming.ACCOUNT if caller.account and named else Naming.NOT
 
 
 class _Names:

@@ -43,7 +43,7 @@ from objstore.objects.asked import Asked, arns_of
 from objstore.objects.kept import Kept
 
 __all__ = [
-    "IS_SERVICE", "MISSING", "OWNERS_ALONE", "Action", "Decision", "Found", "Gate", "Question", "authorize", "block_of", "check_home",
+    "IS_SERVICE", "MISSING", "OWNERS_ALONE", "Action", "Decision", "Found", "Gate", "Question", "authorize", "block_of", "caller_of", "check_home",
     "check_list", "check_may_list", "check_policy", "decide", "denied", "gate_of", "level_in", "may_know", "needs_row", "owner_of_new",
     "ownership_of", "owns_home", "policy_of", "resource_of",
 ]  # fmt: skip
@@ -177,7 +177,7 @@ def authorize(who: Principal, action: Action, bucket: str = "*", given: Mapping[
         raise AccessDenied("an anonymous caller has no buckets", hint="Sign the request.")
     if who.plain:
         return
-    ask = Ask(_caller(who), action.value, resource_of(bucket, ""), Asked(who, None, given=given))
+    ask = Ask(caller_of(who), action.value, resource_of(bucket, ""), Asked(who, None, given=given))
     found = _own_findings(who, ask)
     allowed = _own_allows(who, found) or (_level_allows(who, who.home, action))
     refusal = _own_refusal(who, ask, found) or (None if allowed else _NO_OWN_ALLOW)
@@ -205,7 +205,7 @@ def _decide_one(who: Principal, bucket: BucketInfo, gate: Gate | None, question:
     action = question.action
     row = question.found if isinstance(question.found, Row) else None
     lookup = Asked(who, bucket, version_id=question.version_id, row=row, tags=question.tags, given=question.given, prefix=question.prefix)
-    ask = Ask(_caller(who), action.value, resource_of(bucket.name, question.key), lookup)
+    ask = Ask(caller_of(who), action.value, resource_of(bucket.name, question.key), lookup)
     own = _is_own(who, bucket)
     finding = NOTHING
     if gate is not None and gate.policy is not None:
@@ -383,10 +383,11 @@ def _is_account(who: Principal) -> bool:
     return who.policies is None and who.session_policies is None and who.boundary is None
 
 
-def _caller(who: Principal) -> Caller:
+def caller_of(who: Principal) -> Caller:
+    """The caller, as policies of buckets name callers."""
     if who.anonymous or not who.account:
         return Caller()
-    return Caller(who.account, arns_of(who), who.canonical_id)
+    return Caller(who.account, arns_of(who), who.canonical_id, is_account=_is_account(who))
 
 
 def _own_findings(who: Principal, ask: Ask) -> Sequence[Finding]:

@@ -212,7 +212,7 @@ class Call:
     def caller(self) -> Caller:
         """The caller, as policies name callers."""
         arns = dict.fromkeys((self.who.arn, self.who.facts.get("aws:principalarn", "")))
-        return Caller(self.account, tuple(arn for arn in arns if arn), self.who.canonical_id)
+        return Caller(self.account, tuple(arn for arn in arns if arn), self.who.canonical_id, is_account=self.who.plain)
 
     def allows(self, action: str, resource: str) -> bool:
         """Whether the caller's own policies let them do something."""

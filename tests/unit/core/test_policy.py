@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from typing import Any
 
@@ -71,7 +72,8 @@ def test_resources_know_case_and_may_be_inverted() -> None:
         ({"AWS": "arn:aws:iam::bob:user/xx"}, BOB, Naming.NOT),
         ({"AWS": "arn:aws:iam::alice:role/r"}, SESSION, Naming.ROLE),
         ({"AWS": "arn:aws:sts::alice:assumed-role/r/s"}, SESSION, Naming.SELF),
-        ({"CanonicalUser": "b" * 64}, BOB, Naming.SELF),
+        ({"CanonicalUser": "b" * 64}, BOB, Naming.ACCOUNT),
+        ({"CanonicalUser": "b" * 64}, Caller(canonical_id="b" * 64), Naming.NOT),
         ({"CanonicalUser": "b" * 64}, ALICE, Naming.NOT),
         ({"AWS": ["alice", "bob"]}, NOBODY, Naming.NOT),
         ({"Service": "logging.s3.amazonaws.com"}, NOBODY, Naming.NOT),
@@ -93,6 +95,21 @@ def test_all_but_some_are_denied() -> None:
     assert found.evaluate(ask(BOB)).effect is None
     assert found.evaluate(ask(ALICE)).effect is Effect.DENY
     assert found.evaluate(ask(NOBODY)).effect is Effect.DENY
+
+
+@pytest.mark.parametrize(
+    "account", [{"AWS": ["arn:aws:iam::alice:root"]}, {"AWS": ["alice"]}, {"CanonicalUser": "a" * 64, "AWS": ["arn:aws:iam::bob:user/bo"]}]
+)
+def test_an_account_among_exceptions_is_its_root_alone(account: dict[str, Any]) -> None:
+    excepted = {**account, "AWS": [*account["AWS"], "arn:aws:iam::alice:user/al", "arn:aws:iam::alice:role/r"]}
+    found = one(Effect="Deny", Principal=None, NotPrincipal=excepted)
+    assert found.evaluate(ask(ALICE)).effect is None
+    assert found.evaluate(ask(SESSION)).effect is None
+    mallory = Caller("alice", ("arn:aws:iam::alice:user/mallory",), "a" * 64)
+    assert found.evaluate(ask(mallory)).effect is Effect.DENY
+    assert found.evaluate(ask(dataclasses.replace(mallory, is_account=True))).effect is None
+    other = Caller("alice", ("arn:aws:sts::alice:assumed-role/q/s", "arn:aws:iam::alice:role/q"), "a" * 64)
+    assert found.evaluate(ask(other)).effect is Effect.DENY
 
 
 def test_all_conditions_must_hold() -> None:

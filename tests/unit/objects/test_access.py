@@ -315,3 +315,25 @@ def test_an_accounts_list_never_wins_over_a_denial_and_ends_at_its_account() -> 
         denies = parse_policy(b'{"Statement": {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}}', Kind.IDENTITY)
         denied_one = Principal(account="bob", user="b", policies=(denies,)).at("alice", level)
         assert not decide(denied_one, bucket, None, Question(action, "k")).allowed
+
+
+# -- who is meant ---------------------------------------------------------------------------------------------
+
+
+def test_all_but_a_user_and_the_account_means_its_other_users_too() -> None:
+    excepted = {"AWS": ["arn:aws:iam::a:user/us", "arn:aws:iam::a:root"]}
+    statement = allowing("s3:*", resource="arn:aws:s3:::bkt/*", effect="Deny", NotPrincipal=excepted)
+    config = {"policy": json.dumps({"Statement": statement}).encode()}
+    everything = identity(allowing("*"))
+    assert asked(user(everything), Action.READ_OBJECT, config).allowed
+    assert asked(OWNER, Action.READ_OBJECT, config).allowed
+    for more in ({"policies": (everything,)}, {"session_policies": (everything,)}, {"boundary": everything}):
+        mallory = Principal(account="a", user="mallory", arn="arn:aws:iam::a:user/mallory", **more)
+        assert not asked(mallory, Action.READ_OBJECT, config).allowed
+
+
+def test_an_account_that_is_named_by_its_canonical_id_says_who_in_it_may() -> None:
+    config = {"policy": bucket_policy(allowing("s3:GetObject", resource="arn:aws:s3:::bkt/*", Principal={"CanonicalUser": "id-a"}))}
+    assert asked(OWNER, Action.READ_OBJECT, config).allowed
+    assert not asked(user(canonical_id="id-a"), Action.READ_OBJECT, config).allowed
+    assert asked(user(identity(allowing("s3:GetObject")), canonical_id="id-a"), Action.READ_OBJECT, config).allowed
