@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -164,9 +165,10 @@ class Operator:
                 for d in report.devices
             ]  # fmt: skip
         else:
-            known = {device.path: device.id for device in facts.ring.devices.values() if device.node == entry.name}
+            # By its name below the node: the ring may still hold the path from before the cluster's directory was moved.
+            known = {Path(device.path).name: device.id for device in facts.ring.members() if device.node == entry.name}
             devices = [
-                {"id": known.get(str(path)), "path": str(path), "state": "unreachable", "used": None, "free": None}
+                {"id": known.get(path.name), "path": str(path), "state": "unreachable", "used": None, "free": None}
                 for path in self._place.device_directories(entry)
             ]
         return {

@@ -12,6 +12,7 @@ from objstore.cli.requests import FindCopies
 from objstore.core.placement import Placement
 from objstore.core.rows import Kind, RowKey, Space, decode_row
 from objstore.core.timestamp import ZERO
+from objstore.core.versions import modified_us
 from objstore.daemons.fleet import Fleet
 from objstore.errors import NoSuchBucket, ObjstoreError
 from objstore.objects.api import Principal
@@ -73,7 +74,7 @@ async def _locate(fleet: Fleet, device: Device, key: RowKey, epoch: int) -> dict
     row = decode_row(register.row)
     answer |= {
         "state": Kind(row.kind).name.lower(), "accepted": register.accepted.hex(), "etag": row.etag, "size": row.size,
-        "timestamp": row.modified_us, "version_id": row.version or "null", "origin": row.origin.hex(),
+        "timestamp": modified_us(row), "version_id": row.version or "null", "origin": row.origin.hex(),
     }  # fmt: skip
     if located.file:
         answer |= {"file": os.path.join(device.path, located.file), "offset": located.offset, "length": located.length}

@@ -114,8 +114,10 @@ def test_where_shows_each_copy_and_the_bytes_are_there(cluster: Cluster) -> None
         found = cluster.ctl("where", f"located/{key}")
         assert len(found["primaries"]) == 3
         assert {p["node"] for p in found["primaries"]} == {"node1", "node2", "node3"}
-        etag = client.head_object(Bucket="located", Key=key)["ETag"].strip('"')
+        head = client.head_object(Bucket="located", Key=key)
+        etag = head["ETag"].strip('"')
         for replica in found["primaries"]:
+            assert replica["timestamp"] // 1_000_000 == int(head["LastModified"].timestamp())
             assert (replica["state"], replica["etag"], replica["size"]) == ("object", etag, len(body))
             assert replica["accepted"]
             assert replica["length"] > 0

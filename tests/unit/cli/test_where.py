@@ -90,6 +90,12 @@ def test_each_device_speaks_for_itself() -> None:
     assert found["partition"] == Placement(fleet.ring).partition(RowKey(b"b" * 8, Space.OBJECTS, b"a/b"), 0)
 
 
+def test_a_row_without_a_time_of_its_own_has_that_of_its_ballot() -> None:
+    fleet = Fleet({0: Located(Register(accepted=BALLOT, row=encode_row(_row(modified_us=0))))})
+    found = _find(fleet)
+    assert [r["timestamp"] for r in [*found["primaries"], *found["handoffs"]] if r["state"] == "object"] == [5]
+
+
 def test_a_manifest_names_its_parts() -> None:
     part = PartRef(space=2, name=b"u/00001", size=3, etag="p", origin=BALLOT, number=1)
     fleet = Fleet({n: Located(Register(accepted=BALLOT, row=encode_row(_row(body=BodyKind.MANIFEST, parts=(part,))))) for n in range(4)})

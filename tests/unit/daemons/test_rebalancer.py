@@ -104,3 +104,47 @@ def test_a_device_wiped_twice_during_one_handover_is_replaced_twice() -> None:
         fleet.node_reports[device(2).address] = m.NodeReport("node2", 1, 0, [m.DeviceReport(-1, incarnation, "d1", "new", 0, 0, 0, 0, 0)])
         assert asyncio.run(acting.step()).startswith("replaced")
     assert [d.incarnation for d in fleet.ring.members() if d.node == "node2"] == [b"wiped #2"]
+
+
+def report(number: int, *devices: tuple[bytes, str]) -> m.NodeReport:
+    reported = [m.DeviceReport(-1, incarnation, path, "up", 0, 0, 0, 0, 0) for incarnation, path in devices]
+    return m.NodeReport(f"node{number}", 1, 0, reported)
+
+
+def test_a_device_that_is_mounted_elsewhere_is_noted_and_nothing_moves() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    acting = rebalancer(fleet, [])
+    fleet.node_reports[device(2).address] = report(2, (device(2).incarnation, "/new/node2/d1"))
+    assert asyncio.run(acting.step()) == "noted other paths of [2]"
+    assert fleet.ring.devices[2].path == "/new/node2/d1"
+    assert not fleet.ring.moving()
+    assert asyncio.run(acting.step()) == ""
+    assert fleet.ring.epoch == 2
+
+
+def test_a_device_that_was_wiped_after_its_directory_was_moved_is_replaced() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    fleet.node_reports[device(1).address] = report(1, (device(1).incarnation, "/new/node1/d1"))
+    fleet.node_reports[device(2).address] = report(2, (b"wiped!!!", "/new/node2/d1"))
+    assert asyncio.run(rebalancer(fleet, []).step()) == "replaced [2], noted other paths of [1]"
+    assert {d.path for d in fleet.ring.members() if d.node in ("node1", "node2")} == {"/new/node1/d1", "/new/node2/d1"}
+    assert [d.incarnation for d in fleet.ring.members() if d.node == "node2"] == [b"wiped!!!"]
+
+
+def test_disks_that_changed_places_are_noted_and_none_is_replaced() -> None:
+    first = replace(device(2), id=9, incarnation=b"another!", path="d2")
+    fleet = MemoryFleet(builder.create(ring_of(3).spec, [device(1), device(2), device(3), first]))
+    fleet.node_reports[device(2).address] = report(2, (device(2).incarnation, "d2"), (b"another!", "d1"))
+    assert asyncio.run(rebalancer(fleet, []).step()) == "noted other paths of [2, 9]"
+
+
+def test_two_unknown_devices_of_one_name_are_taken_for_none(caplog: pytest.LogCaptureFixture) -> None:
+    fleet = MemoryFleet(ring_of(3))
+    acting = rebalancer(fleet, [])
+    fleet.node_reports[device(2).address] = report(2, (b"unknown1", "/a/d1"), (b"unknown2", "/b/d1"))
+    for _ in range(3):
+        assert asyncio.run(acting.step()) == ""
+    assert [record.getMessage().split(" that ")[0] for record in caplog.records] == [
+        "node2 reports a device at /a/d1",
+        "node2 reports a device at /b/d1",
+    ], "once each"
