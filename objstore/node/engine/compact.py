@@ -28,13 +28,17 @@ _RECONSIDER = 16  # packs deleted until carried records are looked at again: wha
 
 
 class Living(msgspec.Struct, frozen=True):
-    """A register to write again: as it was when its payload was read."""
+    """A payload to write again, for every one of `keys` that lives off it when that is decided.
 
-    index_key: bytes
-    key: RowKey
-    entry: Entry
+    A version that is demoted or promoted in between takes the place of its payload along from one of the keys to another; where none of them
+    lived off it when it was read, none ever will again.
+    """
+
+    keys: tuple[RowKey, ...]
+    partition: int
+    place: tuple[int, int]  # (pack, offset of the payload)
     payload: bytes
-    born: int
+    born: int | None = None  # what the life of the key is to begin with; None: as it is
 
 
 class Compactor:
@@ -117,20 +121,24 @@ class Compactor:
             clean &= carried
 
     async def _collect(self, record: Record, living: list[Living]) -> bool:
-        """Read the registers that still live in this record, or off its payload; False when one cannot be read."""
+        """Read the payload of this record, or the one that it names, if any register lives off it; False when it cannot be read."""
         key, entry = decode_state(record.meta)
-        for key_ in _may_live_off(key, entry):
-            index_key = encode_key(key_)
-            try:
+        keys = _may_live_off(key, entry)
+        place = (entry.pack, entry.offset)
+        try:
+            for key_ in keys:
+                index_key = encode_key(key_)
                 current = self._device.state.get(index_key, entry.partition)
                 # Whose record this is, and whose payload; it gets one record again that holds both.
-                if current is None or (entry.pack, entry.offset) != (current.pack, current.offset):
+                if current is None or (current.pack, current.offset) != place:
                     continue
                 payload = await self._device.read_payload(index_key, current)
-            except (DamagedBody, DamagedRow):
-                return False
-            if payload is not None:
-                living.append(Living(index_key, key_, current, payload, current.born))
+                if payload is None:
+                    return False
+                living.append(Living(keys, entry.partition, place, payload))
+                break
+        except (DamagedBody, DamagedRow):
+            return False
         return True
 
     async def _outlive(self, pack: int, drop: Drop, living: list[Living]) -> bool:
@@ -147,7 +155,7 @@ class Compactor:
             return False
         if payload is None:
             return False  # it changed while it was read; the next pass finds it at rest
-        living.append(Living(index_key, drop.key, current, payload, drop.born))
+        living.append(Living((drop.key,), drop.partition, (current.pack, current.offset), payload, drop.born))
         return True
 
     def _other_pack_between(self, pack: int, drop: Drop) -> bool:
@@ -157,20 +165,11 @@ class Compactor:
         """(registers written again, whether everything that has to survive was)."""
         written, clean = 0, True
         for item in living:
-            try:
-                current = batch.get(item.index_key, item.entry.partition)
-            except DamagedRow:
-                clean = False
-                continue
-            # Another place: somebody wrote it anew since it was read.  Its promise may have been raised where it was.
-            if current is None or (current.pack, current.offset) != (item.entry.pack, item.entry.offset):
-                continue
-            batch.set_state(
-                item.index_key, item.key, msgspec.structs.replace(current, born=item.born), partition=current.partition,
-                promised=current.promised, accepted=current.accepted, row=current.row, head=head_of(current.row), payload=item.payload,
-                shadowed=bool(current.flags & SHADOWED),
-            )  # fmt: skip
-            written += 1
+            for key in item.keys:
+                try:
+                    written += self._write_living(batch, item, key)
+                except DamagedRow:
+                    clean = False
         before = batch.size_bytes
         for other in others:
             try:
@@ -180,6 +179,22 @@ class Compactor:
         if batch.size_bytes > before:
             self._kept[batch.pack] = (self._kept.get(batch.pack, (0, 0))[0] + batch.size_bytes - before, self._deleted)
         return written, clean
+
+    @staticmethod
+    def _write_living(batch: Batch, item: Living, key: RowKey) -> bool:
+        """Write a register again if it lives off the payload now.  Raises DamagedRow."""
+        index_key = encode_key(key)
+        current = batch.get(index_key, item.partition)
+        # Another place: somebody wrote it anew since it was read.  Its promise may have been raised where it was.
+        if current is None or (current.pack, current.offset) != item.place:
+            return False
+        born = current.born if item.born is None else item.born
+        batch.set_state(
+            index_key, key, msgspec.structs.replace(current, born=born), partition=current.partition,
+            promised=current.promised, accepted=current.accepted, row=current.row, head=head_of(current.row), payload=item.payload,
+            shadowed=bool(current.flags & SHADOWED),
+        )  # fmt: skip
+        return True
 
     def _carry(self, batch: Batch, pack: int, record: Promise | Drop | Note | Floor) -> bool:
         """Write a record again if it still says something; False when the pack must stay for now."""

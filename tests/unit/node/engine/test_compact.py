@@ -2,14 +2,15 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from objstore.core.rows import EMPTY
+from objstore.core.rows import EMPTY, Kind, Space
 from objstore.core.timestamp import ZERO
 from objstore.wire.messages import PartitionRow
-from tests.support.engine_rig import DIRECTORY, SMALL, SimRig, ballot, delete, key, names, put, read
+from tests.support.engine_rig import DIRECTORY, SMALL, SimRig, ballot, delete, key, names, put, read, row
 
 SETTINGS = dataclasses.replace(SMALL, pack_size_bytes=4000, checkpoint_rows=1 << 20)
 
@@ -256,3 +257,65 @@ def test_a_pack_with_a_payload_that_cannot_be_read_stays_until_it_is_healed(rig:
     assert rig.run(lambda: rig.engine.merge(key("a"), partition=0, register=register, payload=b"a" * 1000, floor=ZERO))
     assert compact(rig)["packs"] + compact(rig)["packs"] == 1
     assert rig.run(lambda: read(rig.engine, "a", 1)) == b"a" * 1000
+
+
+def compact_while(rig: SimRig, change: Callable[[], Awaitable[Any]]) -> None:
+    """Compact; a change is decided after the payloads were read, and just before their move is."""
+    committer = rig.engine._device.committer
+    submit = committer.submit
+    changing: list[asyncio.Future[Any]] = []
+
+    def submit_after_the_change(operation: Any, *args: Any) -> Any:
+        if operation.__name__ != "_write" or changing:
+            return submit(operation, *args)
+        changing.append(asyncio.ensure_future(change()))
+        changing.append(asyncio.ensure_future(moved_after(changing[0], operation, *args)))
+        return changing[1]
+
+    async def moved_after(first: asyncio.Future[Any], operation: Any, *args: Any) -> Any:
+        await asyncio.sleep(0)  # the change is in the queue now
+        moved = await submit(operation, *args)
+        await first
+        return moved
+
+    committer.submit = submit_after_the_change  # type: ignore[method-assign]  # to be sure of the order
+    try:
+        counts, _ = rig.run(lambda: rig.engine.maintain("compact"))
+    finally:
+        committer.submit = submit  # type: ignore[method-assign]
+    assert changing
+    assert counts["packs"] == 1
+
+
+def version_of(name: str, number: int) -> Any:
+    return key(name, ballot(number), space=Space.VERSIONS)
+
+
+def fill_with_a_version(rig: SimRig) -> None:
+    """The first pack holds version 1 of "k", and what else it held is dead."""
+    rig.run(lambda: put(rig.engine, "k", 1, b"k" * 1000, version=ballot(1).hex()))
+    fill(rig, "b", "c", "d")
+    fill(rig, "b", "c", "d", number=2)
+
+
+def test_a_head_that_is_demoted_while_its_pack_goes_keeps_its_payload(rig: SimRig) -> None:
+    fill_with_a_version(rig)
+    checkpoint(rig)
+    compact_while(rig, lambda: put(rig.engine, "k", 4, b"new", version=ballot(4).hex()))
+    for _ in range(2):
+        assert rig.run(lambda: read(rig.engine, version_of("k", 1), 1)) == b"k" * 1000
+        assert rig.run(lambda: read(rig.engine, "k", 4)) == b"new"
+        rebuild(rig)
+
+
+def test_a_version_that_is_promoted_while_its_pack_goes_keeps_its_payload(rig: SimRig) -> None:
+    fill_with_a_version(rig)
+    rig.run(lambda: put(rig.engine, "k", 3, b"over it", version=ballot(3).hex()))
+    checkpoint(rig)
+    removed = row(ballot(5), kind=Kind.TOMBSTONE, version=ballot(3).hex())
+    again = row(ballot(5), b"k" * 1000, version=ballot(1).hex(), effects=(removed,))
+    compact_while(rig, lambda: rig.engine.accept(key("k"), partition=0, ballot=ballot(5), row=again))
+    for _ in range(2):
+        assert rig.run(lambda: read(rig.engine, "k", 5)) == b"k" * 1000
+        assert rig.run(lambda: read(rig.engine, version_of("k", 1), 1)) == b"k" * 1000
+        rebuild(rig)
