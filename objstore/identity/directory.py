@@ -11,6 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import sha256
 
 import msgspec
@@ -263,15 +264,17 @@ class Directory(Credentials):
         if access.project is None or rights == S3_NONE:
             return None
         account = access.project.id
-        # Who came by an application credential must not get at IAM, where keys and sessions could be made that outlive it.
-        narrow = rights != S3_FULL or access.app_credential is not None
         text = BUILT_IN[AWS_POLICY + ("AmazonS3ReadOnlyAccess" if rights == S3_READ else "AmazonS3FullAccess")].document
         owner = self.owner_of(account)
         arn = f"arn:aws:iam::{account}:user/keystone/{access.user.id}"
         facts = {"aws:userid": access.user.id, "aws:principalarn": arn, "aws:principaltype": "User"} | _LASTING
+        worth = (self.parsed(text),)
+        # An application credential goes by its user's name, so that its roles are a limit: nothing that names the user goes beyond
+        # them, least of all IAM and STS, where keys and sessions could be made that outlive it.
         return Principal(
             account=account, user=f"keystone/{access.user.id}", display_name=owner.display_name, canonical_id=owner.canonical_id,
-            tenant=self.tenant_of(account), arn=arn, policies=(self.parsed(text),) if narrow else None, facts=facts,
+            tenant=self.tenant_of(account), arn=arn, policies=worth if rights != S3_FULL else None,
+            session_policies=worth if access.app_credential is not None else None, facts=facts,
         )  # fmt: skip
 
     def user(self, account: str, name: str) -> Holder | None:
@@ -414,7 +417,7 @@ class Directory(Credentials):
         if holder is None or holder.id != session.subject_id:
             return None
         owner = self.owner_of(session.account)
-        facts = _OF_SESSION | {
+        facts = _facts_of(session) | {
             "aws:userid": f"{holder.id}:{session.name}",
             "aws:principalarn": holder.arn,
             "aws:principaltype": "AssumedRole",
@@ -432,12 +435,17 @@ class Directory(Credentials):
         if holder is None or holder.id != session.subject_id:
             return None
         base = self._principal_of_fixed(fixed) if fixed is not None else self._principal_of(holder)
-        return replace(base, session_policies=limits, facts={**base.facts, **_OF_SESSION})
+        return replace(base, session_policies=limits, facts={**base.facts, **_facts_of(session)})
 
 
 # Whether STS gave out the credentials, as Ceph's gateway tells policies.
 _LASTING = {"sts:authentication": "false"}
-_OF_SESSION = {"sts:authentication": "true"}
+
+
+def _facts_of(session: Session) -> dict[str, str]:
+    """What policies may ask of any temporary credentials; by the time of issue older ones are revoked."""
+    issued = datetime.fromtimestamp(session.issued_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"sts:authentication": "true", "aws:tokenissuetime": issued}
 
 
 def tag_facts(tags: Mapping[str, str], prefix: str = "aws:principaltag/") -> dict[str, str]:

@@ -210,7 +210,11 @@ def test_sessions_end_with_their_role_and_with_nothing_else() -> None:
         role = Holder(1, ROLE, "alice", "r", "AROA1", 0, inline={"p": identity_policy("s3:*")}, tags={"Team": "x"})
         await Changes(one).create_holder(role)
         limit = (identity_policy("s3:GetObject"),)
-        token = SEALER.seal(Session(1, "ASIA1", "s", "alice", "role/r", "AROA1", "me", 0, 10, limit, {"aws:principaltag/a": "1"}))
+        token = SEALER.seal(
+            Session(
+                1, "ASIA1", "s", "alice", "role/r", "AROA1", "me", 9, 10, limit, {"aws:principaltag/a": "1", "aws:tokenissuetime": "2099"}
+            )
+        )
         for _ in range(2):
             found = one.session(token)
             assert found is not None
@@ -222,6 +226,7 @@ def test_sessions_end_with_their_role_and_with_nothing_else() -> None:
                 1,
             )
             assert who.facts["aws:principalarn"] == "arn:aws:iam::alice:role/r"
+            assert (who.facts["sts:authentication"], who.facts["aws:tokenissuetime"]) == ("true", "1970-01-01T00:00:09Z")
             assert (who.facts["aws:principaltag/team"], who.facts["aws:principaltag/a"]) == ("x", "1")
         assert one.session(token[:-8] + "AAAAAAA=") is None
         other = SEALER.seal(Session(1, "ASIA1", "s", "alice", "role/r", "AROA2", "me", 0, 10))  # of a role that was deleted and made again
@@ -232,6 +237,10 @@ def test_sessions_end_with_their_role_and_with_nothing_else() -> None:
         found = one.session(mine)
         assert found is not None
         assert found[1].arn == "arn:aws:iam::alice:user/alice"
+        assert found[1].facts["aws:tokenissuetime"] == "1970-01-01T00:00:00Z"
+        lasting = one.lookup("AKALICE")
+        assert lasting is not None
+        assert "aws:tokenissuetime" not in lasting[1].facts
         assert one.session(SEALER.seal(Session(1, "A", "s", "alice", "user/nobody", "x", "n", 0, 10))) is None
         await one.aclose()
 
@@ -307,8 +316,9 @@ def test_a_key_made_with_an_application_credential_never_reaches_iam_and_ends_wi
         found = directory.lookup("AKAPP")
         assert found is not None
         assert found[0] == "secret12"
-        assert found[1].policies is not None
-        assert "iam" not in found[1].policies[0].text
+        assert not found[1].plain
+        assert found[1].session_policies is not None
+        assert "iam" not in found[1].session_policies[0].text
         rig.clock.skew_us += 10_000_001
         assert directory.lookup("AKAPP") is None
 

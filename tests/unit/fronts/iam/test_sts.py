@@ -8,9 +8,17 @@ from urllib.parse import urlencode
 
 import pytest
 
+from objstore.fronts.iam.call import Call
 from objstore.fronts.iam.sts import ACTIONS
-from objstore.identity.entities import WebProvider
+from objstore.identity.changes import Changes
+from objstore.identity.directory import Directory, fixed_id
+from objstore.identity.entities import ROLE, USER, Holder, IdentityRefused, WebProvider
+from objstore.identity.tenancy import AppCredential, Credential
+from objstore.identity.tokens import Session, TokenSealer
+from objstore.runtime.rng import SystemRng
 from tests.support.iam_server import CLUSTER_KEY, iam_serving, service
+from tests.support.identity_rig import ACME, Rig
+from tests.support.memory_cluster import memory_world, run
 from tests.support.policies import identity_policy, trust_policy
 from tests.support.s3_raw import Answer, call, send
 from tests.support.s3_server import ALICE, BOB, Running, User, make_certificate
@@ -170,10 +178,6 @@ def test_session_tokens_of_a_user_are_the_user(server: Running, sts: Any, s3: An
 
 
 def test_an_expired_token_is_worth_nothing(server: Running, refused: Refused) -> None:
-    from objstore.identity.directory import fixed_id
-    from objstore.identity.tokens import Session, TokenSealer
-    from objstore.runtime.rng import SystemRng
-
     now = int(time.time())
     session = Session(1, "ASIAOLD", "s", "alice", "user/alice", fixed_id(ALICE), "alice", now - 1000, now - 1)
     token = TokenSealer(CLUSTER_KEY, SystemRng()).seal(session)
@@ -312,3 +316,73 @@ def test_session_policies_are_those_of_the_roles_account(iam: Any, server: Runni
     own = service(server, "sts", BOB)
     own.assume_role(RoleArn=arn, RoleSessionName="guest", PolicyArns=[{"arn": alices}])
     assert refused(own.assume_role, RoleArn=arn, RoleSessionName="guest", PolicyArns=[{"arn": bobs}]) == ("ValidationError", 400)
+
+
+REVOKED = {"Condition": {"DateLessThan": {"aws:TokenIssueTime": "2099-01-01T00:00:00Z"}}}
+NOT_YET = {"Condition": {"DateLessThan": {"aws:TokenIssueTime": "2020-01-01T00:00:00Z"}}}
+
+
+def test_sessions_from_before_a_time_are_revoked(
+    iam: Any, server: Running, sts: Any, user: str, keys: dict[str, str], s3: Any, refused: Refused
+) -> None:
+    arn = role_trusting(iam, user, {"AWS": "arn:aws:iam::alice:root"})
+    iam.attach_role_policy(RoleName=user, PolicyArn=FULL)
+    iam.attach_user_policy(UserName=user, PolicyArn=FULL)
+    role = service(server, "s3", sts.assume_role(RoleArn=arn, RoleSessionName="work")["Credentials"])
+    session = service(server, "s3", service(server, "sts", keys).get_session_token()["Credentials"])
+    lasting = service(server, "s3", keys)
+    for more, works in ((NOT_YET, True), (REVOKED, False)):
+        document = identity_policy("*", effect="Deny", **more)
+        iam.put_role_policy(RoleName=user, PolicyName="AWSRevokeOlderSessions", PolicyDocument=document)
+        iam.put_user_policy(UserName=user, PolicyName="AWSRevokeOlderSessions", PolicyDocument=document)
+        for own in (role, session):
+            if works:
+                own.list_buckets()
+            else:
+                assert refused(own.list_buckets) == ("AccessDenied", 403)
+                assert refused(own.get_object, Bucket="alices", Key="k") == ("AccessDenied", 403)
+        lasting.list_buckets()
+
+
+# -- users of projects ----------------------------------------------------------------------------------------
+
+
+def test_an_application_credential_is_worth_no_session_though_its_user_is_trusted() -> None:
+    async def test() -> None:
+        rig = Rig()
+        registry = rig.registry
+        directory = Directory([ACME], rig.cluster, memory_world(rig.clock), TokenSealer(CLUSTER_KEY, SystemRng()), (), registry)
+        changes = Changes(directory)
+        joe, manager = registry.user_named("joe", "default"), registry.role_named("manager")
+        assert joe is not None
+        assert manager is not None
+        ends = rig.clock.wall_us() + 10_000_000
+        await registry.create(AppCredential(1, "c1", "app", user_id=joe.id, project_id="acme", roles=(manager.id,), expires_us=ends))
+        for id_, of in (("k1", "c1"), ("k2", "")):
+            sealed = registry.secrets.seal(b"secret12", id_)
+            await registry.create(
+                Credential(1, id_, user_id=joe.id, project_id="acme", type="ec2", access=f"AK{id_}", sealed=sealed, app_credential_id=of)
+            )
+        named, whole = {"AWS": f"arn:aws:iam::acme:user/keystone/{joe.id}"}, {"AWS": "arn:aws:iam::acme:root"}
+        for name, principal in (("named", named), ("whole", whole)):
+            await changes.create_holder(Holder(1, ROLE, "acme", name, name.upper(), 0, trust=trust_policy(principal)))
+        await changes.create_holder(Holder(1, USER, "acme", "ann", "AIDAANN", 0))
+
+        async def outcome(key: str, action: str, **parameters: str) -> str:
+            found = directory.lookup(key)
+            assert found is not None
+            call = Call(action, parameters, found[1], directory, changes, rig.clock.wall_us())
+            try:
+                return (await ACTIONS[action](call))[:13]
+            except IdentityRefused as refusal:
+                return refusal.code
+
+        for name in ("named", "whole"):
+            wanted = {"RoleArn": f"arn:aws:iam::acme:role/{name}", "RoleSessionName": "work"}
+            assert await outcome("AKk1", "AssumeRole", **wanted) == "AccessDenied", name
+        assert await outcome("AKk2", "AssumeRole", RoleArn="arn:aws:iam::acme:role/named", RoleSessionName="work") != "AccessDenied"
+        for key in ("AKk1", "AKk2"):
+            assert await outcome(key, "GetSessionToken") == "AccessDenied"
+            assert await outcome(key, "GetSessionToken", UserName="ann") == "ValidationError"
+
+    run(test())
