@@ -23,6 +23,7 @@ from objstore.errors import (
     ConditionalConflict,
     EntityTooLarge,
     InvalidWriteOffset,
+    NoSuchKey,
     NotImplementedHere,
     OutcomeUnknown,
     PreconditionFailed,
@@ -105,38 +106,48 @@ class Appends(Gets, Puts):
 
     async def _grow(self, growing: _Growing, key: str, body: Body, expected: Expected, conditions: Conditions) -> Row:
         bucket, row, algorithm = growing.bucket, growing.row, growing.algorithm
-        parts = pieces_before(row)
+        in_one_piece = row.body != BodyKind.MANIFEST and row.size > 0
+        number = 2 if in_one_piece else next_number(pieces_before(row), 0)
+        register = self._piece_key(growing, number, self.settings.policy_of(row.storage_class))
+        # What the client sends comes first, however slowly: from the first row of a piece on, time runs until it is named.
+        received = await receive(
+            self, register, bucket.spread, body, expected, also=(algorithm or checksums.DEFAULT,), seal=self._seal(growing)
+        )
+        if received.size == 0:
+            return row
+        if row.size + received.size > self.settings.max_object_bytes:
+            raise EntityTooLarge("the object would be too large", size=row.size + received.size, limit=self.settings.max_object_bytes)
+        first = await self._copy_of_first(growing, key) if in_one_piece else None
         written: list[RowKey] = []
         try:
-            if row.body != BodyKind.MANIFEST and row.size:
-                parts = [await self._first_piece(growing, key, written)]
-            register = self._piece_key(growing, next_number(parts, 0), self.settings.policy_of(row.storage_class))
-            received = await receive(
-                self, register, bucket.spread, body, expected, also=(algorithm or checksums.DEFAULT,), seal=self._seal(growing)
-            )
-            if received.size == 0:
-                return row
-            if row.size + received.size > self.settings.max_object_bytes:
-                raise EntityTooLarge("the object would be too large", size=row.size + received.size, limit=self.settings.max_object_bytes)
             began = self.clock.monotonic()
-            digest, size = received.checksums.get(algorithm, b""), received.size
-            gathers = received.payload is not None and not row.encryption  # a payload that is sealed cannot be joined
-            along = taken_along(parts, size, self.settings.inline_limit_bytes) if gathers else 0
-            number = next_number(parts, along)
-            register = received.key or self._piece_key(growing, number)
-            if along:
-                received = await self._together(bucket, parts[-along:], received, algorithm)
-                parts = parts[:-along]
-            written.append(register)
-            parts.append(await self._write_piece(growing, register, number, received))
+            draft = await self._write_pieces(growing, first, received, written)
             if self.clock.monotonic() - began > COMPLETE_WITHIN_S:
                 raise OutcomeUnknown("appending took too long; the object is as it was, try again")
-            draft = appended(row, parts, algorithm, digest, size)
             return await self._write_head(growing, draft, conditions)
         except Refused as refusal:
             if not isinstance(refusal, ConditionalConflict):  # then it is not known whether a manifest names them
                 await drop_rows(self.cluster, written, bucket.spread)
             raise
+
+    async def _write_pieces(self, growing: _Growing, first: Received | None, received: Received, written: list[RowKey]) -> Row:
+        """Write the rows of the pieces, whose keys `written` gets; the draft of the head that names them."""
+        bucket, row, algorithm = growing.bucket, growing.row, growing.algorithm
+        parts = pieces_before(row)
+        if first is not None:
+            written.append(first.key or self._piece_key(growing, 1))
+            parts = [await self._write_piece(growing, written[-1], 1, first)]
+        digest, size = received.checksums.get(algorithm, b""), received.size
+        gathers = received.payload is not None and not row.encryption  # a payload that is sealed cannot be joined
+        along = taken_along(parts, size, self.settings.inline_limit_bytes) if gathers else 0
+        number = next_number(parts, along)
+        register = received.key or self._piece_key(growing, number)
+        if along:
+            received = await self._together(bucket, parts[-along:], received, algorithm)
+            parts = parts[:-along]
+        written.append(register)
+        parts.append(await self._write_piece(growing, register, number, received))
+        return appended(row, parts, algorithm, digest, size)
 
     async def _write_head(self, growing: _Growing, draft: Row, conditions: Conditions) -> Row:
         bucket, name, row = growing.bucket, growing.name, growing.row
@@ -146,10 +157,7 @@ class Appends(Gets, Puts):
         def judge(current: Row | None) -> Row:
             check_write(conditions, current)
             check_offset(current, row.size)
-            if current is None or (current.etag, current.body, current.blob, current.digest, current.parts) != (
-                row.etag, row.body, row.blob, row.digest, row.parts
-            ):  # fmt: skip
-                raise InvalidWriteOffset("the object was replaced meanwhile")
+            _check_same(current, row)
             return new
 
         key = object_key(bucket, name)
@@ -182,24 +190,24 @@ class Appends(Gets, Puts):
             checksum=row.checksums.get(algorithm, b""),
         )  # fmt: skip
 
-    async def _first_piece(self, growing: _Growing, key: str, written: list[RowKey]) -> PartRef:
+    async def _copy_of_first(self, growing: _Growing, key: str) -> Received:
         """An object in one piece becomes the first of several: its bytes are copied, this once."""
         bucket, row = growing.bucket, growing.row
 
         def judge(found: Row) -> tuple[int, int]:
-            if found.origin != row.origin:
-                raise ConditionalConflict("the object was written meanwhile")
+            _check_same(found, row)
             return 0, found.size
 
-        opened = await self.open_version(bucket, key, "", judge, growing.customer_key)
+        try:
+            opened = await self.open_version(bucket, key, "", judge, growing.customer_key)
+        except NoSuchKey:
+            raise InvalidWriteOffset("the object was deleted meanwhile", size_bytes=0) from None
         register = self._piece_key(growing, 1, self.settings.policy_of(row.storage_class))
         try:
             promised = {growing.algorithm: row.checksums[growing.algorithm]} if growing.algorithm else {}
-            received = await receive(self, register, bucket.spread, Copied(opened), Expected(checksums=promised), seal=self._seal(growing))
+            return await receive(self, register, bucket.spread, Copied(opened), Expected(checksums=promised), seal=self._seal(growing))
         finally:
             await opened.chunks.aclose()
-        written.append(received.key or self._piece_key(growing, 1))
-        return await self._write_piece(growing, written[-1], 1, received)
 
     async def _together(self, bucket: Bucket, pieces: Sequence[PartRef], received: Received, algorithm: str) -> Received:
         """Small pieces and what comes behind them, as one."""
@@ -214,3 +222,11 @@ class Appends(Gets, Puts):
         """All bytes of a piece that is small."""
         chunks = self.stream_pieces(bucket, [Piece(piece, 0, piece.size)], b"")
         return b"".join([bytes(chunk) async for chunk in chunks])
+
+
+def _check_same(current: Row | None, seen: Row) -> None:
+    """Whether an object has the bytes that it had, in the same pieces.  Raises InvalidWriteOffset."""
+    if current is None or (current.etag, current.body, current.blob, current.digest, current.parts) != (
+        seen.etag, seen.body, seen.blob, seen.digest, seen.parts
+    ):  # fmt: skip
+        raise InvalidWriteOffset("the object was replaced meanwhile")

@@ -7,12 +7,14 @@ have come to their end.  An object of many parts is moved some parts at a time, 
 process that dies in between leaves an object in two rings, which the next round takes up, and its class changes with the last part.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import msgspec
 
+from objstore.cluster.api import Staging
 from objstore.core import checksums, names
 from objstore.core.etag import is_md5_etag
 from objstore.core.rows import BodyKind, PartRef, Row, RowKey, stored_size
@@ -29,12 +31,24 @@ MOVE_FOR_S = NAMED_WITHIN_S / 3  # copying, before what was copied is named
 
 
 class _Moved(NamedTuple):
-    """What a version's row says of its bodies after some were copied; `done`: none is left."""
+    """What a version's row says of its bodies after some were copied; `done`: none is left.
+
+    `since`: when the first of the copies became a row (monotonic), or will have at the earliest.
+    """
 
     parts: tuple[PartRef, ...]
     encryption: bytes
     made: list[RowKey]
+    since: float
     done: bool
+
+
+class _Copy(NamedTuple):
+    """A body whose bytes are in the other ring, durable, and that has no row yet."""
+
+    key: RowKey
+    draft: Row
+    staging: Staging
 
 
 class Mover:
@@ -63,6 +77,8 @@ class Mover:
 
     async def _swap(self, bucket: Bucket, key: str, version_id: str, seen: Row, moved: _Moved, storage_class: str) -> None:
         def change(found: Row) -> Row:
+            if self._store.clock.monotonic() - moved.since > NAMED_WITHIN_S:
+                raise PreconditionFailed("naming the copies took too long; the version is as it was", condition="lifecycle")
             labelled = _relabelled(found, seen, storage_class if moved.done else found.storage_class)
             return msgspec.structs.replace(
                 labelled, body=BodyKind.MANIFEST, parts=moved.parts, encryption=moved.encryption, digest=b"", blob=b"", stored=-1
@@ -80,27 +96,43 @@ class Mover:
         if row.body == BodyKind.BLOB:
             register = store.version_key(bucket, name, version_id) if version_id else object_key(bucket, name)
             head, seed = split_encryption(row.encryption)
-            made, body = await self._copy(register, msgspec.structs.replace(row, encryption=seed), place, 1, policy)
-            return _Moved((part_ref(made.name, body),), head, [made], done=True)
+            copy = await self._copy(register, msgspec.structs.replace(row, encryption=seed), place, 1, policy)
+            since = store.clock.monotonic()
+            body = await self._keep(copy, bucket)
+            return _Moved((part_ref(copy.key.name, body),), head, [copy.key], since, done=True)
         parts = list(row.parts)
         written: list[RowKey] = []
-        began = store.clock.monotonic()
+        began = since = store.clock.monotonic()
         for index, part in enumerate(parts):
             if part.size <= store.settings.inline_limit_bytes or names.policy_of(part.name) == policy:
                 continue
             if store.clock.monotonic() - began > MOVE_FOR_S:
-                return _Moved(tuple(parts), row.encryption, written, done=False)
+                return _Moved(tuple(parts), row.encryption, written, since, done=False)
             held = await store.read_part(bucket, part)
             if held.row is None or held.row.origin != part.origin:
                 raise DamagedBody(f"part {part.number} of the object is gone", part=part.number)
             if held.row.body != BodyKind.BLOB:
                 continue  # it lies in a row, as small parts do
-            made, body = await self._copy(RowKey(bucket.id, part.space, part.name), held.row, place, max(part.number, 1), policy)
-            written.append(made)
-            parts[index] = msgspec.structs.replace(part, space=made.space, name=made.name, origin=body.origin)
-        return _Moved(tuple(parts), row.encryption, written, done=True)
+            source = RowKey(bucket.id, part.space, part.name)
+            deadline = asyncio.timeout(since + MOVE_FOR_S - store.clock.monotonic() if written else None)
+            try:
+                async with deadline:
+                    copy = await self._copy(source, held.row, place, max(part.number, 1), policy)
+            except TimeoutError:
+                if not deadline.expired():
+                    raise
+                # It takes long, and rows wait for their names: they get them first, and then it is copied alone.
+                return _Moved(tuple(parts), row.encryption, written, since, done=False)
+            since = since if written else store.clock.monotonic()
+            body = await self._keep(copy, bucket)
+            written.append(copy.key)
+            parts[index] = msgspec.structs.replace(part, space=copy.key.space, name=copy.key.name, origin=body.origin)
+        return _Moved(tuple(parts), row.encryption, written, since, done=True)
 
-    async def _copy(self, register: RowKey, found: Row, place: Place, number: int, policy: str) -> tuple[RowKey, Row]:
+    async def _keep(self, copy: _Copy, bucket: Bucket) -> Row:
+        return (await self._store.cluster.write(copy.key, copy.draft, spread=bucket.spread, staging=copy.staging)).row
+
+    async def _copy(self, register: RowKey, found: Row, place: Place, number: int, policy: str) -> _Copy:
         """The same body in the ring of a policy, as it lies on disk: what is sealed stays sealed."""
         store, spread = self._store, place.bucket.spread
         key = body_key(store, place.bucket, place.upload_id, number, policy)
@@ -121,8 +153,7 @@ class Mover:
             if digests is not None:
                 await digests.drop()
             raise
-        draft = msgspec.structs.replace(part_draft(found, place, found.checksums), blob=staging.blob)
-        return key, (await store.cluster.write(key, draft, spread=spread, staging=staging)).row
+        return _Copy(key, msgspec.structs.replace(part_draft(found, place, found.checksums), blob=staging.blob), staging)
 
 
 def _relabelled(found: Row, seen: Row, storage_class: str) -> Row:

@@ -1,5 +1,6 @@
 """Bodies to send and ways to read them back."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from objstore.objects.api import Reading
@@ -32,6 +33,19 @@ class SentBody:
         if self._failure is not None:
             raise self._failure
         return self._trailers
+
+
+class SlowBody(SentBody):
+    """A body whose last byte comes a long time after the others."""
+
+    def __init__(self, data: bytes, pause_s: float) -> None:
+        super().__init__([data[:-1], data[-1:]])
+        self._pause_s = pause_s
+
+    async def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
+        yield self._pieces[0]
+        await asyncio.sleep(self._pause_s)
+        yield self._pieces[1]
 
 
 def sent(data: bytes, *, piece: int = 65536, known: bool = True) -> SentBody:

@@ -10,7 +10,7 @@ from objstore.errors import BadDigest, InvalidWriteOffset, NoSuchKey, Preconditi
 from objstore.objects import append as appending
 from objstore.objects.api import Attributes, Conditions, Expected, ObjectInfo
 from objstore.objects.reclaim import PartReclaimer
-from tests.support.bodies import sent
+from tests.support.bodies import SlowBody, sent
 from tests.support.store_rig import ALICE, Rig, noise, with_rig
 
 
@@ -89,6 +89,46 @@ def test_an_object_that_is_replaced_meanwhile_keeps_its_new_bytes() -> None:
         with pytest.raises(InvalidWriteOffset):
             await append(rig, b"x", 5)
         assert await rig.get("k") == b"54321"
+        assert await rig.live_parts() == 0
+
+    with_rig(test)
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+def test_an_append_that_comes_slowly_keeps_what_was_there(size: int) -> None:
+    async def test(rig: Rig) -> None:
+        whole, more = noise(size), noise(50_000)
+        await rig.put("k", whole)
+        await asyncio.sleep(2000)
+        slow = SlowBody(more, 4000.0)
+        appended = asyncio.ensure_future(
+            rig.store.append(ALICE, "photos", "k", slow, offset=size, attributes=Attributes(), expected=Expected())
+        )
+        reclaimer = PartReclaimer(rig.cluster, rig.clock)
+        while not appended.done():
+            await asyncio.sleep(150)
+            assert (await reclaimer.step(await rig.id(), 0)).dropped == 0
+        assert (await appended).size == size + len(more)
+        assert await rig.get("k") == whole + more
+
+    with_rig(test)
+
+
+@pytest.mark.parametrize("what", ["replaced", "deleted"])
+def test_an_object_in_one_piece_that_is_not_there_any_more_when_all_bytes_came_is_not_appended_to(what: str) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.put("k", b"12345")
+        slow = SlowBody(noise(50_000), 100.0)
+        appended = asyncio.ensure_future(
+            rig.store.append(ALICE, "photos", "k", slow, offset=5, attributes=Attributes(), expected=Expected())
+        )
+        await asyncio.sleep(50)
+        if what == "replaced":
+            await rig.put("k", b"54321")
+        else:
+            await rig.store.delete(ALICE, "photos", "k")
+        with pytest.raises(InvalidWriteOffset):
+            await appended
         assert await rig.live_parts() == 0
 
     with_rig(test)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from objstore.core.encryption import AES256, Wish
-from objstore.core.names import policy_of
+from objstore.core.names import policy_of, split_part_name
 from objstore.core.rows import Row, RowKey
 from objstore.core.versions import ENABLED
 from objstore.errors import DamagedBody, PreconditionFailed, QuorumLost
@@ -132,6 +132,56 @@ def test_parts_are_moved_some_at_a_time_and_the_class_changes_with_the_last(monk
         assert blobs(rig) == (0, 3, 0)
         assert await rig.get("m") == b"".join(parts)
         assert await rig.get("m", part_number=3) == parts[2]
+
+    with_rig(test, settings=TWO)
+
+
+@pytest.mark.parametrize("slow_one", [0, 1, 2])
+def test_a_part_that_takes_very_long_costs_none_of_the_others(slow_one: int) -> None:
+    async def test(rig: Rig) -> None:
+        parts = [noise(9000), noise(8000), noise(7000)]
+        upload_id, sent = await rig.upload("m", parts)
+        before = same(await rig.complete("m", upload_id, sent))
+        reclaimer = PartReclaimer(rig.whole, rig.clock, grace_s=GRACE_S)
+        staged = 0
+
+        async def slow(what: str, key: RowKey) -> None:
+            nonlocal staged
+            if what == "stage" and split_part_name(key.name)[1] == slow_one + 1:
+                staged += 1
+                for _ in range(30):  # all the while the rows of other parts wait, and somebody looks for garbage
+                    await asyncio.sleep(100)
+                    await reclaimer.run()
+
+        await asyncio.sleep(2 * GRACE_S)
+        rig.rings["cold"].before = slow
+        assert await move(rig, "m", IA)
+        rig.rings["cold"].before = None
+        assert staged == (1 if slow_one == 0 else 2)
+        info = await rig.store.head(ALICE, rig.bucket, "m")
+        assert (same(info), info.storage_class) == (before, IA)
+        assert await rig.get("m") == b"".join(parts)
+        await reclaim(rig)
+        assert blobs(rig) == (0, 3, 0)
+
+    with_rig(test, settings=TWO)
+
+
+def test_copies_that_could_not_be_named_in_time_are_not_named() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.put("k", LARGE)
+
+        async def slow(what: str, key: RowKey) -> None:
+            if what == "conditional":
+                await asyncio.sleep(2000)
+
+        rig.cluster.before = slow
+        assert not await move(rig, "k", IA)
+        rig.cluster.before = None
+        assert await rig.get("k") == LARGE
+        assert (await rig.store.head(ALICE, rig.bucket, "k")).storage_class == ""
+        assert await move(rig, "k", IA)
+        assert await rig.get("k") == LARGE
 
     with_rig(test, settings=TWO)
 
