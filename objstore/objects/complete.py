@@ -113,18 +113,20 @@ class Completions(Uploads):
     ) -> Row:  # fmt: skip
         began = self.clock.monotonic()
         marked = msgspec.structs.replace(seen, completing=self.rng.token(8))
-        await self._mark(bucket, name, upload_id, marked)
+        alone = await self._mark(bucket, name, upload_id, marked)
         if self.clock.monotonic() - began > COMPLETE_WITHIN_S:
             raise OutcomeUnknown("completing took too long; the upload is as it was, try again")
         try:
             written = await self._write_manifest(bucket, object_key(bucket, name), draft, upload_id, conditions)
         except (PreconditionFailed, NoSuchKey, QuotaExceeded):
-            # Judged and refused, so this manifest will never be.  After any other failure it may yet be, and the mark stays.
-            await self._unmark(bucket, name, upload_id, marked)
+            # Judged and refused, so this manifest will never be.  After any other failure it may yet be, and the mark stays; also
+            # where it took the place of another one's, which has not ended.
+            if alone:
+                await self._unmark(bucket, name, upload_id, marked)
             raise
         try:
-            if await self.close_upload(bucket, name, upload_id, marked) and not seen.completing:
-                # Nobody else tried to complete this upload, so no manifest names the parts that were left out.
+            if await self.close_upload(bucket, name, upload_id, marked) and alone:
+                # Nobody else is completing this upload, so no manifest names the parts that were left out.
                 used = {part.name for part in draft.parts}
                 unused = [RowKey(bucket.id, Space.PARTS, part) for part in uploaded if part not in used]
                 await drop_rows(self.cluster, unused, bucket.spread)
@@ -150,13 +152,20 @@ class Completions(Uploads):
         await self.directory.confirm(bucket)
         return written.row
 
-    async def _mark(self, bucket: Bucket, name: bytes, upload_id: str, marked: UploadRecord) -> None:
+    async def _mark(self, bucket: Bucket, name: bytes, upload_id: str, marked: UploadRecord) -> bool:
+        """Mark an upload as being completed; whether no other completion had, whose manifest may be on its way."""
+        alone = True
+
         def judge(current: Row | None) -> Row:
-            if current is None or upload_record(current) is None:
+            nonlocal alone
+            record = upload_record(current)
+            if current is None or record is None:
                 raise NoSuchUpload(f"upload {upload_id!r} was ended meanwhile", upload_id=upload_id)
+            alone = alone and record.completing in (b"", marked.completing)  # its own: an earlier try of this very write
             return msgspec.structs.replace(current, record=encode_record(marked))
 
         await self.cluster.conditional(upload_key(bucket.id, name, upload_id), judge, spread=bucket.spread)
+        return alone
 
     async def _unmark(self, bucket: Bucket, name: bytes, upload_id: str, marked: UploadRecord) -> None:
         """Take an own mark back after a refusal, so that an abort may drop the parts at once again."""

@@ -24,7 +24,6 @@ from objstore.errors import (
     Damaged,
     InvalidRange,
     InvalidRequest,
-    NoSuchUpload,
     Refused,
     Unavailable,
     VersionIsMarker,
@@ -32,7 +31,7 @@ from objstore.errors import (
 from objstore.objects.access import Action, owner_of_new
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, CopySource, Expected, ObjectInfo, PartInfo, Principal
 from objstore.objects.bodies import Kept, apart, lies_in, part_ref
-from objstore.objects.buckets import Bucket, tombstone_row
+from objstore.objects.buckets import Bucket
 from objstore.objects.context import PREPARES, object_key
 from objstore.objects.encryption import description_of
 from objstore.objects.get import Opened
@@ -197,11 +196,7 @@ class Copies(Linking, Puts, Uploads):
             return None
         if self.clock.monotonic() >= place.bucket.fresh_until:
             await self.directory.confirm(place.bucket)
-        try:
-            upload, _ = await self.find_upload(place.bucket, place.name, place.upload_id)
-        except NoSuchUpload:
-            await self.cluster.write(made, tombstone_row(place.account), spread=place.bucket.spread)
-            raise
+        upload, _ = await self.find_upload(place.bucket, place.name, place.upload_id)  # else it is left to reclaim.py, as any late part is
         return PartInfo(number, row.size, row.etag, modified_us(row), sums, encryption=upload.encryption)
 
     async def _name_part(self, place: Place, number: int, made: RowKey, body: Row) -> tuple[RowKey, Row]:

@@ -1,8 +1,8 @@
 """Multipart uploads: begin, upload parts, list, abort.  Completion is in complete.py.
 
 Each part is written under a name of its own (ADR 5): a part that is uploaded again, late or twice at once never touches
-bytes that a manifest may already name.  An uploader looks after its write whether the upload is still there, and takes its
-part back if it is not.
+bytes that a manifest may already name.  An uploader looks after its write whether the upload is still there.  If it is not, he
+is told so, and the part stays: a completion may name it, since of attempts with one ETag it takes the latest.  Else it is reclaimed.
 """
 
 from objstore.core import checksums, names
@@ -94,11 +94,8 @@ class Uploads(Sealing):
             row = await self.commit(bucket, register, draft)
         else:
             row = await self.commit(bucket, register, draft, payload=received.payload, staging=received.staging)
-        try:
-            await self.find_upload(bucket, name, upload_id)
-        except NoSuchUpload:
-            await self.cluster.write(register, tombstone_row(who.account), spread=bucket.spread)
-            raise
+        # A completion may have taken this very part, also where it is told that the upload is gone: so it is left to reclaim.py.
+        await self.find_upload(bucket, name, upload_id)
         shown = {a: d for a, d in row.checksums.items() if a in asked} or row.checksums
         return PartInfo(
             number=number, size=row.size, etag=row.etag, modified_us=modified_us(row), checksums=shown, encryption=upload.encryption

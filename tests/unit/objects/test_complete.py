@@ -113,6 +113,47 @@ def test_a_completion_that_another_overtook_finds_its_parts_still_there() -> Non
     with_rig(test)
 
 
+def nap_before_mark_and_manifest(rig: Rig, mark_s: float, manifest_s: float) -> None:
+    async def nap(what: str, key: RowKey) -> None:
+        if key.space == Space.UPLOADS and what == "conditional":
+            await asyncio.sleep(mark_s)
+        if key.space == Space.OBJECTS and what in ("write", "conditional"):
+            await asyncio.sleep(manifest_s)
+
+    rig.cluster.before = nap
+
+
+def test_a_completion_that_marks_over_another_drops_nothing_of_the_other() -> None:
+    async def test(rig: Rig) -> None:
+        upload_id, parts = await rig.upload("k", DATA)
+        first, second = rig.peer(), rig.peer()
+        nap_before_mark_and_manifest(first, 1, 20)
+        nap_before_mark_and_manifest(second, 2, 0)  # it has seen the upload unmarked, and marks it after the first one has
+        whole = asyncio.ensure_future(first.complete("k", upload_id, parts))
+        assert (await second.complete("k", upload_id, parts[1:])).size == len(DATA[1] + DATA[2])
+        assert (await whole).size == len(b"".join(DATA))
+        assert await rig.get("k") == b"".join(DATA)
+
+    with_rig(test)
+
+
+def test_a_refused_completion_leaves_no_upload_unmarked_that_another_completes() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.put("k")
+        upload_id, parts = await rig.upload("k", DATA)
+        first, second = rig.peer(), rig.peer()
+        nap_before_mark_and_manifest(first, 0, 20)
+        nap_before_mark_and_manifest(second, 2, 0)
+        whole = asyncio.ensure_future(first.complete("k", upload_id, parts))
+        with pytest.raises(PreconditionFailed):
+            await second.complete("k", upload_id, parts[1:], conditions=ABSENT)
+        await rig.store.abort_upload(ALICE, "photos", "k", upload_id)
+        await whole
+        assert await rig.get("k") == b"".join(DATA)
+
+    with_rig(test)
+
+
 @pytest.mark.parametrize("delay", range(14))
 def test_completing_and_aborting_at_once_leaves_a_whole_object_or_none(delay: int) -> None:
     async def test(rig: Rig) -> None:

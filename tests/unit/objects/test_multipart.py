@@ -1,14 +1,17 @@
 import asyncio
+import dataclasses
 import hashlib
 
 import pytest
 
 from objstore.core import checksums
-from objstore.core.rows import Space
+from objstore.core.rows import RowKey, Space
 from objstore.errors import BadDigest, InvalidArgument, InvalidRequest, MetadataTooLarge, NoSuchUpload
-from objstore.objects.api import Attributes, Expected
+from objstore.objects.api import Attributes, CompletedPart, CopySource, Expected
+from objstore.objects.context import ObjectSettings
+from objstore.objects.reclaim import PartReclaimer
 from tests.support.bodies import SentBody, sent
-from tests.support.store_rig import ALICE, Rig, noise, with_rig
+from tests.support.store_rig import ALICE, SETTINGS, Rig, noise, with_rig
 
 
 def test_a_part_is_told_and_listed() -> None:
@@ -113,21 +116,69 @@ def test_an_aborted_upload_leaves_nothing() -> None:
     with_rig(test)
 
 
-def test_a_part_that_comes_after_the_abort_is_taken_back() -> None:
+async def reclaim_all(rig: Rig) -> None:
+    reclaimer = PartReclaimer(rig.whole, rig.clock)
+    for _ in range(4):
+        await reclaimer.run()
+        await asyncio.sleep(901)
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, dataclasses.replace(SETTINGS, storage_classes={"STANDARD_IA": "cold"})])
+def test_a_part_that_comes_after_the_abort_is_refused_and_reclaimed(settings: ObjectSettings) -> None:
     class Slow(SentBody):
         async def finish(self) -> dict[str, bytes]:
             await asyncio.sleep(10)
             return {}
 
     async def test(rig: Rig) -> None:
-        upload_id, _ = await rig.upload("k", [])
+        attributes = Attributes(storage_class="STANDARD_IA" if rig.rings else "")
+        upload_id = (await rig.store.create_upload(ALICE, "photos", "k", attributes=attributes)).upload_id
         late = asyncio.ensure_future(rig.store.upload_part(ALICE, "photos", "k", upload_id, 1, Slow([noise(9000)]), expected=Expected()))
         await asyncio.sleep(1)
         await rig.store.abort_upload(ALICE, "photos", "k", upload_id)
         with pytest.raises(NoSuchUpload):
             await late
+        await reclaim_all(rig)
         assert await rig.live_parts() == 0
-        assert rig.registers.blobs == {}
+        for ring in (rig.cluster, *rig.rings.values()):
+            assert ring.registers.blobs == {}
+
+    with_rig(test, settings=settings)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_part_whose_sender_is_told_too_late_that_it_is_in_an_object_stays_there(copied: bool) -> None:
+    async def test(rig: Rig) -> None:
+        data = noise(9000)
+        await rig.put("from", data)
+        upload_id, _ = await rig.upload("k", [])
+        slow = rig.peer()
+
+        async def send(sender: Rig) -> str:
+            if copied:
+                return (await sender.store.copy_part(ALICE, CopySource("photos", "from"), "photos", "k", upload_id, 1)).etag
+            return (await sender.part("k", upload_id, 1, data)).etag
+
+        written = asyncio.Event()
+
+        async def held(what: str, key: RowKey) -> None:
+            if key.space == Space.PARTS and what == "write":
+                written.set()
+            elif key.space == Space.UPLOADS and written.is_set():
+                await asyncio.sleep(100)
+
+        etag = await send(rig)
+        slow.cluster.before = held
+        late = asyncio.ensure_future(send(slow))
+        await written.wait()
+        await asyncio.sleep(1)
+        await rig.complete("k", upload_id, [CompletedPart(1, etag)])
+        with pytest.raises(NoSuchUpload):
+            await late
+        assert await rig.get("k") == data
+        await reclaim_all(rig)
+        assert await rig.get("k") == data
+        assert await rig.live_parts() == 1
 
     with_rig(test)
 
