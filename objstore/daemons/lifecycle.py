@@ -4,6 +4,7 @@ It reads and acts at a limited pace: clients come first.
 """
 
 import contextlib
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,6 +18,7 @@ from objstore.objects.expire import Expirer, Inside, KeyVersions
 from objstore.objects.store import ObjectStore
 from objstore.runtime.world import World
 
+PART = "lifecycle"  # of a bucket's configuration
 POLL_LIMIT_S = 60.0
 
 
@@ -39,6 +41,14 @@ class LifecycleSettings(msgspec.Struct, frozen=True):
         return min(self.round_s, POLL_LIMIT_S)
 
 
+class _Rules(NamedTuple):
+    """The rules of a bucket as they were when its turn came."""
+
+    record: BucketRecord
+    encoded: bytes
+    config: LifecycleConfig
+
+
 class Lifecycle:
     """Looks through buckets and acts on what is due."""
 
@@ -56,7 +66,7 @@ class Lifecycle:
         """Do what is left of a round, or a new one when it is time; how many things were done.  Raises Unavailable."""
         before = sum(self.acted.values())
         try:
-            async with contextlib.aclosing(self._rounds.buckets(lambda record: "lifecycle" in record.config)) as buckets:
+            async with contextlib.aclosing(self._rounds.buckets(lambda record: PART in record.config)) as buckets:
                 async for record, start in buckets:
                     await self._look_through(record, start)
         except PreconditionFailed:
@@ -64,38 +74,54 @@ class Lifecycle:
         return sum(self.acted.values()) - before
 
     async def _look_through(self, record: BucketRecord, begin: bytes) -> None:
-        config = decode(record.config["lifecycle"])
-        rules = [rule for rule in config.rules if rule.enabled]
+        bucket = await self._expirer.find(record.account, record.name, record.id)
+        if bucket is None or PART not in bucket.info.config:
+            return
+        rules = _Rules(record, bucket.info.config[PART], decode(bucket.info.config[PART]))
+        enabled = [rule for rule in rules.config.rules if rule.enabled]
         start: bytes | None = begin
-        prefix = common_prefix([rule.prefix or "" for rule in rules]).encode()
-        if not any(_concerns_versions(rule) for rule in rules):
+        prefix = common_prefix([rule.prefix or "" for rule in enabled]).encode()
+        if not any(_concerns_versions(rule) for rule in enabled):
             start = None
         inside: Inside | None = None
         while start is not None:
             await self._rounds.at(record, start)
-            # As fresh as a proxy knows it: whether the bucket is versioned decides what a deletion is.
-            bucket = await self._expirer.find(record.account, record.name, record.id)
+            bucket = await self._while_in_force(rules)
             if bucket is None:
                 return
             page = await self._expirer.keys(bucket, start, prefix, inside)
             for key in page.keys:
-                await self._look_at(bucket, config, key)
+                if not await self._look_at(rules, key):
+                    return
             self.looked_at += page.rows
             await self._clock.sleep(page.rows / self.settings.rows_per_s)
             start, inside = page.next_start, page.inside
-        if any(rule.abort_days is not None for rule in rules):
-            await self._abort_uploads(record, config, prefix)
+        if any(rule.abort_days is not None for rule in enabled):
+            await self._abort_uploads(rules, prefix)
 
-    async def _look_at(self, bucket: Bucket, config: LifecycleConfig, key: KeyVersions) -> None:
+    async def _while_in_force(self, rules: _Rules) -> Bucket | None:
+        """The bucket, as fresh as a proxy knows it: whether it is versioned decides what a deletion is.
+
+        None once it is gone or has other rules: those come in the next round.
+        """
+        bucket = await self._expirer.find(rules.record.account, rules.record.name, rules.record.id)
+        return bucket if bucket is not None and bucket.info.config.get(PART) == rules.encoded else None
+
+    async def _look_at(self, rules: _Rules, key: KeyVersions) -> bool:
+        """Do what is due of a key; False once the rules are not in force any more."""
         name = key.name.decode()
         facts = [_facts(row) for row in key.rows]
-        for found in due(config, name, facts, self._clock.wall_us(), self._day_us, before=key.before):
+        for found in due(rules.config, name, facts, self._clock.wall_us(), self._day_us, before=key.before):
+            bucket = await self._while_in_force(rules)
+            if bucket is None:
+                return False
             try:
                 done = await self._act(bucket, key, found)
             except (ConditionalConflict, OutcomeUnknown):  # somebody else is at that very key; the next round sees what is left
                 continue
             if done:
                 await self._acted(found.action.name.lower())
+        return True
 
     async def _act(self, bucket: Bucket, key: KeyVersions, found: Due) -> bool:
         row = key.rows[found.place]
@@ -105,15 +131,18 @@ class Lifecycle:
             return await self._expirer.transition(bucket, key.name, row, found.storage_class, current=not found.place and not key.before)
         return await self._expirer.remove(bucket, key.name, row, lone=found.action is Action.REMOVE_MARKER)
 
-    async def _abort_uploads(self, record: BucketRecord, config: LifecycleConfig, prefix: bytes) -> None:
-        bucket = await self._expirer.find(record.account, record.name, record.id)
+    async def _abort_uploads(self, rules: _Rules, prefix: bytes) -> None:
+        bucket = await self._while_in_force(rules)
         if bucket is None:
             return
         async for upload in self._expirer.uploads(bucket, prefix):
             self.looked_at += 1
-            found = abort_at_us(config, upload.name.decode(), upload.initiated_us, self._day_us)
+            found = abort_at_us(rules.config, upload.name.decode(), upload.initiated_us, self._day_us)
             if found is None or found[0] > self._clock.wall_us():
                 continue
+            bucket = await self._while_in_force(rules)
+            if bucket is None:
+                return
             try:
                 done = await self._expirer.abort(bucket, upload)
             except (ConditionalConflict, OutcomeUnknown, NoSuchUpload):

@@ -207,12 +207,19 @@ class Expirer:
         return True
 
     async def abort(self, bucket: Bucket, upload: PendingUpload) -> bool:
-        """Give up an upload and drop its parts; False when it ended or is being completed."""
+        """Give up an upload and drop its parts; False when it ended or is being completed.
+
+        A completion that began and did not end within the grace was cut short.  Its manifest may be there all the same, so
+        then the parts are left to reclaim.py, which looks.
+        """
         store: StoreContext = self._store
-        _, record = await self._store.find_upload(bucket, upload.name, upload.upload_id)
-        if record.completing or not await self._store.close_upload(bucket, upload.name, upload.upload_id, record):
+        row, record = await self._store.find_upload(bucket, upload.name, upload.upload_id)
+        if record.completing and self._clock.wall_us() - wall_us_of(row.origin) < store.settings.part_grace_s * 1e6:
             return False
-        await drop_attempts(store.cluster, bucket.id, upload.upload_id, bucket.spread)
+        if not await self._store.close_upload(bucket, upload.name, upload.upload_id, record):
+            return False
+        if not record.completing:
+            await drop_attempts(store.cluster, bucket.id, upload.upload_id, bucket.spread)
         return True
 
 

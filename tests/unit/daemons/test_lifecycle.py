@@ -111,6 +111,32 @@ def test_one_host_at_a_time_and_whoever_lost_the_lease_stops() -> None:
     with_rig(test)
 
 
+@pytest.mark.parametrize("uploads", [False, True])
+@pytest.mark.parametrize("then", ["removed", "changed"])
+def test_rules_that_are_removed_or_changed_are_obeyed_no_longer(then: str, uploads: bool) -> None:
+    async def test(rig: Rig) -> None:
+        await rules(rig, Rule("r", True, abort_days=1) if uploads else Rule("r", True, days=1))
+        for number in range(100):
+            if uploads:
+                await rig.upload(f"{number:03}", [])
+            else:
+                await rig.put(f"{number:03}")
+        await asyncio.sleep(DAY_S + 1)
+        slow = daemon(rig, LifecycleSettings(seconds_per_day=DAY_S, rows_per_s=1e6, actions_per_s=1))
+        task = asyncio.ensure_future(slow.run())
+        await asyncio.sleep(10.5)
+        if then == "removed":
+            await rig.store.set_config(ALICE, rig.bucket, "lifecycle", None)
+        else:
+            await rules(rig, Rule("other", True, prefix="09", days=1, abort_days=1))
+        assert await task == 11
+        assert slow.acted == {"abort" if uploads else "expire": 11}
+        await asyncio.sleep(DAY_S)
+        assert await daemon(rig, holder="next").run() == (0 if then == "removed" else 10)
+
+    with_rig(test)
+
+
 def test_a_cluster_that_does_not_answer_is_tried_again_later() -> None:
     async def test(rig: Rig) -> None:
         await rules(rig, Rule("r", True, days=1))

@@ -1,6 +1,7 @@
 """What lifecycle rules do, against the very row that was judged."""
 
 import asyncio
+import contextlib
 import random
 
 import msgspec
@@ -8,10 +9,12 @@ import pytest
 
 from objstore.core.rows import Kind, Row, RowKey, Space, encode_row
 from objstore.core.timestamp import ZERO, Ballot
+from objstore.errors import QuorumLost
 from objstore.objects import expire
 from objstore.objects.api import Attributes, ListQuery
 from objstore.objects.buckets import Bucket
 from objstore.objects.expire import Expirer, is_locked
+from objstore.objects.reclaim import PartReclaimer
 from tests.support.store_rig import ALICE, Rig, noise, with_rig
 
 
@@ -204,6 +207,40 @@ def test_uploads_are_given_up_with_their_parts() -> None:
         assert await expirer.abort(bucket, upload)
         assert await rig.live_parts() == 1
         assert [upload.name async for upload in expirer.uploads(bucket, b"")] == [b"b/1"]
+
+    with_rig(test)
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_an_upload_whose_completion_was_cut_short_is_given_up_after_the_grace(written: bool) -> None:
+    async def test(rig: Rig) -> None:
+        expirer, bucket = await opened(rig)
+        data = noise(9000)
+        upload_id, parts = await rig.upload("k", [data])
+        dying = rig.peer()
+        marked = False
+
+        async def die(what: str, key: RowKey) -> None:
+            nonlocal marked
+            if marked and key.space == (Space.UPLOADS if written else Space.OBJECTS):
+                raise QuorumLost("the process is gone")
+            marked = marked or (key.space == Space.UPLOADS and what == "conditional")
+
+        dying.cluster.before = die
+        with contextlib.suppress(QuorumLost):
+            await dying.complete("k", upload_id, parts)
+        (upload,) = [upload async for upload in expirer.uploads(bucket, b"")]
+        assert not await expirer.abort(bucket, upload)
+        await asyncio.sleep(901)
+        assert await expirer.abort(bucket, upload)
+        assert [upload async for upload in expirer.uploads(bucket, b"")] == []
+        reclaimer = PartReclaimer(rig.cluster, rig.clock)
+        for _ in range(3):
+            await reclaimer.step(bucket.id, 0)
+            await asyncio.sleep(901)
+        assert await rig.live_parts() == (1 if written else 0)
+        if written:
+            assert await rig.get("k") == data
 
     with_rig(test)
 
