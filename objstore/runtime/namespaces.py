@@ -58,6 +58,14 @@ def is_namespace(path: str) -> bool:
         os.close(descriptor)
 
 
+def is_inside(path: str, pid: int) -> bool:
+    """Whether a process is in a namespace; not so where either is gone."""
+    try:
+        return os.path.samestat(os.stat(path), os.stat(f"/proc/{pid}/ns/net"))
+    except OSError:
+        return False
+
+
 def why_not() -> str:
     """What keeps this process from making networks of its own; "" for nothing.  Blocks; call it in a thread that is used for nothing else."""
     if not Path(TUN_DEVICE).exists():

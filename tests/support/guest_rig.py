@@ -62,6 +62,7 @@ class CountedNetworks:
 
     def __init__(self) -> None:
         self.plugged: set[str] = set()
+        self.held: set[str] = set()
         self.told = 0
 
     async def carry_out(self, wanted: WantedHost) -> Carried:
@@ -76,6 +77,9 @@ class CountedNetworks:
 
     async def open_tap(self, tap: Tap) -> int:
         raise AssertionError("there are no taps")
+
+    def hold(self, port: str) -> None:
+        self.held.add(port)
 
     async def unplug(self, port: str) -> None:
         self.plugged.discard(port)

@@ -1,5 +1,6 @@
 """Namespaces as far as one can go without making any; the rest is in tests/conformance/test_network_driver.py."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -77,3 +78,10 @@ def test_a_root_that_is_no_mount_point_is_seen() -> None:
 def test_device_that_is_not_there_has_no_shortcut_to_turn_off() -> None:
     with pytest.raises(OSError):
         namespaces.take_no_shortcut("objstore-none")
+
+
+def test_process_is_told_from_those_of_other_namespaces(tmp_path: Path) -> None:
+    assert namespaces.is_inside("/proc/self/ns/net", os.getpid())
+    assert not namespaces.is_inside(str(tmp_path), os.getpid())
+    assert not namespaces.is_inside(str(tmp_path / "nothing"), os.getpid())
+    assert not namespaces.is_inside("/proc/self/ns/net", 2**22 + 1)

@@ -85,6 +85,9 @@ class NetworkDriver(Protocol):
     async def plug(self, port: str, server: str) -> Tap | UserMode:
         """What QEMU needs for a port's card; the same again when asked again.  Raises NotTold; CommandFailed and the like."""
 
+    def hold(self, port: str) -> None:
+        """A guest that was found again has this card: it is as one that was plugged in, also before this driver was told of its port."""
+
     async def open_tap(self, tap: Tap) -> int:
         """A descriptor of the tap, with virtio's headers (`vnet_hdr`), for one QEMU; the caller closes its own copy.  Raises OSError: it is in use."""
 

@@ -52,6 +52,7 @@ class NetnsDriver:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._wanted: WantedHost | None = None
         self._plugged: dict[str, tuple[WantedPort, WantedNetwork]] = {}  # cards in use, as they were last told of
+        self._held: set[str] = set()  # and those of them that this driver was not told of yet
         self._tasks = TaskOwner("netns")
         self._plan = Plan()
         self._done: dict[str, tuple[Space, float]] = {}  # namespace -> what it was made, and when it was last compared
@@ -102,6 +103,10 @@ class NetnsDriver:
 
     def _with_cards_in_use(self, wanted: WantedHost) -> WantedHost:
         """A card that a guest has is not taken from under it: what was last told of it holds until it is unplugged."""
+        for port in sorted(self._held):
+            if (told := self._told_of(port)) is not None:
+                self._plugged[port] = told
+                self._held.discard(port)
         self._plugged = {port: self._told_of(port) or known for port, known in self._plugged.items()}
         ports, networks = {p.id for p in wanted.ports}, {n.id for n in wanted.networks}
         kept = [known for port, known in self._plugged.items() if port not in ports]
@@ -112,6 +117,11 @@ class NetnsDriver:
             wanted, ports=(*wanted.ports, *(port for port, _ in kept)), networks=(*wanted.networks, *more.values())
         )  # fmt: skip
 
+    def hold(self, port: str) -> None:
+        """See NetworkDriver."""
+        if port not in self._plugged:
+            self._held.add(port)
+
     async def open_tap(self, tap: Tap) -> int:
         """See NetworkDriver."""
         return await self._threads.run(namespaces.inside, tap.namespace, namespaces.tap_descriptor, tap.name)
@@ -119,6 +129,7 @@ class NetnsDriver:
     async def unplug(self, port: str) -> None:
         """See NetworkDriver.  The tap goes when the port is wanted here no more."""
         async with self._lock:
+            self._held.discard(port)
             if self._plugged.pop(port, None) is not None and self._wanted is not None:
                 await self._carry_out(self._wanted)
 
@@ -139,6 +150,7 @@ class NetnsDriver:
         async with self._lock:
             self._wanted, self._plan = None, Plan()
             self._plugged.clear()
+            self._held.clear()
             await self._remove_others()
             seen = await kernel.look("")
             await kernel.batch("", [f"link del dev {link}" for link in sorted(seen.links) if self._site.names.is_outside(link)])

@@ -8,11 +8,12 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from objstore.runtime import commands
+from objstore.runtime import commands, namespaces
 from objstore.runtime.clock import Clock
 from objstore.runtime.commands import CommandFailed, Running
 from objstore.runtime.disk import Disk
 from objstore.runtime.tasks import Threads
+from objstore.services.network.driver.names import namespace_path
 
 _SETTLE_S = 0.15  # after which a program that does not like its configuration has ended
 _TOLD_BYTES = 600
@@ -64,7 +65,11 @@ class Servers:
         """Have exactly these run in a namespace.  Raises CommandFailed, ProgramMissing."""
         files = {server.file for server in wanted}
         await self._end(space, files, running)
-        started = [(server, await self._start(server)) for server in wanted if server.file not in running]
+        strays = await self._threads.run(_strays, space, [p for file in sorted(files) for p in running.get(file, [])])
+        for process in strays:  # what is left in a namespace that is gone, or only says that it is one
+            await commands.end(process)
+        running = {file: [p for p in processes if p not in strays] for file, processes in running.items()}
+        started = [(server, await self._start(server)) for server in wanted if not running.get(server.file)]
         if started:
             await self._threads.run(self._forget, space, files)
             await self._clock.sleep(_SETTLE_S)
@@ -117,3 +122,8 @@ class Servers:
             return file.pread(_TOLD_BYTES, max(0, file.size() - _TOLD_BYTES)).decode(errors="replace").strip()
         finally:
             file.close()
+
+
+def _strays(space: str, processes: list[Running]) -> list[Running]:
+    """Those that are not in a namespace."""
+    return [process for process in processes if not namespaces.is_inside(namespace_path(space), process.pid)]

@@ -86,6 +86,9 @@ class UserDriver:
         """Raises CannotDrive: there are none."""
         raise CannotDrive(f"the driver user has no taps: {tap.name}")
 
+    def hold(self, port: str) -> None:
+        """See NetworkDriver.  The card lives in its QEMU, and nothing here could take it away."""
+
     async def unplug(self, port: str) -> None:
         """See NetworkDriver."""
         self._plugged.pop(port, None)
