@@ -405,11 +405,49 @@ def test_guests_of_an_external_network_reach_no_other_by_its_gateway_without_a_r
             assert not await near.pings(address)
         await carry(driver, 2, ext, one, port(ext, 51, id=two.id, rules=(*ANY_OUT, PING), pairs=two.pairs))
         assert await near.pings("198.51.100.51")
-        assert not await near.pings("198.51.100.60")  # whose rules these are, only the bridge knows
+        assert await near.pings("198.51.100.60")
         await near.run("ip", "route", "del", "198.51.100.60/32")
         assert await near.pings("198.51.100.60")
         await carry(driver, 3, ext, port(ext, 50, id=one.id, rules=()), port(ext, 51, id=two.id, rules=(*ANY_OUT, PING)))
         assert not await near.pings("198.51.100.51")
+
+    run(body)
+
+
+def test_allowed_pairs_behind_a_gateway_are_reached_as_the_rules_of_who_has_them_say() -> None:
+    async def body(b: Bench) -> None:
+        driver = await b.driver()
+        inside = network(136, subnet("10.77.0.0/24", "10.77.0.1"))
+        ext = network(137, subnet("198.51.100.0/24", "198.51.100.1"), subnet("203.0.113.0/24", "203.0.113.1"), external=True)
+        gateway = interface(ext, 2, "fa:16:3e:00:00:03")
+        router = WantedRouter("router", 138, (interface(inside, 1, "fa:16:3e:00:00:01"),), gateway)
+        pairs = (("", "203.0.113.60/32"),)
+        one, open_ = port(inside, 11), port(ext, 52, secured=False)
+        closed, other = port(ext, 50, rules=ANY_OUT, pairs=pairs), port(ext, 51, rules=(*ANY_OUT, PING, WEB))
+        await carry(driver, 1, inside, ext, one, open_, closed, other, router)
+        behind, free = await with_address(b, driver, one, "10.77.0.1"), await with_address(b, driver, open_)
+        has, stranger = await with_address(b, driver, closed, "198.51.100.1"), await with_address(b, driver, other)
+        for guest in (has, stranger):
+            await guest.run("ip", "addr", "add", "203.0.113.60/32", "dev", "eth0")
+        for guest in (free, stranger):
+            await guest.run("ip", "route", "del", "203.0.113.0/24")
+            await guest.run("ip", "route", "replace", "203.0.113.0/24", "via", "198.51.100.1")
+        # The other's rules would let it through, but the address is not its own: who has it lets nothing in.
+        for guest in (behind, free):
+            assert not await guest.pings("203.0.113.60")
+        assert await has.pings("198.51.100.2", "-I", "203.0.113.60")  # what it asks for itself is answered
+        let_in = port(
+            ext, 50, id=closed.id, rules=(*ANY_OUT, PING, WantedRule("ingress", 4, "tcp", 80, 80, ("198.51.100.2/32",))), pairs=pairs
+        )
+        await carry(driver, 2, inside, ext, one, open_, let_in, other, router)
+        for guest in (behind, free):
+            assert await guest.pings("203.0.113.60")
+        async with serving(has, 80), serving(has, 81):
+            assert await calls(behind, "203.0.113.60", 80) == "198.51.100.2"
+            assert await calls(behind, "203.0.113.60", 81) == ""
+            assert await calls(free, "203.0.113.60", 80) == ""
+        await carry(driver, 3, inside, ext, one, open_, closed, other, router)
+        assert not await behind.pings("203.0.113.60")
 
     run(body)
 
@@ -651,6 +689,42 @@ def test_carrying_out_that_is_cut_off_anywhere_is_completed_by_the_next() -> Non
             assert len(await driver._servers.running()) == 2
             if part % 2:
                 await driver.clean_up()
+
+    run(body)
+
+
+def test_namespace_that_a_stranger_removed_is_made_and_served_anew() -> None:
+    async def body(b: Bench) -> None:
+        driver = await b.driver()
+        net = network(139, subnet("10.77.0.0/24"))
+        await carry(driver, 1, net, port(net, 11))
+        space = driver._site.names.network(139)
+        await commands.run("ip", "netns", "del", space)  # dnsmasq lives on in what is no one's any more
+        await carry(driver, 2, net, port(net, 11))
+        pids = (await commands.run("ip", "netns", "pids", space)).stdout.split()
+        assert [Path(f"/proc/{pid.decode()}/comm").read_text() for pid in pids] == ["dnsmasq\n"]
+        assert len(await driver._servers.running()) == 1
+
+    run(body)
+
+
+def test_card_of_a_guest_that_was_found_again_stays_where_the_records_have_it_elsewhere() -> None:
+    async def body(b: Bench) -> None:
+        driver = await b.driver()
+        net = network(140, subnet("10.77.0.0/24"))
+        one, comes = port(net, 11), port(net, 12)
+        await carry(driver, 1, net, one, comes)
+        near, far = await with_address(b, driver, one), await with_address(b, driver, comes)
+        assert await near.pings("10.77.0.12")
+        driver = await b.driver()
+        driver.hold(comes.id)  # it has come, and the records do not say so yet
+        await carry(driver, 2, net, one, port(net, 12, "h2", id=comes.id))
+        assert await near.pings("10.77.0.12")
+        await carry(driver, 3, net, one, comes)
+        assert await far.pings("10.77.0.11")
+        await carry(driver, 4, net, one, port(net, 12, "h2", id=comes.id))
+        await driver.unplug(comes.id)
+        assert not await near.pings("10.77.0.12")
 
     run(body)
 

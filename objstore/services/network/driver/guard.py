@@ -21,9 +21,13 @@ from objstore.services.network.wanted import WantedPort, WantedRule
 METADATA_IP4, METADATA_IP6 = "169.254.169.254", "fe80::a9fe:a9fe"
 METADATA_PORT = 80
 MAX_SECURED = (
-    0xFFFE  # ports of one network on one host, each of which could have rules of its own: half of a mark, less what stands for "no rules"
+    0xFFFD  # ports of one network on one host, each of which could have rules of its own: half of a mark, less what else stands in there
 )
 OPEN = 0xFFFF0000  # the mark of what comes from a guest without port security
+PASSED, BY_DEVICE = (
+    0xFFFE,
+    0xFFFF,
+)  # lower halves of what a gateway sends on: it belongs to a connection that was let through; its device decides
 _REMEMBERED = 4096
 _FROM, _TO = "0xffff0000", "0x0000ffff"
 _NEIGHBOURS = "130, 131, 132, 133, 134, 135, 136, 143"  # ICMPv6 without which there is no IPv6: listeners, routers, neighbours
@@ -128,7 +132,7 @@ def rules(ports: Sequence[Guarded], routers: Sequence[str], *, mac: str, tunnel:
     assert len(cards) <= MAX_SECURED
     groups = _Groups(cards)
     outside = [*sorted(routers), *([names.TUNNEL] if tunnel else [])]
-    return _text([*_bridge_table(cards, groups, outside, mac=mac), *_inet_table(cards, groups, uplink)])
+    return _text([*_bridge_table(cards, groups, outside, mac=mac, routes=uplink is not None), *_inet_table(cards, groups, uplink)])
 
 
 class _Groups:
@@ -159,7 +163,7 @@ def replacing(family: str, table: str) -> list[str]:
     return [f"table {family} {table} {{", "}", f"delete table {family} {table}", f"table {family} {table} {{"]
 
 
-def _bridge_table(cards: list[Guarded], groups: _Groups, outside: list[str], *, mac: str) -> list[str]:
+def _bridge_table(cards: list[Guarded], groups: _Groups, outside: list[str], *, mac: str, routes: bool) -> list[str]:
     sources = [f'"{card.tap}" : jump from_{n}' for n, card in enumerate(cards)] + [f'"{name}" : jump from_outside' for name in outside]
     targets = [f'"{card.tap}" : jump to_{groups.into[card.ingress]}' for card in cards if card.secured]
     lines = replacing("bridge", "guard")
@@ -201,10 +205,7 @@ def _bridge_table(cards: list[Guarded], groups: _Groups, outside: list[str], *, 
     lines += [" chain forward {", "  type filter hook forward priority -250; policy accept;"]
     lines += [f"  oifname vmap {{ {', '.join(targets)} }}"] if targets else []
     lines += [" }"]
-    if secured := ", ".join(f'"{card.tap}"' for card in cards if card.secured):
-        # What a guest sends to another by way of the bridge itself, and no rules were found for (see `_routed`).
-        lines += [" chain output {", "  type filter hook output priority -250; policy accept;"]
-        lines += [f"  meta mark and {_FROM} != 0 meta mark and {_TO} == 0 oifname {{ {secured} }} drop", " }"]
+    lines += _output(cards, groups, routes=routes)
     lines += [
         " chain postrouting {",
         "  type filter hook postrouting priority 0; policy accept;",
@@ -215,6 +216,32 @@ def _bridge_table(cards: list[Guarded], groups: _Groups, outside: list[str], *, 
         "}",
     ]
     return lines
+
+
+def _output(cards: list[Guarded], groups: _Groups, *, routes: bool) -> list[str]:
+    """What a guest, a router or another host sends to a secured guest by way of the bridge itself, and no rules were found for (see `_routed`).
+
+    An address of its allowed pairs may be several guests', so only here, where the device is known, can it be told whose rules are to be obeyed.  They
+    are judged by without connections, which the kernel may not know of here: what belongs to one that was let through says so by its mark.
+    """
+    secured = ", ".join(f'"{card.tap}"' for card in cards if card.secured)
+    if not secured:
+        return []
+    chains, lines = [], [f"  meta mark and {_FROM} != 0 meta mark and {_TO} == 0 oifname {{ {secured} }} drop"]
+    if routes:
+        where = f"  meta mark and {_TO} == {BY_DEVICE:#x} oifname"
+        if paired := [card for card in cards if card.secured and len(card.sources) > len(card.own)]:
+            for conditions in sorted({card.ingress for card in paired}):
+                chains += [f" chain pairs_{groups.into[conditions]} {{", *(f"  {_of_frame(c)} accept" for c in conditions), " }"]
+            judged = ", ".join(f'"{card.tap}" : jump pairs_{groups.into[card.ingress]}' for card in paired)
+            lines.append(f"{where} vmap {{ {judged} }}")
+        lines.append(f"{where} {{ {secured} }} drop")
+    return [*chains, " chain output {", "  type filter hook output priority -250; policy accept;", *lines, " }"]
+
+
+def _of_frame(condition: str) -> str:
+    """A condition as the bridge's tables have it."""
+    return condition.replace("meta nfproto ipv4", "ether type ip", 1).replace("meta nfproto ipv6", "ether type ip6", 1)
 
 
 def _secured(group: int, card: Guarded) -> list[str]:
@@ -273,16 +300,25 @@ def _metadata(port: Guarded) -> list[str]:
 def _routed(cards: list[Guarded], groups: _Groups) -> tuple[list[str], list[str]]:
     """Chains and rules for what a guest, a router or another host sends to a guest by way of a gateway of this namespace.
 
-    Such a packet passes no bridge's forward hook, so its mark does not say whom it goes to: its address does.
+    Such a packet passes no bridge's forward hook, so its mark does not say whom it goes to: its address does, or, where that is no guest's own, the
+    device that it leaves by.
     """
-    chains, chosen = [], []
+    through = f"meta mark set meta mark and {_FROM} or"
+    chains = [
+        " chain by_device {",
+        f"  ct direction reply ct state established,related {through} {PASSED:#x} return",
+        f"  ct state related {through} {PASSED:#x} return",
+        f"  {through} {BY_DEVICE:#x}",
+        " }",
+    ]
+    chosen = []
     for n in groups.into.values():
         chains += [f" chain into_{n} {{", f"  meta mark set meta mark and {_FROM} or {n:#x}", " }"]
     for family, version in (("ip", 4), ("ip6", 6)):
         if found := [f"{a} : jump into_{groups.into[c.ingress]}" for c in cards if c.secured for a in c.own if a.version == version]:
             where = f'iifname "{names.BRIDGE}" oifname "{names.BRIDGE}" meta mark and {_TO} == 0'
             chosen.append(f"  {where} {family} daddr vmap {{ {', '.join(found)} }}")
-    return chains, chosen
+    return chains, [*chosen, f'  oifname "{names.BRIDGE}" meta mark and {_TO} == 0 jump by_device']
 
 
 def _inet_table(cards: list[Guarded], groups: _Groups, uplink: Uplink | None) -> list[str]:
@@ -308,7 +344,7 @@ def _inet_table(cards: list[Guarded], groups: _Groups, uplink: Uplink | None) ->
         lines.append(f'  iifname "{names.UPLINK}" ip daddr vmap {{ {", ".join(f"{a} : jump in_{n}" for n, a in direct)} }}')
     lines += [
         *chosen,
-        f"  meta mark {{ 0x0, {OPEN:#010x} }} accept",
+        f"  meta mark {{ {', '.join(f'{end | way:#x}' for end in (0, OPEN) for way in (0, PASSED, BY_DEVICE))} }} accept",
         "  ct state invalid drop",
         "  ct direction reply ct state established,related accept",
         "  ct state related accept",

@@ -119,10 +119,37 @@ def test_what_is_routed_from_guest_to_guest_is_judged_by_the_rules_of_where_it_g
     assert found is not None
     assert set(found[1].split(", ")) == {"10.0.0.5 : jump into_2", "10.0.0.6 : jump into_1"}
     assert " chain into_2 {\n  meta mark set meta mark and 0xffff0000 or 0x2\n }" in text
-    assert found.start() < text.index("meta mark { 0x0, 0xffff0000 } accept")
+    assert found.start() < text.index("meta mark { 0x0, 0xfffe, 0xffff, 0xffff0000, 0xfffffffe, 0xffffffff } accept")
     taps = ", ".join(f'"{tap}"' for tap in sorted(card.tap for card in cards if card.secured))
     assert f"meta mark and 0xffff0000 != 0 meta mark and 0x0000ffff == 0 oifname {{ {taps} }} drop" in text
     assert "into_" not in rules(cards, [], mac=MAC, tunnel=False)
+
+
+def test_what_is_routed_to_an_allowed_pair_is_judged_where_it_leaves_by_the_rules_of_that_device() -> None:
+    here = WantedRule("ingress", 4, "tcp", 80, remotes=("10.9.0.0/16",))
+    one = guarded(port(NET, 5, pairs=(("", "10.0.0.60/32"),), rules=(here, WantedRule("ingress", 6, "icmpv6"))))
+    cards = [
+        one,
+        guarded(port(NET, 6, pairs=(("", "10.0.0.60/32"),), rules=())),
+        guarded(port(NET, 7)),
+        guarded(port(NET, 8, secured=False)),
+    ]
+    text = rules(cards, [], mac=MAC, tunnel=False, uplink=Uplink(outbound=True))
+    of_one = re.search(
+        r"chain pairs_([0-9]+) \{\n  ether type ip ip saddr 10.9.0.0/16 meta l4proto 6 th dport 80 accept\n  ether type ip6 meta l4proto 58 accept\n \}",
+        text,
+    )
+    assert of_one is not None
+    judged = re.search(
+        r"meta mark and 0x0000ffff == 0xffff oifname vmap \{ (.*) \}\n  meta mark and 0x0000ffff == 0xffff oifname \{ (.*) \} drop", text
+    )
+    assert judged is not None
+    assert f'"{one.tap}" : jump pairs_{of_one[1]}' in judged[1].split(", ")
+    assert cards[2].tap not in judged[1]  # it has no pairs, so whatever it is sent there is not for it
+    assert [card.tap in judged[2] for card in cards] == [True, True, True, False]
+    assert '  oifname "br0" meta mark and 0x0000ffff == 0 jump by_device\n' in text
+    assert "by_device" not in rules(cards, [], mac=MAC, tunnel=False)
+    assert PLAIN.fullmatch(text.replace("\n", " "))
 
 
 def test_metadata_of_who_is_an_allowed_pair_is_not_told() -> None:
