@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import cast
 from urllib.parse import unquote
 
-from objstore.errors import ObjstoreError
+from objstore.errors import ObjstoreError, TooBusy
 from objstore.runtime.clock import Clock
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.network.driver.api import Lookup
@@ -137,7 +137,10 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         elif b"\r\n\r\n" in self._head:
             self._asked = True
-            self._server.spawn(self, bytes(self._head))
+            try:
+                self._server.spawn(self, bytes(self._head))
+            except TooBusy:
+                self._transport.abort()
 
     async def serve(self, head: bytes) -> None:
         """Answer, and close."""

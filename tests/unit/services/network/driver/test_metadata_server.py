@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
 import uvloop
 
 from objstore.errors import Unavailable
@@ -103,3 +104,17 @@ def test_guest_that_asks_without_end_is_slowed() -> None:
         return [statuses[0], statuses[-1], (await server.respond(("n", "b"), HEAD)).status]
 
     assert uvloop.run(body()) == [200, 429, 200]
+
+
+def test_requests_beyond_what_is_served_at_once_are_hung_up_on_in_order(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata_server, "CONNECTIONS", 1)
+
+    async def slow(port: str, server: str) -> Metadata | None:
+        await asyncio.sleep(0.1)
+        return Metadata(server, "web")
+
+    answered = talk(HEAD, lookup=slow, connections=4)
+    assert len([text for text in answered if text.startswith(b"HTTP/1.1 200")]) == 1
+    assert caplog.text == ""
