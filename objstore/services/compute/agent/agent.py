@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from objstore.errors import DamagedFile, ObjstoreError, Refused
+from objstore.errors import DamagedFile, ObjstoreError, Refused, Unavailable
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.compute import agent_api as api
 from objstore.services.compute.agent import devices, layout
@@ -17,12 +17,15 @@ from objstore.services.compute.agent.console import tail
 from objstore.services.compute.agent.guest import Guest, slots_for
 from objstore.services.compute.agent.host import Host
 from objstore.services.compute.agent.layout import RECORD_VERSION, Record
+from objstore.services.compute.agent.leftovers import Leftovers
 from objstore.services.compute.agent.moving import Receiver, awaited, broken, send
+from objstore.services.compute.agent.run import ODD
 from objstore.services.network.driver.api import Metadata
 
 log = logging.getLogger(__name__)
 
 GUESTS_LIMIT = 1000
+MOVED_LIMIT = 1000  # servers that went away which are remembered
 END_S = 15.0  # for all guests to end by their power buttons when the whole cluster goes down
 
 
@@ -36,6 +39,8 @@ class Agent:
     def __init__(self, host: Host, *, secret: str = "", listen: str = "127.0.0.1") -> None:
         self.host = host
         self.guests: dict[str, Guest] = {}
+        self.leftovers = Leftovers(host.threads, host.kept, host.directory)
+        self._unread: set[str] = set()  # servers of which there is something that could not be read
         self._secret = secret
         self._listen = listen
         self._awaited: dict[str, Receiver] = {}
@@ -62,18 +67,40 @@ class Agent:
         """Find the guests of the last run again."""
         for server in await self.host.threads.run(layout.kept, self.host.kept):
             try:
-                record = await self.host.threads.run(layout.load, self.host.kept, server)
-            except FileNotFoundError:
-                try:
-                    await self.host.threads.run(layout.forget, self.host.kept, self.host.directory, server)
-                except OSError as failure:
-                    log.error("what is left of server %s cannot be removed at this start: %s", server, failure)  # noqa: TRY400 the message says all there is
-                continue
+                await self._load(server)
             except (DamagedFile, OSError) as failure:
                 log.error("server %s is left alone: %s", server, failure)  # noqa: TRY400 the message says all there is
-                continue
-            self.guests[server] = Guest(self.host, record)
+                self._unread.add(server)
         await asyncio.gather(*map(self._adopt, list(self.guests.values())))
+
+    async def _load(self, server: str) -> None:
+        """Know a guest by its record; what has none is removed.  Raises DamagedFile, OSError."""
+        try:
+            record = await self.host.threads.run(layout.load, self.host.kept, server)
+        except FileNotFoundError:
+            await self.leftovers.forget(server)
+        else:
+            self.guests.setdefault(server, Guest(self.host, record))
+
+    async def _read_again(self, server: str) -> None:
+        """Look once more at a record that could not be read.  Raises Unavailable: it still cannot, and its process may well run, and have its disks."""
+        if server not in self._unread:
+            return
+        try:
+            await self._load(server)
+        except (DamagedFile, OSError) as failure:
+            where = f"{self.host.directory}/{layout.SERVERS}/{server}"
+            raise Unavailable(f"{failure}; end its QEMU where there is one, then remove {where}") from failure
+        if server in self._unread:
+            self._unread.discard(server)
+            if server in self.guests:
+                await self._adopt(self.guests[server])
+
+    async def _make_room(self, server: str) -> None:
+        """See to it that a guest of this id can be made: nothing is there that is not known, nor removed from now on.  Raises Unavailable."""
+        await self._read_again(server)
+        if server not in self.guests:
+            await self.leftovers.keep(server)
 
     async def _adopt(self, guest: Guest) -> None:
         async with guest.turn:
@@ -155,7 +182,7 @@ class Agent:
                 log.warning("no record knows server %s: it is ended", server)
                 try:
                     await self.carry_out(api.Destroy(server))
-                except ObjstoreError as failure:
+                except (ObjstoreError, OSError) as failure:
                     log.warning("server %s could not be ended yet: %s", server, failure)
 
     # -- the calls --------------------------------------------------------------------------------------------
@@ -165,10 +192,10 @@ class Agent:
         check_spec(spec)
         if self.host.driver.name == "user" and spec.nics and spec.metadata:
             spec = msgspec.structs.replace(spec, config_drive=True)  # there is no other way to its metadata
+        await self._make_room(spec.id)
         guest = self.guests.get(spec.id)
         if guest is None:
-            if len(self.guests) >= GUESTS_LIMIT:
-                raise Refused(f"this host has {GUESTS_LIMIT} guests already")
+            self._check_count()
             record = Record(RECORD_VERSION, spec, slots=slots_for(spec, {}))
             guest = self.guests[spec.id] = Guest(self.host, record)
         async with guest.turn:
@@ -178,6 +205,10 @@ class Agent:
                 await guest.save_spec(spec)
                 await guest.start(force=message.force)
         return {}
+
+    def _check_count(self) -> None:
+        if len(self.guests) >= GUESTS_LIMIT:
+            raise Refused(f"this host has {GUESTS_LIMIT} guests already")
 
     async def _stop(self, message: api.Stop) -> dict[str, Any]:
         async with self.turn(message.server) as guest:
@@ -195,7 +226,8 @@ class Agent:
         return {}
 
     async def _destroy(self, message: api.Destroy) -> dict[str, Any]:
-        guest = self.guests.get(check_server_id(message.server))
+        await self._read_again(check_server_id(message.server))
+        guest = self.guests.get(message.server)
         if guest is None:
             return {}
         guest.hurry.set()
@@ -203,6 +235,7 @@ class Agent:
             if not guest.gone:
                 await guest.destroy()
             if self.guests.get(guest.id) is guest:
+                await self.leftovers.forget(guest.id)
                 del self.guests[guest.id]
                 await guest.aclose()
         return {}
@@ -253,11 +286,14 @@ class Agent:
         return {}
 
     async def _receive(self, message: api.Receive) -> dict[str, Any]:
-        server = message.server.id
+        server = check_server_id(message.server.id)
+        if server not in self._awaited:
+            await self._make_room(server)
         receiver = self._awaited.get(server)
         if receiver is None:
             if server in self.guests:
                 raise Refused(f"server {server} {api.ON_THIS_HOST}")
+            self._check_count()
             guest = awaited(self.host, message.server)
             receiver = self._awaited[server] = Receiver(guest, self._secret)
             self.guests[server] = guest
@@ -269,14 +305,17 @@ class Agent:
 
     async def _await(self, guest: Guest, receiver: Receiver) -> None:
         """Take a guest in; it is one of this host's then, or nothing is left of it."""
+        came = False
         try:
             async with guest.turn:
-                came = await receiver.run(f"tcp:{self._listen}:0")
+                try:
+                    came = await receiver.run(f"tcp:{self._listen}:0")
+                except ODD as failure:  # there is no place to listen, or its QEMU answers as none does
+                    log.warning("server %s did not come: %.200r", guest.id, failure)
                 guest.moving = False
                 guest.gone = not came
                 if not came:
-                    await self.host.threads.run(layout.forget, self.host.kept, self.host.directory, guest.id)
-                    del self.guests[guest.id]
+                    await self._let_go(guest)
         finally:
             del self._awaited[guest.id]
             self.host.changed()
@@ -288,23 +327,27 @@ class Agent:
 
     async def _migrate(self, message: api.Migrate) -> dict[str, Any]:
         server = message.server
-        if server not in self.guests and self._moved.get(server) == message.address:
+        if self._moved.get(server) == message.address and server not in self.guests:
             return {}
         async with self.turn(server) as guest:
             await send(guest, message.address, message.target_secret or self._secret)
             for nic in guest.spec.nics:
                 await self.host.driver.unplug(nic.port)
+            self._moved.pop(server, None)
             self._moved[server] = message.address
-            await self._drop(guest)
+            if len(self._moved) > MOVED_LIMIT:
+                del self._moved[next(iter(self._moved))]
+            guest.gone = True
+            await self._let_go(guest)
+        self.host.changed()
         await guest.aclose()
         return {}
 
-    async def _drop(self, guest: Guest) -> None:
-        """Forget a guest that is not here any more."""
-        guest.gone = True
-        await self.host.threads.run(layout.forget, self.host.kept, self.host.directory, guest.id)
-        del self.guests[guest.id]
-        self.host.changed()
+    async def _let_go(self, guest: Guest) -> None:
+        """Forget a guest that is not here: whatever cannot be removed now, that is so."""
+        with contextlib.suppress(OSError):  # it is logged, and tried again
+            await self.leftovers.forget(guest.id)
+        self.guests.pop(guest.id, None)
 
 
 def metadata_of(guest: Guest) -> Metadata:

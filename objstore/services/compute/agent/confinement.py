@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from objstore.services.compute.agent.doors import hand_over
 from objstore.services.compute.agent.layout import CONFIG_DRIVE, RUN
 
 KVM = "/dev/kvm"
@@ -24,13 +25,13 @@ class Confined:
 
 def confine(user: int, directory: str, nbd: str) -> Confined:
     """Make a guest's files its own; `nbd` is relative to the directory that it runs in, or absolute.  Raises OSError."""
-    if user < 0 or os.geteuid():
-        return Confined()
     run = Path(directory, RUN)
+    if user < 0 or os.geteuid():
+        if os.geteuid() == 0 and run.exists() and run.stat().st_uid:
+            hand_over(str(run), 0)  # the last time it had a user of its own
+        return Confined()
     os.chmod(directory, 0o711)
-    os.chown(run, user, user)
-    for entry in os.scandir(run):
-        os.chown(entry.path, user, user, follow_symlinks=False)
+    hand_over(str(run), user)
     drive = Path(directory, CONFIG_DRIVE)
     if drive.exists():  # the agent's own, which only this guest may read as well
         os.chown(drive, -1, user)
@@ -38,12 +39,6 @@ def confine(user: int, directory: str, nbd: str) -> Confined:
     socket = Path(os.path.normpath(run / nbd))
     descriptor = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     return Confined(wrapper(user, _group_of(KVM)), f"/proc/self/fd/{descriptor}/{socket.name}", descriptor)
-
-
-def give(path: str, user: int) -> None:
-    """Let a guest that has a user of its own open a socket of the agent.  Raises OSError."""
-    if user >= 0 and os.geteuid() == 0:
-        os.chown(path, user, user, follow_symlinks=False)
 
 
 def wrapper(user: int, kvm_group: int | None) -> tuple[str, ...]:

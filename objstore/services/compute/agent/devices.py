@@ -151,15 +151,8 @@ async def _remove_netdev(run: Run, name: str) -> None:
 
 async def snapshot(guest: Guest, volume: str, snapshot_id: str) -> None:
     """A snapshot of a volume; the guest stands still meanwhile, with all that it has written on the volume.  Raises Refused, Unavailable."""
-    run = guest.run
-    halted = run is not None and run.state == "running"
-    if run is not None and halted:
-        await run.ask("stop")
-    try:
+    async with guest.standing_still():
         await guest.host.disks.snapshot(volume, snapshot_id)
-    finally:
-        if run is not None and halted and not run.ended.is_set():
-            await run.ask("cont")
 
 
 async def resize(guest: Guest, volume: str, size_bytes: int) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,11 +99,13 @@ class Guest:
         """Have it run; nothing happens where it does.  Raises Refused, Unavailable."""
         if self.run is not None:
             return
-        await self.save(on=True, why="")
+        await self.save(on=True, why="", halted=False)
         try:
             await asyncio.gather(*(self.host.disks.attach(disk.volume, force=force) for disk in self.spec.disks))
             await self.launch()
         except BaseException:
+            if self.run is not None:  # nobody would know of one that runs all the same, and the next agent would end it
+                await self.power_off(self.run, 0)
             self.release_later()
             await self.save(on=False)
             raise
@@ -240,18 +243,45 @@ class Guest:
     async def pause(self, *, paused: bool) -> None:
         """Halt its processors, or let them go on.  Raises Refused when it is off, Unavailable."""
         run = self.running()
+        if self.record.halted:
+            await self.save(halted=False)  # if it stands still from now on, it was asked to
         await run.ask("stop" if paused else "cont")
         await run.refresh()
         self.host.changed()
 
+    @contextlib.asynccontextmanager
+    async def standing_still(self) -> AsyncIterator[None]:
+        """Its processors are halted for the length of the block, where they run.  Raises Unavailable.
+
+        That is written down before: an agent that finds it so after its own end knows that it is to go on.
+        """
+        run = self.run
+        if run is None or run.state != "running":
+            yield
+            return
+        await self.save(halted=True)
+        try:
+            await run.ask("stop")
+            yield
+        finally:
+            if not run.ended.is_set():
+                await self._let_go_on(run)
+
+    async def _let_go_on(self, run: Run) -> None:
+        try:
+            await run.ask("cont")
+            await self.save(halted=False)
+        except (ObjstoreError, OSError):
+            self._tasks.spawn(self._settle_later(run))
+            raise
+
     async def destroy(self) -> None:
-        """End it and forget it.  Raises Unavailable: it could not be let go of yet."""
+        """End it; what is kept of it can be removed then.  Raises Unavailable: it could not be let go of yet."""
         if self.run is not None:
             await self.save(on=False, why="host")
             await self.power_off(self.run, 0)
         await self.release()
         self.gone = True
-        await self.host.threads.run(layout.forget, self.host.kept, self.host.directory, self.id)
         self.host.changed()
 
     # -- ends that nobody asked for, and new beginnings ---------------------------------------------------------
@@ -294,6 +324,8 @@ class Guest:
             # It may have been started and not written down yet.
             process = unwritten(self.id, self.directory)
         if process is not None:
+            for nic in self.spec.nics:
+                self.host.driver.hold(nic.port)
             try:
                 run = await find_again(self.host.world.net, self.host.world.clock, self.directory, process, self.host.changed)
             except GuestBroken as broken:
@@ -303,6 +335,7 @@ class Guest:
                 self.watch(run)
                 if not await self._settled(run):
                     self._tasks.spawn(self._settle_later(run))
+                self.attach_later(run)
                 return
         if record.on:
             await self.save(on=False, why="gone")
@@ -330,16 +363,43 @@ class Guest:
             await self.save(on=False, why="gone")
             await self.power_off(run, 0)
             self.release_later()
-        elif await run.stay():
-            await asyncio.gather(*(self.host.disks.attach(disk.volume) for disk in self.spec.disks))
-        elif not self.record.on:
+            return
+        if not self.record.on:
             await self.power_off(run, 0)
             self.release_later()
-        elif status == "shutdown":  # it was to be started anew
-            await run.ask("set-action", shutdown="poweroff")
+            return
+        await run.stay()
+        await run.ask("set-action", shutdown="poweroff")  # it was to be started anew, if it had powered itself off already
+        if status == "shutdown":
             await run.ask("system_reset")
+        if status == "shutdown" or (status == "paused" and self.record.halted):
             await run.ask("cont")
-            await run.refresh()
+        if self.record.halted:
+            await self.save(halted=False)
+        await run.refresh()
+
+    def attach_later(self, run: Run, *, force: bool = False) -> None:
+        """Have the disks of a run attached as soon as it can be done: an agent that died while the guest moved may have let go of them."""
+
+        async def work() -> None:
+            told = False
+            while True:
+                async with self.turn:
+                    if self.run is not run or self.gone:
+                        return
+                    try:
+                        there = await run.nodes()
+                        volumes = [disk.volume for disk in self.spec.disks if disk_name(disk.volume) in there]
+                        await asyncio.gather(*(self.host.disks.attach(volume, force=force) for volume in volumes))
+                    except ODD as failure:
+                        if not told:
+                            log.warning("the disks of server %s are not attached yet: %.200r", self.id, failure)
+                        told = True
+                    else:
+                        return
+                await self.host.world.clock.sleep(SETTLE_AGAIN_S)
+
+        self._tasks.spawn(work())
 
     async def aclose(self) -> None:
         """End this object; the guest runs on."""

@@ -9,7 +9,7 @@
                                        the guest writes; firmware.fd: variables of UEFI; migrate.sock: while a guest comes or goes
 
 QEMU is told names without directories: a Unix socket's path has 107 bytes at most.  What lies in run/ may be anything, once a guest broke out
-of QEMU: nothing there is opened through a link.
+of QEMU: nothing there is opened through a link (see doors.py).
 """
 
 import os
@@ -44,6 +44,7 @@ class Record(msgspec.Struct, frozen=True):
     boot_id: str = ""  # of the machine when it was started
     why: str = ""  # why it is off, as reports tell it
     nbd: str = ""  # the disks' socket as that process reaches it; "": as the host's facts say
+    halted: bool = False  # the agent has it stand still, or is about to, and lets it go on: nobody asked for it to be paused
     slots: dict[str, int] = {}  # device -> the slot that it is plugged into, as long as it is the guest's
 
     @property
@@ -76,10 +77,8 @@ def with_slots(slots: dict[str, int], names: list[str], most: int) -> dict[str, 
 
 
 def short(path: str) -> str:
-    """The same file by the shorter of its names.  Raises InvalidArgument where neither fits a Unix socket."""
+    """The same file by the shorter of its names, for a socket that is to be made there.  Raises InvalidArgument where neither fits a Unix socket."""
     absolute = str(Path(path).absolute())
-    if Path(absolute).is_symlink():
-        raise InvalidArgument(f"{absolute} is a link, where QEMU's socket should be")
     best = min(absolute, os.path.relpath(absolute), key=len)
     if len(os.fsencode(best)) > SOCKET_PATH_LIMIT:
         raise InvalidArgument(
@@ -130,6 +129,11 @@ def forget(disk: Disk, directory: str, server: str) -> None:
         disk.unlink(f"{place}/{RECORD}")
         disk.sync_directory(place)
     remove(f"{directory}/{place}")  # sockets too, which are nothing that a Disk lists or reads
+
+
+def is_recorded(disk: Disk, server: str) -> bool:
+    """Whether there is a record of a guest, so that another run of the agent would find it."""
+    return disk.exists(f"{SERVERS}/{server}/{RECORD}")
 
 
 def remove(directory: str) -> None:

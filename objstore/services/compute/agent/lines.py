@@ -6,18 +6,21 @@ screen (VNC) has room for several, and each has a connection of its own.  Who do
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from objstore.errors import Refused
 from objstore.runtime.streams import PIECE_BYTES, open_stream
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.calls.call import Receive, Send
+from objstore.services.compute.agent.doors import door
 from objstore.services.compute.agent.guest import Guest
-from objstore.services.compute.agent.layout import RUN, SERIAL, VNC, short
+from objstore.services.compute.agent.layout import SERIAL, VNC
 
 KINDS = ("serial", "vnc")
 WATCHERS_LIMIT = 32  # of one guest
 BEHIND_LIMIT = 256  # pieces that a watcher has not taken yet
+BEHIND_LIMIT_BYTES = 16 * 1024 * 1024  # and how long they may be together: a screen is shown whole several times by that
 CONNECT_S = 5.0
 
 
@@ -26,6 +29,7 @@ class Watched:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.shown: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._behind_bytes = 0
         self._writer = writer
 
     async def write(self, data: bytes) -> None:
@@ -35,11 +39,18 @@ class Watched:
 
     def show(self, data: bytes | None) -> bool:
         """Whether it keeps up."""
-        if self.shown.qsize() < BEHIND_LIMIT:
+        self._behind_bytes += len(data or b"")
+        if self.shown.qsize() < BEHIND_LIMIT and self._behind_bytes <= BEHIND_LIMIT_BYTES:
             self.shown.put_nowait(data)
             return data is not None
         self.shown.put_nowait(None)
         return False
+
+    async def take(self) -> bytes | None:
+        """What is shown next."""
+        data = await self.shown.get()
+        self._behind_bytes -= len(data or b"")
+        return data
 
 
 class Lines:
@@ -50,6 +61,7 @@ class Lines:
         self._serial: dict[str, list[Watched]] = {}  # who watches a serial line
         self._writers: dict[str, asyncio.StreamWriter] = {}
         self._opening: dict[str, asyncio.Lock] = {}
+        self._screens: Counter[str] = Counter()  # connections to a guest's screen
 
     async def aclose(self) -> None:
         """Hang up on everybody."""
@@ -66,7 +78,20 @@ class Lines:
             finally:
                 self._leave_serial(guest.id, watched)
             return
-        reader, writer = await open_stream(f"unix:{short(f'{guest.directory}/{RUN}/{VNC}')}", timeout_s=CONNECT_S)
+        if self._screens[guest.id] >= WATCHERS_LIMIT:
+            raise Refused(f"{WATCHERS_LIMIT} watch this screen already")
+        self._screens[guest.id] += 1
+        try:
+            async with self._screen(guest) as watched:
+                yield watched
+        finally:
+            self._screens[guest.id] -= 1
+            self._screens += Counter()  # forgets who has none
+
+    @contextlib.asynccontextmanager
+    async def _screen(self, guest: Guest) -> AsyncIterator[Watched]:
+        with door(guest.directory, VNC) as path:
+            reader, writer = await open_stream(f"unix:{path}", timeout_s=CONNECT_S)
         watched = Watched(writer)
         task = self._tasks.spawn(_pump(reader, [watched]))
         try:
@@ -79,7 +104,8 @@ class Lines:
         async with self._opening.setdefault(guest.id, asyncio.Lock()):
             watchers = self._serial.get(guest.id)
             if watchers is None:
-                reader, writer = await open_stream(f"unix:{short(f'{guest.directory}/{RUN}/{SERIAL}')}", timeout_s=CONNECT_S)
+                with door(guest.directory, SERIAL) as path:
+                    reader, writer = await open_stream(f"unix:{path}", timeout_s=CONNECT_S)
                 watchers = self._serial[guest.id] = []
                 self._writers[guest.id] = writer
                 self._tasks.spawn(self._serve_serial(guest.id, reader, watchers))
@@ -98,12 +124,14 @@ class Lines:
                 self._writers.pop(server).close()
 
     def _leave_serial(self, server: str, watched: Watched) -> None:
-        watchers = self._serial.get(server, [])
-        if watched in watchers:
+        watchers = self._serial.get(server)
+        if watchers is None:
+            return
+        if watched in watchers:  # who did not keep up is not
             watchers.remove(watched)
-            if not watchers:
-                self._writers[server].close()  # which ends its task; the line is free for others then
-                del self._serial[server], self._writers[server]
+        if not watchers:
+            self._writers[server].close()  # which ends its task; the line is free for others then
+            del self._serial[server], self._writers[server]
 
 
 async def _pump(reader: asyncio.StreamReader, watchers: list[Watched]) -> None:
@@ -122,7 +150,7 @@ async def bridge(watched: Watched, receive: Receive, send: Send, tasks: TaskOwne
     """Between a WebSocket that was accepted and a line, until either ends."""
 
     async def show() -> None:
-        while (piece := await watched.shown.get()) is not None:
+        while (piece := await watched.take()) is not None:
             await send({"type": "websocket.send", "bytes": piece})
 
     async def type_in() -> None:

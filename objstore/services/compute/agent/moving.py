@@ -30,9 +30,9 @@ import msgspec
 from objstore.errors import InvalidArgument, ObjstoreError, Refused, Unavailable
 from objstore.runtime.streams import Stream, join, listening, open_stream
 from objstore.services.compute.agent.check import check_spec
-from objstore.services.compute.agent.confinement import give
 from objstore.services.compute.agent.console import begin, end_of, log_of
 from objstore.services.compute.agent.devices import reconnect
+from objstore.services.compute.agent.doors import door, give
 from objstore.services.compute.agent.guest import Guest, prepare
 from objstore.services.compute.agent.host import Host
 from objstore.services.compute.agent.layout import MIGRATION, RECORD_VERSION, RUN, Record, short
@@ -90,7 +90,7 @@ async def take(stream: Stream, kind: type[Any], *, timeout_s: float) -> Any:
             if length > MESSAGE_LIMIT_BYTES:
                 raise MoveFailed(f"a message of {length} bytes: the limit is {MESSAGE_LIMIT_BYTES}")
             return msgspec.json.decode(await stream[0].readexactly(length), type=kind)
-    except (asyncio.IncompleteReadError, OSError, TimeoutError, msgspec.DecodeError) as failure:
+    except (asyncio.IncompleteReadError, OSError, TimeoutError, msgspec.DecodeError, RecursionError) as failure:
         raise MoveFailed(f"the other host broke off: {failure!r}") from failure
 
 
@@ -148,7 +148,9 @@ class Receiver:
             elif hello.kind == "words":
                 self._words.put_nowait((hello, stream))
             else:
-                await join(stream, await open_stream(f"unix:{short(f'{self.guest.directory}/{RUN}/{MIGRATION}')}", timeout_s=SENDER_S))
+                with door(self.guest.directory, MIGRATION) as path:
+                    qemu = await open_stream(f"unix:{path}", timeout_s=SENDER_S)
+                await join(stream, qemu)
         except ObjstoreError as failure:
             log.warning("a connection of server %s broke: %s", self.guest.id, failure)
             writer.close()
@@ -273,7 +275,11 @@ async def _stay(guest: Guest, run: Run, words: Stream, *, let_go: bool) -> None:
         await run.ask("migrate_cancel")
     if let_go:
         # The other side's QEMU has not got the whole guest, so it never wrote: its claim can be taken away.
-        await asyncio.gather(*(guest.host.disks.attach(disk.volume, force=True) for disk in guest.spec.disks))
+        try:
+            await asyncio.gather(*(guest.host.disks.attach(disk.volume, force=True) for disk in guest.spec.disks))
+        except (ObjstoreError, OSError) as failure:
+            log.warning("the disks of server %s are not attached again yet: %s", guest.id, failure)
+            guest.attach_later(run, force=True)
     with contextlib.suppress(QmpClosed, QmpRefused):
         await run.refresh()
 
@@ -328,10 +334,11 @@ async def _carrying(guest: Guest, address: str, secret: str) -> AsyncIterator[No
     Path(path).unlink(missing_ok=True)
     try:
         async with listening(f"unix:{path}", carry):
-            give(path, guest.host.settings.user)
+            give(guest.directory, MIGRATION, guest.host.settings.user)
             yield
     finally:
-        Path(path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # whatever lies there now, the guest has moved or has not
+            Path(path).unlink(missing_ok=True)
 
 
 def awaited(host: Host, spec: ServerSpec) -> Guest:

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 LINE_LIMIT_BYTES = 4 * 1024 * 1024  # what is asked here is answered by some kilobytes
 TIMEOUT_S = 30.0
+WHY_LIMIT = 1000  # characters of why it refuses
 
 OnEvent = Callable[[str, dict[str, Any]], None]
 _encode = msgspec.json.Encoder().encode
@@ -131,12 +132,14 @@ class Qmp(asyncio.Protocol):
             self._answered(said)
 
     def _answered(self, said: dict[str, Any]) -> None:
-        answer = self._waiting.get(said.get("id", 0))
+        number = said.get("id")
+        answer = self._waiting.get(number) if isinstance(number, int) else None
         if answer is None or answer.done():
             return
         error = said.get("error")
         if isinstance(error, dict):
-            answer.set_exception(QmpRefused(f"QEMU: {error.get('desc', '')}", kind=str(error.get("class", ""))))
+            said_why, kind = str(error.get("desc", ""))[:WHY_LIMIT], str(error.get("class", ""))[:WHY_LIMIT]
+            answer.set_exception(QmpRefused(f"QEMU: {said_why}", kind=kind))
         else:
             answer.set_result(said.get("return"))
 

@@ -15,7 +15,8 @@ from objstore.runtime.clock import Clock
 from objstore.runtime.commands import Running
 from objstore.runtime.net import Net
 from objstore.services.compute.agent import qmp
-from objstore.services.compute.agent.layout import QEMU_LOG, QMP, RUN, short
+from objstore.services.compute.agent.doors import door
+from objstore.services.compute.agent.layout import QEMU_LOG, QMP, RUN
 from objstore.services.compute.agent.qmp import Qmp, QmpClosed, QmpRefused
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ POLL_S = 0.02
 LOG_TAIL_BYTES = 2000
 UNPLUG_POLL_S = 0.5
 LOGGED = 200  # characters of a value that QEMU tells
+COMPLAIN_EVERY_S = 10.0  # of a disk that fails: a guest can ask for what fails as often as it likes
 ODD = (
     ObjstoreError,
     OSError,
@@ -60,6 +62,8 @@ class Run:
         self._directory = directory
         self._changed = changed
         self._deleted: dict[str, asyncio.Event] = {}
+        self._disk_errors = 0  # that were not logged
+        self._quiet_until_s = 0.0
 
     def on_event(self, name: str, data: dict[str, Any]) -> None:
         """What QEMU's monitor tells by itself."""
@@ -75,11 +79,11 @@ class Run:
             self.state = "paused" if name == "STOP" else "running"
             self._changed()
         elif name == "BLOCK_IO_ERROR":
-            log.error(
-                "a guest's disk fails in %s: %s",
-                self._directory,
-                {key: str(data.get(key))[:LOGGED] for key in ("device", "operation", "reason")},
-            )
+            self._disk_errors += 1
+            if (now := self._clock.monotonic()) >= self._quiet_until_s:
+                facts = {key: str(data.get(key))[:LOGGED] for key in ("device", "operation", "reason")}
+                log.error("a guest's disk fails in %s (%d times): %s", self._directory, self._disk_errors, facts)
+                self._disk_errors, self._quiet_until_s = 0, now + COMPLAIN_EVERY_S
 
     def why(self, *, told: bool) -> str:
         """Why it is off, as reports say it: "guest", "host" or "gone"."""
@@ -201,13 +205,13 @@ async def find_again(net: Net, clock: Clock, directory: str, process: Running, c
 
 async def _connect(net: Net, clock: Clock, directory: str, run: Run, timeout_s: float) -> Qmp:
     deadline = clock.monotonic() + timeout_s
-    path = short(f"{directory}/{RUN}/{QMP}")
     while True:
         # Looked at before the attempt: whoever answers it then is this very process, and not one that has its socket after it.
         alive = commands.is_running(run.process)
         with contextlib.suppress(NodeUnreachable, QmpClosed):
             if alive:
-                return await qmp.connect(net, path, run.on_event, timeout_s=max(0.1, deadline - clock.monotonic()))
+                with door(directory, QMP) as path:
+                    return await qmp.connect(net, path, run.on_event, timeout_s=max(0.1, deadline - clock.monotonic()))
         if not alive:
             raise GuestBroken(f"QEMU ended: {_said(directory) or 'it said nothing'}")
         if clock.monotonic() >= deadline:

@@ -1,13 +1,17 @@
 """All guests of a host: found by their ids, ended when nobody knows them, ended together."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from objstore.errors import InvalidArgument
+from objstore.errors import InvalidArgument, Unavailable
+from objstore.runtime import commands
+from objstore.services.compute.agent import layout
 from objstore.services.compute.agent.agent import NotHere
-from objstore.services.compute.agent_api import ConsoleLog, Pause, Power, Spawn, Stop
+from objstore.services.compute.agent.guest import Guest
+from objstore.services.compute.agent_api import ConsoleLog, Destroy, Pause, Power, Receive, Spawn, Stop
 from tests.support.guest_rig import Rig, with_rig
 from tests.unit.services.compute.agent.test_check import ID, NIC, spec
 
@@ -56,5 +60,67 @@ def test_what_is_half_removed_is_removed_and_what_cannot_be_read_is_left_alone(t
         await rig.again()
         assert [entry.name for entry in servers.iterdir()] == [OTHER]
         assert rig.agent.guests == {}
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_whose_record_cannot_be_read_is_neither_started_twice_nor_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.agent.carry_out(Spawn(spec()))
+        process = rig.agent.find(ID).running().process
+        record = rig.directory / "servers" / ID / "record.json"
+        good = record.read_bytes()
+        record.write_bytes(b"damaged")
+        await rig.again()
+        for message in (Spawn(spec()), Destroy(ID), Receive(spec())):
+            with pytest.raises(Unavailable, match="cannot be read"):
+                await rig.agent.carry_out(message)
+        assert commands.is_running(process)
+        assert record.read_bytes() == b"damaged"
+        record.write_bytes(good)
+        await asyncio.gather(*(rig.agent.carry_out(Spawn(spec())) for _ in range(2)))
+        assert rig.agent.find(ID).running().process == process
+        await rig.agent.carry_out(Destroy(ID))
+        assert not commands.is_running(process)
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_one_that_cannot_be_ended_does_not_keep_others_that_nobody_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        for server in (ID, OTHER):
+            await rig.agent.carry_out(Spawn(msgspec.structs.replace(spec(disks=(), nics=()), id=server)))
+        real = Guest.destroy
+
+        async def destroy(guest: Guest) -> None:
+            if guest.id == ID:
+                raise OSError("for this test")
+            await real(guest)
+
+        monkeypatch.setattr(Guest, "destroy", destroy)
+        await rig.agent.forget((ID, OTHER))
+        assert rig.agent.power() == (Power(ID, "running"),)
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_whose_files_cannot_be_removed_is_gone_all_the_same_and_can_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(rig: Rig) -> None:
+        def remove(directory: str) -> None:
+            raise OSError("busy, for this test")
+
+        await rig.agent.carry_out(Spawn(spec()))
+        monkeypatch.setattr(layout, "remove", remove)
+        await rig.agent.carry_out(Destroy(ID))
+        assert rig.agent.power() == ()
+        await rig.agent.carry_out(Spawn(spec()))
+        monkeypatch.undo()
+        await rig.agent.leftovers.again()
+        assert (rig.directory / "servers" / ID / "record.json").exists()
+        assert rig.agent.power() == (Power(ID, "running"),)
 
     with_rig(tmp_path, monkeypatch, test)

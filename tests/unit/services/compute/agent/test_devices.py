@@ -1,13 +1,17 @@
 """Disks and network cards come and go while a guest runs."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from objstore.errors import InvalidArgument, QuorumLost, Refused
+from objstore.services.compute.agent import guest as guest_module
 from objstore.services.compute.agent.agent import NotHere
 from objstore.services.compute.agent.layout import disk_name
+from objstore.services.compute.agent.qmp import QmpClosed
 from objstore.services.compute.agent.run import StillPlugged
 from objstore.services.compute.agent_api import (
     AttachDisk,
@@ -15,6 +19,8 @@ from objstore.services.compute.agent_api import (
     DetachDisk,
     DetachNic,
     Disk,
+    Pause,
+    Power,
     ResizeVolume,
     SnapshotVolume,
     Spawn,
@@ -150,5 +156,63 @@ def test_a_volume_that_another_guest_uses_too_is_not_let_go_of(tmp_path: Path, m
         assert MORE.volume in rig.disks.attached
         await rig.agent.carry_out(Stop(other.id, 1.0))
         assert list(rig.disks.attached) == [DISK.volume]
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_that_stood_still_for_a_snapshot_when_its_agent_died_goes_on_and_who_was_paused_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.agent.carry_out(Spawn(spec()))
+        record = rig.directory / "servers" / ID / "record.json"
+        kept: list[bytes] = []
+        real = rig.disks.snapshot
+
+        async def snapshot(volume: str, snapshot: str) -> None:
+            assert rig.agent.power() == (Power(ID, "paused"),)
+            kept.append(record.read_bytes())
+            await real(volume, snapshot)
+
+        rig.disks.snapshot = snapshot  # type: ignore[method-assign]
+        await rig.agent.carry_out(SnapshotVolume(DISK.volume, "c" * 32))
+        assert rig.agent.power() == (Power(ID, "running"),)
+        after = record.read_bytes()
+        await rig.agent.find(ID).running().ask("stop")
+        record.write_bytes(kept[0])  # the agent is killed before it lets the guest go on
+        await rig.again()
+        assert rig.agent.power() == (Power(ID, "running"),)
+        assert record.read_bytes() == after
+        record.write_bytes(kept[0])  # and right after
+        await rig.again()
+        await rig.agent.carry_out(Pause(ID))
+        await rig.again()
+        assert rig.agent.power() == (Power(ID, "paused"),)
+        await rig.agent.carry_out(SnapshotVolume(DISK.volume, "d" * 32))  # a guest that stands still needs no halt, and stays so
+        await rig.again()
+        assert rig.agent.power() == (Power(ID, "paused"),)
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_that_cannot_be_let_go_on_after_a_snapshot_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        monkeypatch.setattr(guest_module, "SETTLE_AGAIN_S", 0.01)
+        await rig.agent.carry_out(Spawn(spec()))
+        run = rig.agent.find(ID).running()
+        real, refused = run.monitor.execute, []
+
+        async def execute(command: str, **more: Any) -> Any:
+            if command == "cont" and len(refused) < 2:
+                refused.append(command)
+                raise QmpClosed("for this test")
+            return await real(command, **more)
+
+        monkeypatch.setattr(run.monitor, "execute", execute)
+        with pytest.raises(QmpClosed):
+            await rig.agent.carry_out(SnapshotVolume(DISK.volume, "c" * 32))
+        async with asyncio.timeout(10):
+            while rig.agent.power() != (Power(ID, "running"),):
+                await asyncio.sleep(0.01)
 
     with_rig(tmp_path, monkeypatch, test)

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -226,3 +227,59 @@ def test_uefi_needs_its_firmware_and_gets_variables_of_its_own(tmp_path: Path) -
 
 def test_an_ide_disk_needs_no_slot() -> None:
     assert len(slots_for(spec(disks=(DISK, msgspec.structs.replace(DISK, volume="b" * 32, device="hda", bus="ide"))), {})) == 2
+
+
+def test_a_guest_that_is_found_again_keeps_its_cards_and_has_its_disks_attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.agent.carry_out(Spawn(SPEC))
+        await rig.agent.find(SPEC.id).save_spec(
+            msgspec.structs.replace(SPEC, disks=(DISK, msgspec.structs.replace(DISK, volume="b" * 32, device="vdb")))
+        )
+        monkeypatch.setattr(guest_module, "SETTLE_AGAIN_S", 0.01)
+        rig.disks.attached.clear()  # the agent died while the guest was about to move, and could not attach them again either
+        rig.disks.down = True
+        await rig.again()
+        assert rig.agent.power() == (Power(SPEC.id, "running"),)
+        assert rig.networks.held == {NIC.port}
+        rig.disks.down = False
+        async with asyncio.timeout(10):
+            while not rig.disks.attached:
+                await asyncio.sleep(0.01)
+        assert list(rig.disks.attached) == [DISK.volume]  # and not the one that was not plugged in yet
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_that_is_found_again_ends_when_it_powers_itself_off_though_a_new_start_was_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.agent.carry_out(Spawn(SPEC))
+        await rig.agent.find(SPEC.id).running().ask("set-action", shutdown="pause")  # and the agent dies before it presses the button
+        await rig.again()
+        guest = rig.agent.find(SPEC.id)
+        await guest.running().ask("system_powerdown")
+        await until(guest, "off")
+        assert guest.power().why == "guest"
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_whose_start_cannot_be_written_down_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        real = Guest.save
+        processes: list[commands.Running] = []
+
+        async def save(guest: Guest, **changes: Any) -> None:
+            if changes.get("pid"):
+                processes.append(guest.running().process)
+                raise OSError("the disk is full, for this test")
+            await real(guest, **changes)
+
+        monkeypatch.setattr(Guest, "save", save)
+        with pytest.raises(OSError, match="full"):
+            await rig.agent.carry_out(Spawn(SPEC))
+        assert not commands.is_running(processes[0])
+        assert rig.agent.power()[0].state == "off"
+
+    with_rig(tmp_path, monkeypatch, test)

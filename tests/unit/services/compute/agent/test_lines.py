@@ -8,11 +8,12 @@ import pytest
 
 from objstore.errors import NodeUnreachable, Refused
 from objstore.runtime.tasks import TaskOwner
+from objstore.services.compute.agent import lines as lines_module
 from objstore.services.compute.agent.agent import Agent
 from objstore.services.compute.agent.app import AgentApp
 from objstore.services.compute.agent.guest import Guest
 from objstore.services.compute.agent.layout import short
-from objstore.services.compute.agent.lines import BEHIND_LIMIT, Lines, Watched, bridge
+from objstore.services.compute.agent.lines import BEHIND_LIMIT, BEHIND_LIMIT_BYTES, Lines, Watched, bridge
 from objstore.services.compute.agent_api import Spawn, Stop
 from tests.support.guest_rig import Rig, with_rig
 from tests.unit.services.compute.agent.test_app import SECRET
@@ -135,5 +136,71 @@ def test_a_console_that_is_not_there_or_not_for_him_is_closed(
         await app({"type": "websocket", "path": path, "headers": [(b"Authorization", f"Bearer {secret}".encode())]}, receive, send)
         assert sent == [{"type": "websocket.close", "code": 1008}]
         await app.aclose()
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_who_does_not_take_long_pieces_is_hung_up_on_before_they_fill_the_memory() -> None:
+    async def main() -> None:
+        watched, piece = Watched(None), bytes(BEHIND_LIMIT_BYTES // 4)  # type: ignore[arg-type] # nobody types here
+        for _ in range(100):  # who takes them in time may have as many as there are
+            assert watched.show(piece)
+            assert await watched.take() == piece
+        assert [watched.show(piece) for _ in range(5)] == [True] * 4 + [False]
+
+    asyncio.run(main())
+
+
+def test_a_line_is_free_when_all_who_watched_it_were_hung_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        guest, lines, ended = await booted(rig.agent), Lines(), asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await echo(reader, writer)
+            ended.set()
+
+        server = await asyncio.start_unix_server(serve, short(f"{guest.directory}/run/ser.sock"))
+        async with asyncio.timeout(10):
+            async with lines.watch(guest, "serial") as one:
+                one._behind_bytes = BEHIND_LIMIT_BYTES
+                await one.write(b"x")
+                assert await one.shown.get() is None
+            await ended.wait()
+        server.close()
+        await lines.aclose()
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_screen_has_room_for_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        guest, lines = await booted(rig.agent), Lines()
+        server = await asyncio.start_unix_server(echo, short(f"{guest.directory}/run/vnc.sock"))
+        monkeypatch.setattr(lines_module, "WATCHERS_LIMIT", 1)
+        for _ in range(2):
+            async with lines.watch(guest, "vnc") as one:
+                await one.write(b"x")
+                assert await one.shown.get() == b"X"
+                with pytest.raises(Refused, match="1 watch this screen"):
+                    async with lines.watch(guest, "vnc"):
+                        pass
+        assert not lines._screens
+        server.close()
+        await lines.aclose()
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_link_in_place_of_a_line_leads_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        guest, lines = await booted(rig.agent), Lines()
+        server = await asyncio.start_unix_server(echo, short(f"{rig.directory}/secret.sock"))
+        for name, kind in (("ser.sock", "serial"), ("vnc.sock", "vnc")):
+            Path(guest.directory, "run", name).symlink_to(rig.directory / "secret.sock")
+            with pytest.raises(NodeUnreachable, match="no socket"):
+                async with lines.watch(guest, kind):
+                    pass
+        server.close()
+        await lines.aclose()
 
     with_rig(tmp_path, monkeypatch, test)

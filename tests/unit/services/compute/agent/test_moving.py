@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from objstore.errors import InvalidArgument, QuorumLost, Refused
-from objstore.services.compute.agent import moving
+from objstore.services.compute.agent import guest as guest_module
+from objstore.services.compute.agent import layout, moving
 from objstore.services.compute.agent.guest import Guest
 from objstore.services.compute.agent.moving import MESSAGE_LIMIT_BYTES, Hello, MoveFailed, Word, put, take
-from objstore.services.compute.agent.run import Run
+from objstore.services.compute.agent.run import GuestBroken, Run
 from objstore.services.compute.agent_api import Destroy, Disk, Migrate, Power, Receive, Spawn
 from tests.support.guest_rig import Rig, with_rig
 from tests.unit.services.compute.agent.test_check import DISK, ID, NIC, spec
@@ -167,7 +168,14 @@ def test_messages_are_whole_and_bounded() -> None:
         sink = Sink()
         hello = Hello("s", "words", ID, SPEC, {"a": 1})
         await put((None, sink), hello)  # type: ignore[arg-type] # only what is used
-        for data, kind in ((sink.data, Hello), (sink.data[:-1], None), (b"\xff\xff\xff\xff", None), (b"\0\0\0\x01x", None), (b"", None)):
+        for data, kind in (
+            (sink.data, Hello),
+            (sink.data[:-1], None),
+            (b"\xff\xff\xff\xff", None),
+            (b"\0\0\0\x01x", None),
+            (b"\0\1\0\0" + b"[" * 65536, None),
+            (b"", None),
+        ):
             reader = asyncio.StreamReader()
             reader.feed_data(data)
             reader.feed_eof()
@@ -179,3 +187,84 @@ def test_messages_are_whole_and_bounded() -> None:
         assert MESSAGE_LIMIT_BYTES < 1 << 24
 
     asyncio.run(main())
+
+
+def test_a_place_where_nobody_can_come_or_a_qemu_that_answers_oddly_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(first: Rig, second: Rig) -> None:
+        second.agent._listen = "192.0.2.1"
+        with pytest.raises(GuestBroken, match="cannot be awaited"):
+            await second.agent.carry_out(Receive(SPEC))
+        await come(second)
+        assert second.agent.guests == {}
+        second.agent._listen = "127.0.0.1"
+        address = (await second.agent.carry_out(Receive(SPEC)))["address"]
+        real = Run.refresh
+
+        async def refresh(run: Run) -> str:
+            if run._directory.startswith(str(second.directory)):
+                raise TypeError("'int' object is not subscriptable")
+            return await real(run)
+
+        monkeypatch.setattr(Run, "refresh", refresh)
+        with pytest.raises(MoveFailed):
+            await first.agent.carry_out(Migrate(ID, address))
+        await come(second)
+        assert second.agent.guests == {}
+        assert list((second.directory / "servers").iterdir()) == []
+        assert first.agent.power() == (Power(ID, "running"),)
+
+    with_two(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_has_moved_though_its_files_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(first: Rig, second: Rig) -> None:
+        address = (await second.agent.carry_out(Receive(SPEC)))["address"]
+        real, path = moving._hand_over, first.directory / "servers" / ID / "run" / "migrate.sock"
+
+        async def hand_over(guest: Guest, run: Run, words: moving.Stream) -> None:
+            await real(guest, run, words)
+            path.unlink()
+            path.mkdir()  # by whoever broke out of the guest
+
+        def remove(directory: str) -> None:
+            raise OSError("busy, for this test")
+
+        monkeypatch.setattr(moving, "_hand_over", hand_over)
+        monkeypatch.setattr(layout, "remove", remove)
+        for _ in range(2):
+            assert await first.agent.carry_out(Migrate(ID, address)) == {}
+        await come(second)
+        assert (first.agent.guests, second.agent.power()) == ({}, (Power(ID, "running"),))
+        monkeypatch.undo()
+        await first.agent.leftovers.again()
+        assert list((first.directory / "servers").iterdir()) == []
+
+    with_two(tmp_path, monkeypatch, test)
+
+
+def test_disks_that_cannot_be_attached_again_at_once_are_so_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(first: Rig, second: Rig) -> None:
+        monkeypatch.setattr(guest_module, "SETTLE_AGAIN_S", 0.01)
+        address = (await second.agent.carry_out(Receive(SPEC)))["address"]
+        second.disks.down = True
+        real, failed = first.disks.attach, []
+
+        async def attach(volume: str, *, force: bool = False) -> None:
+            if not failed:
+                failed.append(volume)
+                raise QuorumLost("for this test")
+            await real(volume, force=force)
+
+        first.disks.attach = attach  # type: ignore[method-assign]
+        with pytest.raises(MoveFailed, match="where it was"):
+            await first.agent.carry_out(Migrate(ID, address))
+        second.disks.down = False
+        await come(second)
+        async with asyncio.timeout(10):
+            while list(first.disks.attached) != [DISK.volume]:
+                await asyncio.sleep(0.01)
+        assert first.agent.power() == (Power(ID, "running"),)
+
+    with_two(tmp_path, monkeypatch, test)

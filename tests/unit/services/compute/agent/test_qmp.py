@@ -12,7 +12,7 @@ import pytest
 
 from objstore.errors import NodeUnreachable
 from objstore.runtime.net import SocketNet, send_descriptor
-from objstore.services.compute.agent.qmp import LINE_LIMIT_BYTES, Qmp, QmpClosed, QmpRefused, connect
+from objstore.services.compute.agent.qmp import LINE_LIMIT_BYTES, WHY_LIMIT, Qmp, QmpClosed, QmpRefused, connect
 
 GREETING = b'{"QMP": {"version": {}, "capabilities": ["oob"]}}\r\n'
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -111,6 +111,21 @@ def test_what_is_no_monitor_is_hung_up_on(tmp_path: Path, said: bytes) -> None:
             await monitor.closed.wait()
 
     with_monitor(tmp_path, script, test)
+
+
+def test_answers_that_nobody_asked_for_are_passed_over_and_long_refusals_cut() -> None:
+    async def main() -> None:
+        monitor = Qmp(lambda *_: None)
+        answer = monitor._waiting[7] = asyncio.get_running_loop().create_future()
+        for id_ in ([7], {"a": 7}, "7", None, 8, 7.5):
+            monitor.data_received(json.dumps({"id": id_, "return": 1}).encode() + b"\n")
+        assert not answer.done()
+        monitor.data_received(json.dumps({"id": 7, "error": {"desc": "x" * 100_000, "class": "y" * 100_000}}).encode() + b"\n")
+        with pytest.raises(QmpRefused) as refused:
+            await answer
+        assert len(refused.value.message) + len(str(refused.value.facts)) < 3 * WHY_LIMIT
+
+    asyncio.run(main())
 
 
 def test_a_monitor_that_is_not_there_or_says_nothing_is_an_error(tmp_path: Path) -> None:

@@ -66,3 +66,16 @@ def test_a_process_that_has_ended_is_not_found_again(tmp_path: Path) -> None:
     world = system_world()
     with pytest.raises(GuestBroken, match="it said nothing"):
         asyncio.run(find_again(world.net, world.clock, str(tmp_path), commands.Running(2**22, 1), lambda: None))
+
+
+def test_disks_that_fail_at_each_turn_are_told_of_now_and_then(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        run = Run(system_world().clock, str(tmp_path), commands.Running(1, 1), lambda: None)
+        for _ in range(1000):
+            run.on_event("BLOCK_IO_ERROR", {"device": "d"})
+        assert caplog.text.count("disk fails") == 1
+        run._quiet_until_s = 0.0
+        run.on_event("BLOCK_IO_ERROR", {"device": "d"})
+        assert "(1000 times)" in caplog.text
+
+    asyncio.run(main())
