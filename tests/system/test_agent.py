@@ -5,10 +5,13 @@ The guest has one sector of code: it boots in a quarter of a second and counts i
 
 import asyncio
 import base64
+import contextlib
+import http.client
 import json
 import os
 import signal
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -168,6 +171,26 @@ def test_a_killed_agent_finds_its_guests_again(cloud: Cloud, guest: api.ServerSp
     cloud.call(api.Stop(guest.id, 30))
     assert cloud.qemu(guest.id) == 0
     assert cloud.console(guest.id).count("TINY off") == 1
+
+
+def test_a_guest_goes_on_whose_agent_is_killed_while_it_stands_still_for_a_snapshot(cloud: Cloud, guest: api.ServerSpec) -> None:
+    record = cloud.cluster.directory / "agent1" / "servers" / guest.id / "record.json"
+    cloud.cluster.ctl("stop", "disks1", "--signal", "KILL")
+
+    def ask() -> None:
+        with contextlib.suppress(Refused, OSError, http.client.HTTPException):
+            cloud.call(api.SnapshotVolume(guest.disks[0].volume, uuid.uuid4().hex))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_until(lambda: b'"halted":true' in record.read_bytes(), 15, "the guest to be halted")
+    time.sleep(0.2)
+    cloud.cluster.ctl("stop", "agent1", "--signal", "KILL")
+    asking.join()
+    for name in ("disks1", "agent1"):
+        cloud.cluster.ctl("start", name)
+    cloud.call(api.Stop(guest.id, 30))
+    assert "TINY off" in cloud.console(guest.id)  # which it could say because it ran
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

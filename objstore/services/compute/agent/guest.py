@@ -278,7 +278,7 @@ class Guest:
     async def destroy(self) -> None:
         """End it; what is kept of it can be removed then.  Raises Unavailable: it could not be let go of yet."""
         if self.run is not None:
-            await self.save(on=False, why="host")
+            await self._note_end("host")
             await self.power_off(self.run, 0)
         await self.release()
         self.gone = True
@@ -312,9 +312,16 @@ class Guest:
                 log.error("QEMU of server %s is gone", self.id)
             else:
                 log.info("server %s powered itself off", self.id)
-            await self.save(on=False, why=why)
+            await self._note_end(why)
             self.host.changed()
         self.release_later()
+
+    async def _note_end(self, why: str) -> None:
+        """Write down that it is off.  A disk that is full keeps nothing from ending: the next agent sees by itself what runs."""
+        try:
+            await self.save(on=False, why=why)
+        except OSError as failure:
+            log.error("it cannot be written down that server %s is off: %s", self.id, failure)  # noqa: TRY400 the message says all there is
 
     async def adopt(self) -> None:
         """After the agent was started: find the process again, or see that it is gone."""
@@ -338,7 +345,7 @@ class Guest:
                 self.attach_later(run)
                 return
         if record.on:
-            await self.save(on=False, why="gone")
+            await self._note_end("gone")
         self.release_later()
 
     async def _settled(self, run: Run) -> bool:

@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 MESSAGE_LIMIT_BYTES = 8 * 1024 * 1024
 CONSOLE_BYTES = 256 * 1024  # of the console's log that come along
 SENDER_S = 60.0  # in which a sender has to come
+STRANGERS_LIMIT = 16  # connections that have not said yet who they are, each of which may send a message of the limit's length
 WORD_S = 300.0  # for an answer: disks are attached meanwhile
 POLL_S = 0.05
 BANDWIDTH_BYTES_PER_S = 4 * 1024**3  # QEMU's own limit is that of a slow network
@@ -104,6 +105,8 @@ class Receiver:
         self._secret = secret
         self._words: asyncio.Queue[tuple[Hello, Stream]] = asyncio.Queue()
         self._attached = False
+        self._strangers = 0
+        self._over = False
 
     async def run(self, address: str) -> bool:
         """Await it; whether it came.  The guest's turn is the caller's.  Raises OSError: there is no place to listen."""
@@ -113,6 +116,9 @@ class Receiver:
                 return await self._receive()
         finally:
             self.ready.set()
+            self._over = True
+            while not self._words.empty():
+                self._words.get_nowait()[1][1].close()
 
     async def _receive(self) -> bool:
         guest = self.guest
@@ -140,10 +146,23 @@ class Receiver:
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         stream = (reader, writer)
+        if self._strangers >= STRANGERS_LIMIT:
+            writer.close()
+            return
+        self._strangers += 1
         try:
             hello: Hello = await take(stream, Hello, timeout_s=SENDER_S)
+        except ObjstoreError as failure:
+            log.warning("a connection of server %s broke: %s", self.guest.id, failure)
+            writer.close()
+            return
+        finally:
+            self._strangers -= 1
+        try:
             if not hmac.compare_digest(hello.secret.encode(), self._secret.encode()) or hello.server != self.guest.id:
                 log.error("somebody who may not do so wants to send server %s", self.guest.id)
+                writer.close()
+            elif self._over:
                 writer.close()
             elif hello.kind == "words":
                 self._words.put_nowait((hello, stream))

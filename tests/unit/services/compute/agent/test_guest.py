@@ -11,6 +11,7 @@ import pytest
 from objstore.errors import InvalidArgument, Unavailable
 from objstore.runtime import commands
 from objstore.services.compute.agent import guest as guest_module
+from objstore.services.compute.agent import layout
 from objstore.services.compute.agent.guest import Guest, prepare, slots_for
 from objstore.services.compute.agent.qmp import QmpRefused
 from objstore.services.compute.agent.run import GuestBroken, Run
@@ -281,5 +282,34 @@ def test_a_guest_whose_start_cannot_be_written_down_is_ended(tmp_path: Path, mon
             await rig.agent.carry_out(Spawn(SPEC))
         assert not commands.is_running(processes[0])
         assert rig.agent.power()[0].state == "off"
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_disk_that_is_full_keeps_no_guest_from_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        def save(*_: object) -> None:
+            raise OSError("the disk is full, for this test")
+
+        real = layout.save
+        await rig.agent.carry_out(Spawn(SPEC))
+        guest = rig.agent.find(SPEC.id)
+        monkeypatch.setattr(layout, "save", save)
+        await guest.running().ask("system_powerdown")
+        async with asyncio.timeout(10):
+            while rig.disks.attached:
+                await asyncio.sleep(0.01)
+        assert guest.power() == Power(SPEC.id, "off", "guest")
+        await rig.again()  # which reads that it should run
+        async with asyncio.timeout(10):
+            while rig.networks.plugged:
+                await asyncio.sleep(0.01)
+        assert rig.agent.power() == (Power(SPEC.id, "off", "gone"),)
+        monkeypatch.setattr(layout, "save", real)
+        await rig.agent.carry_out(Spawn(SPEC))
+        monkeypatch.setattr(layout, "save", save)
+        await rig.agent.carry_out(Destroy(SPEC.id))
+        assert rig.agent.power() == ()
+        assert list((rig.directory / "servers").iterdir()) == []
 
     with_rig(tmp_path, monkeypatch, test)

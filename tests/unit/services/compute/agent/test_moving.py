@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from objstore.errors import InvalidArgument, QuorumLost, Refused
+from objstore.runtime.streams import open_stream
 from objstore.services.compute.agent import guest as guest_module
 from objstore.services.compute.agent import layout, moving
 from objstore.services.compute.agent.guest import Guest
@@ -152,6 +153,29 @@ def test_a_guest_that_nobody_sends_is_not_awaited_for_ever(tmp_path: Path, monke
         assert rig.agent.guests == {}
 
     with_rig(tmp_path, monkeypatch, test)
+
+
+def test_only_so_many_may_be_at_the_door_and_nobody_is_left_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(first: Rig, second: Rig) -> None:
+        address = (await second.agent.carry_out(Receive(SPEC)))["address"]
+        strangers = [await open_stream(address, timeout_s=5.0) for _ in range(moving.STRANGERS_LIMIT + 1)]
+        async with asyncio.timeout(10):
+            done, waiting = await asyncio.wait(
+                [asyncio.ensure_future(reader.read()) for reader, _ in strangers], return_when="FIRST_COMPLETED"
+            )
+            assert (len(done), len(waiting)) == (1, moving.STRANGERS_LIMIT)
+            for _, writer in strangers:
+                writer.close()
+            await asyncio.wait(waiting)
+            more = [await open_stream(address, timeout_s=5.0) for _ in range(2)]
+            for stream in more:
+                await put(stream, Hello("secret", "words", ID))
+            for reader, writer in more:  # one is told that it has no guest to send, the other finds nobody any more
+                await reader.read()
+                writer.close()
+        await come(second)
+
+    with_two(tmp_path, monkeypatch, test)
 
 
 def test_messages_are_whole_and_bounded() -> None:
