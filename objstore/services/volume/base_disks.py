@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, delete, exists, insert, select, update
 
 from objstore.errors import NoSuchKey, PreconditionFailed, Refused, Unavailable
 from objstore.runtime.commands import ProgramMissing
-from objstore.runtime.sql import Sql
+from objstore.runtime.sql import IntegrityError, Sql
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
 from objstore.services.image import records as image_records
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 MAKE, DROP = "make-base", "drop-base"
 NAME = "base of image"  # how a base's volume is named in the store
-HOLDER = "services"  # of volumes that are being filled
+HOLDER = "services"  # of volumes that are being filled: with a space and what for, which no host's name has
 COMING, READY, ERROR, GOING = "coming", "ready", "error", "going"
 RAW_FORMATS = ("raw", "iso", "ami", "gpt", "ploop")
 QEMU_FORMATS = {"qcow2": "qcow2", "vmdk": "vmdk", "vdi": "vdi", "vhd": "vpc", "vhdx": "vhdx"}
@@ -179,7 +179,7 @@ class BaseDisks:
             try:
                 if await self._sql.write(self._compare):
                     self.jobs_wait()
-            except Unavailable as failure:
+            except (Unavailable, IntegrityError) as failure:  # the latter where another process wrote the same record at this moment
                 log.warning("images are not looked at now: %s", failure)
             await self._world.clock.sleep(LOOK_S)
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from objstore.errors import ConditionalConflict, InvalidArgument, NoSuchKey, PreconditionFailed, Unavailable
+from objstore.errors import ConditionalConflict, InvalidArgument, NoSuchKey, PreconditionFailed, TooBusy, Unavailable
 from objstore.services.volume.attach import VolumeInUse
 from objstore.services.volume.layout import (
     CLONE,
@@ -143,7 +143,7 @@ class Volumes:
                     return there
             with contextlib.suppress(PreconditionFailed):
                 return await self.clone(volume, snapshot=snapshot, size_bytes=size_bytes, name=name, clone=clone)
-        raise ConditionalConflict(f"volume {clone.hex()} is being made and removed without pause")
+        raise TooBusy(f"volume {clone.hex()} is being made and removed without pause")
 
     async def _settle(self, volume: bytes, at: Swapped) -> Head | None:
         """A clone of `volume` whose head is there becomes a volume like any other; None where it had to be removed."""
@@ -180,7 +180,7 @@ class Volumes:
             except PreconditionFailed:
                 continue
             return
-        raise ConditionalConflict(f"volume {volume.hex()} is being changed without pause")
+        raise TooBusy(f"volume {volume.hex()} is being changed without pause")
 
     async def free(self, volume: bytes) -> Head:
         """Take a volume away from a host that is dead: its commits are refused from now on, what only its journal has is given up.
@@ -244,7 +244,7 @@ class Volumes:
                 return (await self.objects.swap(wanted, at)).head
             except PreconditionFailed:
                 continue
-        raise ConditionalConflict(f"volume {volume.hex()} is being changed without pause")
+        raise TooBusy(f"volume {volume.hex()} is being changed without pause")
 
     def _new_id(self) -> bytes:
         return self.objects.rng.token(VOLUME_ID_BYTES)

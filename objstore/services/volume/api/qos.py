@@ -6,7 +6,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from objstore.runtime.sql import IntegrityError
 from objstore.services.calls.call import Answer, Call, Handler
-from objstore.services.calls.problems import bad_request, conflict, not_found
+from objstore.services.calls.problems import bad_request, conflict, not_found, too_large
 from objstore.services.volume.api import entry, listing, records
 from objstore.services.volume.api.listing import Listed
 from objstore.services.volume.api.service import VolumeService
@@ -95,7 +95,10 @@ class QosCalls:
             row = self._called(connection, call)
             if consumer is not None:
                 connection.execute(update(QOS).where(QOS.c.id == row.id).values(consumer=consumer))
-            records.set_properties(connection, KIND, row.id, records.properties_of(connection, KIND, row.id) | given)
+            specs = records.properties_of(connection, KIND, row.id) | given
+            if len(specs) > entry.MAX_PROPERTIES:
+                raise too_large(f"QoS specs have {entry.MAX_PROPERTIES} keys at most.")
+            records.set_properties(connection, KIND, row.id, specs)
 
         await self._service.write(work)
         return Answer(body={"qos_specs": given})

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, select
 
 from objstore.errors import ObjstoreError
 from objstore.runtime.tasks import TaskOwner
-from objstore.services.tables.jobs import Handler, Job, Worker
+from objstore.services.tables.jobs import Handler, Job, Worker, others_of
 from objstore.services.volume.api import records
 from objstore.services.volume.api.backup_jobs import BACKUP, DROP_BACKUP, KINDS, BackupWork
 from objstore.services.volume.api.making import CREATE, RESTORE
@@ -29,6 +29,7 @@ from objstore.services.volume.api.work import (
     Work,
 )
 from objstore.services.volume.base_disks import DROP, HOLDER, MAKE, NAME
+from objstore.services.volume.layout import Head
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class Running:
         for head in await service.volumes.list():
             if not head.name.startswith((NAME, f"{HOLDER} ")) or head.created_us > now_us - ORPHAN_AGE_US:
                 continue
-            if not await service.read(partial(_is_known, data=head.volume.hex())):
+            if not await service.read(partial(_is_known, head=head)):
                 try:
                     await service.volumes.delete(head.volume, force=True)
                     removed += 1
@@ -108,6 +109,9 @@ class Running:
         return removed
 
 
-def _is_known(connection: Connection, data: str) -> bool:
+def _is_known(connection: Connection, head: Head) -> bool:
+    data = head.volume.hex()
     base = connection.execute(select(BASES.c.image).where(BASES.c.data == data)).first()
-    return base is not None or records.is_named(connection, data)
+    if base is not None or records.is_named(connection, data):
+        return True
+    return others_of(connection, (BYTES,), (RESTORE,), head.name.removeprefix(f"{HOLDER} "))  # a restore may take longer than a day

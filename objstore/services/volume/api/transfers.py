@@ -61,6 +61,8 @@ class TransferCalls:
             snapshots = records.snapshots_of(connection, volume_id)
             if any(one.status != AVAILABLE for one in snapshots):
                 raise bad_request("Invalid snapshot: a snapshot of the volume is busy.")
+            # Offers that were accepted are shown until the next one: a volume that goes to and fro leaves one record.
+            connection.execute(delete(TRANSFERS).where(TRANSFERS.c.volume == volume_id))
             connection.execute(
                 insert(TRANSFERS).values(
                     id=id_, volume=volume_id, project=volume.project, name=name or "", salt=salt, digest=_digest(salt, key), no_snapshots=no_snapshots,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert
+from sqlalchemy import Connection, delete, insert, select
 
 from objstore.errors import InvalidArgument, NoSuchKey, ObjstoreError, PreconditionFailed, Refused, Unavailable
 from objstore.services.image import records as image_records
@@ -52,6 +52,7 @@ MAKING = (CREATE, REVERT, REIMAGE)  # kinds of jobs that make data for a volume
 AGAIN_S = 60.0
 DAY_US = 86_400_000_000
 MESSAGE_DAYS = 30
+MESSAGES_LIMIT = 1000  # of a project
 
 
 class Work:
@@ -215,7 +216,7 @@ class Work:
                 if pin.kind == PIN and not await self._service.read(partial(_is_snapshot, id_=uuid_like(pin.id))):
                     await self._volumes.drop_snapshot(data, pin.id)
             # What this service held while it filled the volume, or read it, ended with the process that did.
-            await self._volumes.delete(data, force=force or head.holder.startswith(HOLDER))
+            await self._volumes.delete(data, force=force or head.holder.startswith(f"{HOLDER} "))
 
     async def drop_data(self, job: Job) -> None:
         """Data that no volume and no snapshot names any more."""
@@ -458,8 +459,12 @@ def forget_volume(connection: Connection, id_: str) -> None:
 def add_message(
     connection: Connection, service: VolumeService, project: str, resource_type: str, resource: str, request_id: str, event: str, text: str
 ) -> None:  # fmt: skip
-    """Something that a project should know of what became of its request."""
+    """Something that a project should know of what became of its request; of many, the newest."""
     now_us = service.now_us()
+    old = select(MESSAGES.c.id).where(MESSAGES.c.project == project).order_by(MESSAGES.c.created_us.desc()).offset(MESSAGES_LIMIT - 1)
+    gone = [row.id for row in connection.execute(old)]
+    if gone:
+        connection.execute(delete(MESSAGES).where(MESSAGES.c.id.in_(gone)))
     connection.execute(
         insert(MESSAGES).values(
             id=service.new_id(), project=project, resource_type=resource_type, resource=resource, request_id=request_id, event=event, text=text[:500],

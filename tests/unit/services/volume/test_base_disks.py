@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import Connection, select, update
 
+from objstore.runtime.sql import IntegrityError
 from objstore.services.tables.jobs import Job
 from objstore.services.volume.api.tables import BASES
 from objstore.services.volume.base_disks import MAKE, ImageUnusable, whole_sectors
@@ -12,7 +13,7 @@ from tests.support.block_rig import GIB, BlockRig, in_virtual_time, on_block_rig
 from tests.support.image_rig import ALICE
 
 
-async def bases(rig: BlockRig) -> list[tuple[str, str]]:
+async def bases_of(rig: BlockRig) -> list[tuple[str, str]]:
     def work(connection: Connection) -> list[tuple[str, str]]:
         return [(row.image, row.status) for row in connection.execute(select(BASES)).all()]
 
@@ -49,13 +50,13 @@ def test_an_active_image_gets_its_base_before_anybody_asks_and_loses_it_when_it_
         archive = await rig.image(b"archive", container_format="ova")
         await asyncio.sleep(6)
         await rig.stored()
-        assert sorted(await bases(rig)) == sorted([(image, "ready"), (archive, "error")])
+        assert sorted(await bases_of(rig)) == sorted([(image, "ready"), (archive, "error")])
         clone = await rig.volume(image_id=image)
         for id_ in (image, archive):
             assert (await rig.ask("DELETE", f"/v2/images/{id_}", who=ALICE)).status == 204
         await asyncio.sleep(6)
         assert await rig.stored() == [clone.replace("-", "")]
-        assert await bases(rig) == []
+        assert await bases_of(rig) == []
         assert await rig.bytes_of(clone.replace("-", ""), 4) == b"disk"
 
     on_block_rig(test)
@@ -121,5 +122,26 @@ def test_a_volume_becomes_an_image_again() -> None:
         shown = await rig.show(copy)
         assert (shown["status"], shown["size"]) == ("active", 512)
         assert shown["checksum"] == (await rig.show(image))["checksum"]
+
+    on_block_rig(test)
+
+
+@in_virtual_time
+def test_two_processes_that_write_the_same_record_both_go_on() -> None:
+    async def test(rig: BlockRig) -> None:
+        bases, met = rig.block.bases, []
+        real = bases._compare
+
+        def meet(connection: Connection) -> int:
+            if not met:
+                met.append(1)
+                raise IntegrityError("INSERT", {}, Exception("another process was faster"))
+            return real(connection)
+
+        bases._compare = meet  # type: ignore[method-assign]
+        image = await rig.image(b"disk")
+        await asyncio.sleep(20)
+        assert met
+        assert await bases_of(rig) == [(image, "ready")]
 
     on_block_rig(test)

@@ -264,3 +264,18 @@ def test_a_clone_whose_pin_went_before_it_was_there_is_made_anew() -> None:
             host.run(lambda: volumes.head(b"d" * 16))
 
     with_volume(test)
+
+
+def test_a_volume_that_others_change_without_pause_is_tried_again_later() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+
+        async def lost(*_: object) -> Swapped:
+            raise PreconditionFailed("another was faster")
+
+        host.objects.swap = lost  # type: ignore[method-assign]
+        for call in (lambda: host.volumes.snapshot(volume), lambda: host.volumes.clone_once(volume, b"c" * 16)):
+            with pytest.raises(Unavailable):  # not Refused: a job that meets it goes on
+                host.run(call)  # type: ignore[arg-type]  # two kinds of results
+
+    with_volume(test)

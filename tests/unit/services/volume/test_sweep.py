@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from objstore.errors import DamagedFile
 from objstore.services.volume.layout import CLONE, Pin, chunk_key, ref_of
 from objstore.services.volume.sweep import Sweeper, Swept, end_old_clones
 from tests.support.volume_rig import CHUNK, VolumeHost, VolumeRig, with_volume
@@ -225,5 +226,24 @@ def test_a_reader_whose_tree_is_gone_keeps_nobody_from_sweeping() -> None:
         lost = Tree(CHUNK, 2, ref_of(volume, 1, 99, b"gone").pack())
         host.run(lambda: host.objects.put_reader(Reader(b"r" * 16, volume, lost, 1)))
         assert sweep(host).removed == 2
+
+    with_volume(test)
+
+
+def test_one_volume_whose_pins_cannot_be_looked_at_keeps_no_others() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        head = host.run(lambda: host.volumes.head(volume))
+        pinned = msgspec.structs.replace(head, pins=(Pin(CLONE, b"c" * 16, head.tree, 1),))
+        real = host.objects.head
+
+        async def damaged(wanted: bytes):  # type: ignore[no-untyped-def]
+            if wanted == b"d" * 16:
+                raise DamagedFile("for this test")
+            return await real(wanted)
+
+        host.objects.head = damaged  # type: ignore[method-assign]
+        bad = msgspec.structs.replace(head, pins=(Pin(CLONE, b"d" * 16, head.tree, 1),))
+        assert host.run(lambda: end_old_clones(host.volumes, [bad, pinned])) == 1
 
     with_volume(test)

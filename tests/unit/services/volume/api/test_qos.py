@@ -17,6 +17,8 @@ def test_specs_are_made_changed_given_to_types_and_removed() -> None:
         await rig.got("PUT", f"{where}/delete_keys", {"keys": ["iops"]}, 202, who=ADMIN)
         assert (await rig.api("PUT", f"{where}/delete_keys", {"keys": ["iops"]}, who=ADMIN)).status == 400
         assert (await rig.api("PUT", f"{where}/delete_keys", {"keys": 5}, who=ADMIN)).status == 400
+        many = {str(number): "" for number in range(128)}
+        await rig.got("PUT", where, {"qos_specs": many}, 413, who=ADMIN)  # with what it has
         assert (await rig.got("GET", where, who=ADMIN))["qos_specs"]["specs"] == {"bytes": "6"}
         type_ = (await rig.got("POST", "/types", {"volume_type": {"name": "t"}}, who=ADMIN))["volume_type"]["id"]
         await rig.got("GET", f"{where}/associate?vol_type_id={type_}", None, 202, who=ADMIN)

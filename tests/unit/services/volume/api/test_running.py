@@ -2,9 +2,10 @@
 
 from sqlalchemy import Connection, insert
 
-from objstore.services.volume.api.making import Wanted, write_volume
+from objstore.services.tables.jobs import JOBS
+from objstore.services.volume.api.making import RESTORE, Wanted, write_volume
 from objstore.services.volume.api.tables import MESSAGES
-from objstore.services.volume.base_disks import NAME
+from objstore.services.volume.base_disks import HOLDER, NAME
 from tests.support.block_rig import BlockRig, on_block_rig
 from tests.support.image_rig import ALICE, PROJECTS
 
@@ -51,5 +52,18 @@ def test_one_base_that_cannot_go_keeps_no_other_from_going() -> None:
         rig.clock.skew_us += 2 * 86_400_000_000
         assert await rig.running.tidy() == 1
         assert await rig.stored() == [held.hex()]
+
+    on_block_rig(test)
+
+
+def test_data_of_a_restore_that_takes_long_stays() -> None:
+    async def test(rig: BlockRig) -> None:
+        backup = "33333333-3333-4333-8333-333333333333"
+        await rig.volumes.create(512, name=f"{HOLDER} {backup}", volume=bytes(16))
+        rig.clock.skew_us += 2 * 86_400_000_000
+        await rig.sql.write(lambda connection: rig.block.enqueue(connection, RESTORE, backup, details={"volume": "v"}, delay_s=600.0))
+        assert await rig.running.tidy() == 0
+        await rig.sql.write(lambda connection: connection.execute(JOBS.delete()).rowcount)
+        assert await rig.running.tidy() == 1
 
     on_block_rig(test)

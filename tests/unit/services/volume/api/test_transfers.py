@@ -1,7 +1,8 @@
 """Volume transfers."""
 
+from objstore.services.volume.api.tables import TRANSFERS
 from tests.support.block_rig import BlockRig, on_block_rig
-from tests.support.image_rig import ALICE, BOB, PROJECTS
+from tests.support.image_rig import ADMIN, ALICE, BOB, PROJECTS
 
 
 def test_who_has_the_key_gets_the_volume_once() -> None:
@@ -54,5 +55,30 @@ def test_snapshots_that_are_not_offered_hold_a_volume_back() -> None:
         offered = (await rig.got("POST", "/volume-transfers", body, 202))["transfer"]
         where = f"/volume-transfers/{offered['id']}/accept"
         await rig.got("POST", where, {"accept": {"auth_key": offered["auth_key"]}}, 400, who=BOB)
+
+    on_block_rig(test)
+
+
+def test_an_offer_that_was_left_behind_opens_no_later_one_and_offers_do_not_pile_up() -> None:
+    async def test(rig: BlockRig) -> None:
+        id_ = await rig.volume()
+
+        async def offer(who: str) -> dict[str, str]:
+            made: dict[str, str] = (await rig.got("POST", "/volume-transfers", {"transfer": {"volume_id": id_}}, 202, who=who))["transfer"]
+            return made
+
+        async def accept(offered: dict[str, str], who: str, status: int) -> None:
+            where = f"/volume-transfers/{offered['id']}/accept"
+            await rig.got("POST", where, {"accept": {"auth_key": offered["auth_key"]}}, status, who=who)
+
+        old = await offer(ALICE)
+        await rig.act(id_, "os-reset_status", {"status": "available"}, who=ADMIN)
+        await accept(await offer(ALICE), BOB, 202)
+        new = await offer(BOB)
+        await accept(old, ALICE, 404)  # who had the first key
+        assert (await rig.api("DELETE", f"/volume-transfers/{old['id']}")).status == 404
+        assert (await rig.desk.find(PROJECTS[BOB], id_)).status == "awaiting-transfer"
+        await accept(new, ALICE, 202)
+        assert await rig.sql.read(lambda connection: len(connection.execute(TRANSFERS.select()).all())) == 1
 
     on_block_rig(test)

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import msgspec
+import pytest
 from sqlalchemy import Connection
 
 from objstore.errors import Unavailable
@@ -12,8 +14,9 @@ from objstore.services.tables.jobs import Job
 from objstore.services.volume.api import records
 from objstore.services.volume.api.making import CREATE
 from objstore.services.volume.api.tables import MESSAGES, SNAPSHOTS, VOLUMES
-from objstore.services.volume.api.work import DELETE, EXTEND, REIMAGE, REVERT, UPLOAD, Work
-from objstore.services.volume.attach import attach
+from objstore.services.volume.api.work import DELETE, EXTEND, MESSAGES_LIMIT, REIMAGE, REVERT, UPLOAD, Work, add_message
+from objstore.services.volume.attach import VolumeInUse, attach
+from objstore.services.volume.base_disks import HOLDER
 from objstore.services.volume.settings import VolumeSettings
 from tests.support.block_rig import GIB, BlockRig, in_virtual_time, on_block_rig
 from tests.support.image_rig import ADMIN, ALICE, PROJECTS
@@ -303,5 +306,37 @@ def test_an_extension_that_is_given_up_counts_what_the_volume_has() -> None:
         await work.give_up(job)
         found = await rig.desk.find(PROJECTS[ALICE], id_)
         assert (found.status, found.size_gb) == ("available", 3)
+
+    on_block_rig(test)
+
+
+def test_a_project_has_so_many_messages_the_newest() -> None:
+    async def test(rig: BlockRig) -> None:
+        def fill(connection: Connection) -> list[str]:
+            for number in range(MESSAGES_LIMIT + 3):
+                rig.clock.skew_us += 1
+                add_message(connection, rig.block, "p", "VOLUME", str(number), "", "e", "t")
+            add_message(connection, rig.block, "other", "VOLUME", "1", "", "e", "t")
+            rows = connection.execute(MESSAGES.select().where(MESSAGES.c.project == "p").order_by(MESSAGES.c.created_us)).all()
+            return [row.resource for row in rows]
+
+        kept = await rig.sql.write(fill)
+        assert (len(kept), kept[0], kept[-1]) == (MESSAGES_LIMIT, "3", str(MESSAGES_LIMIT + 2))
+
+    on_block_rig(test)
+
+
+def test_a_host_whose_name_begins_like_the_services_holds_its_volumes() -> None:
+    async def test(rig: BlockRig) -> None:
+        id_, work = await rig.volume(), Work(rig.block)
+        data = bytes.fromhex(id_.replace("-", ""))
+        for holder in ("services1-rack", f"{HOLDER} {data.hex()}"):
+            at = await rig.volumes.objects.head(data)
+            await rig.volumes.objects.swap(msgspec.structs.replace(at.head, holder=holder), at)
+            if holder != f"{HOLDER} {data.hex()}":
+                with pytest.raises(VolumeInUse):
+                    await work.remove_data(data)
+        await work.remove_data(data)
+        assert await rig.stored() == []
 
     on_block_rig(test)
