@@ -14,7 +14,7 @@ import msgspec
 
 from objstore.core.rows import BodyKind, Space, decode_row
 from objstore.core.timestamp import BALLOT_BYTES
-from objstore.errors import DeviceOffline, InvalidArgument, Unavailable
+from objstore.errors import InvalidArgument, Unavailable
 from objstore.node.checks import check_ballots, check_items, check_key
 from objstore.node.drive import Drive
 from objstore.node.engine.api import BodyMissing, EngineApi
@@ -135,8 +135,6 @@ class Registers:
             self._failed(call, device, failure)
 
     def _failed(self, call: Call, device: LocalDevice, failure: BaseException) -> None:
-        if isinstance(failure, DeviceOffline):
-            device.trouble = failure.message
         if isinstance(failure, BodyMissing):
             failure = Unavailable("the row came without its body, and its caller has given up")
         self._counters[f"failed_{type(failure).__name__}"] += 1
@@ -262,8 +260,6 @@ class Registers:
 
 def _end_change(device: LocalDevice, end: "asyncio.Future[Any]", result: object, failure: BaseException | None) -> None:
     device.change_ends()
-    if isinstance(failure, DeviceOffline):
-        device.trouble = failure.message
     if end.done():
         return
     if failure is None:

@@ -26,6 +26,8 @@ from ring.model import RingError
 
 log = logging.getLogger(__name__)
 
+ENTER_AGAIN_S = 5.0  # until a device that could not enter an epoch tries once more
+
 
 class RingKeeper:
     """Changes the ring of one node."""
@@ -142,19 +144,31 @@ class RingKeeper:
             await drained
             if self._state.epoch != epoch:
                 return  # a newer ring came meanwhile, and with it another call of this
-            if device.view is not None:
-                await self._enter_or_leave(device, epoch)
+            entered = device.view is None or await self._has_entered(device, epoch)
             if self._state.epoch != epoch:
                 return
             held, device.held = device.held, None
         self._release(held or [])
+        while not entered:
+            # What was in the way may pass: an index that is built anew, descriptors that ran out.
+            await self._clock.sleep(ENTER_AGAIN_S)
+            async with self._lock_of(device):
+                if self._state.epoch != epoch or device.view is None:
+                    return
+                entered = await self._has_entered(device, epoch)
 
-    async def _enter_or_leave(self, device: LocalDevice, epoch: int) -> None:
+    async def _has_entered(self, device: LocalDevice, epoch: int) -> bool:
+        """Whether the device serves in the epoch now; if not, nothing is admitted to it."""
         try:
             await self._enter(device, epoch)
         except (ObjstoreError, OSError, msgspec.MsgspecError) as failure:
-            log.warning("%s cannot enter epoch %d: %r", device.directory, epoch, failure)
-            device.detail = f"could not enter epoch {epoch}: {failure}"
+            detail = f"could not enter epoch {epoch}: {failure}"
+            if device.detail != detail:
+                log.warning("%s %s", device.directory, detail)
+            device.detail = detail
+            return False
+        device.detail = ""
+        return True
 
     async def _enter(self, device: LocalDevice, epoch: int) -> None:
         engine = device.open()

@@ -107,7 +107,6 @@ class LocalDevice:
         self.engine: EngineApi | None = None
         self.incarnation = b""
         self.detail = ""  # why nothing is admitted to it
-        self.trouble = ""  # what its engine last said of being out of service, for reports
         self.view: View | None = None  # None: the ring does not name it
         self.pending: frozenset[int] = frozenset()  # of view.refilling, what is not in sync yet
         self.silent: tuple[int, ...] = _NOBODY  # `pending` in order
@@ -120,7 +119,7 @@ class LocalDevice:
     @property
     def condition(self) -> Condition:
         """What to call its state."""
-        if self.engine is None or self.detail or self.trouble:
+        if self.engine is None or self.detail or self.engine.trouble:
             return Condition.OFFLINE
         return Condition.UP if self.view is not None else Condition.NEW
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from objstore.errors import DeviceOffline, InvalidArgument, ObjstoreError, Refused
+from objstore.errors import DeviceOffline, InvalidArgument, Refused
 from objstore.node.checks import check_key
 from objstore.node.rings import RingKeeper
 from objstore.node.state import CURRENT, Condition, LocalDevice, NodeState
@@ -130,7 +130,7 @@ class Upkeep:
 
     async def _device(self, device: LocalDevice) -> DeviceReport:
         id_ = device.view.device if device.view is not None else -1
-        detail = device.detail or device.trouble
+        detail = device.detail or (device.engine.trouble if device.engine is not None else "")
         engine = device.engine
         if engine is None:
             return DeviceReport(id_, device.incarnation, device.directory, Condition.OFFLINE.value, 0, 0, 0, 0, 0, detail=detail)
@@ -170,12 +170,7 @@ def _task(work: Callable[[Call, LocalDevice], Awaitable[None]]) -> Callable[[Cal
 
     def handle(call: Call, device: LocalDevice, _message: Request) -> None:
         async def perform(call: Call) -> None:
-            try:
-                await work(call, device)
-            except ObjstoreError as failure:
-                if isinstance(failure, DeviceOffline):
-                    device.trouble = failure.message
-                raise
+            await work(call, device)
 
         call.run(perform, limit_s=call.timeout_s)
 

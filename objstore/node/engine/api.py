@@ -100,6 +100,10 @@ class EngineApi(Protocol):
 
     incarnation: bytes  # 8 random bytes made when the device was formatted
 
+    @property
+    def trouble(self) -> str:
+        """Why the device is out of service now; empty while it serves."""
+
     def query(self, key: RowKey, *, partition: int, stored: bool = False) -> Register:
         """The flushed register.  An absent one counts as promised up to the partition's reclaim floor.
 

@@ -56,6 +56,12 @@ class Engine:
         """
         return cls(await Device.open(world, directory, settings))
 
+    @property
+    def trouble(self) -> str:
+        """Why the device is out of service now; empty while it serves."""
+        failure = self._committer.offline
+        return "" if failure is None else f"the device is out of service: {failure!r}"
+
     # -- registers -----------------------------------------------------------------------------------------------------
 
     def query(self, key: RowKey, *, partition: int, stored: bool = False) -> Register:

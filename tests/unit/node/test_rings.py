@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from objstore.core.timestamp import ZERO
-from objstore.errors import InvalidArgument, NewerEpoch, ObjstoreError, Refused, StaleEpoch, Unavailable
+from objstore.errors import DamagedFile, DeviceOffline, InvalidArgument, NewerEpoch, ObjstoreError, Refused, StaleEpoch, Unavailable
 from objstore.node.app import NodeApp
 from objstore.node.ring_file import RingFile
-from objstore.node.state import NOTE_EPOCH, NOTE_IN_SYNC, decode_in_sync
+from objstore.node.state import NOTE_EPOCH, NOTE_IN_SYNC, Condition, decode_in_sync
 from objstore.wire import messages as m
 from ring import builder, codec
 from ring.lookup import Ring
@@ -296,6 +296,67 @@ def test_a_ring_that_cannot_be_saved_is_not_adopted() -> None:
             await (await nodes.channel(0)).call(m.PutRing(), codec.encode(newer), timeout_s=5)
         assert nodes.apps[0].state.epoch == nodes.ring.epoch
         assert (await nodes.ask(m.Query, partition=0, key=key())).register.row == b""
+        await nodes.stop()
+
+    run(main)
+
+
+def test_a_device_that_could_not_enter_an_epoch_enters_it_as_soon_as_it_can() -> None:
+    async def main(site: Site) -> None:
+        nodes = await Nodes.start(site, 1)
+        [device] = nodes.apps[0].state.devices
+        assert device.engine is not None
+        committer = device.engine._device.committer  # type: ignore[attr-defined]
+        await committer.pause(OSError("for a while"))
+        for attempt in range(2):
+            await nodes.publish(weighed(nodes.ring, 2.0 + attempt))
+            with pytest.raises(DeviceOffline, match="could not enter epoch"):
+                await nodes.ask(m.Query, partition=0, key=key())
+        await asyncio.sleep(60)
+        assert (device.condition, bool(device.detail)) == (Condition.OFFLINE, True)
+        committer.resume()
+        await asyncio.sleep(10)
+        assert (await nodes.ask(m.Accept, partition=0, key=key(), ballot=ballot(), row=row())).verdict == "yes"
+        assert device.engine.note(NOTE_EPOCH) == str(nodes.ring.epoch).encode()
+        assert (device.condition, device.detail) == (Condition.UP, "")
+        await nodes.stop()
+
+    run(main)
+
+
+def test_the_next_epoch_takes_in_a_device_that_could_not_enter_the_one_before() -> None:
+    async def main(site: Site) -> None:
+        nodes = await Nodes.start(site, 1)
+        [device] = nodes.apps[0].state.devices
+        assert device.engine is not None
+        committer = device.engine._device.committer  # type: ignore[attr-defined]
+        await committer.pause(OSError("for a while"))
+        await nodes.publish(weighed(nodes.ring))
+        await asyncio.sleep(0.1)
+        assert device.detail
+        committer.resume()
+        await nodes.publish(weighed(nodes.ring, 3.0))
+        await nodes.ask(m.Query, partition=0, key=key())
+        assert device.noted_epoch == nodes.ring.epoch
+        await nodes.stop()
+
+    run(main)
+
+
+def test_a_device_whose_index_was_built_anew_is_reported_as_up() -> None:
+    async def main(site: Site) -> None:
+        nodes = await Nodes.start(site, 1)
+        [device] = nodes.apps[0].state.devices
+        assert device.engine is not None
+        renewing = asyncio.ensure_future(device.engine._device.renew_index(DamagedFile("rot")))  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+        with pytest.raises(DeviceOffline):
+            await nodes.ask(m.Accept, partition=0, key=key(), ballot=ballot(), row=row())
+        assert device.condition is Condition.OFFLINE
+        assert "rot" in (await nodes.apps[0].report()).devices[0].detail
+        await renewing
+        seen = (await nodes.apps[0].report()).devices[0]
+        assert (device.condition, seen.state, seen.detail) == (Condition.UP, "up", "")
         await nodes.stop()
 
     run(main)
