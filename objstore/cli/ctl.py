@@ -17,6 +17,7 @@ UP_TIMEOUT_S = 120.0
 DOWN_TIMEOUT_S = 60.0  # 40 s of it are for guests and their disks, where there are any
 SHORT_TIMEOUT_S = 60.0
 RING_TIMEOUT_S = 240.0
+SERVICES = ("identity", "image", "volume", "network", "compute")
 ANSWER_MARGIN_S = 60.0  # beyond a call's own limit: the supervisor ends it first and can say why
 
 Command = Callable[..., Any]
@@ -33,6 +34,14 @@ def _root(context: click.Context, directory: Path | None) -> Path:
     if chosen is None:
         raise click.UsageError("say which cluster: --dir D")
     return Path(chosen).absolute()
+
+
+def _services(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    """Names that a caller counts on; a usage error where one of them is none of ours."""
+    for name in given.split(",") if given else ():
+        if name.strip() not in SERVICES:
+            raise click.BadParameter(f"there is no service {name.strip()!r}; there are {', '.join(SERVICES)}")
+    return given
 
 
 def _answer(root: Path, name: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float = SHORT_TIMEOUT_S) -> int:
@@ -65,7 +74,7 @@ def ctl(directory: Path | None) -> None:
 )
 @click.option("--tls", is_flag=True, help="Serve HTTPS with a generated certificate; its authority is given as ca_cert.")
 @click.option("--agents", type=int, help="Hosts of guests on this machine, for the compute service; can be more at a later up.")
-@click.option("--services", default="", help="Services besides the object store; all are always there.")
+@click.option("--services", callback=_services, default="", help="NAME,NAME...: services that must be there; all five always are.")
 @click.option("--exec-prefix", "exec_prefix", multiple=True, help='"CMD" before every process, "NAME:CMD" before one; may be repeated.')
 @click.option("--uid-base", type=int, help="Node i runs as user id UID_BASE + i (needs root).")
 @click.option("--env", "environment", multiple=True, help="NAME:K=V for one process, K=V for all; may be repeated.")
@@ -76,10 +85,6 @@ def up(context: click.Context, /, directory: Path | None, **options: Any) -> int
     """Lay a new cluster, or start the one that is there; returns when writes are possible."""
     root = _root(context, directory)
     names = ("nodes", "devices", "zones", "proxies", "port_base", "tls", "uid_base", "policies")
-    if options["services"] not in ("", "identity"):
-        return report(
-            f"--services {options['services']}: identity, image, volume, network and compute are always there; hosts of guests come by --agents"
-        )
     identities = options["identities"]
     arguments = {
         "new": {name: options[name] for name in names},

@@ -208,6 +208,10 @@ class Desk:
             **({"agents": self._agents(layout)} if layout.agents else {}),
             "proxies": proxies,
             "daemons": [{"name": p.name, "pid": pids.get(p.name)} for p in self._supervisor.of_role("daemon")],
+            "services": [
+                {"name": p.name, "up": p.ready.is_set(), "pid": pids.get(p.name), "port": services_port(layout, number)}
+                for number, p in enumerate(self._supervisor.of_role("services"), 1)
+            ],
             "ready_s": round(self._ready_s, 3),
         }
 

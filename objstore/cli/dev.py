@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from objstore.cli import health
 from objstore.cli.client import CallFailed, bring_down, call, call_up
 from objstore.cli.errors import complain
 from objstore.cli.snippet import access_of, boto3
@@ -98,11 +99,13 @@ def welcome(summary: Mapping[str, Any], root: Path, *, known: bool, ephemeral: b
 def health_line(status: Mapping[str, Any]) -> str:
     """One line that says how the cluster is."""
     up = [node["name"] for node in status["nodes"] if node["up"]]
-    down = [node["name"] for node in status["nodes"] if not node["up"]]
-    word = "healthy" if status["healthy"] else "writable, repairing" if status["writable"] else "NOT WRITABLE"
+    repairing = status["under_replicated"] or status["misplaced"] or status.get("changing") or len(up) < len(status["nodes"])
+    impaired = "writable, repairing" if repairing else "writable, not all is well"
+    word = "healthy" if status["healthy"] else impaired if status["writable"] else "NOT WRITABLE"
     parts = [f"{word}: {len(up)} of {len(status['nodes'])} nodes up"]
-    if down:
-        parts.append(f"down: {', '.join(down)}")
+    silent = health.down(status)
+    if silent:
+        parts.append(f"down: {', '.join(silent)}")
     if status["under_replicated"]:
         parts.append(f"{status['under_replicated']} rows to copy")
     if status["misplaced"]:

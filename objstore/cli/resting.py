@@ -19,6 +19,7 @@ def resting_status(root: Path) -> dict[str, Any]:
         **({"policies": policies} if policies else {}),
         "proxies": [{"name": f"proxy{n}", "up": False, "pid": None, "port": proxy_port(layout, n)} for n in range(1, layout.proxies + 1)],
         "daemons": [{"name": f"daemon{n}", "up": False, "pid": None} for n in layout.daemon_numbers()],
+        "services": [{"name": f"services{n}", "up": False, "pid": None} for n in range(1, layout.services + 1)],
         **{
             word: [{"name": f"{role}{n}", "up": False, "pid": None} for n in range(1, layout.agents + 1)]
             for word, role in (("agents", "agent"), ("disks", "disks")) if layout.agents

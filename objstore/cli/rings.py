@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from objstore.cli.health import reasons
 from objstore.cli.layout import Layout, Place
 from objstore.cli.operator import Operator
 from objstore.cli.supervisor import Supervisor
@@ -52,10 +53,9 @@ class Rings:
         Their counts and whether they can be written to are told of each by itself: most keys do not need them.
         """
         status, *others = await asyncio.gather(*(self.of(layout, policy).status(layout.of_policy(policy)) for policy in _policies(layout)))
-        for role in ("agent", "disks") if layout.agents else ():
-            status["agents" if role == "agent" else role] = [
-                {"name": process.name, "up": process.ready.is_set(), "pid": process.pid} for process in self._supervisor.of_role(role)
-            ]
+        status["services"] = self._processes("services")
+        if layout.agents:
+            status |= {"agents": self._processes("agent"), "disks": self._processes("disks")}
         if layout.policy:
             status["healthy"] = all(one["healthy"] for one in (status, *others))
             status["daemons"] = [daemon for one in (status, *others) for daemon in one["daemons"]]
@@ -63,7 +63,12 @@ class Rings:
                 {"name": entry.name, "replicas": entry.replicas, "daemon": entry.daemon_name, **{key: one[key] for key in OF_A_RING}}
                 for entry, one in zip(layout.policy, others, strict=True)
             ]
+        if not status["healthy"]:
+            status["detail"] = "; ".join(filter(None, (status["detail"], *reasons(status))))
         return status
+
+    def _processes(self, role: str) -> list[dict[str, Any]]:
+        return [{"name": process.name, "up": process.ready.is_set(), "pid": process.pid} for process in self._supervisor.of_role(role)]
 
     async def repair(self, layout: Layout, *, timeout_s: float) -> dict[str, Any]:
         """Replication of all rings to the end; the counts of all together."""

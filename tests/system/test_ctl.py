@@ -75,7 +75,9 @@ def test_what_stop_stopped_stays_stopped_and_start_is_idempotent(cluster: Cluste
     assert not is_running(before["proxy2"])
     time.sleep(1.0)
     assert "proxy2" not in cluster.pids()
-    assert not cluster.status()["healthy"]
+    status = cluster.status()
+    assert not status["healthy"]
+    assert "not running: proxy2" in status["detail"]
     started = cluster.ctl("start", "proxy2")
     assert started["pid"] == cluster.pids()["proxy2"] != before["proxy2"]
     assert cluster.ctl("start", "proxy2")["pid"] == started["pid"]
@@ -89,6 +91,20 @@ def test_what_dies_is_started_again_within_three_seconds(cluster: Cluster, name:
     wait_until(lambda: cluster.pids().get(name) not in (None, pid), 3, f"{name} to be started again")
     cluster.ctl("start", name)
     wait_until(lambda: cluster.status()["healthy"], 15, "the cluster to be healthy again")
+
+
+def test_services_are_told_of_as_all_processes_are(cluster: Cluster) -> None:
+    pid = cluster.pids()["services1"]
+    asked = ("--services", "identity,image", "--port-base", str(cluster.port_base))
+    assert cluster.ctl("up", *asked)["services"] == [{"name": "services1", "up": True, "pid": pid, "port": cluster.port_base + 400}]
+    assert cluster.status()["services"] == [{"name": "services1", "up": True, "pid": pid}]
+    cluster.ctl("stop", "services1")
+    status = cluster.status()
+    assert (status["healthy"], status["services"]) == (False, [{"name": "services1", "up": False, "pid": None}])
+    assert "not running: services1" in status["detail"]
+    cluster.ctl("start", "services1")
+    wait_until(lambda: cluster.status()["healthy"], 15, "the cluster to be healthy again")
+    assert cluster.status()["detail"] == ""
 
 
 def test_stop_with_stop_and_cont_freezes_and_thaws(cluster: Cluster) -> None:
@@ -149,6 +165,7 @@ def test_repair_and_audit_count_what_they_did(cluster: Cluster) -> None:
         (["where", "no-slash"], 1, "BUCKET/KEY"),
         (["stop"], 2, "NAME"),
         (["up", "--nodes", "many"], 2, "many"),
+        (["up", "--services", "image,heat"], 2, "heat"),
         (["dance"], 2, "dance"),
     ],
 )

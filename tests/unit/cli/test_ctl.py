@@ -133,7 +133,14 @@ def test_where_there_is_no_cluster_every_call_says_so(tmp_path: Path, words: lis
     assert not (tmp_path / "none").exists()
 
 
-def test_services_that_are_not_built_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["ctl", "up", "--dir", str(tmp_path / "c"), "--services", "image"]) == 1
-    assert "image" in json.loads(capsys.readouterr().out)["error"]
+def test_services_that_are_there_may_be_asked_for_by_name(supervisor: Scripted) -> None:
+    for names in ("image", "identity,image", "identity, image,volume,network,compute"):
+        assert run(["ctl", "up", "--dir", str(supervisor.root), "--services", names]) == 0
+    assert supervisor.asked == [requests.Up()] * 3
+
+
+@pytest.mark.parametrize("names", ["heat", "image,heat", "image,"])
+def test_services_that_are_not_there_are_wrong_usage(tmp_path: Path, names: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ctl", "up", "--dir", str(tmp_path / "c"), "--services", names]) == 2
+    assert "identity, image, volume, network, compute" in json.loads(capsys.readouterr().out)["error"]
     assert not (tmp_path / "c").exists()

@@ -34,3 +34,5 @@ def test_the_health_line_says_what_is_wrong_and_no_more() -> None:
     fine = {"healthy": True, "writable": True, "under_replicated": 0, "misplaced": 0, "nodes": nodes[:1]}
     assert health_line(fine) == "healthy: 1 of 1 nodes up"
     assert health_line({**status, "writable": False}).startswith("NOT WRITABLE")
+    services = {**fine, "healthy": False, "services": [{"name": "services1", "up": False}]}
+    assert health_line(services) == "writable, not all is well: 1 of 1 nodes up, down: services1"

@@ -19,6 +19,12 @@ def test_everything_is_down_and_nothing_is_claimed_to_be_known(tmp_path: Path) -
     ]  # fmt: skip
 
 
+def test_the_services_are_named_too(tmp_path: Path) -> None:
+    layout = new_layout(nodes=1, devices=1, zones=1, proxies=1, port_base=21000, tls=False, uid_base=None)
+    write_cluster(Place(tmp_path), layout, {})
+    assert resting_status(tmp_path)["services"] == [{"name": "services1", "up": False, "pid": None}]
+
+
 def test_each_policy_has_its_nodes(tmp_path: Path) -> None:
     shape = {"nodes": 1, "devices": 1, "zones": 1, "proxies": 1, "port_base": 21000, "tls": False, "uid_base": None}
     write_cluster(Place(tmp_path), new_layout(**shape, policies=("cold=1",)), {})  # type: ignore[arg-type]

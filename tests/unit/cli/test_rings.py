@@ -1,6 +1,7 @@
 """What is said of all rings together, from what is said of each."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,7 +28,8 @@ class Said:
     async def status(self, layout: Layout) -> dict[str, Any]:
         self.layouts.append(layout)
         daemons = [{"name": self.name, "up": True, "pid": 1}]
-        return {**dict.fromkeys(OF_A_RING, 0), "healthy": self.well, "writable": self.well, "daemons": daemons, "proxies": []}
+        said = {**dict.fromkeys(OF_A_RING, 0), "healthy": self.well, "writable": self.well, "detail": "", "nodes": []}
+        return {**said, "daemons": daemons, "proxies": []}
 
     async def repair(self, *, timeout_s: float) -> dict[str, Any]:
         counts = {
@@ -43,15 +45,26 @@ class Said:
     audit = repair
 
 
+class Processes:
+    """The supervisor's: one of each role, of which the services do not run."""
+
+    def of_role(self, role: str) -> list[Any]:
+        ready = asyncio.Event()
+        return [SimpleNamespace(name=f"{role}1", ready=ready, pid=None)]
+
+
+SERVICES = [{"name": "services1", "up": False, "pid": None}]
+
+
 def rings(**policies: Said) -> Rings:
-    made = Rings(None, None, None)  # type: ignore[arg-type] nothing is asked of them
+    made = Rings(None, None, Processes())  # type: ignore[arg-type] nothing more is asked of them
     made._operators = {"" if name == "default" else name: said for name, said in policies.items()}  # type: ignore[misc] see Said
     return made
 
 
 def test_of_one_ring_is_told_what_it_says() -> None:
     alone = rings(default=Said("daemon1"))
-    assert asyncio.run(alone.status(ONE)) == asyncio.run(Said("daemon1").status(ONE))
+    assert asyncio.run(alone.status(ONE)) == {**asyncio.run(Said("daemon1").status(ONE)), "services": SERVICES}
     assert asyncio.run(alone.repair(ONE, timeout_s=1)) == asyncio.run(Said("").repair(timeout_s=1))
 
 
@@ -65,6 +78,11 @@ def test_a_ring_that_is_ill_makes_the_cluster_so_and_leaves_the_others_writable(
     assert (policy["name"], policy["replicas"], policy["daemon"], policy["writable"]) == ("cold", 2, "daemon2", False)
     assert [entry.name for entry in cold.layouts[0].node] == ["node4", "node5"]
     assert not asyncio.run(both.is_writable(TWO))
+
+
+def test_a_cluster_that_is_not_healthy_says_what_is_down() -> None:
+    status = asyncio.run(rings(default=Said("daemon1", well=False)).status(ONE))
+    assert (status["healthy"], status["detail"]) == (False, "not running: services1")
 
 
 def test_work_is_done_on_all_rings_and_counted_together() -> None:
