@@ -4,6 +4,7 @@ A change is acknowledged once every proxy can learn of it.  What depends on a se
 before, as fresh as can be; a change that slips in between leaves a reference to an id that is gone, which means nothing.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -24,9 +25,10 @@ from objstore.identity.entities import (
     no_such,
     over_limit,
 )
-from objstore.records.store import Records
+from objstore.records.store import Entry, Records, Version
 
 T = TypeVar("T", bound=msgspec.Struct)
+ATTEMPTS = 8  # each has a rival's success before it
 
 
 class Changes:
@@ -54,7 +56,7 @@ class Changes:
         return changed  # type: ignore[return-value] # the same
 
     async def _delete(self, shelf: str, record: str, check: Callable[[T], None], missing: IdentityRefused) -> None:
-        for _ in range(8):
+        for _ in range(ATTEMPTS):
             entry = await self._records(shelf).get(record)
             if entry is None:
                 raise missing
@@ -71,35 +73,94 @@ class Changes:
 
     async def create_holder(self, holder: Holder) -> None:
         """Raises IdentityRefused when there is one of that name."""
-        key = key_of(holder)
-        if self.directory.fixed_user(key.record) is not None:
-            raise exists_already(holder.kind, holder.name)
+        record = key_of(holder).record
         _check_room(holder.kind, holder.account, (h.account for h in self.directory.holders.values() if h.kind == holder.kind))
-        await self._create("holder", key.record, holder, exists_already(holder.kind, holder.name))
+        await self._claim(record, holder)
+        await self.directory.changed("holder", record)
 
     async def change_holder(self, key: HolderKey, edit: Callable[[Holder], Holder]) -> Holder:
         """Change one; a user of the identities file gets a record beside it.  Raises IdentityRefused."""
+        self._check_current(key)
         user = self.directory.fixed_user(key.record)
         default = None if user is None else fixed_holder(user)
         return await self._change("holder", key.record, edit, no_such(key.kind, key.name), default)
 
     async def rename_holder(self, key: HolderKey, edit: Callable[[Holder], Holder]) -> None:
-        """Change one that may get another name by it: the new record is there before the old one goes."""
-        entry = await self._records("holder").get(key.record)
-        if entry is None:
-            raise no_such(key.kind, key.name)
-        assert isinstance(entry.value, Holder)
-        changed = edit(entry.value)
-        if key_of(changed).record == key.record:
-            await self.change_holder(key, edit)
+        """Change one that may get another name by it.  Raises IdentityRefused, ConditionalConflict.
+
+        The new record is there before the old one goes, and the old one goes as it was copied or not at all: what was changed in
+        between (a key that was taken away) is copied again.  Nobody is told of the new record until then.
+        """
+        self._check_current(key)
+        records = self._records("holder")
+        record, copied = key.record, None
+        done = False  # whether, when the old record is gone, that may be our doing
+        for _ in range(ATTEMPTS):
+            entry = await records.get(key.record)
+            if entry is not None:
+                assert isinstance(entry.value, Holder)
+                changed = edit(entry.value)
+                record = key_of(changed).record
+                if record == key.record:
+                    await self.change_holder(key, edit)
+                    return
+                if copied is None:
+                    copied, done = await self._claim(record, changed)
+                else:
+                    copied = await self._put_copy(record, changed, copied)
+                try:
+                    await records.delete_if(key.record, entry.version)
+                except ConditionalConflict:
+                    done = True
+                    continue
+                except PreconditionFailed:
+                    continue
+            elif not done:
+                if copied is not None:  # the user was deleted meanwhile
+                    with contextlib.suppress(PreconditionFailed):
+                        await records.delete_if(record, copied)
+                raise no_such(key.kind, key.name)
+            for name in (record, key.record):
+                await self.directory.changed("holder", name)
             return
-        await self.create_holder(changed)
-        await self._delete("holder", key.record, _anything, no_such(key.kind, key.name))
+        raise ConditionalConflict("others kept changing what was to be renamed; try again")
+
+    async def _claim(self, record: str, holder: Holder) -> tuple[Version, bool]:
+        """Write a record under a free name.  Raises IdentityRefused, ConditionalConflict.
+
+        Returns its version, and whether a copy was there already, from somebody who renames the same one too, or died while renaming it.
+        """
+        left = await self._records("holder").get(record)
+        if self.directory.fixed_user(record) is not None or (left is not None and not await self._is_left_over(left, holder.id)):
+            raise exists_already(holder.kind, holder.name)
+        version = await self._put_copy(record, holder, None if left is None else left.version)
+        return version, left is not None and isinstance(left.value, Holder) and left.value.id == holder.id
+
+    async def _put_copy(self, record: str, holder: Holder, expected: Version | None) -> Version:
+        try:
+            return await self._records("holder").put_if(record, holder, expected)
+        except PreconditionFailed:
+            raise exists_already(holder.kind, holder.name) from None
+
+    async def _is_left_over(self, left: Entry[msgspec.Struct], id_: str) -> bool:
+        """Whether a record is what somebody who died while renaming left: of the one who is renamed now, or of one with a newer record."""
+        assert isinstance(left.value, Holder)
+        if left.value.id == id_:
+            return True
+        current = self.directory.holder_of(left.value.id)
+        newer = None if current is None else await self._records("holder").get(key_of(current).record)
+        return newer is not None and isinstance(newer.value, Holder) and newer.value.id == left.value.id and newer.version > left.version
+
+    def _check_current(self, key: HolderKey) -> None:
+        """Raises IdentityRefused for a record whose owner goes by another name."""
+        if self.directory.is_left_over(key.record):
+            raise no_such(key.kind, key.name)
 
     async def delete_holder(self, key: HolderKey, check: Callable[[Holder], None]) -> None:
         """Delete one that `check` lets go.  Raises IdentityRefused."""
         if key.kind == USER and self.directory.fixed_user(key.record) is not None:
             raise IdentityRefused("UnmodifiableEntity", f"The user {key.name} belongs to the identities file; take it out there.", 400)
+        self._check_current(key)
         await self._delete("holder", key.record, check, no_such(key.kind, key.name))
 
     # -- policies and providers -------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from objstore.identity.rules import S3_FULL, S3_NONE, S3_READ, Access, s3_rights
 from objstore.identity.tokens import Session, TokenSealer
 from objstore.objects.api import Principal
 from objstore.objects.kept import Kept
-from objstore.records.store import Records
+from objstore.records.store import Records, Version
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
 
@@ -57,6 +57,7 @@ class Shelf(msgspec.Struct):
 
     records: Records[msgspec.Struct]
     held: dict[str, msgspec.Struct]
+    versions: dict[str, Version]  # of what is held
 
 
 class Directory(Credentials):
@@ -83,7 +84,7 @@ class Directory(Credentials):
         self.policies: Mapping[str, ManagedPolicy] = {}
         self.providers: Mapping[str, WebProvider] = {}
         self.shelves = {
-            name: Shelf(Records(cluster, f"iam-{name}", kind), {})
+            name: Shelf(Records(cluster, f"iam-{name}", kind), {}, {})
             for name, kind in (("holder", Holder), ("policy", ManagedPolicy), ("provider", WebProvider))
         }
         self._journal = Records(cluster, "iam-journal", Journal)
@@ -173,7 +174,8 @@ class Directory(Credentials):
             return
         if self._count < 0 or not 0 <= missed <= len(journal.recent) or self.clock.monotonic() - self._loaded_at >= RELOAD_S:
             for shelf in self.shelves.values():
-                shelf.held = {found.name: found.value for found in await shelf.records.list()}
+                listed = await shelf.records.list()
+                shelf.held, shelf.versions = {found.name: found.value for found in listed}, {found.name: found.version for found in listed}
             self._loaded_at = self.clock.monotonic()
         else:
             for name in set(journal.recent[len(journal.recent) - missed :]):
@@ -188,7 +190,7 @@ class Directory(Credentials):
         if found is None:
             shelf.held.pop(record, None)
         else:
-            shelf.held[record] = found.value
+            shelf.held[record], shelf.versions[record] = found.value, found.version
 
     async def changed(self, shelf: str, record: str) -> None:
         """Called after a record was written and before that is acknowledged: tell all proxies, this one at once."""
@@ -204,7 +206,7 @@ class Directory(Credentials):
 
     def _index(self) -> None:
         """Put what is held in order for look-ups; forget what was put together from it."""
-        self.holders = {name: value for name, value in self.shelves["holder"].held.items() if isinstance(value, Holder)}
+        self.holders = self._current_holders()
         stored = [value for value in self.shelves["policy"].held.values() if isinstance(value, ManagedPolicy)]
         self.policies = {**BUILT_IN, **{policy.id: policy for policy in stored}}
         found = [value for value in self.shelves["provider"].held.values() if isinstance(value, WebProvider)]
@@ -213,6 +215,25 @@ class Directory(Credentials):
         self._keys = {key.id: name for name, holder in self.holders.items() for key in holder.keys if key.active}
         self._keyholders.clear()
         self._sessions.clear()
+
+    def _current_holders(self) -> Mapping[str, Holder]:
+        """What is held of users, groups and roles; of two records of one, which somebody who died while renaming it left, the newer."""
+        shelf = self.shelves["holder"]
+        found = {name: value for name, value in shelf.held.items() if isinstance(value, Holder)}
+        names: dict[str, str] = {}
+        for name, holder in found.items():
+            other = names.setdefault(holder.id, name)
+            if shelf.versions[other] < shelf.versions[name]:
+                names[holder.id] = name
+        return found if len(names) == len(found) else {name: found[name] for name in names.values()}
+
+    def is_left_over(self, record: str) -> bool:
+        """Whether a record is that of someone who goes by another name."""
+        return record in self.shelves["holder"].held and record not in self.holders
+
+    def holder_of(self, id_: str) -> Holder | None:
+        """The user, group or role with a unique id."""
+        return self._by_id.get(id_)
 
     def set_provider_keys(self, arn: str, keys: str) -> None:
         """Other keys of a provider of the identities file, which were fetched."""

@@ -1,14 +1,27 @@
 """Changing identities: names are taken once, concurrent changes all count."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from objstore.errors import ConditionalConflict
 from objstore.identity.changes import Changes
-from objstore.identity.directory import Directory
-from objstore.identity.entities import GROUP, USER, Holder, HolderKey, IdentityRefused, ManagedPolicy, PolicyVersion, WebProvider, in_use
+from objstore.identity.directory import RELOAD_S, Directory
+from objstore.identity.entities import (
+    GROUP,
+    USER,
+    AccessKey,
+    Holder,
+    HolderKey,
+    IdentityRefused,
+    ManagedPolicy,
+    PolicyVersion,
+    WebProvider,
+    in_use,
+)
 from objstore.identity.model import User
 from objstore.identity.tokens import TokenSealer
 from objstore.runtime.rng import SystemRng
@@ -97,6 +110,131 @@ def test_a_new_name_is_taken_before_the_old_one_goes() -> None:
         await one.rename_holder(KEY, lambda user: replace(user, name="jim"))
         assert sorted(one.directory.holders) == ["user/a/ann", "user/a/jim"]
         assert one.directory.holders["user/a/jim"].id == "AIDA1"
+
+    run(test())
+
+
+JIM = HolderKey(USER, "a", "jim")
+KEYED = replace(JOE, keys=(AccessKey("AKJOE", "s", 0),))
+
+
+def renamed(user: Holder) -> Holder:
+    return replace(user, name="jim")
+
+
+def between(changes: Changes, then: Callable[[], Coroutine[Any, Any, None]]) -> list[str]:
+    """Have something happen just before each of the attempts to take the old record away; how often it did."""
+    records, happened = changes.directory.shelves["holder"].records, list[str]()
+    delete_if = records.delete_if
+
+    async def slow(name: str, expected: bytes) -> None:
+        if name == KEY.record:
+            happened.append(name)
+            await then()
+        await delete_if(name, expected)
+
+    records.delete_if = slow  # type: ignore[method-assign] # a pause, not another deed
+    return happened
+
+
+def test_a_key_that_is_deleted_while_its_user_is_renamed_stays_deleted() -> None:
+    async def test() -> None:
+        one, two = two_proxies()
+        await one.create_holder(KEYED)
+        await two.directory.catch_up()
+        left = [1]
+
+        async def unkeyed() -> None:
+            if left:
+                left.pop()
+                await two.change_holder(KEY, lambda user: replace(user, keys=()))
+
+        attempts = between(one, unkeyed)
+        await one.rename_holder(KEY, renamed)
+        assert len(attempts) == 2
+        for changes in (one, two):
+            await changes.directory.catch_up()
+            assert sorted(changes.directory.holders) == [JIM.record]
+            assert changes.directory.holders[JIM.record].keys == ()
+            assert changes.directory.lookup("AKJOE") is None
+
+    run(test())
+
+
+def test_a_user_who_is_deleted_while_being_renamed_is_gone() -> None:
+    async def test() -> None:
+        one, two = two_proxies()
+        await one.create_holder(KEYED)
+        await two.directory.catch_up()
+        between(one, lambda: two.delete_holder(KEY, lambda _: None))
+        assert await refused(one.rename_holder(KEY, renamed)) == "NoSuchEntity"
+        assert await one.directory.shelves["holder"].records.list() == []
+
+    run(test())
+
+
+def test_of_two_that_give_the_same_name_none_loses_the_user() -> None:
+    async def test() -> None:
+        one, two = two_proxies()
+        await one.create_holder(KEYED)
+        await two.directory.catch_up()
+        await asyncio.gather(one.rename_holder(KEY, renamed), two.rename_holder(KEY, renamed), return_exceptions=True)
+        assert [entry.name for entry in await one.directory.shelves["holder"].records.list()] == [JIM.record]
+        await one.directory.catch_up()
+        assert one.directory.holders[JIM.record].keys == KEYED.keys
+
+    run(test())
+
+
+def test_whom_nobody_can_stop_changing_cannot_be_renamed() -> None:
+    async def test() -> None:
+        one, two = two_proxies()
+        await one.create_holder(KEYED)
+        await two.directory.catch_up()
+        numbers = iter(range(100))
+
+        async def tagged() -> None:
+            await two.change_holder(KEY, lambda user: replace(user, tags={"n": str(next(numbers))}))
+
+        between(one, tagged)
+        with pytest.raises(ConditionalConflict):
+            await one.rename_holder(KEY, renamed)
+
+    run(test())
+
+
+def test_of_two_records_that_a_death_left_of_a_user_the_newer_counts() -> None:
+    async def test() -> None:
+        one, two = two_proxies()
+        await one.create_holder(KEYED)
+        await one.directory.shelves["holder"].records.put_if(JIM.record, replace(KEYED, name="jim"), None)
+        await two.directory.catch_up()
+        assert sorted(two.directory.holders) == [JIM.record]
+        assert await refused(two.change_holder(KEY, lambda user: replace(user, tags={"a": ""}))) == "NoSuchEntity"
+        assert await refused(two.rename_holder(KEY, renamed)) == "NoSuchEntity"
+        assert await refused(two.delete_holder(KEY, lambda _: None)) == "NoSuchEntity"
+        await two.change_holder(JIM, lambda user: replace(user, keys=()))
+        assert two.directory.lookup("AKJOE") is None
+        await two.create_holder(replace(JOE, id="AIDA2"))  # the name is free
+        assert sorted(two.directory.holders) == [JIM.record, KEY.record]
+        assert await refused(two.create_holder(replace(JOE, name="jim", id="AIDA3"))) == "EntityAlreadyExists"
+
+    run(test())
+
+
+def test_a_key_taken_away_under_the_old_name_after_a_death_does_not_come_back() -> None:
+    async def test() -> None:
+        one, two = two_proxies()
+        await one.create_holder(KEYED)
+        await one.directory.shelves["holder"].records.put_if(JIM.record, replace(KEYED, name="jim"), None)
+        await one.change_holder(KEY, lambda user: replace(user, keys=()))  # this proxy has not seen the other record yet
+        for changes in (one, two):
+            changes.directory._loaded_at = -RELOAD_S
+            await changes.directory.catch_up()
+            assert sorted(changes.directory.holders) == [KEY.record]
+            assert changes.directory.lookup("AKJOE") is None
+        await one.rename_holder(KEY, renamed)
+        assert sorted(one.directory.holders) == [JIM.record]
 
     run(test())
 
