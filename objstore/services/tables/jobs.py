@@ -99,7 +99,7 @@ def is_there(connection: Connection, id_: str) -> bool:
 
 @dataclass
 class Worker:
-    """Does the jobs of one service."""
+    """Does the jobs of one service; with `one_by_one` never two of the same subject at a time, whichever processes do them."""
 
     sql: Sql
     world: World
@@ -107,6 +107,7 @@ class Worker:
     handlers: Mapping[str, Handler]
     give_up: Handler
     limit: int = WORKERS
+    one_by_one: bool = False
     failures: int = 0
     _tasks: TaskOwner = field(default_factory=lambda: TaskOwner("jobs"))
     _running: set[str] = field(default_factory=set)
@@ -158,9 +159,14 @@ class Worker:
         lease_us = now_us + int(LEASE_S * 1e6)
 
         def work(connection: Connection) -> list[Job]:
-            due = select(JOBS).where(and_(JOBS.c.service == self.service, JOBS.c.due_us <= now_us)).order_by(JOBS.c.due_us).limit(limit)
+            due = select(JOBS).where(and_(JOBS.c.service == self.service, JOBS.c.due_us <= now_us))
+            if self.one_by_one:
+                running = and_(JOBS.c.service == self.service, JOBS.c.due_us > now_us, JOBS.c.holder != "")
+                due = due.where(JOBS.c.subject.not_in(select(JOBS.c.subject).where(running)))
             taken: list[Job] = []
-            for row in connection.execute(due).all():
+            for row in connection.execute(due.order_by(JOBS.c.due_us).limit(limit)).all():
+                if self.one_by_one and any(job.subject == row.subject for job in taken):
+                    continue
                 changed = connection.execute(
                     update(JOBS)
                     .where(and_(JOBS.c.id == row.id, JOBS.c.due_us == row.due_us, JOBS.c.holder == row.holder))
@@ -213,16 +219,16 @@ class Worker:
 
     async def _ended(self, job: Job, *, failed: bool) -> None:
         if failed:
-            await self._due(job, min(BACK_OFF_LIMIT_S, BACK_OFF_S * 2 ** min(job.attempts, 32)))
+            await self._due(job, min(BACK_OFF_LIMIT_S, BACK_OFF_S * 2 ** min(job.attempts, 32)), holder="")
         else:
             await self.sql.write(lambda connection: connection.execute(delete(JOBS).where(self._is_ours(job))).rowcount)
 
-    async def _due(self, job: Job, delay_s: float) -> bool:
+    async def _due(self, job: Job, delay_s: float, **values: str) -> bool:
         """Whether it is still this worker's."""
         due_us = self.world.clock.wall_us() + int(delay_s * 1e6)
         return bool(
             await self.sql.write(
-                lambda connection: connection.execute(update(JOBS).where(self._is_ours(job)).values(due_us=due_us)).rowcount
+                lambda connection: connection.execute(update(JOBS).where(self._is_ours(job)).values(due_us=due_us, **values)).rowcount
             )
         )
 

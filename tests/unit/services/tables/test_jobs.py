@@ -274,3 +274,20 @@ def test_jobs_are_found_by_what_they_are_about() -> None:
         assert await bench.sql.read(look) == [True, False, False, False, True, False]
 
     on_bench(test)
+
+
+def test_one_subject_has_one_job_at_a_time_whichever_processes_do_them() -> None:
+    async def test(bench: Bench) -> None:
+        one, other = (Worker(bench.sql, bench.world, "svc", {}, bench._give_up, one_by_one=True) for _ in range(2))
+        await bench.add("a", "a", "b")
+        first = await one.claim(5)
+        assert [job.subject for job in first] == ["a", "b"]
+        assert await other.claim(5) == []
+        await one._ended(first[0], failed=True)  # it waits for its time: nobody has to wait for that
+        assert [job.subject for job in await other.claim(5)] == ["a"]
+        bench.clock.skew_us += int(LEASE_S * 1e6) + 1
+        assert sorted(job.subject for job in await one.claim(5)) == ["a", "b"]
+        await one.aclose()
+        await other.aclose()
+
+    on_bench(test)
