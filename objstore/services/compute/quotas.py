@@ -5,10 +5,12 @@ A limit is the user's where he has one, else the project's, else that of the cla
 
 from collections.abc import Mapping
 
+import msgspec
 from sqlalchemy import Connection, delete, func, insert, select
 
 from objstore.services.calls.problems import bad_request, forbidden
 from objstore.services.compute.cloud_tables import GROUPS, QUOTAS
+from objstore.services.compute.desks import Flavor
 from objstore.services.compute.settings import ComputeSettings
 from objstore.services.compute.tables import SERVERS
 
@@ -47,7 +49,10 @@ def limit_of(connection: Connection, settings: ComputeSettings, project: str, re
 
 
 def used_of(connection: Connection, project: str, user_id: str = "") -> dict[str, int]:
-    """What is used of each resource that is counted, by a project or by one of its users."""
+    """What is used of each resource that is counted, by a project or by one of its users.
+
+    A server that is resized counts as the larger of what it was and what it becomes until it is only one of them.
+    """
     mine = [SERVERS.c.project == project, SERVERS.c.deleted_us.is_(None)]
     groups = [GROUPS.c.project == project]
     if user_id:
@@ -55,6 +60,11 @@ def used_of(connection: Connection, project: str, user_id: str = "") -> dict[str
         groups.append(GROUPS.c.user_id == user_id)
     sums = select(func.count(), func.coalesce(func.sum(SERVERS.c.vcpus), 0), func.coalesce(func.sum(SERVERS.c.memory_mb), 0)).where(*mine)
     instances, cores, ram = connection.execute(sums).one()
+    resized = select(SERVERS.c.vcpus, SERVERS.c.memory_mb, SERVERS.c.other_flavor).where(*mine, SERVERS.c.other_flavor != "")
+    for row in connection.execute(resized):
+        other = msgspec.json.decode(row.other_flavor, type=Flavor)
+        cores += max(0, other.vcpus - row.vcpus)
+        ram += max(0, other.memory_mb - row.memory_mb)
     count = connection.execute(select(func.count()).select_from(GROUPS).where(*groups)).scalar_one()
     return {"instances": int(instances), "cores": int(cores), "ram": int(ram), "server_groups": int(count)}
 

@@ -5,6 +5,8 @@ from sqlalchemy import Connection
 
 from objstore.services.calls.problems import CallRefused
 from objstore.services.compute import quotas
+from objstore.services.compute.desks import Flavor
+from objstore.services.compute.records import json_text
 from tests.support.cloud_rig import CloudRig, on_cloud_rig
 from tests.support.image_rig import ALICE, PROJECTS
 
@@ -49,5 +51,17 @@ def test_what_servers_have_counts_until_they_are_gone() -> None:
         await rig.sql.write(lambda connection: quotas.change(connection, settings, ALICES, {"cores": 2}, force=True))
         await rig.sql.write(lambda connection: quotas.change(connection, settings, ALICES, {"cores": -1}))
         await rig.sql.read(lambda connection: quotas.check(connection, settings, ALICES, {"cores": 1000}))
+
+    on_cloud_rig(test)
+
+
+def test_a_server_that_is_resized_counts_as_the_larger_of_both_sizes() -> None:
+    async def test(rig: CloudRig) -> None:
+        larger = json_text(Flavor("2", "small", 4, 256, 1))
+        await rig.add_server("s1", vcpus=2, memory_mb=512, other_flavor=larger)
+        await rig.add_server("s2", vcpus=2, memory_mb=512)
+        await rig.add_server("s3", vcpus=2, deleted_us=9, other_flavor=larger)
+        used = await rig.sql.read(lambda connection: quotas.used_of(connection, ALICES))
+        assert (used["instances"], used["cores"], used["ram"]) == (2, 6, 1024)
 
     on_cloud_rig(test)
