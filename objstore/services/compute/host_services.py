@@ -5,7 +5,7 @@ Also the older calls on hosts, which say the same in other words.
 
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from objstore.identity.tenancy import fixed_id
 from objstore.services.calls.call import Answer, Call, Handler
@@ -97,7 +97,8 @@ class ServiceCalls:
             name = connection.execute(select(HOSTS.c.host).where(chosen)).scalar_one_or_none()
             if name is None:
                 raise not_found(f"Service {id_[:64]} could not be found.")
-            here = select(SERVERS.c.id).where(SERVERS.c.host == name, SERVERS.c.deleted_us.is_(None)).limit(1)
+            lives = or_(SERVERS.c.host == name, SERVERS.c.other_host == name)
+            here = select(SERVERS.c.id).where(lives, SERVERS.c.deleted_us.is_(None)).limit(1)
             if connection.execute(here).one_or_none() is not None:
                 raise conflict("Unable to delete compute service that is hosting instances. Migrate or delete the instances first.")
             forget_host(connection, name)

@@ -123,7 +123,6 @@ class Hosts:
         self._world = world
         self._settings = settings
         self._watching: list[Watching] = []
-        self._addresses: dict[str, str] = {}
         self._tasks = TaskOwner("hosts")
 
     def watch(self, watching: Watching) -> None:
@@ -145,7 +144,6 @@ class Hosts:
         ids = new_uuid(self._world.rng), new_uuid(self._world.rng)
         text = msgspec.json.encode(report).decode()
         rebooted = await self._sql.write(lambda connection: _keep(connection, report, text, ids, now_us))
-        self._addresses[report.host] = report.address
         forget: dict[str, None] = {}
         for watching in self._watching:
             try:
@@ -172,14 +170,9 @@ class Hosts:
         return host.is_alive(self._now_us(), self._settings.host_down_s)
 
     async def address(self, name: str) -> str:
-        """Where a host's agent answers; empty where the host is not known."""
-        found = self._addresses.get(name)
-        if found is None:
-            host = await self.find(name)
-            if host is None:
-                return ""
-            found = self._addresses[name] = host.report.address
-        return found
+        """Where a host's agent answers; empty where the host is not known.  Not remembered: the next report may come to another process."""
+        host = await self.find(name)
+        return host.report.address if host is not None else ""
 
     async def look(self) -> list[str]:
         """Tell of hosts that are down and were not told of; their names."""

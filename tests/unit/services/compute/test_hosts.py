@@ -9,7 +9,7 @@ from sqlalchemy import update
 from objstore.services.calls.problems import CallRefused
 from objstore.services.compute.agent_api import Power, Report
 from objstore.services.compute.cloud_tables import HOSTS
-from objstore.services.compute.hosts import check_report
+from objstore.services.compute.hosts import Hosts, check_report
 from tests.support.cloud_rig import CloudRig, on_cloud_rig
 
 
@@ -127,3 +127,14 @@ def test_reports_of_what_cannot_be_are_refused(host: str, address: str) -> None:
 def test_a_host_has_no_less_than_nothing() -> None:
     with pytest.raises(CallRefused):
         check_report(Report("a", "http://h:1", vcpus=-1))
+
+
+def test_an_agent_that_moved_is_found_by_a_process_that_it_did_not_tell() -> None:
+    async def test(rig: CloudRig) -> None:
+        other = Hosts(rig.sql, rig.world, rig.service.settings)
+        await rig.service.hosts.reported(Report("h1", "http://127.0.0.1:1"))
+        assert await other.address("h1") == "http://127.0.0.1:1"
+        await rig.service.hosts.reported(Report("h1", "http://127.0.0.1:2"))
+        assert await other.address("h1") == "http://127.0.0.1:2"
+
+    on_cloud_rig(test)
