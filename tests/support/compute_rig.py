@@ -399,6 +399,16 @@ class ComputeRig(BlockRig):
         assert found is not None
         return found
 
+    async def claims(self, id_: str) -> dict[str, tuple[int, int]]:
+        """Host -> (vcpus, memory in MiB) that is claimed there for a server."""
+        query = cloud_tables.ALLOCATIONS.select().where(cloud_tables.ALLOCATIONS.c.server == id_)
+        rows = await self.sql.read(lambda connection: connection.execute(query).all())
+        return {row.host: (row.vcpus, row.memory_mb) for row in rows}
+
+    async def ports_at(self, id_: str) -> set[str]:
+        """The hosts that a server's ports are bound to."""
+        return {port.host for port in (await self.network_desk.ports_of([id_]))[id_]}
+
     async def jobs_left(self) -> int:
         query = text("SELECT count(*) FROM jobs WHERE service = 'compute'")
         return int(await self.sql.read(lambda connection: connection.execute(query).scalar_one()))

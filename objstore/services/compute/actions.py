@@ -17,7 +17,7 @@ from objstore.services.compute.server_images import create_image
 from objstore.services.compute.server_moves import MoveActions
 from objstore.services.compute.server_rebuild import rebuild
 from objstore.services.compute.servers import begin_delete
-from objstore.services.compute.states import ACTIVE, ERROR, NO_TASK
+from objstore.services.compute.states import ACTIVE, ERROR, MIGRATING, NO_TASK
 
 MAX_LINES = 100_000
 # What Nova can do and this cloud does not: the answer says so, whatever the server's state.
@@ -151,6 +151,11 @@ class ServerActions:
                 "task": "",
                 "updated_us": now_us,
             }
+            if server.task_state != MIGRATING:  # a guest on its way is at either end: where it arrives is written down (conductor_move.py)
+                values |= {"other_host": "", "other_flavor": ""}
+                size = {"vcpus": server.vcpus, "memory_mb": server.memory_mb}
+                self._context.places.settle(connection, server.id, server.host, **size)
+                records.end_moves(connection, server.id, "error", now_us=now_us)
             records.change(connection, server.id, **values)
             if state == "active":
                 records.clear_fault(connection, server.id)

@@ -1,5 +1,6 @@
 """Volumes of servers: list, attach, detach, and what becomes of them with their server."""
 
+import contextlib
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -9,7 +10,7 @@ from objstore.services.calls.paging import limit_of
 from objstore.services.calls.problems import CallRefused, bad_request, conflict, forbidden, not_found
 from objstore.services.compute import fields, records
 from objstore.services.compute.context import Context, check_may, seen_server
-from objstore.services.compute.records import ATTACHING, DETACHING, READY, RESERVING, Disk, Server
+from objstore.services.compute.records import ATTACHING, DETACHING, HIDDEN, READY, RESERVING, Disk, Server
 from objstore.services.compute.server_create import free_device
 from objstore.services.compute.server_views import attachment_view
 from objstore.services.compute.states import ACTIONS, DELETING
@@ -43,7 +44,7 @@ class AttachmentCalls:
         text = call.first("offset") or "0"
         if not text.isdigit() or len(text) > 9:
             raise bad_request("offset param must be an integer")
-        shown = [disk for disk in server.disks if disk.is_volume and disk.api_volume and disk.state != RESERVING]
+        shown = [disk for disk in server.disks if disk.is_volume and disk.api_volume and disk.state not in HIDDEN]
         return Answer(body={"volumeAttachments": [attachment_view(disk, call.version) for disk in shown[int(text) :][:limit]]})
 
     async def show(self, call: Call) -> Answer:
@@ -161,8 +162,6 @@ class AttachmentCalls:
         if disk.boot_index == 0:
             raise forbidden("Cannot detach a root device volume")
         details = {"request": call.request_id, "event": ACTIONS["detach_volume"].event, "disk": disk.id}
-        if disk.state == READY:
-            await context.volumes.begin_detach(disk.attachment)
 
         def work(connection: Connection) -> bool:
             again = seen_server(connection, call)
@@ -175,11 +174,20 @@ class AttachmentCalls:
 
         if not await context.write(work):
             raise bad_request(f"Invalid volume: Invalid input received: volume {disk.api_volume} is {disk.state}, not attached.")
+        await self._show(disk)
         return Answer(202)
+
+    async def _show(self, disk: Disk) -> None:
+        """Whoever looks at the volume from now on is to see that it is being detached.  The job says so too, and may have come to its end by now."""
+        context, kept = self._context, select(DISKS.c.id).where(DISKS.c.id == disk.id, DISKS.c.state == READY)
+        with contextlib.suppress(CallRefused):
+            await context.volumes.begin_detach(disk.attachment)
+            if await context.read(lambda connection: connection.execute(kept).one_or_none()) is not None:
+                await context.volumes.roll_detach(disk.attachment)
 
 
 def _disk_of(server: Server, volume_id: str) -> Disk:
-    found = next((disk for disk in server.disks if disk.is_volume and disk.api_volume == volume_id and disk.state != RESERVING), None)
+    found = next((disk for disk in server.disks if disk.is_volume and disk.api_volume == volume_id and disk.state not in HIDDEN), None)
     if found is None:
         raise not_found(f"Instance {server.id} is not attached to volume {volume_id[:64]}")
     return found

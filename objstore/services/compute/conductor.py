@@ -51,8 +51,8 @@ KINDS: Mapping[str, Kind] = {
     "attach-nic": Kind(parts.attach_nic, parts.attach_nic_failed),
     "detach-nic": Kind(parts.detach_nic, parts.detach_nic_failed),
     "resize": Kind(moving.resize, moving.resize_failed),
-    "confirm": Kind(moving.confirm, moving.second_half_failed),
-    "revert": Kind(moving.revert, moving.second_half_failed),
+    "confirm": Kind(moving.confirm, moving.confirm_failed),
+    "revert": Kind(moving.revert, moving.revert_failed),
     "live-migrate": Kind(moving.live_migrate, moving.live_failed),
     "evacuate": Kind(moving.evacuate, moving.evacuate_failed),
     "snapshot": Kind(imaging.snapshot, imaging.snapshot_failed),
@@ -66,7 +66,7 @@ class Conductor:
         self._context = context
         self._busy: dict[str, _Turn] = {}
         handlers = dict.fromkeys(KINDS, self.run)
-        self.worker = Worker(context.sql, context.world, SERVICE, handlers, self.give_up, limit=AT_ONCE)
+        self.worker = Worker(context.sql, context.world, SERVICE, handlers, self.give_up, limit=AT_ONCE, one_by_one=True)
         context.jobs_wait = self.worker.nudge
 
     def start(self) -> None:

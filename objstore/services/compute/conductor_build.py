@@ -26,7 +26,7 @@ from objstore.services.compute.states import (
     SPAWNING,
     STOPPED,
 )
-from objstore.services.compute.work import GIBIBYTE, Work, told
+from objstore.services.compute.work import GIBIBYTE, Over, Work, told
 
 BUILD_TASKS = (SCHEDULING, NETWORKING, MAPPING, SPAWNING)
 REBUILD_TASKS = (REBUILDING, REBUILD_DISKS, REBUILD_SPAWNING)
@@ -87,7 +87,7 @@ async def _place(work: Work) -> tuple[str, bool]:
         if skip:
             context.places.release(connection, server.id, server.host)
         host = context.places.choose(connection, request_of(server, skip=skip))
-        records.change(connection, server.id, task_states=BUILD_TASKS, host=host)
+        work.put(connection, *BUILD_TASKS, host=host)
         return host
 
     try:
@@ -101,8 +101,9 @@ async def build_failed(work: Work, message: str) -> None:
     server = await work.server(*BUILD_TASKS)
     if not await work.destroy(server.host):
         await work.free_volumes(server)
-    await work.context.write(lambda connection: work.context.places.release(connection, server.id))
-    await work.fail(BUILD_TASKS, message, vm_state=ERROR, power_state=POWER_NONE, host="")
+    await work.return_ports(server, "")
+    nowhere: dict[str, Any] = {"vm_state": ERROR, "power_state": POWER_NONE, "host": ""}
+    await work.fail(BUILD_TASKS, message, also=lambda connection: work.context.places.release(connection, server.id), **nowhere)
 
 
 # -- delete -------------------------------------------------------------------------------------------------------
@@ -116,8 +117,13 @@ async def remove(work: Work) -> None:
     for host in dict.fromkeys((server.host, server.other_host)):
         if not await work.destroy(host):
             await work.free_volumes(server)
+
     # From here on somebody else may have the volumes: a second run must not take them away from their host again.
-    await work.change(DELETING, host="", other_host="")
+    def leave(connection: Connection) -> None:
+        work.put(connection, DELETING, host="", other_host="")
+        context.places.release(connection, server.id)
+
+    await context.write(leave)
     await context.networks.release_all(server.id)
     await context.volumes.end_all(server.id)
     for disk in (await work.server(DELETING)).disks:
@@ -127,7 +133,7 @@ async def remove(work: Work) -> None:
     now_us = context.now_us()
 
     def bury(connection: Connection) -> None:
-        context.places.release(connection, server.id)
+        records.end_moves(connection, server.id, "cancelled", now_us=now_us)
         records.bury(connection, server.id, now_us=now_us)
         work.end_event(connection, records.SUCCESS)
 
@@ -143,21 +149,39 @@ async def remove_failed(work: Work, message: str) -> None:
 
 
 async def rebuild(work: Work) -> None:
-    """The same server with a new root disk, made of the image that its record names by now."""
+    """The same server with a new root disk, made of the image that its record names by now.  Raises Failed, Unavailable, Over."""
+    try:
+        await _rebuild(work)
+    except Over:
+        await _drop_unused(work)
+        raise
+
+
+async def _drop_unused(work: Work) -> None:
+    """Of the root disk that was and the one that was to be only that stays which the server has."""
+    server = await work.context.read(lambda connection: records.living(connection, work.id))
+    used = {disk.volume for disk in server.disks} if server is not None else set()
+    for volume in sorted({work.job.details["old"], work.job.details["volume"]} - used):
+        await work.drop_data(volume)
+
+
+async def _rebuild(work: Work) -> None:
     context, details = work.context, work.job.details
     server = await work.server(*REBUILD_TASKS)
     await work.begin_event(server)
+    root = next((disk for disk in server.disks if disk.boot_index == 0 and not disk.is_volume), None)
+    if root is not None and root.volume != details["volume"]:
+        await work.check_image(server, server.image)
     if not await work.destroy(server.host):
         raise Unavailable(f"host {server.host} is down")
     await work.change(*REBUILD_TASKS, task_state=REBUILD_DISKS)
-    root = next((disk for disk in server.disks if disk.boot_index == 0 and not disk.is_volume), None)
     if root is not None and server.image:
         fresh = details["volume"]
-        size_bytes = root.size_gb * GIBIBYTE or (await context.bases.ensure(server.image)).size_bytes
-        await context.bases.clone(server.image, bytes.fromhex(fresh), size_bytes)
-        await context.write(lambda connection: records.change_disk(connection, root.id, volume=fresh, source_id=server.image))
-        if details["old"] != fresh:
-            await work.drop_data(details["old"])
+        if root.volume != fresh:
+            size_bytes = root.size_gb * GIBIBYTE or (await context.bases.ensure(server.image)).size_bytes
+            await context.bases.clone(server.image, bytes.fromhex(fresh), size_bytes)
+            await context.write(lambda connection: records.change_disk(connection, root.id, volume=fresh, source_id=server.image))
+        await work.drop_data(details["old"])
     await work.change(*REBUILD_TASKS, task_state=REBUILD_SPAWNING)
     server = await work.server(*REBUILD_TASKS)
     if details.get("running") != "1":
@@ -170,4 +194,6 @@ async def rebuild(work: Work) -> None:
 
 async def rebuild_failed(work: Work, message: str) -> None:
     """What was is gone, what was to be is not."""
+    await work.server(*REBUILD_TASKS)
+    await _drop_unused(work)
     await work.fail(REBUILD_TASKS, message, vm_state=ERROR)

@@ -93,8 +93,7 @@ async def _drop(work: Work, volume: bytes, kept: bytes) -> None:
 
 async def snapshot_failed(work: Work, message: str) -> None:
     """The server is as it was, the image is none."""
-    server = await work.server(*SNAPSHOTS)
-    await _give_up(work, server)
+    await _give_up(work, await work.context.read(lambda connection: records.find(connection, work.id)))
     await work.fail(SNAPSHOTS, message)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from objstore.errors import Unavailable
 from objstore.services.compute import records
-from objstore.services.compute.agent_api import ON_THIS_HOST, Migrate, Receive, ServerSpec, Stop
+from objstore.services.compute.agent_api import ON_THIS_HOST, ConsoleLog, Migrate, Receive, ServerSpec, Stop
 from objstore.services.compute.agent_client import AgentRefused
 from objstore.services.compute.conductor_build import request_of
 from objstore.services.compute.context import Failed
@@ -31,10 +31,11 @@ from objstore.services.compute.states import (
     RESIZED,
     STOPPED,
 )
-from objstore.services.compute.work import GIBIBYTE, Work
+from objstore.services.compute.work import GIBIBYTE, Over, Work
 
 RESIZES = (RESIZE_PREP, RESIZE_MIGRATING, RESIZE_FINISH)
 EVACUATIONS = (REBUILDING, REBUILD_SPAWNING)
+ARRIVED = "post-migrating"  # of a live migration: the guest runs on its new host
 MISSING = 404
 
 
@@ -56,10 +57,10 @@ async def resize(work: Work) -> None:
         await work.spawn(server, target, flavor=flavor)
         await work.tell_attached(server, target)
     now_us = context.now_us()
-    await context.write(lambda connection: records.change_move(connection, server.id, "finished", now_us=now_us, target=target))
     await work.finish(
         *RESIZES, vm_state=RESIZED, power_state=POWER_RUNNING if running else POWER_OFF, host=target, other_host=server.host,
         other_flavor=json_text(server.as_flavor), **_sized(flavor),
+        also=lambda connection: records.change_move(connection, server.id, "finished", now_us=now_us, target=target),
     )  # fmt: skip
 
 
@@ -78,7 +79,10 @@ async def _place_resized(work: Work, server: Server, flavor: Flavor) -> str:
             skip=(server.host,) if elsewhere else (),
         )  # fmt: skip
         host = context.places.choose(connection, request)
-        records.change(connection, server.id, task_states=RESIZES, other_host=host)
+        if host == server.host:  # the larger of both, so that there is room to go back
+            vcpus, memory_mb = max(server.vcpus, flavor.vcpus), max(server.memory_mb, flavor.memory_mb)
+            context.places.settle(connection, server.id, host, vcpus=vcpus, memory_mb=memory_mb)
+        work.put(connection, *RESIZES, other_host=host)
         records.change_move(connection, server.id, "migrating", now_us=now_us, target=host)
         return host
 
@@ -109,83 +113,88 @@ async def _grow(work: Work, server: Server, flavor: Flavor) -> None:
 
 
 async def resize_failed(work: Work, message: str) -> None:
-    """Before it was stopped the server is what it was; later somebody has to look."""
+    """Before it was stopped the server is what it was; later somebody has to look.  It is at home, in its old size, and nowhere else."""
     server = await work.server(*RESIZES)
-    now_us = work.context.now_us()
+    touched = server.task_state != RESIZE_PREP
+    if server.task_state == RESIZE_FINISH and not await work.destroy(server.other_host):
+        await work.free_volumes(server)
+    if touched:
+        await work.return_ports(server, server.host)
+    state: dict[str, Any] = {"vm_state": ERROR} if touched else {}
+    await work.fail(RESIZES, message, also=lambda connection: _stays(work, connection, server), other_host="", other_flavor="", **state)
 
-    def undo(connection: Connection) -> None:
-        records.change_move(connection, server.id, "error", now_us=now_us)
-        if server.other_host and server.other_host != server.host:
-            work.context.places.release(connection, server.id, server.other_host)
 
-    await work.context.write(undo)
-    untouched = server.task_state == RESIZE_PREP
-    state: dict[str, Any] = {} if untouched or not server.other_host else {"vm_state": ERROR}
-    await work.fail(RESIZES, message, other_host="", other_flavor="", **state)
+def _stays(work: Work, connection: Connection, server: Server, status: str = "error") -> None:
+    """The move ends, and all that it claimed elsewhere."""
+    records.change_move(connection, server.id, status, now_us=work.context.now_us())
+    work.context.places.settle(connection, server.id, server.host, vcpus=server.vcpus, memory_mb=server.memory_mb)
 
 
 async def confirm(work: Work) -> None:
     """The old place is given up."""
-    context = work.context
     server = await work.server(RESIZE_CONFIRMING)
     await work.begin_event(server)
-    if server.other_host and server.other_host != server.host:
+    if server.other_host != server.host:
         await work.destroy(server.other_host)
-        await context.write(lambda connection: context.places.release(connection, server.id, server.other_host))
-    now_us = context.now_us()
-    await context.write(lambda connection: records.change_move(connection, server.id, "confirmed", now_us=now_us))
     state = ACTIVE if server.power_state == POWER_RUNNING else STOPPED
-    await work.finish(RESIZE_CONFIRMING, vm_state=state, other_host="", other_flavor="")
-
-
-async def revert(work: Work) -> None:
-    """Back to the old size, on the old host."""
-    context = work.context
-    server = await work.server(RESIZE_REVERTING)
-    await work.begin_event(server)
-    flavor = server.as_other_flavor or server.as_flavor
-    running = server.power_state == POWER_RUNNING
-    host = server.other_host or server.host
-    if running:
-        await _stop_here(work, server)
-    elif not await work.destroy(server.host):
-        await work.free_volumes(server)
-
-    def claim(connection: Connection) -> None:
-        request = request_of(
-            server,
-            vcpus=flavor.vcpus,
-            memory_mb=flavor.memory_mb,
-            extra_specs=flavor.extra_specs,
-            host=host,
-            zone="",
-            hints={},
-            group_id="",
-        )
-        context.places.choose(connection, request)
-
-    await context.write(claim)
-    await work.bind_ports(server, host)
-    if running:
-        await work.spawn(server, host, flavor=flavor)
-        await work.tell_attached(server, host)
-    now_us = context.now_us()
-
-    def settle(connection: Connection) -> None:
-        if server.host != host:
-            context.places.release(connection, server.id, server.host)
-        records.change_move(connection, server.id, "reverted", now_us=now_us)
-
-    await context.write(settle)
     await work.finish(
-        RESIZE_REVERTING, vm_state=ACTIVE if running else STOPPED, power_state=POWER_RUNNING if running else POWER_OFF, host=host, other_host="",
-        other_flavor="", **_sized(flavor),
+        RESIZE_CONFIRMING, vm_state=state, other_host="", other_flavor="",
+        also=lambda connection: _stays(work, connection, server, "confirmed"),
     )  # fmt: skip
 
 
-async def second_half_failed(work: Work, message: str) -> None:
-    """Neither confirmed nor taken back."""
-    await work.fail((RESIZE_CONFIRMING, RESIZE_REVERTING), message, vm_state=ERROR)
+async def confirm_failed(work: Work, message: str) -> None:
+    """It can be confirmed again, or be taken back: nothing has changed."""
+    await work.fail((RESIZE_CONFIRMING,), message)
+
+
+async def revert(work: Work) -> None:
+    """Back to the old size, on the old host, where the server's claim was kept: also where no new server would be put."""
+    context = work.context
+    server = await work.server(RESIZE_REVERTING)
+    await work.begin_event(server)
+    running = server.power_state == POWER_RUNNING
+    if server.other_host:
+        server = await _go_back(work, server)
+    await work.bind_ports(server, server.host)
+    if running:
+        await work.spawn(server, server.host)
+        await work.tell_attached(server, server.host)
+    now_us = context.now_us()
+    await work.finish(
+        RESIZE_REVERTING, vm_state=ACTIVE if running else STOPPED, power_state=POWER_RUNNING if running else POWER_OFF,
+        also=lambda connection: records.change_move(connection, server.id, "reverted", now_us=now_us),
+    )  # fmt: skip
+
+
+async def _go_back(work: Work, server: Server) -> Server:
+    """The guest ends where it is; from then on the server is what it was before, where it was: there is no other host any more."""
+    context, home, flavor = work.context, server.other_host, server.as_other_flavor or server.as_flavor
+    if not await work.is_alive(home):
+        raise Failed(f"Host {home} is down: the resize cannot be taken back before it is up again.")
+    try:
+        await _stop_here(work, server)
+    except Unavailable:
+        if await work.is_alive(server.host):
+            raise
+        await work.free_volumes(server)
+
+    def leave(connection: Connection) -> None:
+        work.put(connection, RESIZE_REVERTING, host=home, other_host="", other_flavor="", **_sized(flavor))
+        context.places.settle(connection, server.id, home, vcpus=flavor.vcpus, memory_mb=flavor.memory_mb)
+
+    await context.write(leave)
+    return await work.server(RESIZE_REVERTING)
+
+
+async def revert_failed(work: Work, message: str) -> None:
+    """Before it went back the server is resized still, and can be taken back again; afterwards it is at home, and somebody has to look."""
+    server = await work.server(RESIZE_REVERTING)
+    if server.other_host:
+        await work.fail((RESIZE_REVERTING,), message)
+        return
+    await work.return_ports(server, server.host)
+    await work.fail((RESIZE_REVERTING,), message, also=lambda connection: _stays(work, connection, server), vm_state=ERROR)
 
 
 # -- live ---------------------------------------------------------------------------------------------------------
@@ -193,23 +202,40 @@ async def second_half_failed(work: Work, message: str) -> None:
 
 async def live_migrate(work: Work) -> None:
     """The guest goes to another host without standing still for long."""
-    context = work.context
     server = await work.server(MIGRATING)
     await work.begin_event(server)
-    target = server.other_host or await _place_live(work, server)
-    spec = await work.spec(server, target)
-    await work.expect_ports(server, target)
-    await _send_live(work, server, target, spec)
-    await work.bind_ports(server, target)
-    await work.tell_attached(server, target)
+    if not await _has_arrived(work, server):
+        target = server.other_host or await _place_live(work, server)
+        spec = await work.spec(server, target)
+        await work.expect_ports(server, target)
+        await _send_live(work, server, target, spec)
+        await _arrive(work, server, target)
+        server = await work.server(MIGRATING)
+    await work.bind_ports(server, server.host)
+    await work.tell_attached(server, server.host)
+    now_us = work.context.now_us()
+    await work.finish(MIGRATING, also=lambda connection: records.change_move(connection, server.id, "completed", now_us=now_us))
+
+
+async def _has_arrived(work: Work, server: Server) -> bool:
+    status, target = await work.context.read(lambda connection: records.last_move(connection, server.id))
+    return status == ARRIVED and target == server.host
+
+
+async def _arrive(work: Work, server: Server, target: str) -> None:
+    """Written down at once, and whatever else was asked for meanwhile: from here on the guest is on the other host alone.  Raises Over."""
+    context = work.context
     now_us = context.now_us()
 
-    def settle(connection: Connection) -> None:
-        context.places.release(connection, server.id, server.host)
-        records.change_move(connection, server.id, "completed", now_us=now_us)
+    def settle(connection: Connection) -> bool:
+        if not records.arrive(connection, server, target):
+            return False
+        records.change_move(connection, server.id, ARRIVED, now_us=now_us)
+        context.places.settle(connection, server.id, target, vcpus=server.vcpus, memory_mb=server.memory_mb)
+        return True
 
-    await context.write(settle)
-    await work.finish(MIGRATING, host=target, other_host="")
+    if not await context.write(settle):
+        raise Over
 
 
 async def _send_live(work: Work, server: Server, target: str, spec: ServerSpec) -> None:
@@ -233,7 +259,7 @@ async def _place_live(work: Work, server: Server) -> str:
 
     def choose(connection: Connection) -> str:
         host = context.places.choose(connection, request_of(server, host=work.job.details.get("host", ""), skip=(server.host,)))
-        records.change(connection, server.id, task_states=(MIGRATING,), other_host=host)
+        work.put(connection, MIGRATING, other_host=host)
         records.change_move(connection, server.id, "running", now_us=now_us, target=host)
         return host
 
@@ -244,20 +270,35 @@ async def _place_live(work: Work, server: Server) -> str:
 
 
 async def live_failed(work: Work, message: str) -> None:
-    """The guest stays where it is."""
+    """The guest stays where it is: at home, or where it has arrived already."""
     server = await work.server(MIGRATING)
-    if server.other_host:
+    if server.other_host and await _has_left(work, server):
+        await _arrive(work, server, server.other_host)
+        server = await work.server(MIGRATING)
+    if await _has_arrived(work, server):
+        await work.return_ports(server, server.host)
+    else:
         await work.destroy(server.other_host)
-    await work.expect_ports(server, "")
-    now_us = work.context.now_us()
+        await work.expect_ports(server, "")
+    await work.fail((MIGRATING,), message, also=lambda connection: _stays(work, connection, server), other_host="")
 
-    def undo(connection: Connection) -> None:
-        records.change_move(connection, server.id, "error", now_us=now_us)
-        if server.other_host:
-            work.context.places.release(connection, server.id, server.other_host)
 
-    await work.context.write(undo)
-    await work.fail((MIGRATING,), message, other_host="")
+async def _has_left(work: Work, server: Server) -> bool:
+    """Whether the guest is on the other host and no more on its own: who was cut off may not have seen it arrive.  Raises Unavailable."""
+    return await _is_on(work, server.host) is False and await _is_on(work, server.other_host) is True
+
+
+async def _is_on(work: Work, host: str) -> bool | None:
+    """Whether a host has the guest; None where it is down.  Raises Unavailable."""
+    try:
+        await work.context.agents.call(host, ConsoleLog(work.id, 1))
+    except AgentRefused as refused:
+        return refused.status != MISSING
+    except Unavailable:
+        if await work.is_alive(host):
+            raise
+        return None
+    return True
 
 
 # -- evacuation ---------------------------------------------------------------------------------------------------
@@ -265,7 +306,6 @@ async def live_failed(work: Work, message: str) -> None:
 
 async def evacuate(work: Work) -> None:
     """The host is dead: its volumes are taken away from it, the guest starts on another one with the same disks."""
-    context = work.context
     server = await work.server(*EVACUATIONS)
     await work.begin_event(server)
     if not server.other_host and await work.is_alive(server.host):
@@ -279,19 +319,18 @@ async def evacuate(work: Work) -> None:
     if running:
         await work.spawn(server, target, force=True)
     await work.tell_attached(server, target)
-    now_us = context.now_us()
 
-    def settle(connection: Connection) -> None:
-        context.places.release(connection, server.id, server.host)
-        records.change_move(connection, server.id, "done", now_us=now_us)
+    def there(connection: Connection) -> None:
+        records.change_move(connection, server.id, "done", now_us=work.context.now_us())
+        work.context.places.settle(connection, server.id, target, vcpus=server.vcpus, memory_mb=server.memory_mb)
 
-    await context.write(settle)
     await work.finish(
         *EVACUATIONS,
         vm_state=ACTIVE if running else STOPPED,
         power_state=POWER_RUNNING if running else POWER_OFF,
         host=target,
         other_host="",
+        also=there,
     )
 
 
@@ -300,7 +339,7 @@ async def _place_evacuated(work: Work, server: Server) -> str:
 
     def choose(connection: Connection) -> str:
         host = context.places.choose(connection, request_of(server, host=work.job.details.get("host", ""), skip=(server.host,)))
-        records.change(connection, server.id, task_states=EVACUATIONS, other_host=host)
+        work.put(connection, *EVACUATIONS, other_host=host)
         records.change_move(connection, server.id, "pre-migrating", now_us=now_us, target=host)
         return host
 
@@ -311,14 +350,12 @@ async def _place_evacuated(work: Work, server: Server) -> str:
 
 
 async def evacuate_failed(work: Work, message: str) -> None:
-    """It is nowhere; it can be evacuated again."""
+    """It is nowhere and can be evacuated again; where its host came back before anything was taken from it, it is what it was."""
     server = await work.server(*EVACUATIONS)
-    now_us = work.context.now_us()
-
-    def undo(connection: Connection) -> None:
-        records.change_move(connection, server.id, "failed", now_us=now_us)
-        if server.other_host:
-            work.context.places.release(connection, server.id, server.other_host)
-
-    await work.context.write(undo)
-    await work.fail(EVACUATIONS, message, vm_state=ERROR, other_host="")
+    if server.task_state == REBUILD_SPAWNING:
+        if not await work.destroy(server.other_host):
+            await work.free_volumes(server)
+        await work.return_ports(server, server.host)
+    untouched = server.task_state == REBUILDING and not server.other_host and await work.is_alive(server.host)
+    state: dict[str, Any] = {} if untouched else {"vm_state": ERROR}
+    await work.fail(EVACUATIONS, message, also=lambda connection: _stays(work, connection, server, "failed"), other_host="", **state)

@@ -1,12 +1,15 @@
 """Jobs that plug disks and network cards into servers and take them out."""
 
+import contextlib
+
 from sqlalchemy import Connection
 
+from objstore.services.calls.problems import CallRefused
 from objstore.services.compute import records
 from objstore.services.compute.agent_api import AttachDisk, AttachNic, DetachDisk, DetachNic
 from objstore.services.compute.agent_client import AgentRefused
 from objstore.services.compute.guest_spec import disk_of, nic_of
-from objstore.services.compute.records import ATTACHING, DETACHING, FAILED, READY, RESERVING, SUCCESS, WANTED, Disk, Nic, Server
+from objstore.services.compute.records import ATTACHING, DETACHING, FAILED, HIDDEN, READY, RELEASING, SUCCESS, WANTED, Disk, Nic, Server
 from objstore.services.compute.states import ACTIVE, ERROR, PAUSED, RESIZED
 from objstore.services.compute.work import Over, Work
 
@@ -79,6 +82,8 @@ async def detach_disk(work: Work) -> None:
     server = await work.server()
     disk = _disk(work, server, DETACHING)
     await work.begin_event(server)
+    with contextlib.suppress(CallRefused):  # it was ended before
+        await work.context.volumes.begin_detach(disk.attachment)
     try:
         await _tell(work, server, DetachDisk(server.id, disk.volume))
     except AgentRefused as refused:
@@ -93,7 +98,8 @@ async def detach_disk_failed(work: Work, message: str) -> None:
 
 
 async def _keep_disk(work: Work, disk: Disk, message: str) -> None:
-    await work.context.volumes.roll_detach(disk.attachment)
+    with contextlib.suppress(CallRefused):  # the volume service has given it up by itself
+        await work.context.volumes.roll_detach(disk.attachment)
 
     def done(connection: Connection) -> None:
         records.change_disk(connection, disk.id, states=(DETACHING,), state=READY)
@@ -109,7 +115,9 @@ async def unreserve(work: Work) -> None:
     except Over:
         await work.context.volumes.end_all(work.id)
         raise
-    disk = _disk(work, server, RESERVING)
+    disk = _disk(work, server, *HIDDEN)
+    if not await work.context.write(lambda connection: records.change_disk(connection, disk.id, states=HIDDEN, state=RELEASING)):
+        raise Over  # who began it came to the end of it after all
     # Reserving again finds the attachment that was made, or makes one that goes at once.
     attachment = await work.context.volumes.reserve(server.project, disk.api_volume, server.id)
     await work.context.volumes.end(attachment)
@@ -118,7 +126,7 @@ async def unreserve(work: Work) -> None:
 
 async def unreserve_failed(work: Work, message: str) -> None:
     """The volume is gone, or was never had."""
-    disk = _disk(work, await work.server(), RESERVING)
+    disk = _disk(work, await work.server(), *HIDDEN)
     await work.context.write(lambda connection: records.drop_disk(connection, disk.id))
 
 

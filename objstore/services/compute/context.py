@@ -100,9 +100,11 @@ class Context:
             if allowed.task_state is not None:
                 values["task_state"] = allowed.task_state
                 values["task"] = call.request_id
-            records.change(
+            # Transactions are serializable: the server is what it was when it was read, above.
+            done = records.change(
                 connection, server.id, vm_states=(server.vm_state,), task_states=(server.task_state,), **{"updated_us": now_us, **values}
             )
+            assert done
             records.begin_action(connection, server.id, call.request_id, allowed.record or action, call.project, who.user.id, now_us=now_us)
             if job:
                 told = {"request": call.request_id, "event": allowed.event, **(details or {})}

@@ -84,6 +84,9 @@ class Places(Protocol):
     def release(self, connection: Connection, server: str, host: str = "") -> None:
         """Give up a server's claim on a host, or on all."""
 
+    def settle(self, connection: Connection, server: str, host: str, *, vcpus: int, memory_mb: int) -> None:
+        """From now on this is the server's one claim, whether there is room or not: it is there.  No host: it has none."""
+
     def zone_of(self, connection: Connection, host: str) -> str:
         """The availability zone of a host."""
 

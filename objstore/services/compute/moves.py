@@ -10,6 +10,7 @@ from objstore.services.calls.comparing import time_us
 from objstore.services.calls.microversions import Version
 from objstore.services.calls.paging import limit_of
 from objstore.services.calls.problems import bad_request
+from objstore.services.compute.records import MOVE_ENDS
 from objstore.services.compute.service import ComputeService
 from objstore.services.compute.tables import MIGRATIONS
 from objstore.services.compute.views import View, next_links, time_of
@@ -22,7 +23,6 @@ _COLUMNS = {
     "source_compute": MIGRATIONS.c.source, "user_id": MIGRATIONS.c.user_id, "project_id": MIGRATIONS.c.project,
 }  # fmt: skip
 LIVE = "live-migration"
-ENDED = ("completed", "error", "failed", "cancelled", "confirmed", "reverted", "done")
 
 
 class MoveCalls:
@@ -73,7 +73,7 @@ class MoveCalls:
         }  # fmt: skip
         if version >= TYPED:
             view["migration_type"] = row.kind
-            if row.kind == LIVE and row.status not in ENDED:
+            if row.kind == LIVE and row.status not in MOVE_ENDS:
                 path = f"servers/{row.server}/migrations/{row.number}"
                 view["links"] = [
                     {"rel": "self", "href": f"{self._service.url}/v2.1/{path}"}, {"rel": "bookmark", "href": f"{self._service.url}/{path}"},

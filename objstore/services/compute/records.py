@@ -12,8 +12,11 @@ from objstore.services.compute.states import DELETED
 from objstore.services.compute.tables import ACTIONS, DISKS, EVENTS, FAULTS, METADATA, MIGRATIONS, NICS, SERVERS, TAGS
 
 WANTED, RESERVING, READY, ATTACHING, DETACHING = "wanted", "reserving", "ready", "attaching", "detaching"
+RELEASING = "releasing"
+HIDDEN = (RESERVING, RELEASING)  # of disks: nobody was told that the server has them
 SUCCESS, FAILED = "Success", "Error"
 FAULT_CHARS = 255
+MOVE_ENDS = ("completed", "error", "failed", "cancelled", "confirmed", "reverted", "done")
 
 
 @dataclass(frozen=True)
@@ -197,10 +200,13 @@ def add(connection: Connection, server: Server) -> None:
 
 
 def change(
-    connection: Connection, id_: str, *, vm_states: Sequence[str] | None = None, task_states: Sequence[str] | None = None, **values: Any
-) -> bool:
-    """Compare and set: change a server that is not deleted and has one of these states; whether it had."""
+    connection: Connection, id_: str, *, vm_states: Sequence[str] | None = None, task_states: Sequence[str] | None = None,
+    request: str | None = None, **values: Any,
+) -> bool:  # fmt: skip
+    """Compare and set: change a server that is not deleted and has one of these states, held by this request; whether it had."""
     conditions = [SERVERS.c.id == id_, SERVERS.c.vm_state != DELETED]
+    if request is not None:
+        conditions.append(SERVERS.c.task == request)
     if vm_states is not None:
         conditions.append(SERVERS.c.vm_state.in_(vm_states))
     if task_states is not None:
@@ -318,7 +324,8 @@ def end_event(connection: Connection, id_: str, request_id: str, name: str, resu
 def begin_move(
     connection: Connection, server: Server, id_: str, kind: str, *, target: str, new_flavor: str, user_id: str, now_us: int
 ) -> None:
-    """Remember that a server is to be moved."""
+    """Remember that a server is to be moved.  A move that never came to an end does not come to one any more."""
+    end_moves(connection, server.id, "failed", now_us=now_us)
     number = connection.execute(select(func.coalesce(func.max(MIGRATIONS.c.number), 0))).scalar_one() + 1
     connection.execute(
         insert(MIGRATIONS).values(
@@ -332,3 +339,22 @@ def change_move(connection: Connection, server: str, status: str, *, now_us: int
     """Say how far the last move of a server has come."""
     last = select(func.max(MIGRATIONS.c.number)).where(MIGRATIONS.c.server == server).scalar_subquery()
     connection.execute(update(MIGRATIONS).where(MIGRATIONS.c.number == last).values(status=status, updated_us=now_us, **values))
+
+
+def end_moves(connection: Connection, server: str, status: str, *, now_us: int) -> None:
+    """No move of a server goes on."""
+    going = and_(MIGRATIONS.c.server == server, MIGRATIONS.c.status.not_in(MOVE_ENDS))
+    connection.execute(update(MIGRATIONS).where(going).values(status=status, updated_us=now_us))
+
+
+def last_move(connection: Connection, server: str) -> tuple[str, str]:
+    """(status, target) of the last move of a server; empty where it never moved."""
+    query = select(MIGRATIONS.c.status, MIGRATIONS.c.target).where(MIGRATIONS.c.server == server).order_by(MIGRATIONS.c.number.desc())
+    row = connection.execute(query.limit(1)).one_or_none()
+    return (row.status, row.target) if row is not None else ("", "")
+
+
+def arrive(connection: Connection, server: Server, target: str) -> bool:
+    """The guest is on the host that it was sent to, whatever else is done with it; whether the server is still on its way there."""
+    underway = and_(SERVERS.c.id == server.id, SERVERS.c.vm_state != DELETED, SERVERS.c.host == server.host, SERVERS.c.other_host == target)
+    return connection.execute(update(SERVERS).where(underway).values(host=target, other_host="")).rowcount > 0

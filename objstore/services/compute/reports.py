@@ -6,15 +6,16 @@ changed a moment ago is left alone: the report may be older.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select
 
 from objstore.services.compute import records
-from objstore.services.compute.agent_api import Power, Report, Stop
-from objstore.services.compute.agent_client import AgentRefused
+from objstore.services.compute.agent_api import Power, Report
 from objstore.services.compute.context import Context
+from objstore.services.compute.ids import new_uuid
 from objstore.services.compute.records import Server
-from objstore.services.compute.states import DELETED, NO_TASK, STOPPED, settled
+from objstore.services.compute.states import DELETED, NO_TASK, POWERING_OFF, STOPPED, settled
 from objstore.services.compute.tables import SERVERS
 
 QUIET_US = 10_000_000  # reports are younger than this
@@ -46,12 +47,16 @@ class Reports:
                 changes.append((server, *after))
         if changes:
             await context.write(lambda connection: _settle(connection, changes, now_us))
-        for server in stray:
-            try:
-                await context.agents.call(report.host, Stop(server.id, timeout_s=context.stop_timeout_s))
-            except AgentRefused:
-                continue  # it went off by itself
+        if stray:
+            await context.write(lambda connection: self._stop(connection, stray))
         return [id_ for id_ in guests if id_ not in servers or report.host not in _hosts(servers[id_])]
+
+    def _stop(self, connection: Connection, servers: Sequence[Server]) -> None:
+        """As if their owners had asked for it; not by who reports, which would wait for a guest while it is waited for itself."""
+        for server in servers:
+            request = new_uuid(self._context.world.rng)
+            if records.change(connection, server.id, vm_states=(STOPPED,), task_states=(NO_TASK,), task_state=POWERING_OFF, task=request):
+                self._context.enqueue(connection, "stop", server.id, {"request": request})
 
     async def died(self, host: str) -> None:
         """Servers of a dead host stay as they are until somebody evacuates or deletes them, or the host comes back."""
@@ -72,7 +77,7 @@ def _here(connection: Connection, host: str, guests: list[str]) -> list[Server]:
 
 def _settle(connection: Connection, changes: Sequence[tuple[Server, str, int]], now_us: int) -> None:
     for server, vm_state, power in changes:
-        values: dict[str, object] = {"vm_state": vm_state, "power_state": power}
+        values: dict[str, Any] = {"vm_state": vm_state, "power_state": power}
         if vm_state != server.vm_state:
             values["updated_us"] = now_us
         records.change(connection, server.id, vm_states=(server.vm_state,), task_states=(NO_TASK,), **values)

@@ -87,6 +87,13 @@ class Places:
         mine = ALLOCATIONS.c.server == server
         connection.execute(delete(ALLOCATIONS).where(mine & (ALLOCATIONS.c.host == host) if host else mine))
 
+    def settle(self, connection: Connection, server: str, host: str, *, vcpus: int, memory_mb: int) -> None:
+        """From now on this is the server's one claim, whether there is room or not: it is there.  No host: it has none."""
+        self.release(connection, server)
+        if host:
+            values = {"server": server, "host": host, "vcpus": vcpus, "memory_mb": memory_mb, "created_us": self._clock.wall_us()}
+            connection.execute(insert(ALLOCATIONS).values(**values))
+
     def zone_of(self, connection: Connection, host: str) -> str:
         """The availability zone of a host; empty for one that is not known."""
         found = find_host(connection, host, self._settings.zone)

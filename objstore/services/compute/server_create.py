@@ -68,6 +68,7 @@ async def create(context: Context, call: Call) -> Answer:
             records.add(connection, server)
             records.begin_action(connection, server.id, call.request_id, "create", call.project, call.who.user.id, now_us=now_us)
             details = {"request": call.request_id, "event": "compute__do_build_and_run_instance", "password": password}
+            details["admin"] = "1" if call.is_admin else ""
             context.enqueue(connection, BUILD, server.id, details)
         return made
 

@@ -17,7 +17,7 @@ from objstore.services.compute.states import DELETED
 from objstore.services.compute.tables import ACTIONS, EVENTS, MIGRATIONS
 from objstore.services.compute.views import View, time_of
 
-_DONE = ("completed", "confirmed", "reverted", "done", "finished", "error", "failed")
+_DONE = (*records.MOVE_ENDS, "finished")
 
 
 class HistoryCalls:

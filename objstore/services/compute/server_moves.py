@@ -45,15 +45,18 @@ class MoveActions:
             flavor = context.catalog.flavor(connection, server.project, flavor_id, is_admin=call.is_admin)
             if flavor is None:
                 raise bad_request(f"Flavor {flavor_id} could not be found.")
+            self._begin_move(connection, call, server, move_id, "resize", flavor.id)
             _check_size(context, connection, server, flavor)
             records.change(connection, server.id, other_flavor=json_text(flavor))
-            self._begin_move(connection, call, server, move_id, "resize", flavor.id)
 
         await context.begin(call, "resize", job="resize", check=check, **values)
         return Answer(202)
 
     def _begin_move(self, connection: Connection, call: Call, server: Server, id_: str, kind: str, flavor: str, target: str = "") -> None:
+        """Write the move down, and give up what one that was cut off before (os-resetState, a dead host) had claimed."""
         now_us = self._context.now_us()
+        self._context.places.settle(connection, server.id, server.host, vcpus=server.vcpus, memory_mb=server.memory_mb)
+        records.change(connection, server.id, other_host="", other_flavor="")
         records.begin_move(connection, server, id_, kind, target=target, new_flavor=flavor, user_id=call.who.user.id, now_us=now_us)
 
     async def _confirm(self, call: Call, _: Any) -> Answer:
@@ -77,8 +80,8 @@ class MoveActions:
 
         def check(connection: Connection, server: Server) -> None:
             self._check_target(connection, server, host)
-            records.change(connection, server.id, other_flavor=server.flavor_document)
             self._begin_move(connection, call, server, move_id, "migration", server.flavor, host)
+            records.change(connection, server.id, other_flavor=server.flavor_document)
 
         await context.begin(call, "migrate", job="resize", details={"host": host, "elsewhere": "1"}, check=check)
         return Answer(202)
@@ -142,8 +145,7 @@ class MoveActions:
         password = document.get("adminPass") or context.world.rng.token(6).hex()
         fields.text()("adminPass", password)
         move_id = context.new_id()
-        server = await context.server(call)
-        running = server.vm_state == ACTIVE or (server.vm_state == ERROR and server.power_state == POWER_RUNNING)
+        details = {"host": host}
 
         def check(connection: Connection, server: Server) -> None:
             if server.task_state == DELETING:
@@ -153,11 +155,12 @@ class MoveActions:
             if context.places.is_alive(connection, server.host):
                 raise bad_request(f"Compute service of {server.host} is still in use.")
             self._check_target(connection, server, host)
+            running = server.vm_state == ACTIVE or (server.vm_state == ERROR and server.power_state == POWER_RUNNING)
+            details["running"] = "1" if running else "0"
             self._begin_move(connection, call, server, move_id, "evacuation", server.flavor, host)
 
         # What was being done with it was being done by a host that is no more.
-        details = {"host": host, "running": "1" if running else "0"}
-        await context.begin(call, "evacuate", job="evacuate", details=details, check=check, other_host="")
+        await context.begin(call, "evacuate", job="evacuate", details=details, check=check)
         return Answer(200, {"adminPass": password}) if call.version < (2, 14) else Answer(200)
 
 

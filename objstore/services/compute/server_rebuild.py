@@ -57,13 +57,15 @@ async def rebuild(context: Context, call: Call, given: Any) -> Answer:
         if call.version < (2, 93):
             raise bad_request("Unable to rebuild with a different image for a volume-backed server.")
         raise bad_request(f"{GONE}the root volume of a server cannot be made anew; make a volume of the image and a server of it.")
-    details = {"volume": fresh, "old": root.volume, "running": "0" if server.vm_state == STOPPED else "1", "password": password}
+    details = {"volume": fresh, "password": password, "admin": "1" if call.is_admin else ""}
     image_id = found["imageRef"]
     values = {_COLUMNS[name]: value for name, value in found.items() if name in _COLUMNS}
 
     def check(connection: Connection, before: Server) -> None:
         image = seen_image(connection, call, image_id)
         check_image(image, before.as_flavor, root_local=True)
+        details["old"] = next(disk.volume for disk in before.disks if disk.boot_index == 0)
+        details["running"] = "0" if before.vm_state == STOPPED else "1"
         changes: dict[str, Any] = {**values, "image": image_id, "image_document": json_text(kept_properties(image))}
         if "metadata" in found:
             limit = context.catalog.metadata_limit(connection, call.project)

@@ -63,7 +63,7 @@ DISKS = Table(
     Column("id", Text, primary_key=True),
     Column("server", Text),
     Column("position", BigInteger),
-    Column("state", Text),  # wanted, ready, attaching, detaching
+    Column("state", Text),  # wanted, reserving, releasing, ready, attaching, detaching
     Column("volume", Text),  # 32 hex digits
     Column("api_volume", Text),
     Column("attachment", Text),  # of the volume service

@@ -4,6 +4,7 @@ Every step can be taken again.  Between two steps the server may have been asked
 """
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +21,15 @@ from objstore.services.compute.desks import Flavor, Port
 from objstore.services.compute.guest_spec import spec_of
 from objstore.services.compute.records import FAILED, READY, SUCCESS, WANTED, Disk, Nic, Server
 from objstore.services.compute.states import ERROR, NO_TASK
+from objstore.services.image import records as images
+from objstore.services.image.records import ACTIVE as IMAGE_ACTIVE
+from objstore.services.image.rights import may_use
 from objstore.services.tables.jobs import Job
 from objstore.services.volume.operations import HasSnapshots
 
 GIBIBYTE, MEBIBYTE = 1024**3, 1024**2
 POLL_S = 0.5
+Also = Callable[[Connection], None]
 VOLUME_WAIT_S = 900.0  # for a volume that is made from an image
 
 
@@ -44,58 +49,67 @@ class Work:
         """The server's."""
         return self.job.subject
 
+    @property
+    def request(self) -> str:
+        """Who asked for it: holds the server's task state for as long as nobody else took it over."""
+        return self.job.details.get("request", "")
+
     # -- the server's record --------------------------------------------------------------------------------------
 
     async def server(self, *tasks: str) -> Server:
-        """The server as it is now.  Raises Over when it is gone, or in none of these task states."""
+        """The server as it is now.  Raises Over when it is gone, or in none of these task states, or in one that another request holds."""
         found = await self.context.read(lambda connection: records.living(connection, self.id))
-        if found is None or (tasks and found.task_state not in tasks):
+        if found is None or (tasks and (found.task_state not in tasks or found.task != self.request)):
             raise Over
         return found
 
+    def put(self, connection: Connection, *tasks: str, **values: Any) -> None:
+        """The same as `change` inside a transaction, of which nothing stays when it is Over."""
+        values = {"updated_us": self.context.now_us(), **values}
+        if not records.change(connection, self.id, task_states=tasks, request=self.request, **values):
+            raise Over
+
     async def change(self, *tasks: str, **values: Any) -> None:
         """Change the server while it is in one of these task states.  Raises Over."""
-        now_us = self.context.now_us()
-        if not await self.context.write(
-            lambda connection: records.change(connection, self.id, task_states=tasks, updated_us=now_us, **values)
-        ):
-            raise Over
+        await self.context.write(lambda connection: self.put(connection, *tasks, **values))
 
     async def begin_event(self, server: Server) -> None:
         """Remember that this began."""
         now_us, name = self.context.now_us(), self.job.details.get("event", "")
         if name:
-            request = self.job.details.get("request", "")
-            await self.context.write(lambda connection: records.begin_event(connection, self.id, request, name, server.host, now_us=now_us))
+            await self.context.write(
+                lambda connection: records.begin_event(connection, self.id, self.request, name, server.host, now_us=now_us)
+            )
 
-    async def finish(self, *tasks: str, **values: Any) -> None:
-        """The end of what was asked for: nothing is being done any more.  Raises Over."""
-        now_us = self.context.now_us()
+    async def finish(self, *tasks: str, also: Also | None = None, **values: Any) -> None:
+        """The end of what was asked for, and what is true from then on: nothing is being done any more.  Raises Over."""
 
-        def work(connection: Connection) -> bool:
-            done = records.change(connection, self.id, task_states=tasks, task_state=NO_TASK, task="", updated_us=now_us, **values)
-            if done:
-                self.end_event(connection, SUCCESS)
-                if values.get("vm_state", ERROR) != ERROR:
-                    records.clear_fault(connection, self.id)
-            return done
+        def work(connection: Connection) -> None:
+            self.put(connection, *tasks, task_state=NO_TASK, task="", **values)
+            self.end_event(connection, SUCCESS)
+            if values.get("vm_state", ERROR) != ERROR:
+                records.clear_fault(connection, self.id)
+            if also is not None:
+                also(connection)
 
-        if not await self.context.write(work):
-            raise Over
+        await self.context.write(work)
 
     def end_event(self, connection: Connection, result: str, details: str = "") -> None:
         """Remember how it ended."""
-        name, request = self.job.details.get("event", ""), self.job.details.get("request", "")
+        name = self.job.details.get("event", "")
         if name:
-            records.end_event(connection, self.id, request, name, result, now_us=self.context.now_us(), details=details)
+            records.end_event(connection, self.id, self.request, name, result, now_us=self.context.now_us(), details=details)
 
-    async def fail(self, tasks: tuple[str, ...], message: str, *, code: int = 500, **values: Any) -> None:
-        """It did not go well; `values` say what the server is now."""
+    async def fail(self, tasks: tuple[str, ...], message: str, *, also: Also | None = None, **values: Any) -> None:
+        """It did not go well; `values` and `also` say what is true now."""
         now_us = self.context.now_us()
 
         def work(connection: Connection) -> None:
-            if records.change(connection, self.id, task_states=tasks, task_state=NO_TASK, task="", updated_us=now_us, **values):
-                records.set_fault(connection, self.id, code, message, now_us=now_us, details=self.job.kind)
+            ended: dict[str, Any] = {"task_state": NO_TASK, "task": "", "updated_us": now_us}
+            if records.change(connection, self.id, task_states=tasks, request=self.request, **ended, **values):
+                records.set_fault(connection, self.id, 500, message, now_us=now_us, details=self.job.kind)
+                if also is not None:
+                    also(connection)
             self.end_event(connection, FAILED, message)
 
         await self.context.write(work)
@@ -172,6 +186,13 @@ class Work:
             if nic.port:
                 await self.context.networks.bind(nic.port, host)
 
+    async def return_ports(self, server: Server, host: str) -> None:
+        """The same where something has failed already: a port that went meanwhile is nobody's business; "" for no host."""
+        for nic in server.nics:
+            if nic.port:
+                with contextlib.suppress(CallRefused):
+                    await self.context.networks.bind(nic.port, host)
+
     async def expect_ports(self, server: Server, host: str) -> None:
         """A host is told of all ports before the guest is there; "" for none."""
         for nic in server.nics:
@@ -188,6 +209,7 @@ class Work:
     async def _make_own(self, server: Server, disk: Disk) -> dict[str, Any]:
         volume = bytes.fromhex(disk.volume)
         if disk.source == "image":
+            await self.check_image(server, disk.source_id)
             size_bytes = disk.size_gb * GIBIBYTE or (await self.context.bases.ensure(disk.source_id)).size_bytes
             await self.context.bases.clone(disk.source_id, volume, size_bytes)
             return {}
@@ -195,6 +217,21 @@ class Work:
         with contextlib.suppress(PreconditionFailed):  # it was made before
             await self.context.store.create(size_bytes, name=f"disk {disk.device} of server {self.id}", volume=volume)
         return {}
+
+    async def check_image(self, server: Server, image_id: str) -> None:
+        """Whether the server's project, or who asked for it, may still have the image: it may be long since that was asked.  Raises Failed."""
+        everything = self.job.details.get("admin") == "1"
+
+        def look(connection: Connection) -> str:
+            image = images.find_image(connection, image_id)
+            if image is None or not (
+                everything or may_use(server.project, image, images.member_status(connection, image_id, server.project))
+            ):
+                return f"Image {image_id} could not be found."
+            return "" if image.status == IMAGE_ACTIVE else f"Image {image_id} is not active."
+
+        if why := await self.context.read(look):
+            raise Failed(why)
 
     async def _reserve(self, server: Server, disk: Disk) -> dict[str, Any]:
         volumes = self.context.volumes

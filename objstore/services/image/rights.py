@@ -11,7 +11,12 @@ from objstore.services.image.records import COMMUNITY, PUBLIC, SHARED, Image
 
 def may_see(call: Call, image: Image, member: str | None) -> bool:
     """`member`: what the caller's project said to the image, None where it was not shared with it."""
-    if call.is_admin or (call.project and call.project == image.owner) or image.visibility in (PUBLIC, COMMUNITY):
+    return call.is_admin or may_use(call.project, image, member)
+
+
+def may_use(project: str, image: Image, member: str | None) -> bool:
+    """The same for a project, whoever asks in its name."""
+    if (project and project == image.owner) or image.visibility in (PUBLIC, COMMUNITY):
         return True
     return image.visibility == SHARED and member is not None
 

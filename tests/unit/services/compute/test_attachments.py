@@ -1,6 +1,10 @@
 """Volumes of servers."""
 
+from typing import Any
+
+from objstore.errors import Unavailable
 from tests.support.compute_rig import BOB, ComputeRig, on_compute_rig
+from tests.unit.services.compute.test_conductor import built, finish
 
 UNKNOWN = "0f0f0f0f-1111-4222-8333-444444444444"
 
@@ -158,3 +162,27 @@ def test_a_server_that_is_asked_to_go_while_a_volume_is_reserved_does_not_get_it
         rig.desk.reserve = reserve  # type: ignore[method-assign]
 
     on_compute_rig(test)
+
+
+def test_a_detach_that_nobody_wrote_down_leaves_the_volume_in_use() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await built(rig, await rig.bootable())
+        volume = await rig.volume()
+        path = f"/servers/{id_}/os-volume_attachments"
+        assert (await rig.ask("POST", path, document(volume))).status == 200
+        await finish(rig)
+        await rig.becomes(volume, "in-use")
+        write = rig.part.context.write
+
+        async def broken(work: Any) -> Any:
+            raise Unavailable("not now")
+
+        rig.part.context.write = broken  # type: ignore[method-assign]
+        assert (await rig.ask("DELETE", f"{path}/{volume}")).status == 503
+        rig.part.context.write = write  # type: ignore[method-assign]
+        assert (await rig.desk.find("a" * 32, volume)).status == "in-use"
+        assert (await rig.ask("DELETE", f"{path}/{volume}")).status == 202
+        await finish(rig)
+        await rig.becomes(volume, "available")
+
+    on_compute_rig(test, working=False)

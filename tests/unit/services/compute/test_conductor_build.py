@@ -1,11 +1,21 @@
 """Builds and removals beyond what test_conductor.py cuts off."""
 
 import asyncio
+from typing import Any
 
+import pytest
+from sqlalchemy import Connection
+
+from objstore.errors import Unavailable
+from objstore.services.compute import records as servers
 from objstore.services.compute.conductor_build import request_of
+from objstore.services.compute.desks import PlaceRequest
 from objstore.services.compute.records import json_text
-from tests.support.compute_rig import ALICE, BOB, ComputeRig, on_compute_rig
+from objstore.services.compute.tables import SERVERS
+from objstore.services.image import records
+from tests.support.compute_rig import ADMIN, ALICE, BOB, ComputeRig, Cut, on_compute_rig
 from tests.support.image_rig import PROJECTS
+from tests.unit.services.compute.test_conductor import alone, built, finish, jobs_of
 from tests.unit.services.compute.test_records import DISK, FLAVOR, SERVER
 
 
@@ -94,3 +104,110 @@ def test_what_was_reserved_and_not_written_down_is_free_when_the_server_goes() -
         assert (await rig.desk.find(PROJECTS[ALICE], kept)).attachments == (other,)
 
     on_compute_rig(test)
+
+
+def test_an_image_that_was_taken_from_the_project_meanwhile_is_not_cloned() -> None:
+    async def test(rig: ComputeRig) -> None:
+        images = [await rig.bootable() for _ in range(3)]
+        for image, change, why in zip(
+            images,
+            ({"owner": PROJECTS[BOB]}, {"status_": "deactivated"}, {"owner": PROJECTS[BOB]}),
+            ("not be found", "not active", ""),
+            strict=True,
+        ):
+            asked: dict[str, Any] = {} if why else {"who": ADMIN, "networks": "none", "version": "2.37"}
+            id_ = await rig.made_server(wait="", imageRef=image, flavorRef="5", **asked)
+            await rig.sql.write(
+                lambda connection, image=image, change=change: records.change(connection, image, status=("active",), **change)
+            )
+            await finish(rig)
+            record = await rig.record(id_)
+            assert record.vm_state == ("error" if why else "active")
+            assert not why or why in record.fault.message
+            if why:
+                assert await rig.own_volumes() == []
+                assert await rig.ports_at(id_) == {""}
+
+    on_compute_rig(test, working=False)
+
+
+def test_a_rebuild_from_an_image_that_was_taken_away_meanwhile_keeps_the_disk() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await built(rig, await rig.bootable())
+        other = await rig.bootable()
+        before = (await rig.record(id_)).disks[0].volume
+        assert (await rig.act(id_, "rebuild", {"imageRef": other})).status == 202
+        await rig.sql.write(lambda connection: records.change(connection, other, status=("active",), owner=PROJECTS[BOB]))
+        await finish(rig)
+        record = await rig.record(id_)
+        assert (record.vm_state, record.disks[0].volume) == ("error", before)
+        assert len(await rig.own_volumes()) == 1
+
+    on_compute_rig(test, working=False)
+
+
+def test_a_rebuild_that_is_cut_off_leaves_no_disk_of_a_server_that_is_removed() -> None:
+    async def test(rig: ComputeRig) -> None:
+        image, at = await rig.bootable(), 0
+        whole = False
+        while not whole:
+            at += 1
+            id_ = await built(rig, image)
+            assert (await rig.act(id_, "rebuild", {"imageRef": image})).status == 202
+            rig.fuse.steps, rig.fuse.at = 0, at
+            try:
+                await finish(rig, fused=True)
+            except Cut:
+                pass
+            else:
+                whole = True
+            rig.fuse.at = -1
+            assert (await rig.ask("DELETE", f"/servers/{id_}")).status == 204
+            await finish(rig, attempts=1)
+            assert await rig.own_volumes() == [], f"cut after step {at}"
+
+    on_compute_rig(test, working=False)
+
+
+def test_a_host_that_is_chosen_when_the_server_is_on_its_way_out_is_not_claimed() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server(wait="", flavorRef="5")
+        (job,) = await jobs_of(rig)
+        conductor = alone(rig)
+        choose = conductor._context.places.choose
+
+        def late(connection: Connection, request: PlaceRequest) -> str:
+            connection.execute(SERVERS.update().where(SERVERS.c.id == id_).values(task_state="deleting", task="req-2"))
+            return choose(connection, request)
+
+        conductor._context.places.choose = late  # type: ignore[method-assign]
+        await conductor.run(job)
+        assert await rig.claims(id_) == {}
+
+    on_compute_rig(test, working=False)
+
+
+def test_a_removal_that_stops_half_way_claims_no_host_and_ends_moves() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await built(rig, await rig.bootable())
+        await rig.act(id_, "migrate", who=ADMIN)
+        await finish(rig)
+        assert len(await rig.claims(id_)) == 2
+        await rig.ask("DELETE", f"/servers/{id_}")
+        rig.fuse.steps, rig.fuse.at = 0, 0
+        (job,) = await jobs_of(rig)
+        conductor = alone(rig)
+
+        class Networks:
+            async def release_all(self, server_id: str) -> None:
+                raise Unavailable("not now")
+
+        conductor._context.networks = Networks()  # type: ignore[assignment] # it is asked for nothing else
+        with pytest.raises(Unavailable):
+            await conductor.run(job)
+        assert await rig.claims(id_) == {}
+        await finish(rig)
+        assert await rig.leftovers(id_) == {}
+        assert (await rig.sql.read(lambda connection: servers.last_move(connection, id_)))[0] == "cancelled"
+
+    on_compute_rig(test, working=False)

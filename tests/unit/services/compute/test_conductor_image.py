@@ -2,8 +2,9 @@
 
 import pytest
 
-from objstore.errors import NoSuchKey
+from objstore.errors import NoSuchKey, Unavailable
 from tests.support.compute_rig import ComputeRig, on_compute_rig
+from tests.unit.services.compute.test_conductor import alone, built, jobs_of
 
 
 def test_an_image_that_goes_while_it_is_made_leaves_no_snapshot() -> None:
@@ -65,3 +66,23 @@ def test_an_image_waits_for_a_disk_that_is_held_and_not_served() -> None:
             await rig.clock.sleep(1.0)
 
     on_compute_rig(test)
+
+
+def test_an_image_that_is_given_up_does_not_keep_a_server_from_going() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await built(rig, await rig.bootable())
+        rig.hosts[(await rig.record(id_)).host].loses.add("snapshot_volume")
+        image_id = (await rig.act(id_, "createImage", {"name": "i"}, version="2.45")).body["image_id"]
+        (imaging,) = await jobs_of(rig)
+        with pytest.raises(Unavailable):
+            await alone(rig).run(imaging)
+        assert (await rig.ask("DELETE", f"/servers/{id_}")).status == 204
+        _, removing = await jobs_of(rig)
+        with pytest.raises(Unavailable):
+            await alone(rig).run(removing)
+        await alone(rig).give_up(imaging)
+        await alone(rig).run(removing)
+        assert await rig.leftovers(id_) == {}
+        assert (await rig.show(image_id))["status"] == "killed"
+
+    on_compute_rig(test, working=False)

@@ -1,5 +1,7 @@
 """Attachments that their API did not finish."""
 
+from typing import Any
+
 from sqlalchemy import Connection
 
 from objstore.services.compute import records
@@ -27,6 +29,33 @@ def test_a_reservation_that_nobody_wrote_down_is_taken_back() -> None:
         await rig.clock.sleep(62)
         await rig.becomes(volume, "available")
         assert [found.id for found in (await rig.record(id_)).disks if found.id == "d9"] == []
+
+    on_compute_rig(test)
+
+
+def test_a_reservation_that_is_being_taken_back_is_not_begun_any_more() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server()
+        volume = await rig.volume()
+        context = rig.part.context
+        reserve = rig.desk.reserve
+
+        async def slow(*args: Any, **named: Any) -> str:
+            attachment = await reserve(*args, **named)
+            if named:  # the API's call: the job that takes it back comes before the API goes on
+                (disk,) = [disk for disk in (await rig.record(id_)).disks if disk.is_volume]
+                await context.write(lambda connection: context.enqueue(connection, "unreserve", id_, {"disk": disk.id}))
+                await rig.clock.sleep(0.05)
+            else:
+                await rig.clock.sleep(0.1)
+            return attachment
+
+        rig.desk.reserve = slow  # type: ignore[method-assign]
+        reply = await rig.ask("POST", f"/servers/{id_}/os-volume_attachments", {"volumeAttachment": {"volumeId": volume}})
+        assert reply.status == 404
+        await rig.clock.sleep(1.0)
+        assert (await rig.desk.find("a" * 32, volume)).status == "available"
+        assert [disk.state for disk in (await rig.record(id_)).disks] == ["ready"]
 
     on_compute_rig(test)
 

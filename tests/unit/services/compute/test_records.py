@@ -91,12 +91,33 @@ def test_actions_events_and_moves_are_remembered_once() -> None:
             records.begin_move(connection, SERVER, kind, kind, target="", new_flavor="g", user_id="u", now_us=1)
         records.change_move(connection, "s1", "finished", now_us=2, target="h2")
         assert [(row.number, row.status, row.target) for row in connection.execute(select(MIGRATIONS).order_by(MIGRATIONS.c.number))] == [
-            (1, "accepted", ""), (2, "finished", "h2"),
+            (1, "failed", ""), (2, "finished", "h2"),
         ]  # fmt: skip
+        assert records.last_move(connection, "s1") == ("finished", "h2")
+        assert records.last_move(connection, "s2") == ("", "")
+        records.end_moves(connection, "s1", "cancelled", now_us=3)
+        assert [row.status for row in connection.execute(select(MIGRATIONS).order_by(MIGRATIONS.c.number))] == ["failed", "cancelled"]
         for number in (1, 2):
             records.set_fault(connection, "s1", 500, f"fault {number}" + "x" * 300, now_us=number)
         found = records.find(connection, "s1")
         assert found is not None
         assert (found.fault.code, found.fault.message[:7], len(found.fault.message)) == (500, "fault 2", 255)
+
+    on_tables(work)
+
+
+def test_what_another_request_holds_is_not_changed_and_a_guest_arrives_once() -> None:
+    def work(connection: Connection) -> None:
+        records.add(connection, replace(SERVER, task="req-2", host="h1", other_host="h2"))
+        assert not records.change(connection, "s1", task_states=("scheduling",), request="req-1", vm_state="active")
+        assert records.change(connection, "s1", task_states=("scheduling",), request="req-2", vm_state="active")
+        found = records.find(connection, "s1")
+        assert found is not None
+        assert not records.arrive(connection, found, "h3")
+        assert records.arrive(connection, found, "h2")
+        assert not records.arrive(connection, found, "h2")
+        again = records.find(connection, "s1")
+        assert again is not None
+        assert (again.host, again.other_host) == ("h2", "")
 
     on_tables(work)

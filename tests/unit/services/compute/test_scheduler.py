@@ -148,3 +148,19 @@ def test_zones_hosts_and_life_are_told() -> None:
         assert told == ["nova", "", True, False, True, False, True, False]
 
     on_cloud_rig(test)
+
+
+def test_a_claim_that_is_settled_is_the_only_one_whether_there_is_room_or_not() -> None:
+    async def test(rig: CloudRig) -> None:
+        places = rig.service.places
+        for host in ("h1", "h2"):
+            await rig.report(host, memory_mb=2 * GIB)
+        for host in ("h1", "h2"):
+            await place(rig, request("s1", host=host))
+        await rig.sql.write(lambda connection: places.settle(connection, "s1", "h1", vcpus=2, memory_mb=9 * GIB))
+        taken = await rig.sql.read(taken_of)
+        assert {host: (room.vcpus, room.memory_mb) for host, room in taken.items()} == {"h1": (2, 9 * GIB)}
+        await rig.sql.write(lambda connection: places.settle(connection, "s1", "", vcpus=2, memory_mb=9 * GIB))
+        assert await rig.sql.read(taken_of) == {}
+
+    on_cloud_rig(test)

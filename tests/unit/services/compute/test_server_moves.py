@@ -1,6 +1,9 @@
 """Resize, migration, evacuation."""
 
+import asyncio
+
 from objstore.services.compute import records
+from objstore.services.compute.catalog import Catalog
 from objstore.services.compute.states import DELETING
 from tests.support.compute_rig import ADMIN, ComputeRig, on_compute_rig
 
@@ -152,3 +155,37 @@ def test_a_server_that_is_being_deleted_is_not_evacuated() -> None:
         assert (await rig.record(id_)).task_state == DELETING
 
     on_compute_rig(test)
+
+
+def test_resizes_that_are_asked_for_at_once_do_not_exceed_the_quota_together() -> None:
+    async def test(rig: ComputeRig) -> None:
+        image = await rig.bootable()
+        ids = [await rig.made_server(imageRef=image) for _ in range(3)]
+        rig.catalog.check_quota = Catalog(rig.settings).check_quota  # type: ignore[method-assign]
+        replies = await asyncio.gather(*(rig.act(id_, "resize", {"flavorRef": "2"}) for id_ in ids))
+        assert sorted(reply.status for reply in replies) == [202, 403, 403]
+        (lucky,) = [id_ for id_, reply in zip(ids, replies, strict=True) if reply.status == 202]
+        await rig.until_server(lucky, "VERIFY_RESIZE")
+        assert (await rig.act(lucky, "revertResize")).status == 202
+        await rig.until_server(lucky, "ACTIVE")
+        assert (await rig.act(next(id_ for id_ in ids if id_ != lucky), "resize", {"flavorRef": "2"})).status == 202
+
+    on_compute_rig(test, quota_cores=4)
+
+
+def test_a_move_gives_up_what_one_before_it_claimed_and_never_settled() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server()
+        home = (await rig.record(id_)).host
+        await rig.dies(home)
+        for host in rig.hosts:
+            if host != home:
+                rig.hosts[host].down = True  # it is chosen, and then it does not answer
+                assert (await rig.act(id_, "evacuate", {"host": host}, who=ADMIN, version="2.29")).status == 200
+                await rig.clock.sleep(1.0)
+                assert (await rig.record(id_)).other_host == host
+                rig.hosts[host].down = False
+        await rig.until_server(id_, "ACTIVE")
+        assert await rig.claims(id_) == {(await rig.record(id_)).host: (1, 64)}
+
+    on_compute_rig(test, hosts=3)
