@@ -95,6 +95,15 @@ def check_removable(row: Row, now_us: int, *, bypass: bool) -> None:
         raise AccessDenied(f"the version is under {row.lock_mode} retention")
 
 
+def check_overwritten(current: Row | None, draft: Row, now_us: int) -> None:
+    """Whether a draft may take the place of a key's head, which it removes if both are the null version.  Raises AccessDenied.
+
+    Where a bucket has locks that happens to writes alone that went by what the bucket was before.
+    """
+    if current is not None and not current.version and not draft.version:
+        check_removable(current, now_us, bypass=False)
+
+
 def check_retention_change(row: Row, mode: str, until_us: int, now_us: int, *, bypass: bool) -> None:
     """Whether a version's retention may become another one; no mode: none.  Raises InvalidArgument, AccessDenied."""
     if mode:

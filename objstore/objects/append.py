@@ -14,11 +14,11 @@ from objstore.core import checksums, names
 from objstore.core.append import appended, check_offset, next_number, own_append_id, pieces_before, running_algorithm, taken_along
 from objstore.core.conditions import check_write
 from objstore.core.etag import md5_etag
+from objstore.core.locks import check_overwritten
 from objstore.core.manifest import Piece
 from objstore.core.multipart import RECORD_VERSION, PartRecord
 from objstore.core.rows import BodyKind, Kind, PartRef, Row, RowKey, Space
 from objstore.core.timestamp import ZERO
-from objstore.core.versions import new_version
 from objstore.errors import (
     ConditionalConflict,
     EntityTooLarge,
@@ -39,7 +39,7 @@ from objstore.objects.encryption import Seal, description_of, part_seal
 from objstore.objects.get import Gets
 from objstore.objects.info import null_of, object_info
 from objstore.objects.intake import Received, receive
-from objstore.objects.lock import locks_of_new
+from objstore.objects.lock import as_kept
 from objstore.objects.parts import drop_rows, encode_record
 from objstore.objects.put import Puts
 from objstore.objects.sealing import check_key
@@ -150,14 +150,15 @@ class Appends(Gets, Puts):
         return appended(row, parts, algorithm, digest, size)
 
     async def _write_head(self, growing: _Growing, draft: Row, conditions: Conditions) -> Row:
-        bucket, name, row = growing.bucket, growing.name, growing.row
-        versioning = bucket.info.versioning
-        new = new_version(draft, versioning, **(locks_of_new(bucket, None, self.clock.wall_us()) if versioning else {}))
+        bucket, name, row = await self.directory.renewed(growing.bucket), growing.name, growing.row
+        now_us = self.clock.wall_us()
+        new = as_kept(bucket, draft, None, now_us)
 
         def judge(current: Row | None) -> Row:
             check_write(conditions, current)
             check_offset(current, row.size)
             _check_same(current, row)
+            check_overwritten(current, new, now_us)
             return new
 
         key = object_key(bucket, name)

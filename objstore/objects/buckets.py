@@ -148,6 +148,15 @@ class BucketDirectory:
             return outcome
         raise outcome
 
+    async def renewed(self, bucket: Bucket) -> Bucket:
+        """The same bucket, as fresh as `find` gives it.  Raises NoSuchBucket when it is gone or being deleted."""
+        if self._clock.monotonic() < bucket.fresh_until:
+            return bucket
+        found = await self.find(Principal(account=bucket.account), bucket.info.name)
+        if found.id != bucket.id:
+            raise NoSuchBucket(f"bucket {bucket.info.name!r} was deleted meanwhile", bucket=bucket.info.name)
+        return found
+
     def known(self, who: Principal, name: str) -> BucketInfo | None:
         """What was last seen of a bucket, however old; None when nothing was, or it was changed from here since."""
         bucket = self._cache.get(_meaning(who, name))

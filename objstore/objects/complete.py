@@ -7,7 +7,6 @@ manifest is about to name; parts that no manifest names in the end go by reclaim
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -15,7 +14,7 @@ from objstore.core import names
 from objstore.core.conditions import check_write
 from objstore.core.etag import segments_etag
 from objstore.core.lineage import record_of
-from objstore.core.locks import ObjectLock
+from objstore.core.locks import ObjectLock, check_overwritten
 from objstore.core.manifest import total_size, upload_id_of
 from objstore.core.multipart import UploadRecord, check_promised, choose_parts, completed_checksum, completed_etag
 from objstore.core.rows import BodyKind, Kind, PartRef, Row, RowKey, Space, is_live
@@ -38,7 +37,7 @@ from objstore.objects.api import NO_CONDITIONS, CompletedPart, Conditions, Expec
 from objstore.objects.buckets import Bucket
 from objstore.objects.context import CREATES, object_key
 from objstore.objects.info import null_of, object_info
-from objstore.objects.lock import locks_of_new
+from objstore.objects.lock import as_kept
 from objstore.objects.multipart import Uploads
 from objstore.objects.parts import claimed_attempts, drop_rows, encode_record, upload_key, upload_record, versions_of
 
@@ -66,9 +65,7 @@ class Completions(Uploads):
             return object_info(key, made, null_of(home.info))
         attempts, uploaded = await claimed_attempts(self.cluster, home.id, upload_id, parts)
         chosen = choose_parts(parts, attempts, record, 1 if record.segments else self.settings.min_part_bytes)
-        draft = new_version(
-            self._manifest(row, record, chosen, expected, object_size), home.info.versioning, **self._locks_of(home, row)
-        )  # fmt: skip
+        draft = self._manifest(row, record, chosen, expected, object_size)
         written = await self._finish(home, name, upload_id, record, draft, uploaded, conditions)
         return object_info(key, written, null_of(home.info))
 
@@ -96,17 +93,15 @@ class Completions(Uploads):
             etag=segments_etag(part.etag for part in chosen) if record.segments else completed_etag(chosen),
             body=BodyKind.MANIFEST, content_type=upload.content_type, headers=upload.headers, metadata=upload.metadata, tags=upload.tags,
             checksums={record.checksum_algorithm: checksum}, checksum_type=record.checksum_type, parts=tuple(chosen), owner=upload.owner, acl=upload.acl,
-            encryption=upload.encryption, storage_class=upload.storage_class,
+            encryption=upload.encryption, storage_class=upload.storage_class, lock_mode=upload.lock_mode, retain_until_us=upload.retain_until_us,
+            legal_hold=upload.legal_hold,
         )  # fmt: skip
 
-    def _locks_of(self, bucket: Bucket, upload: Row) -> dict[str, Any]:
-        """As the upload was begun with, or the bucket's default."""
-        if not bucket.info.versioning:
-            return {}
-        if upload.lock_mode:
-            return {"lock_mode": upload.lock_mode, "retain_until_us": upload.retain_until_us, "legal_hold": upload.legal_hold}
-        asked = ObjectLock(legal_hold=True) if upload.legal_hold else None
-        return locks_of_new(bucket, asked, self.clock.wall_us())
+    def _as_kept(self, bucket: Bucket, draft: Row) -> Row:
+        """Locked as the upload was begun with, or by the bucket's default."""
+        if draft.lock_mode:
+            return new_version(draft, bucket.info.versioning)
+        return as_kept(bucket, draft, ObjectLock(legal_hold=True) if draft.legal_hold else None, self.clock.wall_us())
 
     async def _finish(
         self, bucket: Bucket, name: bytes, upload_id: str, seen: UploadRecord, draft: Row, uploaded: list[bytes], conditions: Conditions
@@ -135,8 +130,11 @@ class Completions(Uploads):
         return written
 
     async def _write_manifest(self, bucket: Bucket, key: RowKey, draft: Row, upload_id: str, conditions: Conditions) -> Row:
+        bucket = await self.directory.renewed(bucket)
+        draft = self._as_kept(bucket, draft)
         if not conditions and not bucket.info.versioning:
             return await self.commit(bucket, key, draft)
+        now_us = self.clock.wall_us()
 
         def judge(current: Row | None) -> Row | None:
             if current is not None and is_live(current) and upload_id_of(current) == upload_id and current.parts == draft.parts:
@@ -144,6 +142,7 @@ class Completions(Uploads):
             if room is not None:
                 room.check(current)
             check_write(conditions, current)
+            check_overwritten(current, draft, now_us)
             return draft
 
         await self.announce(bucket, key, draft)

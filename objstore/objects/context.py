@@ -11,6 +11,7 @@ from objstore.core.acl import Ownership
 from objstore.core.conditions import check_as_of, check_write
 from objstore.core.container import CLASS_PART
 from objstore.core.container_sync import SYNC_TO
+from objstore.core.locks import check_overwritten
 from objstore.core.multipart import MIN_PART_BYTES
 from objstore.core.rows import INLINE_LIMIT_BYTES, Kind, Row, RowKey, Space
 from objstore.core.versions import CURRENT, check_version_id, pick_head, row_version, version_bytes
@@ -219,12 +220,14 @@ class StoreContext:
         self, bucket: Bucket, key: RowKey, draft: Row, conditions: Conditions, payload: bytes | None, staging: Staging | None, room: Room | None = None
     ) -> Row:  # fmt: skip
         if (conditions is not NO_CONDITIONS and conditions) or (room is not None and room.over is not None):
+            now_us = self.clock.wall_us()
 
             def judge(current: Row | None) -> Row:
                 if room is not None:
                     room.check(current)
                 check_as_of(conditions.as_of_us, current)
                 check_write(conditions, self.unexpired(current))
+                check_overwritten(current, draft, now_us)
                 return draft
 
             try:

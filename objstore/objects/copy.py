@@ -18,7 +18,7 @@ from objstore.core.locks import ObjectLock
 from objstore.core.manifest import pieces_of
 from objstore.core.multipart import UploadRecord
 from objstore.core.rows import BodyKind, Row, RowKey, Space
-from objstore.core.versions import modified_us, new_version
+from objstore.core.versions import modified_us
 from objstore.errors import (
     ConditionalConflict,
     Damaged,
@@ -38,7 +38,7 @@ from objstore.objects.get import Opened
 from objstore.objects.info import null_of, object_info
 from objstore.objects.intake import Received
 from objstore.objects.linking import Linking, Origin, Place, part_draft
-from objstore.objects.lock import locks_of_new
+from objstore.objects.lock import as_kept, locks_of_new
 from objstore.objects.multipart import Uploads
 from objstore.objects.put import Puts, object_row
 
@@ -115,8 +115,8 @@ class Copies(Linking, Puts, Uploads):
         """The head of a copy that shares the source's body; None where that could not be shared, and nothing is left of the try."""
         (home, name), row = target, opened.row
         names.check_metadata(attributes.metadata)
-        versioning = home.info.versioning
-        locks = locks_of_new(home, attributes.lock, self.clock.wall_us()) if versioning or attributes.lock is not None else {}
+        if attributes.lock is not None:
+            locks_of_new(home, attributes.lock, self.clock.wall_us())
         owner, acl = owner_of_new(who, home.account, home.gate, attributes.acl)
         key = object_key(home, name)
         if conditions:
@@ -137,7 +137,9 @@ class Copies(Linking, Puts, Uploads):
         draft = object_row(owner, received, attributes, acl)
         draft = msgspec.structs.replace(draft, parts=body.parts, record=body.record, checksum_type=row.checksum_type)
         try:
-            return await self.commit(home, key, new_version(draft, versioning, **locks), conditions=conditions)
+            home = await self.directory.renewed(home)
+            draft = as_kept(home, draft, attributes.lock, self.clock.wall_us())
+            return await self.commit(home, key, draft, conditions=conditions)
         except Refused as refusal:
             if not isinstance(refusal, ConditionalConflict):  # then it is not known whether a manifest names them
                 await self.give_back(home, made)

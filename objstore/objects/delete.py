@@ -9,7 +9,7 @@ import msgspec
 from objstore.cluster.api import Versions
 from objstore.core import names
 from objstore.core.conditions import check_as_of, check_write
-from objstore.core.locks import check_removable
+from objstore.core.locks import check_overwritten, check_removable
 from objstore.core.rows import BodyKind, Kind, Row, RowKey
 from objstore.core.timestamp import Ballot
 from objstore.core.versions import (
@@ -94,6 +94,7 @@ class Deletes(Alterations):
 
     async def _delete_one(self, who: Principal, bucket: Bucket, target: DeleteTarget) -> DeleteOutcome:
         check_version_id(target.version_id)
+        bucket = await self.directory.renewed(bucket)  # of many keys, the last may come long after the bucket was opened
         doing = _Doing(who, bucket, object_key(bucket, names.object_name(target.key)), target)
         if not bucket.info.versioning:
             return await self._bury(doing)
@@ -129,6 +130,7 @@ class Deletes(Alterations):
         who, bucket, register, target = doing
         conditions, draft = target.conditions, tombstone_row(who.account)
         as_of_us = conditions.as_of_us
+        now_us = self.clock.wall_us()
         if as_of_us is not None:
             # Said of a time before this one: a tombstone of that time, also over nothing, since what is older may still be on its way.
             draft = msgspec.structs.replace(draft, modified_us=as_of_us)
@@ -138,9 +140,11 @@ class Deletes(Alterations):
         def judge(current: Row | None) -> Row | None:
             if as_of_us is not None:
                 check_as_of(as_of_us, current)
+                check_overwritten(current, draft, now_us)
                 return draft
             named = current if current is not None and is_head(current, target.version_id) else None
             check_write(conditions, self.unexpired(named))
+            check_overwritten(current, draft, now_us)
             return draft if is_replaceable(named) else None
 
         try:

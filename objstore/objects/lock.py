@@ -6,7 +6,7 @@ import msgspec
 
 from objstore.core.locks import LockConfig, ObjectLock, check_config, check_retention_change, decode_config, encode_config, lock_fields
 from objstore.core.rows import Row
-from objstore.core.versions import ENABLED
+from objstore.core.versions import ENABLED, new_version
 from objstore.errors import InvalidBucketState, InvalidRequest
 from objstore.objects.access import Action
 from objstore.objects.alter import Alterations
@@ -88,6 +88,16 @@ def _demand_lock(bucket: Bucket) -> LockConfig:
     if config is None:
         raise InvalidRequest("Bucket is missing Object Lock Configuration")
     return config
+
+
+def as_kept(bucket: Bucket, draft: Row, asked: ObjectLock | None, now_us: int) -> Row:
+    """The draft of a new head as the bucket keeps it: with or without a version of its own, locked as asked or by default.
+
+    A bucket that is not fresh is to be renewed before: a write that went by what the bucket was when its body began to come would remove
+    the null version, which may have become one to keep.  Raises InvalidRequest, InvalidArgument.
+    """
+    versioning = bucket.info.versioning
+    return new_version(draft, versioning, **locks_of_new(bucket, asked, now_us)) if versioning else draft
 
 
 def locks_of_new(bucket: Bucket, asked: ObjectLock | None, now_us: int) -> dict[str, Any]:

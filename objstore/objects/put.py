@@ -9,7 +9,6 @@ from objstore.core.checksums import FULL_OBJECT
 from objstore.core.conditions import check_as_of, check_write
 from objstore.core.rows import Kind, Row, RowKey
 from objstore.core.timestamp import ZERO
-from objstore.core.versions import new_version
 from objstore.errors import OutcomeUnknown, Refused
 from objstore.objects.access import owner_of_new
 from objstore.objects.api import NO_CONDITIONS, Attributes, Body, Conditions, Expected, ObjectInfo, Principal
@@ -18,7 +17,7 @@ from objstore.objects.buckets import Bucket
 from objstore.objects.context import object_key
 from objstore.objects.info import null_of, object_info
 from objstore.objects.intake import Received, receive
-from objstore.objects.lock import locks_of_new
+from objstore.objects.lock import as_kept, locks_of_new
 from objstore.objects.sealing import Sealing
 
 
@@ -41,9 +40,8 @@ class Puts(Sealing):
         """The same once bucket and caller are settled; copies come in here too."""
         if attributes.metadata:
             names.check_metadata(attributes.metadata)
-        versioning = bucket.info.versioning
-        if versioning or attributes.lock is not None:
-            locks = locks_of_new(bucket, attributes.lock, self.clock.wall_us())
+        if attributes.lock is not None:
+            locks_of_new(bucket, attributes.lock, self.clock.wall_us())
         seal = await self.seal_for(bucket.info, attributes.encryption)
         owner, acl = owner_of_new(who, bucket.account, bucket.gate, attributes.acl)
         key = object_key(bucket, name)
@@ -63,8 +61,13 @@ class Puts(Sealing):
         draft = object_row(owner, received, attributes, acl)
         if conditions.as_of_us is not None:
             draft = msgspec.structs.replace(draft, modified_us=conditions.as_of_us)
-        if versioning:
-            draft = new_version(draft, versioning, **locks)
+        try:
+            bucket = await self.directory.renewed(bucket)
+            draft = as_kept(bucket, draft, attributes.lock, self.clock.wall_us())
+        except BaseException:
+            if received.staging is not None:
+                await received.staging.abort()
+            raise
         if policy and received.staging is not None:
             return await self._commit_apart(bucket, key, draft, received, conditions)
         return await self.commit(bucket, key, draft, conditions=conditions, payload=received.payload, staging=received.staging)

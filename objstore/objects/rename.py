@@ -13,9 +13,10 @@ import msgspec
 from objstore.core import names
 from objstore.core.conditions import check_copy_source, check_write
 from objstore.core.lineage import Lineage, encode_lineage, lineage_of, owners_of, rename_token
+from objstore.core.locks import check_overwritten
 from objstore.core.rows import BodyKind, Kind, Row, RowKey
 from objstore.core.timestamp import Ballot
-from objstore.core.versions import delete_marker, kept, modified_us, new_version, pick_head
+from objstore.core.versions import delete_marker, kept, modified_us, pick_head
 from objstore.errors import ConditionalConflict, InvalidRequest, NoSuchKey, OutcomeUnknown, Refused
 from objstore.objects.access import Action
 from objstore.objects.alter import Alterations
@@ -24,7 +25,7 @@ from objstore.objects.buckets import Bucket, tombstone_row
 from objstore.objects.context import object_key
 from objstore.objects.info import null_of, object_info
 from objstore.objects.linking import Linking, Origin, Place
-from objstore.objects.lock import locks_of_new
+from objstore.objects.lock import as_kept
 
 TOKEN_LIMIT = 64  # characters of a client token, as S3 has it
 
@@ -81,14 +82,14 @@ class Renames(Alterations, Linking):
             place = Place(bucket, new, who.account, names.new_copy_id(self.clock.wall_us(), self.rng.token(8)))
             shared = await self.share_body(Origin(bucket, object_key(bucket, old), row, held.sources), place, made)
             body = {"body": BodyKind.MANIFEST, "blob": b"", "stored": -1, "parts": shared.parts, "encryption": shared.encryption}
-        versioning = bucket.info.versioning
-        locks = {"lock_mode": "", "retain_until_us": 0, "legal_hold": False}
-        if versioning:
-            locks |= locks_of_new(bucket, None, self.clock.wall_us())
-        renamed = msgspec.structs.replace(kept(row), version="", record=encode_lineage(lineage), **body, **locks)
-        if versioning:
+        renamed = msgspec.structs.replace(
+            kept(row), version="", record=encode_lineage(lineage), lock_mode="", retain_until_us=0, legal_hold=False, **body
+        )
+        bucket = await self.directory.renewed(bucket)
+        if bucket.info.versioning:
             renamed = msgspec.structs.replace(renamed, modified_us=0)  # it takes its place among the versions of the new name
-        draft = new_version(renamed, versioning)
+        now_us = self.clock.wall_us()
+        draft = as_kept(bucket, renamed, None, now_us)
         if draft.body == BodyKind.MANIFEST and not self.in_time(began):
             await self.give_back(bucket, made)
             raise OutcomeUnknown("renaming took too long; the object is as it was, try again")
@@ -99,6 +100,7 @@ class Renames(Alterations, Linking):
             if room is not None:
                 room.check(current)
             _check_target(current, conditions)
+            check_overwritten(current, draft, now_us)
             return draft
 
         await self.announce(bucket, register, draft)
@@ -116,11 +118,16 @@ class Renames(Alterations, Linking):
 
     async def _vanish(self, who: Principal, bucket: Bucket, name: bytes, origin: Ballot) -> None:
         """Take the old name away if it is still the object that was renamed; one written since is another object."""
+        bucket = await self.directory.renewed(bucket)
         versioning = bucket.info.versioning
         draft = delete_marker(who.account, versioning) if versioning else tombstone_row(who.account)
+        now_us = self.clock.wall_us()
 
         def judge(current: Row | None) -> Row | None:
-            return draft if current is not None and current.kind == Kind.OBJECT and current.origin == origin else None
+            if current is None or current.kind != Kind.OBJECT or current.origin != origin:
+                return None
+            check_overwritten(current, draft, now_us)
+            return draft
 
         register: RowKey = object_key(bucket, name)
         await self.announce(bucket, register)

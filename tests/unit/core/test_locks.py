@@ -6,13 +6,14 @@ from objstore.core.locks import (
     ObjectLock,
     check_config,
     check_end,
+    check_overwritten,
     check_removable,
     check_retention_change,
     decode_config,
     encode_config,
     lock_fields,
 )
-from objstore.core.rows import Kind, Row
+from objstore.core.rows import NEW_VERSION, Kind, Row
 from objstore.core.timestamp import ZERO
 from objstore.errors import AccessDenied, InvalidArgument, InvalidRetentionPeriod
 
@@ -102,3 +103,13 @@ def test_who_may_change_a_retention(row: Row, mode: str, until: int, free: bool,
 def test_a_retention_never_ends_in_the_past() -> None:
     with pytest.raises(InvalidArgument):
         check_retention_change(held(), "GOVERNANCE", NOW, NOW, bypass=True)
+
+
+def test_a_write_takes_the_place_of_the_null_version_unless_that_is_locked() -> None:
+    null = held(hold=True)
+    with pytest.raises(AccessDenied):
+        check_overwritten(null, ROW, NOW)
+    check_overwritten(null, msgspec.structs.replace(ROW, version=NEW_VERSION), NOW)
+    check_overwritten(msgspec.structs.replace(null, version="00" * 16), ROW, NOW)
+    check_overwritten(ROW, ROW, NOW)
+    check_overwritten(None, ROW, NOW)

@@ -1,12 +1,16 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
+from msgspec.structs import replace
 
 from objstore.core.locks import LockConfig, ObjectLock
-from objstore.core.rows import RowKey
+from objstore.core.rows import RowKey, Space
+from objstore.core.versions import again
 from objstore.errors import AccessDenied, InvalidBucketState, InvalidRequest
-from objstore.objects.api import Attributes, CopySource, DeleteTarget
-from tests.support.store_rig import ALICE, Rig, with_rig
+from objstore.objects.api import Attributes, Conditions, CopySource, DeleteTarget, Expected, ListQuery
+from tests.support.bodies import SlowBody
+from tests.support.store_rig import ALICE, SETTINGS, Rig, noise, with_rig
 
 DAY_S = 86_400
 
@@ -134,5 +138,145 @@ def test_a_lock_set_while_its_version_is_being_removed_is_either_refused_or_hold
         rig.cluster.before = hold
         with pytest.raises(AccessDenied):
             await rig.store.delete(ALICE, "photos", "k", version_id=info.version_id)
+
+    with_rig(test)
+
+
+async def lock_null_versions(rig: Rig, *keys: str) -> None:
+    """Turn versioning and object lock on, from another proxy, and put what is there under legal hold."""
+    peer = rig.peer()
+    await peer.store.set_versioning(ALICE, "photos", "Enabled")
+    await peer.store.set_lock_config(ALICE, "photos", LockConfig(mode="COMPLIANCE", days=10))
+    for key in keys:
+        await peer.store.set_legal_hold(ALICE, "photos", key, on=True, version_id="null")
+
+
+async def begin_put(rig: Rig, size: int) -> None:
+    await rig.store.put(ALICE, "photos", "k", SlowBody(noise(size), 100), attributes=Attributes(), expected=Expected())
+
+
+async def begin_conditional_put(rig: Rig) -> None:
+    body, conditions = SlowBody(noise(20_000), 100), Conditions(if_match=("*",))
+    await rig.store.put(ALICE, "photos", "k", body, attributes=Attributes(), expected=Expected(), conditions=conditions)
+
+
+async def begin_append(rig: Rig) -> None:
+    body = SlowBody(noise(100), 100)
+    await rig.store.append(ALICE, "photos", "k", body, offset=4, attributes=Attributes(), expected=Expected())
+
+
+def slow_at(rig: Rig, kind: str, space: Space, name: bytes = b"") -> None:
+    """The next such operation takes half a minute."""
+
+    async def nap(what: str, key: RowKey) -> None:
+        if what == kind and key.space == space and key.name.startswith(name):
+            rig.cluster.before = None
+            await asyncio.sleep(30)
+
+    rig.cluster.before = nap
+
+
+async def begin_copy(rig: Rig, size: int) -> None:
+    await rig.put("from", noise(size))
+    if size > SETTINGS.inline_limit_bytes:
+        slow_at(rig, "write", Space.PARTS)
+    else:
+        slow_at(rig, "read", Space.OBJECTS, b"from")
+    await rig.store.copy(ALICE, CopySource("photos", "from"), "photos", "k")
+
+
+async def begin_completion(rig: Rig) -> None:
+    upload_id, parts = await rig.upload("k", [noise(5000)])
+    slow_at(rig, "conditional", Space.UPLOADS)
+    await rig.complete("k", upload_id, parts)
+
+
+async def begin_rename(rig: Rig) -> None:
+    await rig.put("from", noise(20_000))
+    slow_at(rig, "write", Space.PARTS)
+    await rig.store.rename(ALICE, "photos", "from", "k")
+
+
+LATE: dict[str, Callable[[Rig], Awaitable[None]]] = {
+    "put small": lambda rig: begin_put(rig, 10),
+    "put large": lambda rig: begin_put(rig, 20_000),
+    "put if": begin_conditional_put,
+    "append": begin_append,
+    "copy bytes": lambda rig: begin_copy(rig, 100),
+    "copy by reference": lambda rig: begin_copy(rig, 20_000),
+    "complete": begin_completion,
+    "rename": begin_rename,
+}
+
+
+@pytest.mark.parametrize("how", LATE)
+def test_a_write_that_began_before_versions_were_kept_keeps_the_null_version(how: str) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.put("k", b"null")
+        late = asyncio.ensure_future(LATE[how](rig))
+        await asyncio.sleep(10)
+        await lock_null_versions(rig, "k")
+        assert not late.done()
+        await late
+        assert await rig.get("k", version_id="null") == b"null"
+        listed = (await rig.store.list_versions(ALICE, "photos", ListQuery())).objects
+        newest = next(info for info in listed if info.key == "k")
+        assert (newest.version_id != "null", newest.lock_mode) == (True, "COMPLIANCE")
+
+    with_rig(test)
+
+
+def test_of_many_deletions_those_that_come_after_versions_are_kept_keep_the_null_version() -> None:
+    async def test(rig: Rig) -> None:
+        keys = [f"k{number:02}" for number in range(40)]
+        for key in keys:
+            await rig.put(key)
+        hold = asyncio.Event()
+        begun = 0
+
+        async def wait(what: str, key: RowKey) -> None:
+            nonlocal begun
+            if what == "write" and key.space == Space.OBJECTS:
+                begun += 1
+                if begun <= 16:
+                    await hold.wait()
+
+        rig.cluster.before = wait
+        deletion = asyncio.ensure_future(rig.store.delete_many(ALICE, "photos", [DeleteTarget(key) for key in keys]))
+        await asyncio.sleep(1)
+        await lock_null_versions(rig, *keys[16:])
+        hold.set()
+        outcomes = await deletion
+        assert [outcome.delete_marker for outcome in outcomes] == [False] * 16 + [True] * 24
+        for key in keys[16:]:
+            assert await rig.get(key, version_id="null") == b"data"
+
+    with_rig(test)
+
+
+def test_a_conditional_write_never_takes_the_place_of_a_null_version_that_is_locked() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.put("k", b"null")
+
+        async def nap(what: str, key: RowKey) -> None:
+            if what == "conditional" and key.space == Space.OBJECTS:
+                rig.cluster.before = None
+                await asyncio.sleep(10)
+
+        for call in (
+            rig.put("k", conditions=Conditions(if_match=("*",))),
+            rig.store.delete(ALICE, "photos", "k", conditions=Conditions(if_match=("*",))),
+        ):
+            rig.cluster.before = nap
+            late = asyncio.ensure_future(call)
+            await asyncio.sleep(1)
+            row = await rig.row("k")
+            assert row is not None
+            await rig.peer().cluster.write(
+                RowKey(await rig.id(), Space.OBJECTS, b"k"), replace(again(row), legal_hold=True), payload=b"null"
+            )
+            with pytest.raises(AccessDenied):
+                await late
+        assert await rig.get("k") == b"null"
 
     with_rig(test)
