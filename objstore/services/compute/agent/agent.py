@@ -72,6 +72,24 @@ class Agent:
                 log.error("server %s is left alone: %s", server, failure)  # noqa: TRY400 the message says all there is
                 self._unread.add(server)
         await asyncio.gather(*map(self._adopt, list(self.guests.values())))
+        self._tasks.spawn(self.give_up_lost())
+
+    async def give_up_lost(self) -> None:
+        """Forget guests that were coming when an agent died, and did not come whole: they are where they were, and others must not believe them here."""
+        for guest in list(self.guests.values()):
+            if not guest.is_lost or guest.id in self._awaited:
+                continue
+            async with guest.turn:
+                if guest.gone:
+                    continue
+                try:
+                    await guest.release()
+                except (ObjstoreError, OSError) as failure:
+                    log.warning("the disks of server %s, which did not come, are not let go of yet: %s", guest.id, failure)
+                    continue
+                guest.gone = True
+                await self._let_go(guest)
+            await guest.aclose()
 
     async def _load(self, server: str) -> None:
         """Know a guest by its record; what has none is removed.  Raises DamagedFile, OSError."""
@@ -129,7 +147,7 @@ class Agent:
 
     def power(self) -> tuple[api.Power, ...]:
         """All guests that are this host's."""
-        return tuple(guest.power() for _, guest in sorted(self.guests.items()) if not guest.moving)
+        return tuple(guest.power() for _, guest in sorted(self.guests.items()) if not guest.moving and not guest.is_lost)
 
     def in_use(self, volume: str, server: str) -> bool:
         """Whether a guest other than `server` uses a volume now."""
@@ -177,13 +195,15 @@ class Agent:
 
     async def forget(self, servers: tuple[str, ...]) -> None:
         """End guests that no record knows."""
-        for server in servers:
-            if server in self.guests and not self.guests[server].moving:
-                log.warning("no record knows server %s: it is ended", server)
-                try:
-                    await self.carry_out(api.Destroy(server))
-                except (ObjstoreError, OSError) as failure:
-                    log.warning("server %s could not be ended yet: %s", server, failure)
+
+        async def end(server: str) -> None:
+            log.warning("no record knows server %s: it is ended", server)
+            try:
+                await self.carry_out(api.Destroy(server))
+            except (ObjstoreError, OSError) as failure:
+                log.warning("server %s could not be ended yet: %s", server, failure)
+
+        await asyncio.gather(*(end(server) for server in servers if server in self.guests and not self.guests[server].moving))
 
     # -- the calls --------------------------------------------------------------------------------------------
 
@@ -291,7 +311,9 @@ class Agent:
             await self._make_room(server)
         receiver = self._awaited.get(server)
         if receiver is None:
-            if server in self.guests:
+            if (known := self.guests.get(server)) is not None:
+                if known.is_lost:
+                    raise Unavailable(f"what is left of an earlier attempt to receive server {server} is still being removed")
                 raise Refused(f"server {server} {api.ON_THIS_HOST}")
             self._check_count()
             guest = awaited(self.host, message.server)

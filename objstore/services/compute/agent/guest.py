@@ -78,6 +78,11 @@ class Guest:
             return Power(self.id, "off", self.record.why)
         return Power(self.id, "crashed" if self.run.crashed else self.run.state)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was coming from another host and did not come whole: it is still there, or nowhere."""
+        return self.record.coming and self.run is None
+
     def running(self) -> Run:
         """The run.  Raises Refused when it is off."""
         if self.run is None:
@@ -99,7 +104,7 @@ class Guest:
         """Have it run; nothing happens where it does.  Raises Refused, Unavailable."""
         if self.run is not None:
             return
-        await self.save(on=True, why="", halted=False)
+        await self.save(on=True, why="", halted=False, coming=False)
         try:
             await asyncio.gather(*(self.host.disks.attach(disk.volume, force=force) for disk in self.spec.disks))
             await self.launch()
@@ -381,8 +386,8 @@ class Guest:
             await run.ask("system_reset")
         if status == "shutdown" or (status == "paused" and self.record.halted):
             await run.ask("cont")
-        if self.record.halted:
-            await self.save(halted=False)
+        if self.record.halted or self.record.coming:
+            await self.save(halted=False, coming=False)
         await run.refresh()
 
     def attach_later(self, run: Run, *, force: bool = False) -> None:

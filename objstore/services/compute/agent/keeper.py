@@ -29,6 +29,7 @@ class Keeper:
             for guest in list(self._agent.guests.values()):
                 await self._cap(_cap_guests, guest.directory, told)
             await self._cap(_cap_networks, host.directory, told)
+            await self._agent.give_up_lost()
             await self._agent.leftovers.again()
 
     async def _cap(self, cap_logs: Callable[[str, int], None], directory: str, told: dict[str, str]) -> None:

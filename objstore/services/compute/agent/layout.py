@@ -45,6 +45,7 @@ class Record(msgspec.Struct, frozen=True):
     why: str = ""  # why it is off, as reports tell it
     nbd: str = ""  # the disks' socket as that process reaches it; "": as the host's facts say
     halted: bool = False  # the agent has it stand still, or is about to, and lets it go on: nobody asked for it to be paused
+    coming: bool = False  # from another host, and not seen whole yet
     slots: dict[str, int] = {}  # device -> the slot that it is plugged into, as long as it is the guest's
 
     @property

@@ -183,7 +183,7 @@ class Receiver:
             d.volume for d in spec.disks
         }:
             raise InvalidArgument("the guest that comes has other disks than the one that is awaited")
-        await guest.save(spec=spec, slots=hello.slots)
+        await guest.save(spec=spec, slots=hello.slots, coming=True)
         await guest.host.threads.run(prepare, spec, guest.directory, guest.host.facts.firmware)
         await guest.host.threads.run(begin, guest.directory, base64.b64decode(hello.console))
         run = await guest.launch(hello.sizes)
@@ -206,7 +206,6 @@ class Receiver:
             elif word == "done":
                 if not await self._is_ours():
                     raise MoveFailed("the guest has not come")
-                await guest.save(on=True)
             else:
                 return False
             await put(stream, Word("ok"))
@@ -220,7 +219,7 @@ class Receiver:
             return False
         with contextlib.suppress(QmpClosed, QmpRefused):
             if await run.refresh() != "inmigrate":
-                await self.guest.save(on=True)
+                await self.guest.save(on=True, coming=False)
                 return True
         return False
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -81,11 +81,13 @@ class Reporter:
 
     async def run(self) -> None:
         """At once, at each change and every few seconds, whatever else takes its time: a host that falls silent is taken for dead."""
-        following = TaskOwner("what follows from reports", limit=1)
+        # A guest that does not end keeps no network from being carried out.
+        networks = TaskOwner("networks that follow from reports", limit=1)
+        ends = TaskOwner("ends that follow from reports", limit=1)
         try:
             while True:
                 self._changed.clear()
-                await self._tell_and_go_on(following)
+                await self._tell_and_go_on(networks, ends)
                 try:
                     async with asyncio.timeout(self._interval_s):
                         await self._changed.wait()
@@ -93,9 +95,10 @@ class Reporter:
                 except TimeoutError:
                     pass
         finally:
-            await following.aclose()
+            await networks.aclose()
+            await ends.aclose()
 
-    async def _tell_and_go_on(self, following: TaskOwner) -> None:
+    async def _tell_and_go_on(self, networks: TaskOwner, ends: TaskOwner) -> None:
         try:
             answer = await self._tell()
         except (ObjstoreError, msgspec.DecodeError) as failure:
@@ -106,32 +109,35 @@ class Reporter:
             log.exception("a report failed by a bug")
         else:
             self._heard = True
-            if not len(following):  # else the next report's answer says it again
-                following.spawn(self._follow_safely(answer))
+            if not len(networks):  # else the next report's answer says it again
+                networks.spawn(self._safely(self._have_networks(answer)))
+            if not len(ends) and answer.forget:
+                ends.spawn(self._safely(self._agent.forget(answer.forget)))
 
     async def tell(self) -> None:
         """One report, and what follows from its answer.  Raises Unavailable."""
-        await self._follow(await self._tell())
+        answer = await self._tell()
+        await self._have_networks(answer)
+        await self._agent.forget(answer.forget)
 
     async def _tell(self) -> Reported:
         body = msgspec.json.encode(self._report())
         return msgspec.json.decode(await _call(self._services, "POST", "/report", body), type=Reported)
 
-    async def _follow_safely(self, answer: Reported) -> None:
+    async def _safely(self, following: Awaitable[None]) -> None:
         try:
-            await self._follow(answer)
+            await following
         except (ObjstoreError, msgspec.DecodeError) as failure:
             log.warning("what follows from a report cannot be done now: %s", failure)
         except Exception:
             log.exception("what follows from a report failed by a bug")
 
-    async def _follow(self, answer: Reported) -> None:
+    async def _have_networks(self, answer: Reported) -> None:
         if answer.network_revision > self._networks.revision or self._networks.incomplete:
             before = self._networks.revision, self._networks.up
             await self._networks.fetch()
             if (self._networks.revision, self._networks.up) != before:
                 self._changed.set()
-        await self._agent.forget(answer.forget)
 
 
 async def _call(services: Services, method: str, path: str, body: bytes = b"") -> bytes:

@@ -313,3 +313,18 @@ def test_a_disk_that_is_full_keeps_no_guest_from_ending(tmp_path: Path, monkeypa
         assert list((rig.directory / "servers").iterdir()) == []
 
     with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_that_did_not_come_whole_and_is_started_here_is_this_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.agent.carry_out(Spawn(SPEC))
+        await rig.agent.carry_out(Stop(SPEC.id, 1.0))
+        guest = rig.agent.find(SPEC.id)
+        await guest.save(coming=True)
+        assert rig.agent.power() == ()
+        await rig.agent.carry_out(Spawn(SPEC))
+        await rig.agent.carry_out(Stop(SPEC.id, 1.0))
+        await rig.agent.give_up_lost()
+        assert rig.agent.power() == (Power(SPEC.id, "off", "host"),)
+
+    with_rig(tmp_path, monkeypatch, test)

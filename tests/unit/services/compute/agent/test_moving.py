@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from objstore.errors import InvalidArgument, QuorumLost, Refused
+from objstore.errors import InvalidArgument, QuorumLost, Refused, Unavailable
+from objstore.runtime import commands
 from objstore.runtime.streams import open_stream
 from objstore.services.compute.agent import guest as guest_module
 from objstore.services.compute.agent import layout, moving
 from objstore.services.compute.agent.guest import Guest
 from objstore.services.compute.agent.moving import MESSAGE_LIMIT_BYTES, Hello, MoveFailed, Word, put, take
 from objstore.services.compute.agent.run import GuestBroken, Run
-from objstore.services.compute.agent_api import Destroy, Disk, Migrate, Power, Receive, Spawn
+from objstore.services.compute.agent_api import Destroy, Disk, Migrate, Power, Receive, Spawn, Stop
 from tests.support.guest_rig import Rig, with_rig
 from tests.unit.services.compute.agent.test_check import DISK, ID, NIC, spec
 
@@ -153,6 +154,50 @@ def test_a_guest_that_nobody_sends_is_not_awaited_for_ever(tmp_path: Path, monke
         assert rig.agent.guests == {}
 
     with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_that_was_coming_when_the_agent_died_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(first: Rig, second: Rig) -> None:
+        async def nothing(receiver: moving.Receiver) -> None:
+            """As if the agent were killed."""
+
+        real_give_up, real_agreed = moving.Receiver._give_up, moving._agreed
+        processes: list[commands.Running] = []
+        agreed: list[moving.Stream] = []
+
+        async def agree(words: moving.Stream) -> None:
+            await real_agreed(words)
+            agreed.append(words)
+            if len(agreed) == 2:  # the other side has the disks already
+                processes.append(second.agent.guests[ID].running().process)
+                monkeypatch.setattr(moving.Receiver, "_give_up", nothing)
+                second.disks.down = True
+                await second.again()
+                raise QuorumLost("for this test")
+
+        monkeypatch.setattr(moving, "_agreed", agree)
+        address = (await second.agent.carry_out(Receive(SPEC)))["address"]
+        with pytest.raises(MoveFailed, match="where it was"):
+            await first.agent.carry_out(Migrate(ID, address))
+        monkeypatch.setattr(moving.Receiver, "_give_up", real_give_up)
+        assert first.agent.power() == (Power(ID, "running"),)
+        assert not commands.is_running(processes[0])
+        assert second.agent.power() == ()  # and nobody is told that it is off
+        with pytest.raises(Unavailable, match="an earlier attempt"):  # its disks are not let go of yet
+            await second.agent.carry_out(Receive(SPEC))
+        second.disks.down = False
+        await second.agent.give_up_lost()
+        assert second.agent.guests == second.disks.attached == {}
+        assert list((second.directory / "servers").iterdir()) == []
+        second.agent._secret = "secret"
+        await first.agent.carry_out(Migrate(ID, (await second.agent.carry_out(Receive(SPEC)))["address"]))
+        await come(second)
+        await second.again()
+        assert (first.agent.power(), second.agent.power()) == ((), (Power(ID, "running"),))
+        await second.agent.carry_out(Stop(ID, 1.0))
+        assert second.agent.power() == (Power(ID, "off", "host"),)
+
+    with_two(tmp_path, monkeypatch, test)
 
 
 def test_only_so_many_may_be_at_the_door_and_nobody_is_left_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

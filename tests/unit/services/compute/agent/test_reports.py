@@ -168,6 +168,28 @@ def test_reports_go_on_while_networks_take_their_time(tmp_path: Path, monkeypatc
     with_conductor(tmp_path, monkeypatch, test)
 
 
+def test_a_guest_that_takes_its_time_to_end_keeps_neither_networks_nor_other_guests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(rig: Rig, conductor: Conductor, reporter: Reporter, networks: Networks, changed: asyncio.Event) -> None:
+        other = ID.replace("1", "9")
+        for server in (ID, other):
+            await rig.agent.carry_out(Spawn(msgspec.structs.replace(spec(disks=(), nics=()), id=server)))
+        conductor.forget = (ID, other)
+        async with rig.agent.find(ID).turn:  # something is done with it for ever
+            task = asyncio.ensure_future(reporter.run())
+            async with asyncio.timeout(10):
+                while other in rig.agent.guests:
+                    await asyncio.sleep(0.01)
+                networks.revision = -1
+                while networks.revision < 0:
+                    await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.wait([task])
+
+    with_conductor(tmp_path, monkeypatch, test)
+
+
 def test_without_services_there_is_nothing_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(rig: Rig) -> None:
         networks = Networks(None, rig.networks, "h1")
