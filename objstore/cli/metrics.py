@@ -92,9 +92,8 @@ async def daemon_metrics(world: Any, fleet: Any, daemons: Any) -> str:
     page.family("objstore_disk_state", "gauge", "1 for the state that each device is in.", up)
     rows = [({"node": r.name, "disk": disk}, d.rows) for r, d, disk in devices]
     page.family("objstore_disk_rows", "gauge", "Registers on each device.", rows)
-    page.family(
-        "objstore_replication_queue_objects", "gauge", "Rows that some primary lacks or holds differently.", [({}, status.queued_repairs)]
-    )
+    queued: list[Sample] = [] if status.queued_repairs is None else [({}, status.queued_repairs)]
+    page.family("objstore_replication_queue_objects", "gauge", "Rows that some primary lacks or holds differently.", queued)
     page.family(
         "objstore_replication_oldest_seconds", "gauge", "For how long such rows have been seen without a break.",
         [({}, daemons.behind_s())],

@@ -84,12 +84,15 @@ DaemonRequest = Status | Repair | Audit | AddDevices | DrainNode | RemoveNode | 
 
 
 class StatusResult(msgspec.Struct, frozen=True):
-    """What the daemons know for certain now.  Rows: registers that some primary does not hold as the others do."""
+    """What the daemons know for certain now.  Rows: registers that some primary does not hold as the others do.
+
+    Counts of rows are None where every look at the cluster was broken off: nothing is known of them then.
+    """
 
     epoch: int
-    under_replicated: int
-    misplaced: int  # rows on devices that are no primaries of their partition
-    queued_repairs: int
+    under_replicated: int | None
+    misplaced: int | None  # rows on devices that are no primaries of their partition
+    queued_repairs: int | None
     quarantined: int
     changing: bool  # a ring change is being carried out
     detail: str = ""

@@ -12,7 +12,7 @@ from pathlib import PurePath
 
 from objstore.daemons.fleet import Fleet
 from objstore.daemons.replicator import Replicator
-from objstore.errors import InvalidRequest, ObjstoreError
+from objstore.errors import InvalidRequest, ObjstoreError, Unavailable
 from objstore.wire.messages import DeviceReport, SyncState, SyncStateAnswer
 from ring import builder
 from ring.lookup import Ring
@@ -32,7 +32,7 @@ class Rebalancer:
         self._strangers: set[bytes] = set()  # incarnations that were complained of
 
     async def publish(self, changes: Sequence[builder.Change]) -> Ring:
-        """Make and publish the next ring.  Raises InvalidRequest with the ring builder's reason."""
+        """Make and publish the next ring.  Raises InvalidRequest with the ring builder's reason, Unavailable."""
         async with self._lock:
             now_s = self.fleet.world.clock.wall_us() / 1e6
             try:
@@ -43,7 +43,11 @@ class Rebalancer:
             return ring
 
     async def _spread(self, ring: Ring) -> None:
-        self._save(ring)
+        """Raises Unavailable when it cannot be made durable here; then nobody hears of it."""
+        try:
+            self._save(ring)
+        except (RingError, OSError) as failure:
+            raise Unavailable(f"the ring of epoch {ring.epoch} cannot be saved on this host: {failure}") from failure
         self.fleet.adopt(ring)
         for address in self.fleet.addresses():
             try:

@@ -115,10 +115,10 @@ class Daemons:
 
     async def _rebalance(self) -> str:
         done = await self.rebalancer.step()
-        if self.fleet.ring.moving():
-            if not done and not self._moved_rows:
-                await self.world.clock.sleep(HANDOVER_PAUSE_S)  # a move that waits for a dead device must not be looked at without pause
-            self.workers["replicator"].wake()
+        if self.fleet.ring.moving() and not done and not self._moved_rows:
+            await self.world.clock.sleep(HANDOVER_PAUSE_S)  # a move that waits for a dead device must not be looked at without pause
+        if done or self.fleet.ring.moving():
+            self.workers["replicator"].wake()  # after the end of a handover too: what the old devices hold is to be let go
         return done
 
     async def _reclaim(self) -> int:
@@ -187,7 +187,7 @@ class Daemons:
 
     async def status(self) -> control.StatusResult:
         """Facts looked up now."""
-        left = RepairCounts(failed=1)
+        left: RepairCounts | None = None
         for _ in range(STALE_RETRIES):
             try:
                 left = await self.replicator.verify()
@@ -198,18 +198,23 @@ class Daemons:
         ring = self.fleet.ring
         moving = len(ring.moving())
         pending = await self.rebalancer.pending() if moving else 0
-        queued = left.under_replicated + left.misplaced + pending
-        if not queued and not left.failed:
+        queued = None if left is None else left.under_replicated + left.misplaced + pending
+        if queued == 0:
             self._behind_since_s = None
         elif self._behind_since_s is None:
             self._behind_since_s = self.world.clock.monotonic()
         detail = f"{moving} partitions moving, {pending} not yet in sync" if moving else ""
-        if left.silent or left.failed:
-            detail = (detail + "; " if detail else "") + f"devices silent: {sorted(left.silent)}"
+        if left is None or left.silent:
+            seen = (
+                "counts of rows are not known: the ring or the nodes kept changing"
+                if left is None
+                else f"devices silent: {sorted(left.silent)}"
+            )
+            detail = (detail + "; " if detail else "") + seen
         return control.StatusResult(
             epoch=ring.epoch,
-            under_replicated=left.under_replicated,
-            misplaced=left.misplaced,
+            under_replicated=left.under_replicated if left is not None else None,
+            misplaced=left.misplaced if left is not None else None,
             queued_repairs=queued,
             quarantined=sum(device.quarantined for report in reports.values() if report for device in report.devices),
             changing=bool(moving),

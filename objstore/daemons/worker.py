@@ -8,13 +8,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from objstore.errors import ObjstoreError
+from objstore.errors import ObjstoreError, StaleEpoch
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
 
 log = logging.getLogger(__name__)
 
 BACK_OFF_LIMIT_S = 30.0
+STALE_PAUSE_S = 0.1  # before a step that a change of the ring broke off runs again
+STALE_AT_ONCE = 10  # so often in a row; then after the interval, as always
 
 
 class Worker:
@@ -48,6 +50,7 @@ class Worker:
 
     async def _loop(self) -> None:
         pause_s = self.interval_s
+        stale = 0
         while True:
             try:
                 async with asyncio.timeout(pause_s * self._world.rng.uniform(0.8, 1.2)):
@@ -57,15 +60,23 @@ class Worker:
             self._wake.clear()
             try:
                 await self.run_once()
-            except (ObjstoreError, OSError) as failure:
+            except StaleEpoch:
+                # The ring changed under it: nothing is wrong, and what it had to do is still to be done.
+                stale += 1
+                pause_s = STALE_PAUSE_S if stale <= STALE_AT_ONCE else self.interval_s
+                continue
+            except Exception as failure:  # noqa: BLE001 whatever it was: without this loop nothing is repaired any more
                 self.failures += 1
                 pause_s = min(BACK_OFF_LIMIT_S, max(pause_s, 0.5) * 2)
-                self._complain(repr(failure))
+                self._complain(failure)
             else:
                 pause_s = self.interval_s
+            stale = 0
 
-    def _complain(self, what: str) -> None:
+    def _complain(self, failure: Exception) -> None:
         # A cluster with a dead node fails the same way every round: say so once, not for ever.
+        what = repr(failure)
         if what != self._last_complaint:
             self._last_complaint = what
-            log.warning("%s: %s; will try again", self.name, what)
+            expected = isinstance(failure, (ObjstoreError, OSError))
+            log.warning("%s: %s; will try again", self.name, what, exc_info=None if expected else failure)

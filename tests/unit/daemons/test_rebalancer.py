@@ -8,10 +8,11 @@ import pytest
 from objstore.core.rows import RowKey
 from objstore.daemons.rebalancer import Rebalancer
 from objstore.daemons.replicator import Replicator
-from objstore.errors import InvalidRequest
+from objstore.errors import InvalidRequest, Unavailable
 from objstore.wire import messages as m
 from ring import builder
 from ring.lookup import Ring
+from ring.model import RingError
 from tests.support.memory_fleet import MemoryFleet, device, ring_of
 
 
@@ -38,6 +39,18 @@ def test_an_impossible_change_is_refused_with_the_rings_reason() -> None:
     with pytest.raises(InvalidRequest, match="replica"):
         asyncio.run(rebalancer(fleet, saved).publish([builder.Remove(1)]))
     assert not saved
+
+
+def test_a_ring_that_cannot_be_saved_is_given_to_nobody() -> None:
+    fleet = MemoryFleet(ring_of(3))
+
+    def damaged(_ring: Ring) -> None:
+        raise RingError("ring.bin: bad checksum")
+
+    acting = Rebalancer(fleet, Replicator(fleet, settle=settle), save=damaged)  # type: ignore[arg-type]
+    with pytest.raises(Unavailable, match="bad checksum"):
+        asyncio.run(acting.publish([builder.Add(device(-1, b"newdevic"))]))
+    assert (fleet.ring.epoch, fleet.pushed) == (1, [])
 
 
 def test_a_handover_ends_only_when_every_new_device_is_in_sync() -> None:

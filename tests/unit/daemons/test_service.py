@@ -7,8 +7,9 @@ import pytest
 from objstore.core.rows import RowKey
 from objstore.daemons import control
 from objstore.daemons.service import Daemons, DaemonSettings
-from objstore.errors import InvalidRequest
+from objstore.errors import InvalidRequest, StaleEpoch
 from objstore.wire import messages as m
+from ring import builder
 from ring.lookup import Ring
 from tests.support.memory_fleet import MemoryFleet, device, held, key, ring_of
 
@@ -43,6 +44,21 @@ def test_status_counts_rows_and_partitions_out_of_place() -> None:
     fleet.put(1, 0, key("a"), held(5))
     status = asyncio.run(daemons(fleet).status())
     assert (status.epoch, status.under_replicated, status.misplaced, status.changing) == (1, 1, 0, False)
+
+
+def test_what_cannot_be_counted_is_not_known_rather_than_nothing() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    fleet.put(1, 0, key("a"), held(5))
+
+    def changed(_number: int, _request: m.Digests) -> m.DigestsAnswer:
+        raise StaleEpoch("the epoch is over", epoch=9)
+
+    fleet._digests = changed  # type: ignore[method-assign]
+    acting = daemons(fleet)
+    status = asyncio.run(acting.status())
+    assert (status.under_replicated, status.misplaced, status.queued_repairs) == (None, None, None)
+    assert "not known" in status.detail
+    assert acting.behind_s() > 0.0
 
 
 def test_how_long_rows_are_out_of_place_is_counted_from_when_they_were_first_seen() -> None:
@@ -106,3 +122,19 @@ def test_an_unknown_node_is_refused_with_the_names_there_are() -> None:
     fleet = MemoryFleet(ring_of(3))
     with pytest.raises(InvalidRequest, match="node1, node2, node3"):
         asyncio.run(daemons(fleet).handlers()[control.DrainNode](control.DrainNode("nodeX")))  # type: ignore[arg-type]
+
+
+def test_the_replicator_is_woken_when_a_handover_ends() -> None:
+    """What the devices that gave partitions away still hold is misplaced from then on."""
+    fleet = MemoryFleet(ring_of(3))
+    acting = daemons(fleet)
+
+    async def story() -> str:
+        await acting.rebalancer.publish([builder.Add(device(-1, b"newdevic"))])
+        await acting.replicator.run()
+        assert not acting.workers["replicator"]._wake.is_set()
+        return await acting._rebalance()
+
+    assert "ended" in asyncio.run(story())
+    assert not fleet.ring.moving()
+    assert acting.workers["replicator"]._wake.is_set()
