@@ -150,7 +150,9 @@ class BaseDisks:
         Raises CallRefused, Unavailable, NoSuchKey.
         """
         who = f"image {image_id}"
-        async with reading(self._volumes.objects, self._world, volume, self._data_settings, snapshot=snapshot, who=who) as source:
+        async with reading(
+            self._volumes.objects, self._world, volume, self._data_settings, snapshot=snapshot, who=who, is_one=True
+        ) as source:
             size = size_bytes or source.device.size_bytes
             await self._uploads.receive(image_id, pour(source.device, length=size), size=size, before=(QUEUED,), during=SAVING)
 

@@ -12,6 +12,7 @@ read the head earlier keeps these chunks because of the head, and one that read 
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from hashlib import blake2b
 
 import msgspec
 
@@ -63,10 +64,13 @@ class Reading:
 
 
 async def open_reading(
-    objects: VolumeObjects, world: World, volume: bytes, settings: VolumeSettings, *, snapshot: bytes = b"", who: str = ""
+    objects: VolumeObjects, world: World, volume: bytes, settings: VolumeSettings, *, snapshot: bytes = b"", who: str, is_one: bool = False
 ) -> Reading:  # fmt: skip
-    """What a snapshot keeps, or without one what the store has of a volume now.  Raises NoSuchKey, NoSuchSnapshot, Unavailable."""
-    reader_id = world.rng.token(VOLUME_ID_BYTES)
+    """What a snapshot keeps, or without one what the store has of a volume now.  Raises NoSuchKey, NoSuchSnapshot, Unavailable.
+
+    With `is_one` there is one reader of that name: it takes the place of one that died.
+    """
+    reader_id = _id_of(who) if is_one else world.rng.token(VOLUME_ID_BYTES)
     for attempt in range(ATTEMPTS):
         at = await objects.head(volume)
         tree = _tree(at.head, snapshot)
@@ -89,14 +93,24 @@ async def open_reading(
 
 @contextlib.asynccontextmanager
 async def reading(
-    objects: VolumeObjects, world: World, volume: bytes, settings: VolumeSettings, *, snapshot: bytes = b"", who: str = ""
-) -> AsyncIterator[Reading]:
+    objects: VolumeObjects, world: World, volume: bytes, settings: VolumeSettings, *, snapshot: bytes = b"", who: str, is_one: bool = False
+) -> AsyncIterator[Reading]:  # fmt: skip
     """The same, ended with the context."""
-    opened = await open_reading(objects, world, volume, settings, snapshot=snapshot, who=who)
+    opened = await open_reading(objects, world, volume, settings, snapshot=snapshot, who=who, is_one=is_one)
     try:
         yield opened
     finally:
         await opened.aclose()
+
+
+async def forget(objects: VolumeObjects, *names: str) -> None:
+    """Readers of these names, each one of its name, are dead: what they read goes, where nothing else names it."""
+    for who in names:
+        await _forget(objects, _id_of(who))
+
+
+def _id_of(who: str) -> bytes:
+    return blake2b(who.encode(), digest_size=VOLUME_ID_BYTES).digest()
 
 
 async def _forget(objects: VolumeObjects, reader: bytes) -> None:

@@ -33,7 +33,7 @@ from objstore.services.volume.api.work import DROP_DATA, Work, add_message
 from objstore.services.volume.attach import attach
 from objstore.services.volume.base_disks import HOLDER
 from objstore.services.volume.layout import volume_id
-from objstore.services.volume.readers import reading
+from objstore.services.volume.readers import forget, reading
 from objstore.services.volume.settings import MEBIBYTE
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class BackupWork:
     async def backup(self, job: Job) -> None:
         """Write a backup."""
         row = await self._row(job.subject)
+        await forget(self._volumes.objects, *(_reader(job, run) for run in range(job.attempts)))
         if row is None or row.status != CREATING:  # deleted meanwhile, or done by a run before this one
             await self._service.write(lambda connection: self._free_volume(connection, job, row))
             return
@@ -68,10 +69,10 @@ class BackupWork:
         temporary, data = volume_id(job.id), volume_id(volume.data)
         try:
             if row.snapshot:
-                count = await self._write(row, volume, await self._of_snapshot(row.snapshot), volume_id(row.snapshot))
+                count = await self._write(job, row, volume, await self._of_snapshot(row.snapshot), volume_id(row.snapshot))
             else:
                 await self._work.temporary.take(job, volume.id, data, temporary)
-                count = await self._write(row, volume, data, temporary)
+                count = await self._write(job, row, volume, data, temporary)
         except Unavailable:
             raise
         except (Refused, Damaged) as failure:
@@ -87,14 +88,14 @@ class BackupWork:
             raise NoSuchKey("the snapshot was deleted")
         return volume_id(row.data)
 
-    async def _write(self, row: Row, volume: Row, data: bytes, snapshot: bytes) -> int:
+    async def _write(self, job: Job, row: Row, volume: Row, data: bytes, snapshot: bytes) -> int:
         parent = await self._row(row.parent) if row.parent else None
         before = (_prefix(parent), await self._backups.read_list(_prefix(parent))) if parent is not None else None
         metadata, image = await self._service.read(
             lambda connection: tuple(records.properties_of(connection, kind, volume.id) for kind in ("volume", "image"))
         )
-        who, objects, world = f"backup {row.id}", self._volumes.objects, self._service.world
-        async with reading(objects, world, data, self._settings, snapshot=snapshot, who=who) as source:
+        who, objects, world = _reader(job, job.attempts), self._volumes.objects, self._service.world
+        async with reading(objects, world, data, self._settings, snapshot=snapshot, who=who, is_one=True) as source:
             tree = source.tree
             listed = Listed(1, tree.size_bytes, (), metadata, image, bool(volume.bootable), volume.name or "", volume.description or "")
             done = await self._backups.write(_prefix(row), source.device, tree, listed, before, self._is_wanted(row))
@@ -238,6 +239,11 @@ class BackupWork:
 
     async def _row(self, id_: str) -> Row:
         return await self._service.read(lambda connection: records.find(connection, BACKUPS, id_))
+
+
+def _reader(job: Job, run: int) -> str:
+    """Who reads: each run is one of its own, so that one which lost its lease takes nothing from the next."""
+    return f"backup by job {job.id}, run {run}"
 
 
 def _prefix(row: Row) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from objstore.errors import NoSuchKey, Unavailable
 from objstore.services.volume.operations import NoSuchSnapshot
-from objstore.services.volume.readers import READER_PATIENCE_S, Reading, open_reading, reading
+from objstore.services.volume.readers import READER_PATIENCE_S, Reading, forget, open_reading, reading
 from objstore.services.volume.sweep import Sweeper, Swept
 from tests.support.volume_rig import CHUNK, VolumeHost, VolumeRig, with_volume
 
@@ -149,10 +149,32 @@ def test_a_blank_volume_is_read_without_a_record() -> None:
         host = rig.first
 
         async def work() -> bytes:
-            async with reading(host.objects, host.world, volume, rig.settings) as source:
+            async with reading(host.objects, host.world, volume, rig.settings, who="test") as source:
                 assert await host.objects.readers(0) == []
                 return b"".join([bytes(piece) for piece in await source.device.read(0, CHUNK)])
 
         assert host.run(work) == bytes(CHUNK)
+
+    with_volume(test)
+
+
+def test_a_reader_that_is_the_one_of_its_name_takes_the_place_of_one_that_died_and_can_be_forgotten() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host, other = rig.first, rig.add("second")
+        write(host, volume, b"a" * CHUNK)
+
+        def begin(by: VolumeHost) -> Reading:
+            return by.run(lambda: open_reading(by.objects, by.world, volume, rig.settings, who="upload", is_one=True))
+
+        begin(other)
+        other.crash()
+        source = begin(host)
+        assert len(host.run(lambda: host.objects.readers(0))) == 1
+        host.run(source.aclose)
+        assert host.run(lambda: host.objects.readers(0)) == []
+        begin(other)
+        other.crash()
+        host.run(lambda: forget(host.objects, "upload", "another"))
+        assert host.run(lambda: host.objects.readers(0)) == []
 
     with_volume(test)

@@ -10,11 +10,13 @@ from objstore.objects.api import ListQuery
 from objstore.services.tables.jobs import Job
 from objstore.services.volume.api import records
 from objstore.services.volume.api.backup_data import BUCKET, WHO, Listed
-from objstore.services.volume.api.backup_jobs import BACKUP, BackupWork, data_of
+from objstore.services.volume.api.backup_jobs import BACKUP, BackupWork, _reader, data_of
 from objstore.services.volume.api.making import GIB, RESTORE
 from objstore.services.volume.api.tables import BACKUPS, VOLUMES
 from objstore.services.volume.api.work import Work
 from objstore.services.volume.base_disks import HOLDER
+from objstore.services.volume.readers import open_reading
+from objstore.services.volume.settings import VolumeSettings
 from tests.support.block_rig import BlockRig, in_virtual_time, on_block_rig
 from tests.support.image_rig import ADMIN, ALICE, PROJECTS
 
@@ -226,5 +228,24 @@ def test_a_backup_of_a_snapshot_that_is_deleted_and_swept_meanwhile_is_whole() -
         assert (await rig.got("GET", f"/backups/{backup}"))["backup"]["status"] == "available"
         await rig.got("POST", f"/backups/{backup}/restore", {"restore": {"volume_id": id_}}, 202)
         assert await rig.bytes_of((await rig.becomes(id_, "available")).data, 6) == b"before"
+
+    on_block_rig(test)
+
+
+def test_a_backup_that_is_begun_again_forgets_the_reader_of_the_run_that_died() -> None:
+    async def test(rig: BlockRig) -> None:
+        image = await rig.image(b"disk")
+        id_, work = await rig.volume(image_id=image), BackupWork(rig.block, Work(rig.block))
+        data, objects_ = bytes.fromhex(id_.replace("-", "")), rig.volumes.objects
+        for status in ("creating", "error"):
+            died = await open_reading(
+                objects_, rig.world, data, VolumeSettings(), who=_reader(Job("ab" * 16, BACKUP, ID, {}, 0), 0), is_one=True
+            )
+            await died._tasks.aclose()  # it renews no more
+            if status == "creating":
+                await begun(rig, id_, status)
+            await work.backup(Job("ab" * 16, BACKUP, ID, {"before": "available"}, 1))
+            assert await objects_.readers(0) == []
+            await died.device.aclose()
 
     on_block_rig(test)
