@@ -79,6 +79,9 @@ class Staging(Protocol):
 ScannedRow = ScanRow
 """One row of a merged scan, as nodes show it; where they differed, as a read settled it."""
 
+WantedHead = Callable[[ScannedRow], bool]
+"""Whether a listing of noncurrent versions is to show this head too."""
+
 
 @dataclass(frozen=True)
 class ScanPage:
@@ -190,6 +193,7 @@ class ClusterApi(Protocol):
         versions: bool = False,
         markers: bool = False,
         start_version: bytes = b"",
+        heads: WantedHead | None = None,
     ) -> ScanPage:
         """Merged listing of live rows, as consistent as a read of each.  At most `limit` rows; may return fewer and go on.
 
@@ -197,5 +201,6 @@ class ClusterApi(Protocol):
         included, by name, under one name the null version and then the newest first; a page may end between two of them, and the next
         one begins with `start_version` (inclusive; empty: the null version) of the name `start`.  Whoever lists heads and versions must
         scan the heads first: a version demoted meanwhile is then seen twice, not missed.  A version that was brought back as the
-        head may be shown among the noncurrent ones too.
+        head may be shown among the noncurrent ones too, and is for certain where `heads` wants it: replicas that missed what was above it
+        have it as their head alone.
         """

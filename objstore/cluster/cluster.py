@@ -18,6 +18,7 @@ from objstore.cluster.stage import Staging
 from objstore.cluster.usage import bucket_holdings, holdings_of
 from objstore.cluster.write import EarlyQuery, conditional_write, plain_write
 from objstore.core.quota import Holdings, Usage
+from objstore.core.reads import Offer
 from objstore.core.rows import Row, RowKey
 from objstore.core.timestamp import Ballot
 from objstore.core.versions import head_key
@@ -129,11 +130,14 @@ class Cluster:
         ill = self.members.ill()
         return not ill or ill.isdisjoint(self.members.plan(self.partition(key, spread=spread)).quorum.members)
 
-    async def settle(self, key: RowKey, partition: int) -> None:
-        """Give every primary that can be reached the chosen row, also one whose promise keeps a merge out.  Raises QuorumLost."""
+    async def settle(self, key: RowKey, partition: int, offer: Offer | None = None) -> None:
+        """Give every primary that can be reached the chosen row, also one whose promise keeps a merge out.  Raises QuorumLost.
+
+        `offer`: a row of a version that a device holds which is no primary; it is chosen when it ranks highest.
+        """
         operation = self._operation(key, partition)
         try:
-            await settle(operation, issue=self._clock.rising())
+            await settle(operation, issue=self._clock.rising(), offer=offer)
         except Unavailable:
             self._heed_clocks(operation)
             raise
@@ -248,12 +252,12 @@ class Cluster:
 
     async def scan(
         self, bucket: bytes, space: int, *, prefix: bytes = b"", start: bytes = b"", limit: int = 1000, delimiter: bytes = b"",
-        versions: bool = False, markers: bool = False, start_version: bytes = b"",
+        versions: bool = False, markers: bool = False, start_version: bytes = b"", heads: api.WantedHead | None = None,
     ) -> api.ScanPage:  # fmt: skip
         """Merged listing of live rows."""
         return await self._lister.scan(
             bucket, space, prefix=prefix, start=start, limit=limit, delimiter=delimiter, versions=versions or markers,
-            start_version=start_version,
+            start_version=start_version, heads=heads,
         )  # fmt: skip
 
     # -- inside -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
-from objstore.cluster.api import Held, ScannedRow, ScanPage
+from objstore.cluster.api import Held, ScannedRow, ScanPage, WantedHead
 from objstore.cluster.membership import Membership
 from objstore.core.listing import Doubt, Scanned, after_group, merge, merge_groups, place_of_version, reach, reach_version
 from objstore.core.names import ROW_NAME_LIMIT_BYTES
@@ -53,7 +53,7 @@ class Lister:
 
     async def scan(
         self, bucket: bytes, space: int, *, prefix: bytes, start: bytes, limit: int, delimiter: bytes, versions: bool,
-        start_version: bytes = b"",
+        start_version: bytes = b"", heads: WantedHead | None = None,
     ) -> ScanPage:  # fmt: skip
         """One page of at most `limit` rows.  It may hold fewer, even none, and go on.
 
@@ -68,7 +68,8 @@ class Lister:
         if start < prefix or len(start) > ROW_NAME_LIMIT_BYTES:
             start_version = b""
         start = start[:ROW_NAME_LIMIT_BYTES]  # every name that is shorter stands on the same side of it
-        search = _Search(self, self._clock, bucket, space, versions=versions, until_s=self._clock.monotonic() + self._timeout_s)
+        until_s = self._clock.monotonic() + self._timeout_s
+        search = _Search(self, self._clock, bucket, space, versions=versions, until_s=until_s, heads=heads)
         return await search.page(prefix=prefix, start=max(start, prefix), limit=limit, delimiter=delimiter, start_version=start_version)
 
     # -- asking -------------------------------------------------------------------------------------------------------
@@ -196,7 +197,10 @@ async def _outcome(read: Coroutine[Any, Any, Held]) -> Held | ObjstoreError:
 class _Search:
     """One listing, which may take several scans: of a group whose first keys all proved dead, the rest is looked at."""
 
-    def __init__(self, lister: Lister, clock: Clock, bucket: bytes, space: int, *, versions: bool, until_s: float) -> None:
+    def __init__(
+        self, lister: Lister, clock: Clock, bucket: bytes, space: int, *, versions: bool, until_s: float, heads: WantedHead | None = None
+    ) -> None:  # fmt: skip
+        self._heads = heads
         self._lister = lister
         self._clock = clock
         self._bucket = bucket
@@ -233,12 +237,12 @@ class _Search:
         entries: list[ScanRow | Doubt] = merge(scans, electorate=electorate, end=end, end_version=end_version)
         known = {(entry.name, entry.version) for entry in entries}
         first, behind = (start, place_of_version(start_version)), None if end is None else (end, place_of_version(end_version))
-        for doubt in _passed_over(heads, electorate):
-            place = _place(doubt)
-            if (doubt.name, doubt.version) in known or (start_version and place < first):
+        for entry in _as_versions(heads, electorate, self._heads):
+            place = _place(entry)
+            if (entry.name, entry.version) in known or (start_version and place < first):
                 continue
-            if behind is None or (place < behind if end_version else doubt.name < behind[0]):
-                entries.append(doubt)
+            if behind is None or (place < behind if end_version else entry.name < behind[0]):
+                entries.append(entry)
         if len(entries) > len(known):
             entries.sort(key=_place)
         return await self._flat(entries, limit, end, end_version)
@@ -346,13 +350,24 @@ def _note(future: "asyncio.Future[ScanAnswer | ObjstoreError]", answer: Message 
         future.set_result(failure or QuorumLost(f"a scan was answered with {type(answer).__name__}"))
 
 
-def _passed_over(heads: Sequence[Scanned[ScanRow]], electorate: Electorate) -> list[Doubt]:
-    """Heads on which devices differ, as doubts about the versions that they are: each may be noncurrent, or be nothing any more."""
-    differ = {entry.name for entry in merge(heads, electorate=electorate, end=None) if isinstance(entry, Doubt)}
+def _as_versions(heads: Sequence[Scanned[ScanRow]], electorate: Electorate, wanted: WantedHead | None) -> list[ScanRow | Doubt]:
+    """Heads on which devices differ, as doubts about the versions that they are: each may be noncurrent, or be nothing any more.
+
+    Of those on which they agree the ones that are wanted, as the versions that they are.
+    """
+    merged = merge(heads, electorate=electorate, end=None)
+    found: list[ScanRow | Doubt] = []
+    if wanted is not None:
+        found += [
+            ScanRow(head.name, version_bytes(head.row.version), head.partition, head.accepted, head.encoded)
+            for head in merged
+            if isinstance(head, ScanRow) and wanted(head)
+        ]
+    differ = {entry.name for entry in merged if isinstance(entry, Doubt)}
     if not differ:
-        return []
+        return found
     shown = {(row.name, version_bytes(row.row.version)): row.partition for scan in heads for row in scan.rows if row.name in differ}
-    return [Doubt(name, version, partition) for (name, version), partition in shown.items()]
+    return found + [Doubt(name, version, partition) for (name, version), partition in shown.items()]
 
 
 def _place(entry: ScanRow | Doubt) -> tuple[bytes, bytes]:

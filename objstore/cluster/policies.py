@@ -105,10 +105,10 @@ class PolicyClusters:
 
     async def scan(
         self, bucket: bytes, space: int, *, prefix: bytes = b"", start: bytes = b"", limit: int = 1000, delimiter: bytes = b"",
-        versions: bool = False, markers: bool = False, start_version: bytes = b"",
+        versions: bool = False, markers: bool = False, start_version: bytes = b"", heads: api.WantedHead | None = None,
     ) -> api.ScanPage:  # fmt: skip
         """Merged listing of the default ring."""
         return await self._default.scan(
             bucket, space, prefix=prefix, start=start, limit=limit, delimiter=delimiter, versions=versions, markers=markers,
-            start_version=start_version,
+            start_version=start_version, heads=heads,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from objstore.cluster.rounds import Operation
 from objstore.core.machine import IssueBallot, Verdict
 from objstore.core.placement import best_first
 from objstore.core.quorum import majority
-from objstore.core.reads import LookAtVersion, ReadDecision, Settlement, VersionRead, VersionSettlement
+from objstore.core.reads import LookAtVersion, Offer, ReadDecision, Settlement, VersionRead, VersionSettlement
 from objstore.core.rows import BodyKind, Row, RowKey, Space, decode_row, stored_size
 from objstore.errors import Damaged, NewerEpoch, NodeUnreachable, NoSuchVersion, ObjstoreError, QuorumLost, StaleEpoch
 from objstore.runtime.clock import Clock
@@ -56,10 +56,11 @@ async def look(operation: Operation, version: str, *, issue: IssueBallot, token:
     return Held(machine.accepted, machine.found, None, machine.sources or operation.plan.reading)
 
 
-async def settle(operation: Operation, *, issue: IssueBallot) -> None:
-    """Bring all primaries that answer to one row.  Raises QuorumLost."""
-    decision = VersionSettlement if operation.key.space == Space.VERSIONS else Settlement
-    machine = decision(operation.plan.quorum, issue)
+async def settle(operation: Operation, *, issue: IssueBallot, offer: Offer | None = None) -> None:
+    """Bring all primaries that answer to one row, of a version also to one that is offered.  Raises QuorumLost."""
+    quorum = operation.plan.quorum
+    is_version = operation.key.space == Space.VERSIONS
+    machine = VersionSettlement(quorum, issue, offer) if is_version else Settlement(quorum, issue)
     await operation.run(machine)
     if machine.verdict is not Verdict.DONE:
         raise QuorumLost(f"too few replicas answered: {operation.why()}")

@@ -11,7 +11,7 @@ twice is safe: a repeated accept is the same proposal, a repeated prepare is ref
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from objstore.cluster.membership import Membership
 from objstore.core.machine import Answer, Round, Step, Verdict
@@ -39,6 +39,11 @@ class Machine(Protocol):
     round: Round
     verdict: Verdict
     answers: list[Answer]  # to the last query or prepare
+    everyone: ClassVar[bool]
+
+    @property
+    def only_waits(self) -> bool:
+        """A quorum has answered; the others are waited for while that is cheap."""
 
     def registered(self, device: int, register: Any, *, granted: bool = True, voting: bool = True, floor: Any = ...) -> bool:
         """An answer to a query or prepare."""
@@ -158,7 +163,7 @@ class Operation:
 
     def _choose(self, round_: Round) -> Sequence[int]:
         members, plan = self._members, self.plan
-        if len(round_.to) == 1:
+        if len(round_.to) == 1 or self._machine.everyone:
             self.inline_from = round_.to[0]
             return round_.to
         for device in round_.to:
@@ -272,7 +277,7 @@ class Operation:
             over = machine.failed(device)
         if over:
             self._go_on()
-        elif self._impatience is None and _refuses(answer):
+        elif self._impatience is None and (_refuses(answer) or machine.only_waits):
             round_ = machine.round
             wait_s = IMPATIENT_WITH_BODIES_S if round_.sources or self._sources else IMPATIENT_S
             self._impatience = self._loop.call_later(wait_s, self._impatient, self._number)

@@ -8,7 +8,7 @@ be fed.
 
 from collections.abc import Callable, Sequence
 from enum import Enum, IntEnum
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from objstore.core.quorum import Quorum, Tally
 from objstore.core.rows import EMPTY, Register, Row
@@ -78,6 +78,9 @@ class Machine:
 
     __slots__ = ("_attempts", "_floor", "_quorum", "_seen", "_tally", "_top", "accepted", "answers", "first", "round", "row", "verdict")
 
+    everyone: ClassVar[bool] = False
+    """Whether a round of registers ends only when every member has answered or failed, rather than at the first quorum."""
+
     def __init__(self, quorum: Quorum) -> None:
         self._quorum = quorum
         self._attempts = 0
@@ -102,7 +105,7 @@ class Machine:
         tally = self._tally
         if not granted:
             tally.no(device)
-            return tally.lost and self._end_lost()
+            return self._without_it()
         if voting or self._quorum.seats(device, voting=False):
             self.answers.append(Answer(device, register, voting))
             self._floor = max(self._floor, floor)
@@ -111,7 +114,7 @@ class Machine:
             if voting and register.accepted > self._top.accepted:
                 self._top = register
         tally.yes(device, voting=voting)
-        if tally.reached:
+        if tally.reached and not (self.everyone and not tally.complete):
             return self._end_registers()
         return tally.lost and self._end_lost()
 
@@ -134,13 +137,23 @@ class Machine:
     def failed(self, device: int) -> bool:
         """No answer, or one that is no vote (wrong incarnation, damaged, full, unreachable).  True as above."""
         self._tally.no(device)
-        return self._tally.lost and self._end_lost()
+        return self._without_it()
 
     def expire(self) -> bool:
         """The round ran out of time: who has not answered has failed.  True as above."""
         for device in self.round.to:
             self._tally.no(device)
-        return self._tally.lost and self._end_lost()
+        return self._without_it()
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether a quorum has answered, and the others are waited for as long as that is cheap."""
+        return self.everyone and self.round.step in _ABOUT_THE_HEAD and self._tally.reached
+
+    def _without_it(self) -> bool:
+        if self._tally.lost:
+            return self._end_lost()
+        return self.only_waits and self._tally.complete and self._end_registers()
 
     # -- rounds -------------------------------------------------------------------------------------------
 

@@ -97,6 +97,12 @@ class Tally:
         return all((yes & mask).bit_count() >= need for mask, need in zip(quorum.set_masks, quorum.needs, strict=True))
 
     @property
+    def complete(self) -> bool:
+        """Every member has voted one way or the other."""
+        said = self._yes | self._no
+        return all(said & mask == mask for mask in self._quorum.set_masks)
+
+    @property
     def lost(self) -> bool:
         """Some set can no longer get its quorum."""
         no = self._no

@@ -5,11 +5,13 @@ docs/adr/0001-agreement-per-key.md): two readers after each other never see a ne
 driven as those of core/agreement.py are.
 """
 
+from typing import NamedTuple
+
 from objstore.core.agreement import FamilyWrite
 from objstore.core.inquiry import Versions
 from objstore.core.machine import ATTEMPTS, IssueBallot, Machine, Round, Step, Verdict
 from objstore.core.quorum import Quorum, Tally
-from objstore.core.rows import Row, decode_row
+from objstore.core.rows import Register, Row, decode_row
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.core.versions import is_version, rank
 
@@ -60,10 +62,13 @@ class Settlement(ReadDecision):
     """An identity round whatever the replicas answer: every one that is reached holds the chosen row afterwards.
 
     A read is content with a majority that agrees.  A replica that promised more than what the majority accepted would then
-    stay behind for ever, since its promise keeps the row out at the ballot that it has.
+    stay behind for ever, since its promise keeps the row out at the ballot that it has.  For the same reason all are heard: two that
+    always answer first would never learn what the third holds.
     """
 
     __slots__ = ()
+
+    everyone = True
 
     def __init__(self, quorum: Quorum, issue: IssueBallot) -> None:
         super().__init__(quorum, issue)
@@ -110,16 +115,22 @@ class VersionRead(Machine):
         return self._best is not None and bool(row) and rank(decode_row(row)) == rank(self._best)
 
     def _end_registers(self) -> bool:
-        self._best = None
-        for answer in self.answers:
-            if answer.voting and answer.register.row:
-                row = decode_row(answer.register.row)
-                if self._best is None or rank(row) > rank(self._best):
-                    self._best = row
-                    self._top = answer.register
+        self._find_best()
         if self._best is None:
             return self._finish(Verdict.DONE)
         return self._end_found()
+
+    def _find_best(self) -> None:
+        self._best = None
+        for answer in self.answers:
+            if answer.voting and answer.register.row:
+                self._compare(answer.register)
+
+    def _compare(self, register: Register) -> None:
+        row = decode_row(register.row)
+        if self._best is None or rank(row) > rank(self._best):
+            self._best = row
+            self._top = register
 
     def _end_found(self) -> bool:
         holders = self.holders(ZERO)
@@ -138,14 +149,40 @@ class VersionRead(Machine):
         return self._finish(Verdict.LOST)
 
 
+class Offer(NamedTuple):
+    """A row of a version that lies on devices which are no members, where it is of no use."""
+
+    register: Register
+    devices: tuple[int, ...]
+
+
 class VersionSettlement(VersionRead):
-    """Stores the row of a version anew on every replica that is reached, at one fresh ballot."""
+    """Stores the row of a version that ranks highest anew on every replica that is reached, at one fresh ballot.
 
-    __slots__ = ("_issue",)
+    Of the replicas' rows and, where it ranks higher still, of the `offer`.
+    """
 
-    def __init__(self, quorum: Quorum, issue: IssueBallot) -> None:
+    __slots__ = ("_issue", "_offer")
+
+    everyone = True
+
+    def __init__(self, quorum: Quorum, issue: IssueBallot, offer: Offer | None = None) -> None:
         super().__init__(quorum)
         self._issue = issue
+        self._offer = offer
+        if offer is not None:
+            self._seen = max(self._seen, offer.register.accepted)
+
+    def holders(self, accepted: Ballot) -> tuple[int, ...]:
+        """As of a read, and who offered it."""
+        found = super().holders(accepted)
+        offer = self._offer
+        return found if offer is None or not self._is_best(offer.register.row) else (*found, *offer.devices)
+
+    def _find_best(self) -> None:
+        super()._find_best()
+        if self._offer is not None:
+            self._compare(self._offer.register)
 
     def _end_found(self) -> bool:
         return self._begin(Round(Step.ACCEPT, self._quorum.members, self._issue(self._seen), self._top.row, sources=self.holders(ZERO)))

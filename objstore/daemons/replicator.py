@@ -6,11 +6,12 @@ primary has confirmed that it holds that row or a later one; count anything as i
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from objstore.core.quorum import overlap
+from objstore.core.reads import Offer
 from objstore.core.rows import Register, Row, RowKey, Space, decode_row
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.core.versions import rank
@@ -43,8 +44,13 @@ MISPLACED_PAGE_ROWS = 200
 DIGESTS_A_CALL = 4096
 MERGE_TIMEOUT_S = 120.0  # a merge may pull a large body
 
-Settle = Callable[[RowKey, int], Awaitable[object]]
-"""Read a register by key and partition with agreement, so that a majority holds one row (cluster.read)."""
+
+class Settle(Protocol):
+    """Bring all primaries to the chosen row of a register (cluster.settle), of a version also to the one that is offered."""
+
+    def __call__(self, key: RowKey, partition: int, offer: Offer | None = None) -> Awaitable[object]:
+        """By key and partition.  Raises QuorumLost."""
+
 
 Holdings = dict[RowKey, dict[int, Ballot]]
 DigestTable = dict[int, dict[int, tuple[bytes, int]]]
@@ -96,6 +102,10 @@ async def at_most(limit: int, jobs: Iterable[Awaitable[T]]) -> list[T]:
 
 def _is_held(answer: RegisterAnswer, row: Row) -> bool:
     return bool(answer.register.row) and rank(decode_row(answer.register.row)) >= rank(row)
+
+
+def _is_forgotten(answer: RegisterAnswer, row: Row) -> bool:
+    return not answer.register.row and answer.floor >= row.origin
 
 
 class Replicator:
@@ -181,7 +191,7 @@ class Replicator:
             refill, old = (), {}
         for device in refill:
             if device in heard:
-                counts.dropped += await self._drop_forgotten(device, partition, old, holdings, epoch)
+                counts.add(await self._drop_forgotten(device, partition, old, holdings, epoch))
         lagging = [(key, held) for key, held in holdings.items() if any(held.get(d, ZERO) < max(held.values()) for d in heard)]
         # Versions first: a head may carry a change of one, for which its bytes must be there.
         for versions in (True, False):
@@ -196,7 +206,7 @@ class Replicator:
                     await self.fleet.ask(InSync, Done, device, epoch=epoch, partition=partition, floor=max(old.values()))
         return counts
 
-    async def _drop_forgotten(self, device: int, partition: int, old: dict[int, Ballot], holdings: Holdings, epoch: int) -> int:
+    async def _drop_forgotten(self, device: int, partition: int, old: dict[int, Ballot], holdings: Holdings, epoch: int) -> RepairCounts:
         """Remove rows that a new primary has from earlier, and that were deleted and reclaimed on the others since.
 
         `old`: the reclaim floors of a read quorum of the old primaries.  A row below all of them of which none holds
@@ -204,17 +214,36 @@ class Replicator:
         """
         floor = min(old.values())
         unknown = [key for key, held in holdings.items() if held.get(device, ZERO) > ZERO and all(held.get(d, ZERO) == ZERO for d in old)]
-        forgotten = [key for key in unknown if await self._began(key, holdings[key][device], device, partition, epoch) < floor]
+        counts = RepairCounts()
+        forgotten = []
+        for key in unknown:
+            if await self._began(key, holdings[key][device], device, partition, epoch) >= floor:
+                continue
+            try:
+                known = key.space == Space.VERSIONS and await self._is_head_of_any(key, old, partition, epoch)
+            except StaleEpoch:
+                raise
+            except ObjstoreError:
+                counts.failed += 1  # it stays, and the device is not in sync before all of them answered
+                known = True
+            if not known:
+                forgotten.append(key)
         items = [PartitionRow(key, Register(ZERO, holdings[key][device])) for key in forgotten]
-        dropped = 0
         for low in range(0, len(items), PAGE_ROWS):
             page = items[low : low + PAGE_ROWS]
-            dropped += (await self.fleet.ask(DropPartition, Dropped, device, epoch=epoch, partition=partition, items=page)).rows
+            counts.dropped += (await self.fleet.ask(DropPartition, Dropped, device, epoch=epoch, partition=partition, items=page)).rows
         for key in forgotten:
             del holdings[key][device]
             if not holdings[key]:
                 del holdings[key]
-        return dropped
+        return counts
+
+    async def _is_head_of_any(self, key: RowKey, old: Iterable[int], partition: int, epoch: int) -> bool:
+        """Whether the version is the head of one that has not heard of a newer one: nothing lies under the version's key there."""
+        for device in old:
+            if (await self._ask_version(device, key, partition, epoch)).register.row:
+                return True
+        return False
 
     async def _began(self, key: RowKey, accepted: Ballot, device: int, partition: int, epoch: int) -> Ballot:
         """Below which floor a row is forgotten: a version may have been stored anew long after it was removed elsewhere."""
@@ -347,14 +376,16 @@ class Replicator:
                 counts.bytes_sent += after.bytes_pulled
             answers = [await self._ask_version(primary, item.key, partition, epoch) for primary in primaries]
             if not all(_is_held(answer, mine) for answer in answers):
-                await self._settle(item.key, partition)
+                # A promise of the head may keep it out of all of them for ever, at the ballot that it has.
+                forgotten = any(_is_forgotten(answer, mine) for answer in answers)
+                await self._settle(item.key, partition, None if forgotten else Offer(item.register, (device,)))
                 answers = [await self._ask_version(primary, item.key, partition, epoch) for primary in primaries]
         except StaleEpoch:
             raise
         except ObjstoreError:
             counts.failed += 1
             return False
-        return all(_is_held(answer, mine) or (not answer.register.row and answer.floor >= mine.origin) for answer in answers)
+        return all(_is_held(answer, mine) or _is_forgotten(answer, mine) for answer in answers)
 
     async def _ask_version(self, device: int, key: RowKey, partition: int, epoch: int) -> RegisterAnswer:
         return await self.fleet.ask(Query, RegisterAnswer, device, epoch=epoch, partition=partition, key=key)

@@ -84,11 +84,16 @@ async def drop_attempts(cluster: ClusterApi, bucket_id: bytes, upload_id: str, s
 
 
 async def versions_of(cluster: ClusterApi, bucket_id: bytes, name: bytes) -> AsyncIterator[Row]:
-    """The noncurrent versions and delete markers of a key: the null version, then the newest first; the head may be among them."""
+    """The versions and delete markers of a key, the head among them: the null version, then the newest first.
+
+    Whoever has read a head before misses none: what has become the head since, as that one was removed, is shown here.
+    """
     start: bytes | None = name
     version = b""
     while start == name:
-        page = await cluster.scan(bucket_id, Space.VERSIONS, prefix=name, start=name, start_version=version, versions=True)
+        page = await cluster.scan(
+            bucket_id, Space.VERSIONS, prefix=name, start=name, start_version=version, versions=True, heads=lambda head: head.name == name
+        )  # fmt: skip
         for item in page.rows:
             if item.name != name:
                 return

@@ -165,13 +165,15 @@ class _Listing:
         """What there is from a place on.
 
         Heads are scanned first: a version that ceases to be the head meanwhile is then still among the noncurrent ones, and one
-        that becomes it stays there too.  One more than there is room for is asked for, to know whether the page is the last.
+        that becomes it, as the one above it is removed, is asked for as the head that it is by then.  One more than there is room for is asked for, to know whether the page is the last.
         """
         bucket, limit = self._bucket, self._room + 1
         heads = await self._cluster.scan(bucket.id, Space.OBJECTS, prefix=self._prefix, start=place.name, limit=limit, markers=True)
+        current = {item.name: item.accepted for item in heads.rows}
         others = await self._cluster.scan(
-            bucket.id, Space.VERSIONS, prefix=self._prefix, start=place.name, limit=limit, versions=True, start_version=place.version
-        )
+            bucket.id, Space.VERSIONS, prefix=self._prefix, start=place.name, limit=limit, versions=True, start_version=place.version,
+            heads=lambda head: current.get(head.name, head.accepted) != head.accepted,
+        )  # fmt: skip
         end: _Place | None = None
         if others.next_start is not None:
             end = _Place(others.next_start, others.next_version, _age_of(others.next_version))

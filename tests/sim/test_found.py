@@ -30,7 +30,8 @@ def test_a_replica_whose_promise_keeps_the_agreed_row_out_gets_it_by_a_settlemen
     assert settling.round.step is Step.PREPARE
     assert settling.round.ballot > high
     assert not settling.registered(2, behind)
-    assert settling.registered(0, holders)
+    assert not settling.registered(0, holders)
+    assert settling.registered(1, holders)
     assert settling.round.step is Step.ACCEPT
     assert settling.round.to == (0, 1, 2)
     assert settling.round.row == row
@@ -44,6 +45,7 @@ def test_settling_nothing_proposes_nothing() -> None:
     clock = HybridClock(3)
     settling = Settlement(Quorum([(0, 1, 2)]), lambda above: clock.issue(0, above))
     settling.registered(0, Register())
-    assert settling.registered(1, Register())
+    settling.registered(1, Register())
+    assert settling.registered(2, Register())
     assert settling.verdict is Verdict.DONE
     assert settling.row == b""

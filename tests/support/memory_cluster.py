@@ -8,7 +8,7 @@ blob goes at once when no row names it any more.
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ import msgspec
 import xxhash
 from sortedcontainers import SortedDict
 
-from objstore.cluster.api import ClusterApi, Held, Judge, ScannedRow, ScanPage, Staging, VersionsJudge, Written
+from objstore.cluster.api import ClusterApi, Held, Judge, ScannedRow, ScanPage, Staging, VersionsJudge, WantedHead, Written
 from objstore.core.listing import place_of_version
 from objstore.core.names import anchor_of
 from objstore.core.quota import Holdings, Usage
@@ -408,6 +408,7 @@ class MemoryCluster:
         versions: bool = False,
         markers: bool = False,
         start_version: bytes = b"",
+        heads: WantedHead | None = None,
     ) -> ScanPage:
         await self._enter("scan", RowKey(bucket, space, prefix))
         assert limit > 0
@@ -415,11 +416,12 @@ class MemoryCluster:
         shown = VERSION_KINDS if versions or markers else None
         found: list[ScannedRow] = []
         group = b""
-        for where in self._places(bucket, space, max(prefix, start), start_version if start >= prefix else b""):
+        also = self._heads_as_versions(bucket, max(prefix, start), heads) if heads is not None else {}
+        for where in self._places(bucket, space, max(prefix, start), start_version if start >= prefix else b"", also):
             name = where[2]
             if not name.startswith(prefix):
                 break
-            row = decode_row(self.registers.rows[where][1])
+            row = decode_row((also.get(where) or self.registers.rows[where])[1])
             if not (is_live(row) if shown is None else row.kind in shown) or (group and name.startswith(group)):
                 continue
             if len(found) >= min(limit, self.page_limit):
@@ -430,13 +432,21 @@ class MemoryCluster:
         await self._leave("scan", RowKey(bucket, space, prefix))
         return ScanPage(rows=found, next_start=None)
 
-    def _places(self, bucket: bytes, space: int, start: bytes, start_version: bytes) -> Iterator[Where]:
+    def _heads_as_versions(self, bucket: bytes, start: bytes, wanted: WantedHead) -> dict[Where, tuple[Ballot, bytes]]:
+        found: dict[Where, tuple[Ballot, bytes]] = {}
+        for where in self.registers.rows.irange((bucket, Space.OBJECTS, start, b""), (bucket, Space.OBJECTS + 1), inclusive=(True, False)):
+            accepted, encoded = self.registers.rows[where][:2]
+            if wanted(ScannedRow(where[2], b"", 0, accepted, encoded)):
+                found[bucket, Space.VERSIONS, where[2], version_bytes(decode_row(encoded).version)] = accepted, encoded
+        return found
+
+    def _places(self, bucket: bytes, space: int, start: bytes, start_version: bytes, also: Iterable[Where]) -> Iterator[Where]:
         """By name, then the null version, then from the newest on, as nodes show them."""
         rows = self.registers.rows.irange((bucket, space, start, b""), (bucket, space + 1), inclusive=(True, False))
         if space != Space.VERSIONS:
             yield from rows
             return
-        for name, group in groupby(list(rows), key=lambda where: where[2]):
+        for name, group in groupby(sorted({*rows, *also}), key=lambda where: where[2]):
             for where in sorted(group, key=lambda where: place_of_version(where[3])):
                 if name != start or place_of_version(where[3]) >= place_of_version(start_version):
                     yield where

@@ -7,7 +7,7 @@ from objstore.core.agreement import ConditionalWrite, FamilyWrite, PlainWrite
 from objstore.core.inquiry import Unread, Versions
 from objstore.core.machine import Step, Verdict
 from objstore.core.quorum import Quorum
-from objstore.core.reads import LookAtVersion, VersionRead, VersionSettlement
+from objstore.core.reads import LookAtVersion, Offer, VersionRead, VersionSettlement
 from objstore.core.rows import EMPTY, NEW_VERSION, Kind, Register, Row, decode_row, encode_row
 from objstore.core.timestamp import ZERO, Ballot, ballot_at, hybrid_of
 from objstore.core.versions import SUSPENDED, new_version, without_version
@@ -328,6 +328,39 @@ def test_a_version_that_a_quorum_holds_is_read_at_once_whatever_the_ballots() ->
 
 def test_settling_stores_a_version_everywhere() -> None:
     settle = VersionSettlement(THREE, issue)
-    for device in (1, 2):
+    for device in (1, 2, 3):
         settle.registered(device, held(row(5)))
     assert (settle.round.step, settle.round.to) == (Step.ACCEPT, (1, 2, 3))
+
+
+def test_settling_a_version_takes_the_highest_rank_of_all_and_goes_above_every_promise() -> None:
+    settle = VersionSettlement(THREE, issue)
+    settle.registered(1, held(row(5), 90))
+    assert not settle.registered(2, held(row(5), 90))
+    assert settle.registered(3, held(row(7, version=5), promised=400))
+    assert decode_row(settle.round.row).origin == at(7)
+    assert settle.round.sources == (3,)
+    assert settle.round.ballot > at(400)
+
+
+def test_settling_a_version_goes_on_without_one_that_is_silent() -> None:
+    settle = VersionSettlement(THREE, issue)
+    settle.registered(1, EMPTY)
+    settle.registered(2, held(row(5)))
+    assert settle.only_waits
+    assert settle.expire()
+    assert settle.round.step is Step.ACCEPT
+
+
+def test_a_row_that_is_offered_is_settled_on_where_it_ranks_highest() -> None:
+    higher = Offer(held(row(8, version=5)), (7,))
+    settle = VersionSettlement(THREE, issue, higher)
+    for device in (1, 2, 3):
+        settle.registered(device, held(row(5)))
+    assert settle.round.row == higher.register.row
+    assert settle.round.sources == (7,)
+    settle = VersionSettlement(THREE, issue, Offer(held(row(5)), (7,)))
+    for device in (1, 2, 3):
+        settle.registered(device, held(row(8, version=5)))
+    assert decode_row(settle.round.row).origin == at(8)
+    assert settle.round.sources == (1, 2, 3)

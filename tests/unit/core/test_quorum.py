@@ -98,3 +98,13 @@ def test_an_overlap_is_the_least_that_meets_every_majority(count: int) -> None:
 
     assert meets(overlap(count))
     assert not meets(overlap(count) - 1)
+
+
+def test_a_tally_is_complete_when_every_member_has_voted() -> None:
+    tally = Tally(Quorum([(1, 2, 3), (2, 3, 4)]))
+    tally.yes(1)
+    tally.no(2)
+    tally.yes(3)
+    assert not tally.complete
+    tally.yes(4, voting=False)
+    assert tally.complete

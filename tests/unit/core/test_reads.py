@@ -1,5 +1,7 @@
 """Reads and settlements, case by case; tests/props/test_agreement_model.py runs them under random schedules."""
 
+from collections.abc import Callable
+
 import pytest
 
 from objstore.core.machine import Step, Verdict
@@ -135,7 +137,9 @@ def test_a_settlement_accepts_anew_although_a_majority_agrees() -> None:
     settlement = Settlement(THREE, issue)
     assert settlement.round.step is Step.PREPARE
     settlement.registered(1, held(40))
-    assert settlement.registered(2, held(40))
+    assert not settlement.registered(2, held(40))
+    assert settlement.only_waits
+    assert settlement.registered(3, held(40))
     assert (settlement.round.step, settlement.round.row) == (Step.ACCEPT, held(40).row)
     settlement.answered(1, "yes")
     assert settlement.answered(3, "yes")
@@ -154,8 +158,37 @@ def test_a_settlement_goes_above_a_replica_that_promised_more() -> None:
 def test_a_settlement_of_nothing_is_done() -> None:
     settlement = Settlement(THREE, issue)
     settlement.registered(1, EMPTY)
-    assert settlement.registered(2, EMPTY)
+    assert not settlement.registered(2, EMPTY)
+    assert settlement.registered(3, EMPTY)
     assert settlement.verdict is Verdict.DONE
+
+
+def test_a_settlement_takes_over_what_only_the_last_one_to_answer_has() -> None:
+    settlement = Settlement(THREE, issue)
+    settlement.registered(1, EMPTY)
+    settlement.registered(2, EMPTY)
+    assert settlement.registered(3, held(40))
+    assert (settlement.round.step, settlement.round.row) == (Step.ACCEPT, held(40).row)
+
+
+@pytest.mark.parametrize("silent", [lambda machine: machine.failed(3), lambda machine: machine.expire()])
+def test_a_settlement_goes_on_without_one_that_does_not_answer(silent: Callable[[Settlement], bool]) -> None:
+    settlement = Settlement(THREE, issue)
+    settlement.registered(1, held(40))
+    settlement.registered(2, held(40))
+    assert silent(settlement)
+    assert settlement.round.step is Step.ACCEPT
+    assert not settlement.only_waits
+
+
+def test_a_settlement_without_a_quorum_is_lost_or_tried_again() -> None:
+    settlement = Settlement(THREE, issue)
+    first = settlement.round.ballot
+    settlement.registered(1, held(40))
+    assert not settlement.only_waits
+    settlement.failed(2)
+    assert settlement.failed(3)
+    assert settlement.round.ballot > first
 
 
 def test_a_settlement_prepares_again_when_the_ring_changes() -> None:
