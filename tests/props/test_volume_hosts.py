@@ -1,7 +1,7 @@
 """Two hosts and one volume over a store whose answers get lost, or come late: what was flushed is never lost, and one host writes.
 
 Nobody uses force.  A swap of the head takes effect and is not heard of, does not take effect, or takes effect when its sender has gone
-on, or is dead.  Hosts attach, write, flush, let go, and are killed at any moment.
+on, or is dead.  Hosts attach, write, flush, let go, and are killed at any moment; their disks fail to flush.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from objstore.errors import ObjstoreError, OutcomeUnknown, QuorumLost
-from objstore.services.volume.device import Device
+from objstore.services.volume.device import Device, Fenced
 from objstore.services.volume.host import HostPlace, VolumeHost
 from tests.props.test_volume_model import History
 from tests.support.volume_rig import CHUNK, SMALL, VolumeRig
@@ -82,6 +82,8 @@ class Play:
         draw = self.rng.random()
         if draw < 0.1:
             self.crash(who)
+        elif draw < 0.13:
+            seat.host.storage.volumes[0].datasync_failures = 1
         elif draw < 0.2:
             self.rig.pass_time(self.rng.choice([0.01, 0.5, 5.0]))
         elif draw < 0.25:
@@ -101,7 +103,7 @@ class Play:
     def attach(self, seat: Seat, host: VolumeHost) -> None:
         try:
             seat.run(lambda: host.attach(self.volume))
-        except ObjstoreError as failure:
+        except (ObjstoreError, OSError) as failure:
             self.count(f"attach: {type(failure).__name__}")
             return
         self.attached(seat, host.served()[self.name])
@@ -129,7 +131,7 @@ class Play:
         before = host.served().get(self.name)
         try:
             seat.run(lambda: host.detach(self.name))
-        except ObjstoreError as failure:
+        except (ObjstoreError, OSError) as failure:
             self.count(f"detach: {type(failure).__name__}")
             device = host.served().get(self.name)
             if device is not None and device is not before:  # it was this host's and nobody served it
@@ -153,9 +155,11 @@ class Play:
     def check(self) -> None:
         """Somebody gets it without force, with everything that was flushed."""
         self.faults = False
+        for seat in self.seats:
+            seat.host.storage.volumes[0].datasync_failures = 0
         self.rig.pass_time(10.0)
         for seat, host in zip(self.seats, self.hosts, strict=True):
-            with contextlib.suppress(ObjstoreError):
+            with contextlib.suppress(Fenced):
                 seat.run(lambda host=host: host.detach(self.name))
         assert self.late.run(lambda: self.late.volumes.head(self.volume)).holder == ""
         for seat, host in zip(self.seats, self.hosts, strict=True):
@@ -169,7 +173,8 @@ async def read(device: Device) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
-def test_what_was_flushed_is_never_lost_and_one_host_writes(seed: int) -> None:
+def test_what_was_flushed_is_never_lost_and_one_host_writes(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objstore.services.volume.journal.SEGMENT_BYTES", 20_000 if seed % 2 else 64 * 1024 * 1024)
     play = Play(seed)
     try:
         for _ in range(STEPS):

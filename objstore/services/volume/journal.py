@@ -2,7 +2,8 @@
 
 Records are gathered in memory; `flush` writes and flushes all of them for everybody who waits, in one thread.  Segments whose records
 are all in the store are removed.  After a failed flush nothing is known about the disk: the journal refuses from then on.
-Only a journal without gaps counts: a segment is begun when the one before is flushed, so that a bad record in any but the last is damage.
+Only a journal without gaps counts, behind what the store has: a segment is begun when the one before is flushed, so that a bad record in any
+but the last is damage.
 """
 
 import asyncio
@@ -74,21 +75,28 @@ def read_journal(
                 raise DamagedFile(
                     f"the journal's segment {name} begins at record {header.first}: those after {max(last, after)} are missing"
                 )
-            journal, last, end = header.journal, header.first - 1, 0
+            journal, last, end, new = header.journal, header.first - 1, 0, 0
             for record, behind in decode_records(memoryview(data)[SEGMENT_HEADER_BYTES:], seed_of(journal), header.first):
                 last, end = record.number, behind
                 if record.number > after or journal != of:
                     replay(record)
-            if SEGMENT_HEADER_BYTES + end < len(data):
-                if position + 1 < len(names):
-                    raise DamagedFile(f"the journal's segment {name} has a bad record behind number {last}, but others follow it")
-                file.truncate(SEGMENT_HEADER_BYTES + end)
+                else:
+                    new = behind
             if position + 1 == len(names) and until < 0:
-                # A process that was killed may have left good records that the disk does not have yet; what follows will rely on them.
-                file.datasync()
+                _settle(file, data, SEGMENT_HEADER_BYTES + new, SEGMENT_HEADER_BYTES + end)
         finally:
             file.close()
     return (journal, last) if journal else None
+
+
+def _settle(file: File, data: bytes, new: int, end: int) -> None:
+    """Make durable what follows will rely on: the good records of the last segment up to `end`.  The store has those before `new`."""
+    if end < len(data):
+        file.truncate(end)
+    # A process that was killed may have left records that the disk does not have yet.  After a flush that failed the system takes them
+    # for flushed, and the next flush does nothing: they are written anew.
+    file.pwrite([memoryview(data)[new:end]], new)
+    file.datasync()
 
 
 def clear_journal(disk: Disk, *, keep_as: str = "") -> None:

@@ -1,5 +1,6 @@
 """The journal on a disk that forgets."""
 
+import asyncio
 import contextlib
 
 import pytest
@@ -239,3 +240,54 @@ def test_after_a_write_that_broke_off_nothing_is_acknowledged_any_more() -> None
         raise RuntimeError("the threads are closed")
 
     bench.run(work)
+
+
+def test_records_that_a_failed_flush_left_in_memory_alone_are_written_again_before_others_rely_on_them() -> None:
+    kept = 0
+    for seed in range(60):
+        bench = Bench(seed)
+
+        async def fail(bench: Bench = bench) -> None:
+            journal = await bench.open()
+            journal.append(WRITE, 0, 3, b"abc")
+            bench.host.storage.volumes[0].datasync_failures = 1
+            with pytest.raises(JournalFailed):
+                await journal.flush()
+
+        async def go_on(position: int, bench: Bench = bench) -> None:
+            journal = await bench.open(position)
+            journal.append(WRITE, 0, 3, b"def")
+            await journal.flush()
+
+        bench.run(fail)
+        bench.host.kill(power=False)
+        bench.host.boot()
+        found, _ = bench.found()
+        assert found is not None
+        position = found[1]
+        kept += position
+        bench.run(lambda go_on=go_on, position=position: go_on(position))
+        bench.host.kill(power=True)
+        bench.host.boot()
+        assert bench.found() == ((ID, position + 1), [(n + 1, 0, b"abc" if n < position else b"def") for n in range(position + 1)])
+    assert 0 < kept < 60
+
+
+def test_what_the_store_has_may_be_bad_in_a_segment_that_others_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objstore.services.volume.journal.SEGMENT_BYTES", 1000)
+    bench = Bench()
+
+    async def work() -> None:
+        journal = await bench.open()
+        for _ in range(8):
+            journal.append(WRITE, 0, 400, b"x" * 400)
+            await journal.flush()
+        bench.disk.open(bench.disk.list(".")[0], write=True).pwrite([b"?"], 200)
+
+    bench.run(work)
+    first = int(bench.run(lambda: asyncio.sleep(0, bench.disk.list(".")[1]))[len(PREFIX) :], 16)
+    found, records = bench.found(after=first - 1)
+    assert found == (ID, 8)
+    assert [number for number, _, _ in records] == list(range(first, 9))
+    with pytest.raises(DamagedFile):
+        bench.found(after=first - 2)
