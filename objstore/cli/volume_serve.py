@@ -24,6 +24,7 @@ from objstore.errors import ObjstoreError
 from objstore.records.store import Leases
 from objstore.runtime import log as logs
 from objstore.runtime.config import ConfigError
+from objstore.runtime.disk import make_root
 from objstore.runtime.tasks import TaskOwner
 from objstore.services.volume.host import HostPlace, VolumeHost
 from objstore.services.volume.layout import volume_id
@@ -107,7 +108,7 @@ async def _serve(serving: Serving) -> None:
 @contextlib.contextmanager
 def alone(directory: Path) -> Iterator[None]:
     """Keep other processes of this host away from a journal.  Raises OSError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_root(str(directory))
     fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

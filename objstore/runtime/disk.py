@@ -177,12 +177,28 @@ class _Directory:
         os.close(self.fd)
 
 
+def make_root(root: str) -> None:
+    """Create a directory, mode 0700, with parents, durably: what is flushed below it would be lost with its name.  Nothing happens where it is there."""
+    missing = []
+    path = os.path.abspath(root)
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    os.makedirs(root, mode=0o700, exist_ok=True)
+    for made in reversed(missing):
+        fd = os.open(os.path.dirname(made), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
 class RealDisk:
     """A directory on the machine's file system."""
 
     def __init__(self, root: str) -> None:
         self.root = root
-        os.makedirs(root, mode=0o700, exist_ok=True)
+        make_root(root)
         self._root = _Directory(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         # Root, who may repair a device of the service's user, finds the files of that user; nobody else is at home here.
         self._owners = frozenset((os.geteuid(), 0, os.fstat(self._root.fd).st_uid))

@@ -180,3 +180,24 @@ def test_directories_are_kept_and_dropped_while_many_threads_use_them(tmp_path: 
     for number in range(8):
         for name in os.listdir(tmp_path / "root" / f"d{number}"):
             assert (tmp_path / "root" / f"d{number}" / name).read_text() == f"d{number}/{name}"
+
+
+def test_a_root_that_is_made_survives_a_power_cut_with_what_is_flushed_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        flushed.append(os.fstat(fd).st_ino)
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    root = tmp_path / "a" / "b" / "c"
+    RealDisk(str(root))
+    assert flushed == [path.stat().st_ino for path in (tmp_path, tmp_path / "a", tmp_path / "a" / "b")]
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    flushed.clear()
+    RealDisk(str(root))
+    assert flushed == []
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError):
+        RealDisk(str(tmp_path / "file"))
