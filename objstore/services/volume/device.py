@@ -334,7 +334,12 @@ class Device:
 
     def _take(self, found: Swapped) -> None:
         """The head as another left it.  Raises Fenced where it is not ours any more."""
-        if found.head.epoch != self.at.head.epoch:
+        # A volume that was removed and made anew under its id may be in the same epoch; a journal belongs to one attachment.
+        if (found.head.epoch, found.head.journal, found.head.created_us) != (
+            self.at.head.epoch,
+            self.at.head.journal,
+            self.at.head.created_us,
+        ):
             raise self._fence(
                 f"it was attached by {found.head.holder or 'nobody'} in epoch {found.head.epoch}, after {self.at.head.epoch} here"
             )
@@ -398,7 +403,7 @@ class Device:
                 continue  # which finds out by itself
             try:
                 found = await self._objects.head(self.at.head.volume)
-                if found.head.epoch > self.at.head.epoch:
+                if found.head.epoch != self.at.head.epoch or found.head.created_us != self.at.head.created_us:
                     self._take(found)
                 elif found.head.holder != self._holder:
                     self._held = False

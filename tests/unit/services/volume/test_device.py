@@ -534,3 +534,23 @@ def test_a_client_waits_while_the_map_cannot_be_read(monkeypatch: pytest.MonkeyP
         down[0] = 0
 
     with_volume(test)
+
+
+def test_a_volume_that_was_made_anew_under_its_id_is_another_one() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        first, second = rig.first, rig.add("second")
+        first.attach(volume, watch_interval_s=1000.0)
+        write(first, 0, b"old")
+        rig.pass_time(0.001)
+
+        async def anew() -> None:
+            await second.volumes.delete(volume, force=True)
+            await second.volumes.create(5 * CHUNK, chunk_bytes=CHUNK, volume=volume)
+
+        second.run(anew)
+        second.attach(volume)
+        with pytest.raises(Fenced):
+            first.run(the(first).commit)
+        assert second.stored(volume)[:3] == bytes(3)
+
+    with_volume(test)
