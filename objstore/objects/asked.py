@@ -4,6 +4,7 @@ Keys are AWS's and Amazon S3's; what an operation knows better than its headers 
 lock lasts) it hands over in `given`.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -29,9 +30,10 @@ _HEADERS = frozenset(
     (
         "x-amz-acl", "x-amz-content-sha256", "x-amz-metadata-directive", "x-amz-object-ownership", "x-amz-server-side-encryption",
         "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-server-side-encryption-customer-algorithm", "x-amz-storage-class",
-        "x-amz-tagging-directive", "x-amz-website-redirect-location", "if-match", "if-none-match", *(f"x-amz-grant-{name}" for name in GRANTS),
+        "x-amz-tagging-directive", "x-amz-website-redirect-location", *(f"x-amz-grant-{name}" for name in GRANTS),
     )
 )  # fmt: skip
+_ETAG = re.compile(r'[^\s",*/]+|"[^\s",*/]+"')
 _PARAMETERS = frozenset(("delimiter", "max-keys"))
 
 
@@ -101,6 +103,10 @@ class Asked:
     def _signed_how(self) -> tuple[str, str] | None:
         """(kind of authentication, version of the signature); None of a request that is not signed."""
         request = self._who.request
+        if self._who.anonymous:
+            return None
+        if request.form_signature:
+            return "POST", request.form_signature
         header = request.header("authorization")
         if header is not None:
             return "REST-HEADER", "AWS" if header.startswith("AWS ") else "AWS4-HMAC-SHA256"
@@ -108,7 +114,7 @@ class Asked:
             return "REST-QUERY-STRING", "AWS4-HMAC-SHA256"
         if request.parameter("Signature") is not None:
             return "REST-QUERY-STRING", "AWS"
-        return None if self._who.anonymous else ("POST", "AWS4-HMAC-SHA256")
+        return None
 
     def _auth_type(self) -> Sequence[str] | None:
         found = self._signed_how()
@@ -126,6 +132,15 @@ class Asked:
 
     def _tls(self) -> Sequence[str] | None:
         return (_TLS,) if self._who.request.secure else None
+
+    def _if_none_match(self) -> Sequence[str] | None:
+        """What keeps a write from replacing anything; with another value the header keeps it from next to nothing."""
+        return ("*",) if (self._who.request.header("if-none-match") or "").strip() == "*" else None
+
+    def _if_match(self) -> Sequence[str] | None:
+        """What lets a write replace one content alone: a single ETag."""
+        text = (self._who.request.header("if-match") or "").strip()
+        return _one(text) if _ETAG.fullmatch(text) is not None else None
 
     def _lock_mode(self) -> Sequence[str] | None:
         return _one(self._who.request.header("x-amz-object-lock-mode"))
@@ -192,6 +207,13 @@ class Asked:
         return None if self._bucket is None else _one(self._bucket.region or None)
 
 
+def lock_facts(mode: str, until_us: int) -> dict[str, Sequence[str]]:
+    """What policies are told of a retention: what will be kept, in whatever form the request has it."""
+    seconds, fraction_us = divmod(until_us, 1_000_000)
+    until = f"{seconds}.{fraction_us:06d}" if fraction_us else str(seconds)
+    return {"s3:object-lock-mode": (mode,), "s3:object-lock-retain-until-date": (until,)}
+
+
 def arns_of(who: Principal) -> tuple[str, ...]:
     """The ARNs by which policies may name a caller: the own, then that of the role behind a session."""
     if who.anonymous or not who.account:
@@ -213,6 +235,8 @@ _S3: dict[str, Callable[[Asked], Sequence[str] | None]] = {
     "signatureversion": Asked._signature_version,
     "signatureage": Asked._signature_age,
     "tlsversion": Asked._tls,
+    "if-none-match": Asked._if_none_match,
+    "if-match": Asked._if_match,
     "object-lock-mode": Asked._lock_mode,
     "object-lock-retain-until-date": Asked._lock_until,
     "object-lock-remaining-retention-days": Asked._lock_days,

@@ -32,6 +32,11 @@ class RequestFacts:
         """The time of the request."""
         return 0
 
+    @property
+    def form_signature(self) -> str:
+        """The version of the signature of a browser's form; empty when there is none."""
+        return ""
+
     def header(self, name: str) -> str | None:
         """A header by its lower-case name."""
         return None

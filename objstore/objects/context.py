@@ -20,6 +20,7 @@ from objstore.objects.access import MISSING, Decision, Question, check_may_list,
 from objstore.objects.accounts import Accounts
 from objstore.objects.actions import OF_VERSION, ON_OBJECT, Action
 from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, Principal
+from objstore.objects.asked import lock_facts
 from objstore.objects.buckets import Bucket, BucketDirectory
 from objstore.objects.encryption import KeyService, NoKeyService
 from objstore.objects.notes import note_change, note_expiry
@@ -123,6 +124,9 @@ class StoreContext:
 
         The caller's own policies must allow tags, lists and locks besides; a bucket's policy may forbid them, and must allow locks of others.
         """
+        lock = attributes.lock
+        if lock is not None and lock.mode:
+            given = {**given, **lock_facts(lock.mode, lock.retain_until_us)}
         bucket = await self.open_bucket(who, name, Action.WRITE_OBJECT, key, tags=attributes.tags, given=given)
         if bucket.gate is not None or not who.plain or who.account != bucket.account:
             for action in self._also_written(who, attributes):
@@ -138,9 +142,9 @@ class StoreContext:
             yield Action.TAG_OBJECT
         if attributes.acl is not None:
             yield Action.WRITE_ACL
-        if who.request.header("x-amz-object-lock-mode") is not None:
+        if attributes.lock is not None and attributes.lock.mode:
             yield Action.WRITE_RETENTION
-        if who.request.header("x-amz-object-lock-legal-hold") is not None:
+        if attributes.lock is not None and (attributes.lock.legal_hold or who.request.header("x-amz-object-lock-legal-hold") is not None):
             yield Action.WRITE_LEGAL_HOLD
 
     def check_row(self, who: Principal, bucket: Bucket, action: Action, key: str, version_id: str, row: Row) -> None:

@@ -11,6 +11,7 @@ from objstore.errors import InvalidBucketState, InvalidRequest
 from objstore.objects.access import Action
 from objstore.objects.alter import Alterations
 from objstore.objects.api import BucketInfo, ObjectInfo, Principal
+from objstore.objects.asked import lock_facts
 from objstore.objects.buckets import Bucket, BucketRecord
 from objstore.objects.config import Parsed
 from objstore.objects.info import null_of, object_info
@@ -52,7 +53,7 @@ class Locks(Alterations):
         self, who: Principal, bucket: str, key: str, mode: str, until_us: int, *, version_id: str = "", bypass: bool = False
     ) -> ObjectInfo:  # fmt: skip
         """Set a version's retention; without a mode take it away.  Raises AccessDenied, InvalidArgument, InvalidRequest."""
-        given = {"s3:object-lock-mode": (mode,), "s3:object-lock-retain-until-date": (str(until_us // 1_000_000),)} if mode else None
+        given = lock_facts(mode, until_us) if mode else None
         home = await self.open_bucket(who, bucket, Action.WRITE_RETENTION, key, version_id, given=given)
         if bypass:
             await self.admit(who, home, Action.BYPASS_GOVERNANCE, key, version_id)

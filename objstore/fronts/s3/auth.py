@@ -218,8 +218,8 @@ class Authenticator:
 
     # -- forms and calls --------------------------------------------------------------------------------------
 
-    async def authenticate_form(self, fields: Mapping[str, str]) -> Principal | None:
-        """Who signed a browser form's policy; None when nobody did.  Field names are lower case.  Raises refusals."""
+    async def authenticate_form(self, fields: Mapping[str, str]) -> tuple[Principal, str] | None:
+        """Who signed a browser form's policy, and by which version; None when nobody did.  Field names are lower case.  Raises refusals."""
         old = "awsaccesskeyid" in fields or "signature" in fields
         new = "x-amz-algorithm" in fields or "x-amz-credential" in fields or "x-amz-signature" in fields
         if not (old or new or "policy" in fields):
@@ -238,7 +238,8 @@ class Authenticator:
                 )
         policy, token = fields["policy"], fields.get(TOKEN_HEADER, "")
         if old:
-            return await self._form_v2(sigv2.parse_authorization(f"AWS {fields['awsaccesskeyid']}:{fields['signature']}"), policy, token)
+            claim = sigv2.parse_authorization(f"{sigv2.SCHEME} {fields['awsaccesskeyid']}:{fields['signature']}")
+            return await self._form_v2(claim, policy, token), sigv2.SCHEME
         if fields["x-amz-algorithm"] != ALGORITHM:
             raise SignatureRefused(Problem.QUERY_MALFORMED, f"X-Amz-Algorithm only supports {ALGORITHM}.")
         signature = fields["x-amz-signature"]
@@ -249,7 +250,7 @@ class Authenticator:
         secret, principal = await self._find(credential.access_key, token)
         if not hmac.compare_digest(sign(self._keys.get(secret, credential), policy), signature):
             raise _form_mismatch(credential.access_key, policy, signature)
-        return principal
+        return principal, ALGORITHM
 
     async def _form_v2(self, claim: sigv2.Claim, policy: str, token: str) -> Principal:
         if not self._settings.sigv2:

@@ -52,21 +52,29 @@ class S3Facts(RequestFacts):
     proxy, it is the last one in X-Forwarded-For that is not.
     """
 
-    __slots__ = ("_clock", "_headers", "_proxies", "_query", "_scope")
+    __slots__ = ("_clock", "_headers", "_proxies", "_query", "_scope", "_signature")
 
     def __init__(
         self, scope: Scope, headers: Mapping[str, str], query: Mapping[str, str], clock: Clock, proxies: "TrustedProxies | None" = None
     ) -> None:
         self._proxies = proxies
+        self._signature = ""
         self._scope = scope
         self._headers = headers
         self._query = query
         self._clock = clock
 
-    def of_form(self, fields: Mapping[str, str]) -> "S3Facts":
-        """The same of a browser's form, whose fields stand for headers."""
+    def of_form(self, fields: Mapping[str, str], signature: str) -> "S3Facts":
+        """The same of a browser's form, whose fields stand for headers; `signature` is the version by which it is signed, if it is."""
         own = {name: self._headers[name] for name in _ANYWHERE if name in self._headers}
-        return S3Facts(self._scope, {**own, **fields}, self._query, self._clock, self._proxies)
+        made = S3Facts(self._scope, {**own, **fields}, self._query, self._clock, self._proxies)
+        made._signature = signature
+        return made
+
+    @property
+    def form_signature(self) -> str:
+        """The version of the signature of a browser's form; empty when there is none."""
+        return self._signature
 
     @property
     def source_ip(self) -> str:

@@ -14,7 +14,7 @@ from objstore.core.sigv4 import decode_component, split_query
 from objstore.core.timestamp import parse_version_id
 from objstore.errors import InvalidArgument, MetadataTooLarge, NotImplementedHere
 from objstore.fronts.s3.errors import S3Refused
-from objstore.fronts.s3.times import parse_date, parse_http_date
+from objstore.fronts.s3.times import parse_date, parse_http_date, parse_iso_date
 from objstore.objects.api import NO_CONDITIONS, Attributes, ByteRange, Conditions, CopySource
 
 MAX_TAGS = 10
@@ -192,7 +192,7 @@ def lock_of(amz: Mapping[str, str]) -> ObjectLock | None:
         raise InvalidArgument("x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied")
     if mode is not None and mode not in MODES:
         raise InvalidArgument("Unknown wormMode directive.")
-    until_us = None if until is None else parse_date(until)
+    until_us = None if until is None else parse_iso_date(until)
     if until is not None and until_us is None:
         raise InvalidArgument("The retain until date must be provided in ISO 8601 format")
     if hold not in (None, "ON", "OFF"):

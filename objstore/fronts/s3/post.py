@@ -46,13 +46,13 @@ async def post_object(front: Front, request: S3Request) -> Response:
     fields["key"] = fields["key"].replace(FILENAME, form.filename)
     if not fields["key"]:
         raise InvalidArgument("User key must have a length greater than 0.")
-    who = await front.authenticator.authenticate_form(fields)
+    signed = await front.authenticator.authenticate_form(fields)
     form.limit(0, front.settings.max_put_bytes)
-    if who is not None:
+    if signed is not None:
         _check_policy(front, request, form)
     elif fields.get("bucket", request.bucket) != request.bucket:
         raise InvalidArgument("The form's field 'bucket' is not the bucket that it was sent to.")
-    answer = await objects.put_object(front, _as_put(request, form, who or NOBODY))
+    answer = await objects.put_object(front, _as_put(request, form, *(signed or (NOBODY, ""))))
     return _answer(request, fields, answer)
 
 
@@ -71,7 +71,7 @@ def _check_policy(front: Front, request: S3Request, form: Form) -> None:
     form.limit(policy.least_bytes, most if policy.most_bytes is None else min(most, policy.most_bytes))
 
 
-def _as_put(request: S3Request, form: Form, who: Principal) -> S3Request:
+def _as_put(request: S3Request, form: Form, who: Principal, signature: str) -> S3Request:
     """The request with the form's fields in place of its headers, and the file in place of its body."""
     headers: dict[str, str] = {"host": request.headers.get("host", "")}
     for name, text in form.fields.items():
@@ -92,7 +92,7 @@ def _as_put(request: S3Request, form: Form, who: Principal) -> S3Request:
     request.amz = {name: value for name, value in headers.items() if name.startswith("x-amz-")}
     request.key = form.fields["key"]
     facts = request.who.request
-    request.who = who.of_request(facts.of_form(headers) if isinstance(facts, S3Facts) else facts)
+    request.who = who.of_request(facts.of_form(headers, signature) if isinstance(facts, S3Facts) else facts)
     request.form = form
     return request
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from objstore.fronts.dates import http_time, parse_http_date, within
 
-__all__ = ["basic_timestamp", "http_time", "iso_time", "parse_date", "parse_http_date"]
+__all__ = ["basic_timestamp", "http_time", "iso_time", "parse_date", "parse_http_date", "parse_iso_date"]
 
 _CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 _SECOND_US = 1_000_000
@@ -44,9 +44,14 @@ _ISO = re.compile(
 
 def parse_date(text: str) -> int | None:
     """Microseconds since 1970 of a date as XML has it (2026-01-31T23:59:59.000Z) or as HTTP has it; None for anything else."""
+    return parse_iso_date(text) if _ISO.fullmatch(text) is not None else parse_http_date(text)
+
+
+def parse_iso_date(text: str) -> int | None:
+    """The same of a date as XML has it alone."""
     found = _ISO.fullmatch(text)
     if found is None:
-        return parse_http_date(text)
+        return None
     try:
         at = datetime(int(found["year"]), int(found["month"]), int(found["day"]), int(found["hour"]), int(found["minute"]), tzinfo=UTC)
     except ValueError:

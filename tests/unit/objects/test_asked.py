@@ -3,16 +3,21 @@ from typing import Any
 
 import pytest
 
+from objstore.core.policy_conditions import parse_date
 from objstore.core.rows import BucketId, Kind, Row
 from objstore.core.timestamp import ZERO
 from objstore.errors import InvalidRequest
 from objstore.objects.api import BucketInfo, Principal, RequestFacts
-from objstore.objects.asked import Asked, arns_of
+from objstore.objects.asked import Asked, arns_of, lock_facts
 
 
 class Facts(RequestFacts):
-    def __init__(self, headers: dict[str, str], parameters: dict[str, str]) -> None:
-        self._headers, self._parameters = headers, parameters
+    def __init__(self, headers: dict[str, str], parameters: dict[str, str], form_signature: str = "") -> None:
+        self._headers, self._parameters, self._form_signature = headers, parameters, form_signature
+
+    @property
+    def form_signature(self) -> str:
+        return self._form_signature
 
     @property
     def source_ip(self) -> str:
@@ -40,7 +45,7 @@ ROW = Row(kind=Kind.OBJECT, operation=b"", origin=ZERO, base=ZERO, modified_us=0
 def value(key: str, headers: dict[str, str] | None = None, who: Principal | None = None, **more: Any) -> Sequence[str] | None:
     caller = who or Principal(account="a", user="u", canonical_id="id")
     parameters = more.pop("parameters", {})
-    found = Asked(caller.of_request(Facts(headers or {}, parameters)), INFO, row=ROW, **more)(key)
+    found = Asked(caller.of_request(Facts(headers or {}, parameters, more.pop("form_signature", ""))), INFO, row=ROW, **more)(key)
     return None if found is None else list(found)
 
 
@@ -109,7 +114,10 @@ def test_presigned_requests_are_told_from_signed_ones() -> None:
     assert value("s3:authtype", parameters={"X-Amz-Signature": "x"}) == ["REST-QUERY-STRING"]
     assert value("s3:signatureversion", parameters={"Signature": "x"}) == ["AWS"]
     assert value("s3:signatureversion", {"authorization": "AWS k:s"}) == ["AWS"]
-    assert value("s3:authtype") == ["POST"]
+    assert value("s3:authtype") is None  # no signature brought it here
+    for version in ("AWS", "AWS4-HMAC-SHA256"):
+        assert value("s3:authtype", form_signature=version) == ["POST"]
+        assert value("s3:signatureversion", form_signature=version) == [version]
     nobody = Principal(account="", anonymous=True)
     assert value("s3:authtype", who=nobody) is None
     assert value("s3:signatureage") is None
@@ -139,6 +147,31 @@ def test_what_the_operation_knows_goes_before_what_headers_say() -> None:
     assert value("s3:object-lock-mode", {"x-amz-object-lock-mode": "GOVERNANCE"}, given=given) == ["COMPLIANCE"]
     assert value("s3:object-lock-remaining-retention-days", given=given) == ["1"]
     assert value("s3:prefix", prefix="key", parameters={"prefix": "other"}) == ["key"]
+
+
+@pytest.mark.parametrize(
+    ("header", "text", "shown"),
+    [
+        ("if-none-match", "*", "*"),
+        ("if-none-match", " * ", "*"),
+        *[("if-none-match", text, None) for text in ("", '"nothing"', '"*"', "*,*", '*, "x"', "W/*", "d41d8cd98f00b204e9800998ecf8427e")],
+        ("if-match", '"d41d8cd98f00b204e9800998ecf8427e-2"', '"d41d8cd98f00b204e9800998ecf8427e-2"'),
+        ("if-match", "d41d8cd98f00b204e9800998ecf8427e", "d41d8cd98f00b204e9800998ecf8427e"),
+        *[("if-match", text, None) for text in ("", "*", '"*"', '""', '"a","b"', "a b", 'W/"a"')],
+    ],
+)
+def test_conditions_of_writes_are_shown_where_they_are_some(header: str, text: str, shown: str | None) -> None:
+    assert value(f"s3:{header}", {header: text}) == (None if shown is None else [shown])
+
+
+@pytest.mark.parametrize("until_us", [4_070_908_800_000_000, 4_070_908_800_000_001, 1])
+def test_a_retention_is_told_as_it_will_be_kept(until_us: int) -> None:
+    given = lock_facts("COMPLIANCE", until_us)
+    found = value("s3:object-lock-retain-until-date", {"x-amz-object-lock-retain-until-date": "2026-01-10T12:00:00Z"}, given=given)
+    assert found is not None
+    assert parse_date(found[0]) == pytest.approx(until_us / 1e6, abs=1e-6)
+    days = value("s3:object-lock-remaining-retention-days", given=given)
+    assert days == [str(max(-(-(until_us - 1_767_225_600_000_000) // 86_400_000_000), 0))]
 
 
 def test_values_that_would_take_patterns_too_long_are_refused() -> None:

@@ -10,9 +10,10 @@ def test_facts_are_those_of_the_connection_and_the_request() -> None:
     facts = S3Facts(scope, headers, {"prefix": "p"}, SystemClock())
     assert (facts.source_ip, facts.secure, facts.header("user-agent"), facts.parameter("prefix")) == ("10.1.2.3", True, "cli", "p")
     assert facts.now_us > 0
-    form = facts.of_form({"x-amz-tagging": "a=b"})
+    form = facts.of_form({"x-amz-tagging": "a=b"}, "AWS")
     assert (form.header("user-agent"), form.header("x-amz-tagging"), form.header("x-amz-acl")) == ("cli", "a=b", None)
     assert form.source_ip == "10.1.2.3"
+    assert (facts.form_signature, form.form_signature) == ("", "AWS")
 
 
 def test_a_connection_without_an_address_has_none() -> None:
@@ -41,7 +42,7 @@ def test_only_trusted_proxies_say_where_a_request_comes_from(peer: str, forwarde
     facts = S3Facts(scope, {"x-forwarded-for": forwarded, "x-forwarded-proto": "https"}, {}, SystemClock(), PROXIES)
     assert facts.source_ip == source
     assert facts.secure is PROXIES.trusts(peer)
-    assert facts.of_form({}).source_ip == source
+    assert facts.of_form({}, "").source_ip == source
 
 
 def test_a_range_that_is_none_is_refused_at_once() -> None:

@@ -9,6 +9,7 @@ from objstore.core.policy import MAX_POLICY_BYTES
 from tests.support.s3_raw import call, send
 from tests.support.s3_server import BOB, EVE, Running
 from tests.unit.fronts.s3.test_buckets import code_of
+from tests.unit.fronts.s3.test_post import made, post, signed_v2
 
 
 def policy(bucket: str, action: Any, **more: Any) -> str:
@@ -171,6 +172,61 @@ def test_forms_are_judged_by_their_fields(server: Running, s3: Any, open_bucket:
     assert post(("key", "k"), **{"x-amz-tagging": "level=public"}) == 403  # of the request, not of the form
     assert post(("key", "k"), ("tagging", tags)) == 204
     assert s3.get_object_tagging(Bucket=open_bucket, Key="k")["TagSet"] == [{"Key": "level", "Value": "public"}]
+
+
+RETENTION = {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": "10"}}
+
+
+@pytest.mark.parametrize("until", ["2099-01-01T00:00:00Z", "2099-01-01T00:00:99Z", "2099-01-01T00:00:00.1234567+01:00"])
+def test_a_limit_of_retention_holds_in_every_form_of_its_end(server: Running, s3: Any, bucket: str, until: str) -> None:
+    locked = f"{bucket}-locked"
+    s3.create_bucket(Bucket=locked, ObjectLockEnabledForBucket=True)
+    s3.put_bucket_policy(
+        Bucket=locked, Policy=policy(locked, ["s3:PutObject", "s3:PutObjectRetention"], Effect="Deny", Condition=RETENTION)
+    )
+    lock = {"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": until}
+    for method, path, body in (("PUT", "k", b"x"), ("POST", "k?uploads", b"")):
+        assert call(server, method, f"/{locked}/{path}", body, lock).code == "AccessDenied"
+        http = {**lock, "x-amz-object-lock-retain-until-date": "Thu, 01 Jan 2099 00:00:00 GMT"}
+        refused = call(server, method, f"/{locked}/{path}", body, http)
+        assert (refused.code, refused.value("Message")) == (
+            "InvalidArgument",
+            "The retain until date must be provided in ISO 8601 format",
+        )
+    assert call(server, "PUT", f"/{locked}/k", b"x").status == 200
+    assert call(server, "PUT", f"/{locked}/k2", b"", {**lock, "x-amz-copy-source": f"/{locked}/k"}).code == "AccessDenied"
+    document = f"<Retention><Mode>COMPLIANCE</Mode><RetainUntilDate>{until}</RetainUntilDate></Retention>".encode()
+    assert call(server, "PUT", f"/{locked}/k?retention", document).code == "AccessDenied"
+    http_dated = document.replace(until.encode(), b"Thu, 01 Jan 2099 00:00:00 GMT")
+    assert call(server, "PUT", f"/{locked}/k?retention", http_dated).code == "AccessDenied"
+
+
+def test_who_must_not_replace_anything_says_so(server: Running, s3: Any, open_bucket: str) -> None:
+    for key in ("if-none-match", "if-match"):
+        once = policy(open_bucket, "s3:PutObject", Effect="Deny", Condition={"Null": {f"s3:{key}": "true"}})
+        s3.put_bucket_policy(Bucket=open_bucket, Policy=once)
+        s3.delete_object(Bucket=open_bucket, Key="k")
+        assert call(server, "PUT", f"/{open_bucket}/k", b"1").code == "AccessDenied"
+        for text in ('"nothing"', "", '""', "W/*"):
+            assert call(server, "PUT", f"/{open_bucket}/k", b"1", {key: text}).code != "", text
+            assert call(server, "GET", f"/{open_bucket}/k").code == "NoSuchKey"
+        if key == "if-none-match":
+            assert call(server, "PUT", f"/{open_bucket}/k", b"1", {key: "*"}).status == 200
+            assert call(server, "PUT", f"/{open_bucket}/k", b"2", {key: "*"}).code == "PreconditionFailed"
+            assert call(server, "PUT", f"/{open_bucket}/k", b"2", {key: '"nothing"'}).code == "AccessDenied"
+
+
+def test_policies_know_by_which_version_a_form_is_signed(server: Running, s3: Any, open_bucket: str) -> None:
+    only_v4 = {"StringNotEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256"}}
+    s3.put_bucket_policy(Bucket=open_bucket, Policy=policy(open_bucket, "s3:PutObject", Effect="Deny", Condition=only_v4))
+    new = made(server.client(signature_version="s3v4"), open_bucket, "k")
+    assert post(server, open_bucket, new).status == 204
+    old = {"key": "k", **signed_v2(open_bucket, [["starts-with", "$key", ""]])}
+    assert post(server, open_bucket, old).code == "AccessDenied"
+    only_forms = {"StringNotEquals": {"s3:authType": "POST"}}
+    s3.put_bucket_policy(Bucket=open_bucket, Policy=policy(open_bucket, "s3:PutObject", Effect="Deny", Condition=only_forms))
+    assert post(server, open_bucket, old).status == 204
+    assert call(server, "PUT", f"/{open_bucket}/k", b"").code == "AccessDenied"
 
 
 def test_a_copys_source_is_judged_by_what_it_means(server: Running, s3: Any, open_bucket: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.fronts.s3.times import basic_timestamp, http_time, iso_time, parse_date, parse_http_date
+from objstore.fronts.s3.times import basic_timestamp, http_time, iso_time, parse_date, parse_http_date, parse_iso_date
 
 
 @given(st.integers(0, 4_102_444_800_000_000))
@@ -56,6 +56,12 @@ def test_dates_are_read_in_every_http_form() -> None:
 )
 def test_dates_that_cannot_be_written_are_none(text: str) -> None:
     assert parse_date(text) is None
+
+
+def test_where_only_iso_dates_are_taken_no_others_are() -> None:
+    assert parse_iso_date("2026-01-31T23:59:59.000Z") == parse_date("Sat, 31 Jan 2026 23:59:59 GMT")
+    for text in ("Sat, 31 Jan 2026 23:59:59 GMT", "Sat Jan 31 23:59:59 2026", "2026-01-31", "1769903999", ""):
+        assert parse_iso_date(text) is None
 
 
 def test_the_first_and_the_last_date_come_back() -> None:
