@@ -23,6 +23,7 @@ from objstore.core.container import (
     quota_of,
 )
 from objstore.core.container_sync import SYNC_KEY, SYNC_TO, SyncState
+from objstore.core.locks import check_removable
 from objstore.core.quota import Usage
 from objstore.core.quota import encode as encode_quota
 from objstore.core.rows import Row
@@ -133,7 +134,7 @@ class Containers(Alterations):
     async def set_attributes(self, who: Principal, bucket: str, key: str, attributes: Attributes) -> ObjectInfo:
         """Replace an object's metadata and headers, and its type where one is given; its bytes and ETag stay.
 
-        Raises NoSuchKey, MetadataTooLarge, ConditionalConflict under a storm of writes.
+        Raises NoSuchKey, MetadataTooLarge, AccessDenied for a version that is locked, ConditionalConflict under a storm of writes.
         """
         if attributes.metadata:
             names.check_metadata(attributes.metadata)
@@ -146,6 +147,7 @@ class Containers(Alterations):
 
         def change(row: Row) -> Row:
             self.check_unexpired(row, key, who)
+            check_removable(row, now_us, bypass=False)  # S3 knows no such change: what is locked stays as it is said to be, and shown
             kept = {name: value for name, value in row.headers.items() if name in KEPT_HEADERS}
             return msgspec.structs.replace(
                 row, metadata=dict(attributes.metadata), headers={**kept, **attributes.headers},

@@ -3,6 +3,7 @@
 import pytest
 
 from objstore.core.container import ContainerChange
+from objstore.core.locks import ObjectLock
 from objstore.errors import AccessDenied, BucketAlreadyOwnedByYou, InvalidBucketName, InvalidRequest, NoSuchBucket, NoSuchKey
 from objstore.objects.api import Attributes, Principal
 from objstore.objects.context import EXPIRES
@@ -118,6 +119,25 @@ def test_attributes_are_replaced_and_bytes_stay() -> None:
         assert await rig.get("k") == b"data"
         with pytest.raises(NoSuchKey):
             await rig.store.set_attributes(HOME, "photos", "none", Attributes())
+
+    with_rig(test)
+
+
+@pytest.mark.parametrize("how", ["GOVERNANCE", "COMPLIANCE", "legal hold"])
+def test_what_is_said_of_a_locked_version_stays_as_it_is(how: str) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.store.create_bucket(ALICE, "locked", object_lock=True)
+        rig.bucket = "locked"
+        until_us = rig.clock.wall_us() + 100_000_000
+        lock = ObjectLock(legal_hold=True) if how == "legal hold" else ObjectLock(mode=how, retain_until_us=until_us)
+        await rig.put("k", b"evidence", attributes=Attributes(metadata={"a": "1"}, lock=lock))
+        for changes in (Attributes(metadata={"a": "forged"}), Attributes(headers={EXPIRES: str(until_us // 1_000_000 - 50)})):
+            with pytest.raises(AccessDenied):
+                await rig.store.set_attributes(HOME, "locked", "k", changes)
+        await rig.clock.sleep(101)
+        assert (await rig.store.head(ALICE, "locked", "k")).metadata == {"a": "1"}
+        if how != "legal hold":
+            assert (await rig.store.set_attributes(HOME, "locked", "k", Attributes(metadata={"a": "2"}))).metadata == {"a": "2"}
 
     with_rig(test)
 
