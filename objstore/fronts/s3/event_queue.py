@@ -1,6 +1,7 @@
-"""Events on disk between the acknowledgement of a write and their delivery.
+"""Events of one target on disk between the acknowledgement of a write and their delivery.
 
-Segments are append-only files of entries: length (4 bytes, little-endian), XXH3-64 of the payload (8 bytes), payload (MessagePack
+Each target has a queue in a directory of its own, which is emptied in order: so a target that is away holds up, and fills, its own
+alone.  Segments are append-only files of entries: length (4 bytes, little-endian), XXH3-64 of the payload (8 bytes), payload (MessagePack
 of target, time, body).  An entry is added by one write and one flush, shared by all that wait.  `done` holds (segment, offset)
 up to which all is delivered, replaced by rename; behind a crash reading begins there, so what was delivered shortly before may
 be delivered again, and nothing that was added is lost.  A torn entry ends its segment: nobody was told that it was added.
@@ -38,6 +39,7 @@ class Entry(msgspec.Struct):
 
     place: Place
     pending: Pending
+    size: int = 0  # on disk
 
 
 _decode = msgspec.msgpack.Decoder(Pending).decode
@@ -46,9 +48,10 @@ _decode = msgspec.msgpack.Decoder(Pending).decode
 class EventQueue:
     """Adds durably, remembers what is delivered.  `open` gives what an earlier run left behind."""
 
-    def __init__(self, disk: Disk, threads: Threads, *, limit_bytes: int) -> None:
-        self.bytes_held = 0
+    def __init__(self, disk: Disk, threads: Threads, *, limit_bytes: int, directory: str = ".") -> None:
+        self.bytes_held = 0  # on disk; what is delivered of the oldest segment comes on top
         self._disk = disk
+        self._directory = directory
         self._threads = threads
         self._limit_bytes = limit_bytes
         self._tasks = TaskOwner("event queue")
@@ -66,7 +69,7 @@ class EventQueue:
         """What is to be delivered still, oldest first.  Raises OSError."""
         found = await self._threads.run(self._recover)
         self._open.extend(entry.place for entry in found)
-        self.bytes_held = sum(len(entry.pending.body) for entry in found)
+        self.bytes_held = sum(entry.size for entry in found)
         return found
 
     async def aclose(self) -> None:
@@ -76,15 +79,20 @@ class EventQueue:
         if self._file is not None:
             self._file.close()
 
-    async def add(self, pending: Pending) -> Entry:
-        """Returns when the event is durable.  Raises TooBusy when too much waits for delivery, OSError."""
+    async def discard(self) -> None:
+        """Drop what an earlier run left, all of it; nothing must have been added."""
+        await self._threads.run(self._unlink_all)
+
+    async def add(self, pending: Pending, *, taken_over: bool = False) -> Entry:
+        """Returns when the event is durable.  Raises TooBusy when too much waits for delivery, unless it was accepted before; OSError."""
         payload = msgspec.msgpack.encode(pending)
         assert len(payload) <= ENTRY_LIMIT_BYTES
-        if self.bytes_held + len(pending.body) > self._limit_bytes:
-            raise TooBusy("too many events wait for their targets; the write took effect, its event is not kept")
-        self.bytes_held += len(pending.body)
+        data = _HEAD.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload
+        if self.bytes_held + len(data) > self._limit_bytes and not taken_over:
+            raise TooBusy(f"too many events wait for the target {pending.target!r}; the write took effect, its event is not kept")
+        self.bytes_held += len(data)
         future: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
-        self._waiting.append((_HEAD.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload, pending, future))
+        self._waiting.append((data, pending, future))
         if not self._flushing:
             self._flushing = True
             self._tasks.spawn(self._flush(), name="flush")
@@ -92,7 +100,7 @@ class EventQueue:
 
     def delivered(self, entry: Entry) -> None:
         """An event reached its target, or was given up."""
-        self.bytes_held -= len(entry.pending.body)
+        self.bytes_held -= entry.size
         self._delivered.add(entry.place)
         while self._open and self._open[0] in self._delivered:
             self._done = self._open.popleft()
@@ -112,8 +120,8 @@ class EventQueue:
                 start, segment = await self._threads.run(self._append, [data for data, _, _ in batch])
             except OSError as failure:
                 self._file = None  # its state is unknown: the next batch begins a new one
-                for _, pending, future in batch:
-                    self.bytes_held -= len(pending.body)
+                for data, _, future in batch:
+                    self.bytes_held -= len(data)
                     if not future.done():
                         future.set_exception(TooBusy(f"the event could not be kept: {failure.strerror}"))
                 continue
@@ -121,7 +129,7 @@ class EventQueue:
                 start += len(data)
                 self._open.append((segment, start))
                 if not future.done():
-                    future.set_result(Entry((segment, start), pending))
+                    future.set_result(Entry((segment, start), pending, len(data)))
         self._flushing = False
 
     def _append(self, pieces: list[bytes]) -> tuple[int, int]:
@@ -130,8 +138,8 @@ class EventQueue:
                 self._file.close()
             self._segment += 1
             self._offset = 0
-            self._file = self._disk.open(_name(self._segment), create=True, exclusive=True, write=True)
-            self._disk.sync_directory(".")
+            self._file = self._disk.open(self._at(_name(self._segment)), create=True, exclusive=True, write=True)
+            self._disk.sync_directory(self._directory)
         start = self._offset
         self._offset += self._file.pwrite(pieces, start)
         self._file.datasync()
@@ -139,22 +147,30 @@ class EventQueue:
 
     def _write_done(self) -> None:
         done = self._done
-        file = self._disk.open(_DONE + ".new", create=True, write=True)
+        file = self._disk.open(self._at(_DONE + ".new"), create=True, write=True)
         try:
             file.truncate(0)
             file.pwrite([struct.pack("<QQ", *done)], 0)
             file.datasync()
         finally:
             file.close()
-        self._disk.rename(_DONE + ".new", _DONE)
-        self._disk.sync_directory(".")
+        self._disk.rename(self._at(_DONE + ".new"), self._at(_DONE))
+        self._disk.sync_directory(self._directory)
         self._done_written = done
         for name in self._segments():
             if int(name[:16]) < done[0]:
-                self._disk.unlink(name)
+                self._disk.unlink(self._at(name))
+
+    def _unlink_all(self) -> None:
+        for name in (*self._segments(), _DONE):
+            if self._disk.exists(self._at(name)):
+                self._disk.unlink(self._at(name))
 
     def _recover(self) -> list[Entry]:
-        if self._disk.exists(_DONE):
+        if self._directory != ".":
+            self._disk.make_directory(self._directory)
+            self._disk.sync_directory(".")
+        if self._disk.exists(self._at(_DONE)):
             self._done = self._done_written = _parse_done(self._read(_DONE))
         found: list[Entry] = []
         for name in self._segments():
@@ -162,14 +178,17 @@ class EventQueue:
             self._segment = max(self._segment, number)
             if number >= self._done[0]:
                 offset = self._done[1] if number == self._done[0] else 0
-                found += [Entry((number, end), pending) for end, pending in _entries(self._read(name), offset)]
+                found += [Entry((number, end), pending, size) for end, pending, size in _entries(self._read(name), offset)]
         return found
 
     def _segments(self) -> list[str]:
-        return [name for name in self._disk.list(".") if name.endswith(".events") and name[:16].isdigit()]
+        return [name for name in self._disk.list(self._directory) if name.endswith(".events") and name[:16].isdigit()]
+
+    def _at(self, name: str) -> str:
+        return name if self._directory == "." else f"{self._directory}/{name}"
 
     def _read(self, name: str) -> bytes:
-        file = self._disk.open(name)
+        file = self._disk.open(self._at(name))
         try:
             return file.pread(file.size(), 0)
         finally:
@@ -187,7 +206,7 @@ def _parse_done(data: bytes) -> Place:
     return (segment, offset)
 
 
-def _entries(data: bytes, offset: int) -> list[tuple[int, Pending]]:
+def _entries(data: bytes, offset: int) -> list[tuple[int, Pending, int]]:
     found = []
     while offset + _HEAD.size <= len(data):
         length, digest = _HEAD.unpack_from(data, offset)
@@ -195,5 +214,5 @@ def _entries(data: bytes, offset: int) -> list[tuple[int, Pending]]:
         if len(payload) != length or xxhash.xxh3_64_intdigest(payload) != digest:
             break
         offset += _HEAD.size + length
-        found.append((offset, _decode(payload)))
+        found.append((offset, _decode(payload), _HEAD.size + length))
     return found

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 
 import msgspec
+import xxhash
 
 from objstore.fronts.s3.event_queue import Entry, EventQueue, Pending
 from objstore.runtime.clock import Clock
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.5
 SAVE_EVERY_S = 1.0
+_DIRECTORY = "target-"
+_TAKEN_AT_ONCE = 1000
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,21 +40,23 @@ class NotificationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     """The `[notifications]` section."""
 
     targets: dict[str, Target] = {}
-    limit_bytes: int = 64 * 1024 * 1024  # of events that wait, in each proxy; beyond, writes that cause more are answered 503
+    limit_bytes: int = 64 * 1024 * 1024  # of events that wait for a target, in each proxy; beyond, writes that cause more are answered 503
     timeout_s: float = 10.0
     longest_pause_s: float = 60.0  # between attempts
     give_up_after_s: float = 7 * 86_400.0
 
 
 class Notifier:
-    """Queue and senders of one proxy."""
+    """Queues and senders of one proxy."""
 
     def __init__(self, disk: Disk, threads: Threads, clock: Clock, outgoing: Outgoing, settings: NotificationSettings) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()  # (target, "sent" "failed" "given_up") -> how many
         self._clock = clock
         self._outgoing = outgoing
         self._settings = settings
-        self._queue = EventQueue(disk, threads, limit_bytes=settings.limit_bytes)
+        self._disk = disk
+        self._threads = threads
+        self._queues = {name: self._queue_in(_directory_of(name)) for name in settings.targets}
         self._tasks = TaskOwner("notifier")
         self._waiting: dict[str, deque[Entry]] = {name: deque() for name in settings.targets}
         self._wake = {name: asyncio.Event() for name in settings.targets}
@@ -69,8 +74,11 @@ class Notifier:
 
     async def start(self) -> None:
         """Take up what an earlier run left.  Raises OSError."""
-        for entry in await self._queue.open():
-            self._accept(entry)
+        for queue in self._queues.values():
+            for entry in await queue.open():
+                self._accept(entry)
+        for directory in await self._threads.run(self._left_behind):
+            await self._take_over(self._queue_in(directory))
         for name in self._waiting:
             self._tasks.spawn(self._deliver(name), name=f"events to {name}")
         self._tasks.spawn(self._save(), name="save")
@@ -79,23 +87,36 @@ class Notifier:
         """Stop sending; what waits is sent after the next start."""
         await self._tasks.aclose()
         await self._outgoing.aclose()
-        await self._queue.aclose()
+        for queue in self._queues.values():
+            await queue.aclose()
 
     async def record(self, target: str, body: bytes) -> None:
         """Returns when the event is durable.  Raises TooBusy."""
         if target not in self._waiting:
             return  # taken out of the configuration since the bucket's rules were set
-        self._accept(await self._queue.add(Pending(target, self._clock.wall_us(), body)))
+        self._accept(await self._queues[target].add(Pending(target, self._clock.wall_us(), body)))
 
     def _accept(self, entry: Entry) -> None:
-        target = entry.pending.target
-        waiting = self._waiting.get(target)
-        if waiting is None:
-            log.warning("an event for %s is dropped: the configuration names no such target", target)
-            self._queue.delivered(entry)
-            return
-        waiting.append(entry)
-        self._wake[target].set()
+        self._waiting[entry.pending.target].append(entry)
+        self._wake[entry.pending.target].set()
+
+    def _queue_in(self, directory: str) -> EventQueue:
+        return EventQueue(self._disk, self._threads, limit_bytes=self._settings.limit_bytes, directory=directory)
+
+    def _left_behind(self) -> list[str]:
+        """Queues of targets that the configuration names no more, and ".", where earlier releases had one for all targets."""
+        ours = {_directory_of(name) for name in self._settings.targets}
+        return [".", *(name for name in self._disk.list(".") if name.startswith(_DIRECTORY) and name not in ours)]
+
+    async def _take_over(self, old: EventQueue) -> None:
+        found = await old.open()
+        for batch in (found[at : at + _TAKEN_AT_ONCE] for at in range(0, len(found), _TAKEN_AT_ONCE)):
+            ours = [entry.pending for entry in batch if entry.pending.target in self._queues]
+            for entry in await asyncio.gather(*(self._queues[pending.target].add(pending, taken_over=True) for pending in ours)):
+                self._accept(entry)
+        for target, count in Counter(entry.pending.target for entry in found if entry.pending.target not in self._queues).items():
+            log.warning("%d events for %s are dropped: the configuration names no such target", count, target)
+        await old.discard()
 
     async def _deliver(self, name: str) -> None:
         waiting, wake, target = self._waiting[name], self._wake[name], self._settings.targets[name]
@@ -121,12 +142,18 @@ class Notifier:
                 pause_s = 0.0
                 self.counts[name, "sent"] += 1
             waiting.popleft()
-            self._queue.delivered(entry)
+            self._queues[name].delivered(entry)
 
     async def _save(self) -> None:
         while True:
             await self._clock.sleep(SAVE_EVERY_S)
-            try:
-                await self._queue.save()
-            except OSError as failure:
-                log.warning("how far events were delivered could not be kept: %r", failure)
+            for queue in self._queues.values():
+                try:
+                    await queue.save()
+                except OSError as failure:
+                    log.warning("how far events were delivered could not be kept: %r", failure)
+
+
+def _directory_of(target: str) -> str:
+    """Any string may be the name of a target."""
+    return _DIRECTORY + xxhash.xxh3_64_hexdigest(target.encode())

@@ -23,12 +23,12 @@ def test_what_was_added_and_not_delivered_is_there_after_a_crash(tmp_path: Path)
         entries = await asyncio.gather(*[first.add(Pending("t", number, b"%d" % number)) for number in range(20)])
         for entry in entries[:10]:
             first.delivered(entry)
-        first.delivered(entries[15])
+        first.delivered(entries[10])
         await first.save()
         second = queue(tmp_path)  # the first one never closed
         found = await second.open()
-        assert [entry.pending.body for entry in found] == [b"%d" % number for number in range(10, 20)]
-        assert second.bytes_held == 20
+        assert [entry.pending.body for entry in found] == [b"%d" % number for number in range(11, 20)]
+        assert second.bytes_held == sum(entry.size for entry in found) == first.bytes_held
         for entry in found:
             second.delivered(entry)
         await second.add(Pending("t", 1, b"new"))
@@ -63,7 +63,7 @@ def test_there_is_a_limit_and_segments_follow_each_other(tmp_path: Path, monkeyp
     monkeypatch.setattr(event_queue, "SEGMENT_BYTES", 100)
 
     async def test() -> None:
-        small = queue(tmp_path, limit_bytes=300)
+        small = queue(tmp_path, limit_bytes=350)
         await small.open()
         entries = [await small.add(Pending("t", 0, b"x" * 90)) for _ in range(3)]
         with pytest.raises(TooBusy):
@@ -73,5 +73,22 @@ def test_there_is_a_limit_and_segments_follow_each_other(tmp_path: Path, monkeyp
         await small.add(Pending("t", 0, b"x" * 90))
         await small.aclose()
         assert len(await queue(tmp_path).open()) == 3
+
+    asyncio.run(test())
+
+
+def test_queues_in_directories_know_nothing_of_each_other(tmp_path: Path) -> None:
+    async def test() -> None:
+        disk = RealDisk(str(tmp_path))
+        one, two = (EventQueue(disk, InlineThreads(), limit_bytes=1 << 20, directory=name) for name in ("one", "two"))
+        assert await one.open() == await two.open() == []
+        await one.add(Pending("t", 0, b"1"))
+        await two.add(Pending("t", 0, b"2"))
+        for name, body in (("one", b"1"), ("two", b"2")):
+            again = EventQueue(disk, InlineThreads(), limit_bytes=1 << 20, directory=name)
+            assert [entry.pending.body for entry in await again.open()] == [body]
+        await again.discard()
+        assert await EventQueue(disk, InlineThreads(), limit_bytes=1, directory="two").open() == []
+        assert await queue(tmp_path).open() == []
 
     asyncio.run(test())

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from objstore.errors import TooBusy
+from objstore.fronts.s3 import event_queue
+from objstore.fronts.s3.event_queue import EventQueue, Pending
 from objstore.fronts.s3.notifier import NotificationSettings, Notifier, Target
 from objstore.runtime.disk import RealDisk
 from objstore.runtime.outgoing import Message
@@ -12,6 +15,10 @@ from tests.sim.loop import run
 from tests.support.memory_cluster import InlineThreads, LoopClock
 
 SETTINGS = NotificationSettings(targets={"hook": Target("http://127.0.0.1/x", "secret")}, give_up_after_s=1000)
+
+
+DEAD = "http://127.0.0.1/dead"
+TWO = {"hook": Target("http://127.0.0.1/x", "secret"), "dead": Target(DEAD, "secret")}
 
 
 class Servers:
@@ -23,9 +30,10 @@ class Servers:
         self.up = True
 
     async def send(self, message: Message, *, timeout_s: float) -> None:
-        assert (message.url, message.token, timeout_s) == ("http://127.0.0.1/x", "secret", 10.0)
+        assert (message.token, timeout_s) == ("secret", 10.0)
+        assert message.url in ("http://127.0.0.1/x", DEAD)
         self.attempts += 1
-        if not self.up:
+        if not self.up or message.url == DEAD:
             raise OSError("refused")
         self.taken.append(message.body)
 
@@ -98,6 +106,59 @@ def test_events_too_old_or_for_nobody_are_dropped(tmp_path: Path) -> None:
         await second.start()
         assert second.pending() == {}
         await second.aclose()
+
+    run(test(), limit_s=1e5)
+
+
+def on_disk(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*.events"))
+
+
+def test_a_target_that_is_away_holds_up_and_fills_nothing_but_its_own_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_queue, "SEGMENT_BYTES", 20_000)
+
+    async def test() -> None:
+        servers = Servers()
+        first = notifier(tmp_path, servers, NotificationSettings(targets=TWO, limit_bytes=50_000))
+        await first.start()
+        for _ in range(48):
+            await first.record("dead", b"d" * 1000)
+        with pytest.raises(TooBusy):
+            await first.record("dead", b"d" * 1000)
+        for number in range(500):
+            await first.record("hook", b"%1000d" % number)
+            await asyncio.sleep(0.1)
+        assert len(servers.taken) == 500
+        assert first.pending() == {"hook": 0, "dead": 48}
+        assert on_disk(tmp_path) < 120_000  # what waits, and a segment or two of what is delivered
+        await first.aclose()
+
+    run(test(), limit_s=1e5)
+
+
+def test_what_an_earlier_release_left_in_one_queue_is_taken_over(tmp_path: Path) -> None:
+    async def test() -> None:
+        old = EventQueue(RealDisk(str(tmp_path)), InlineThreads(), limit_bytes=1 << 20)
+        await old.open()
+        for number in range(2100):
+            await old.add(Pending(("hook", "dead", "gone")[number % 3], LoopClock().wall_us(), b"%d" % number))
+        await old.aclose()
+        servers = Servers()
+        first = notifier(tmp_path, servers, NotificationSettings(targets=TWO, limit_bytes=10))
+        await first.start()
+        await asyncio.sleep(30)
+        assert servers.taken == [b"%d" % number for number in range(0, 2100, 3)]
+        assert first.pending() == {"hook": 0, "dead": 700}
+        await first.aclose()
+        second = notifier(tmp_path, servers)
+        await second.start()
+        assert second.pending() == {"hook": 0}
+        await second.aclose()
+        assert list(tmp_path.glob("*.events")) == []
+        third = notifier(tmp_path, servers, NotificationSettings(targets=TWO))
+        await third.start()
+        assert third.pending() == {"hook": 0, "dead": 0}  # it was not named in between
+        await third.aclose()
 
     run(test(), limit_s=1e5)
 
