@@ -12,6 +12,7 @@ from objstore.cluster.membership import Membership
 from objstore.core.quorum import majority, overlap
 from objstore.core.rows import Register, RowKey
 from objstore.core.timestamp import Ballot
+from objstore.core.versions import winner
 from objstore.errors import ObjstoreError, QuorumLost, TooBusy
 from objstore.runtime.tasks import TaskOwner
 from objstore.wire.messages import Accept, Merge, Merged, Message, Query, RegisterAnswer
@@ -141,9 +142,8 @@ class Repair:
                 voters += answer.voting and other in plan.reading
         if voters < overlap(len(plan.reading)):
             return False  # too few others: the auditor tries again
-        best = max(registers.values(), key=lambda register: register.accepted)
+        best, sources = winner(registers, key.space)
         promised = max(register.promised for register in registers.values())
-        sources = tuple(other for other, register in registers.items() if register.accepted == best.accepted)
         merged = Register(promised, best.accepted, best.row)
         message = Merge(plan.epoch, device, about.incarnation, timeout_ms, partition, key, merged, sources)
         return isinstance(await self._call(device, message), Merged)

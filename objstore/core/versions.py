@@ -5,12 +5,12 @@ was suspended) or the ballot of a version in 24 hexadecimal digits.  Every chang
 head; what changes besides travels in the `effects` of that row.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
-from objstore.core.rows import NEW_VERSION, Kind, Row, RowKey, Space, encode_row, is_live
+from objstore.core.rows import EMPTY, NEW_VERSION, Kind, Register, Row, RowKey, Space, decode_row, encode_row, is_live
 from objstore.core.timestamp import BALLOT_BYTES, COUNTER_BITS, ZERO, Ballot, ballot_at, parse_version_id, wall_us_of
 from objstore.errors import InvalidArgument, NoSuchKey, NoSuchVersion, VersionIsMarker
 
@@ -108,6 +108,28 @@ def rank(row: Row) -> tuple[Ballot, bool]:
     there stands above what says that something older is gone.
     """
     return row.origin, row.kind != Kind.TOMBSTONE
+
+
+def winner(held: Mapping[int, Register], space: int) -> tuple[Register, tuple[int, ...]]:
+    """What wins where replicas of one key answer different things, and which devices hold its row; promises are not looked at.
+
+    Heads: the highest accepted ballot.  Noncurrent versions: the highest rank, whatever the ballots; one that was demoted late has a
+    higher accepted ballot than the tombstone that removed it since.
+    """
+    best, best_order = EMPTY, _order(EMPTY, space)
+    orders = {device: _order(register, space) for device, register in held.items()}
+    for device, order in orders.items():
+        if order > best_order:
+            best, best_order = held[device], order
+    # Under a version key the accepted ballot only decides between answers of one row.
+    same = best_order[0]
+    return best, tuple(device for device, order in orders.items() if order[0] == same)
+
+
+def _order(register: Register, space: int) -> tuple[tuple[Ballot, bool], Ballot]:
+    if space != Space.VERSIONS:
+        return (register.accepted, False), ZERO
+    return rank(decode_row(register.row)) if register.row else (ZERO, False), register.accepted
 
 
 def raised(row: Row, ballot: Ballot) -> Row:

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from objstore.core.quorum import majority, overlap
-from objstore.core.rows import EMPTY, Register, RowKey
+from objstore.core.rows import Register, RowKey
+from objstore.core.timestamp import ZERO
+from objstore.core.versions import winner
 from objstore.daemons.fleet import Fleet
 from objstore.daemons.replicator import MERGE_TIMEOUT_S, Settle, members
 from objstore.errors import ObjstoreError, QuorumLost, Refused, StaleEpoch, Unavailable
@@ -105,8 +107,7 @@ class Auditor:
 
     async def _ask_others(self, ring: Ring, key: RowKey, partition: int, others: Sequence[int], epoch: int) -> tuple[Register, list[int]]:
         """The highest row and the highest promise of all others that answer; a read quorum of the read set must be among them."""
-        best = EMPTY
-        promised = EMPTY.promised
+        promised = ZERO
         answers: dict[int, Register] = {}
         for other in others:
             try:
@@ -117,13 +118,12 @@ class Auditor:
                 continue
             answers[other] = answer.register
             promised = max(promised, answer.register.promised)
-            best = max(best, answer.register, key=lambda register: register.accepted)
         read_set = ring.previous(partition) or ring.primaries(partition)
         needed = overlap(len(read_set)) if len(read_set) > 1 else 0
         if len(set(answers) & set(read_set)) < needed:
             raise Unavailable(f"only {len(answers)} other primaries of partition {partition} answer: not enough to heal from")
-        sources = [other for other, register in answers.items() if register.accepted == best.accepted]
-        return Register(promised, best.accepted, best.row), sources
+        best, sources = winner(answers, key.space)
+        return Register(promised, best.accepted, best.row), list(sources)
 
 
 def can_settle(ring: Ring, partition: int, device: int) -> bool:

@@ -362,8 +362,9 @@ def draft(body: bytes = b"", *, kind: Kind = Kind.OBJECT, blob: bytes = b"", not
     return Row(kind, b"", ZERO, ZERO, 0, size=len(body), etag=note, body=where, blob=blob, owner="me")
 
 
-def stored(number: int, body: bytes = b"", *, kind: Kind = Kind.OBJECT, blob: bytes = b"") -> bytes:
+def stored(number: int, body: bytes = b"", *, kind: Kind = Kind.OBJECT, blob: bytes = b"", version: str = "") -> bytes:
     """An encoded row as somebody wrote it at ballot `number`."""
     where = BodyKind.BLOB if blob else BodyKind.INLINE if body else BodyKind.NONE
     operation = number.to_bytes(16, "big")
-    return encode_row(Row(kind, operation, ballot(number), ballot(number), 0, size=len(body), etag=str(number), body=where, blob=blob))
+    at = ballot(number)
+    return encode_row(Row(kind, operation, at, at, 0, size=len(body), etag=str(number), body=where, blob=blob, version=version))

@@ -6,7 +6,8 @@ import pytest
 
 from objstore.cluster import repair as module
 from objstore.cluster.repair import Copy
-from objstore.core.rows import EMPTY, Register
+from objstore.core.rows import EMPTY, Kind, Register
+from objstore.core.versions import version_key
 from objstore.errors import DamagedRow, QuorumLost, TooBusy
 from objstore.wire import messages as m
 from tests.support.scripted_nodes import SILENT, Node, Rig, ballot, draft, key, run, stored
@@ -39,6 +40,23 @@ def test_a_damaged_register_gets_the_highest_row_and_promise_of_the_others() -> 
         assert set(merge.sources) == {second.number, third.number}
         assert rig.cluster.repair.healed == 1
         assert (await rig.cluster.read(key())).accepted == ballot(5)
+
+    run(main)
+
+
+def test_a_damaged_version_gets_the_row_of_the_highest_rank_whatever_the_ballots() -> None:
+    async def main(rig: Rig) -> None:
+        where = version_key(key(), ballot(5).hex())
+        first, second, third = rig.members(where)
+        version = stored(5, version=ballot(5).hex())
+        tombstone = stored(8, kind=Kind.TOMBSTONE, version=ballot(5).hex())
+        second.registers[where] = Register(ballot(1), ballot(9), version)
+        third.registers[where] = Register(ballot(1), ballot(8), tombstone)
+        damage(first)
+        rig.cluster.repair.heal(first.number, where, rig.cluster.partition(where), settled)
+        await rig.cluster.repair.drain()
+        (merge,) = first.seen(m.Merge)
+        assert (merge.register.row, merge.sources) == (tombstone, (third.number,))
 
     run(main)
 

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from objstore.core.rows import NEW_VERSION, Kind, Row, decode_row
+from objstore.core.rows import EMPTY, NEW_VERSION, Kind, Register, Row, Space, decode_row, encode_row
 from objstore.core.timestamp import ZERO, ballot_at, version_id
 from objstore.core.versions import (
     check_version_id,
@@ -15,6 +15,7 @@ from objstore.core.versions import (
     pick_head,
     raised,
     removed_at,
+    winner,
     with_version,
     without_version,
 )
@@ -164,3 +165,16 @@ def test_a_tombstone_raised_to_a_later_rank_tells_when_the_removal_was_first_pro
     assert (twice.origin, removed_at(twice)) == (ballot_at(9, 1), ballot_at(5, 1))
     there = Row(Kind.OBJECT, b"", ballot_at(5, 1), ballot_at(2, 1), 0)
     assert (raised(there, ballot_at(7, 1)).origin, raised(there, ballot_at(7, 1)).base) == (ballot_at(7, 1), ballot_at(2, 1))
+
+
+def kept_at(origin: int, accepted: int, kind: Kind = Kind.OBJECT) -> Register:
+    row = msgspec.structs.replace(ROW, kind=kind, origin=ballot_at(origin << 12, 1), version=SOME_ID)
+    return Register(ZERO, ballot_at(accepted << 12, 1), encode_row(row))
+
+
+def test_of_answers_about_a_version_the_highest_rank_wins_whatever_the_ballots() -> None:
+    late, tombstone, older = kept_at(5, 9), kept_at(8, 8, Kind.TOMBSTONE), kept_at(8, 7, Kind.TOMBSTONE)
+    assert winner({1: late, 2: older, 3: tombstone, 4: EMPTY}, Space.VERSIONS) == (tombstone, (2, 3))
+    assert winner({1: late, 2: older, 3: tombstone}, Space.OBJECTS) == (late, (1,))
+    assert winner({1: EMPTY}, Space.VERSIONS) == (EMPTY, (1,))
+    assert winner({1: EMPTY, 2: kept_at(8, 8)}, Space.OBJECTS) == (kept_at(8, 8), (2,))

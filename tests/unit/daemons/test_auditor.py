@@ -2,7 +2,10 @@
 
 import asyncio
 
-from objstore.core.rows import Register, RowKey
+from msgspec.structs import replace
+
+from objstore.core.rows import Kind, Register, RowKey, Space, decode_row, encode_row
+from objstore.core.timestamp import ZERO
 from objstore.daemons.auditor import AuditCounts, Auditor
 from objstore.errors import QuorumLost
 from objstore.wire import messages as m
@@ -74,3 +77,19 @@ def test_of_two_replicas_the_other_one_heals_although_nothing_can_be_settled() -
     three = fleet_with_damage()
     counts = asyncio.run(Auditor(three, settle=lost).run())  # type: ignore[arg-type]
     assert (counts.damaged, counts.healed) == (1, 0)
+
+
+def test_a_damaged_version_gets_the_row_of_the_highest_rank_whatever_the_ballots() -> None:
+    """One of the others has missed the removal, and demoted the version at a higher ballot than that of the removal."""
+    where = RowKey(key("a").bucket, Space.VERSIONS, b"a", ballot(5))
+    version = replace(decode_row(held(5).row), version=ballot(5).hex())
+    removed = Register(ZERO, ballot(8), encode_row(replace(version, origin=ballot(8), kind=Kind.TOMBSTONE)))
+    fleet = MemoryFleet(ring_of(3))
+    fleet.put(2, 0, where, Register(ZERO, ballot(9), encode_row(version)))
+    fleet.put(3, 0, where, removed)
+    steps = {1: m.AuditAnswer(None, 1, 10, [m.PartitionRow(where, Register(), 0)], 1)}
+    fleet._audit = lambda number, request: steps.get(number, m.AuditAnswer(None, 1, 10, []))  # type: ignore[attr-defined]
+    assert run(fleet).healed == 1
+    assert fleet.get(1, 0, where) == removed
+    merge = next(request for _, request in fleet.log if isinstance(request, m.Merge))
+    assert merge.sources == (3,)
