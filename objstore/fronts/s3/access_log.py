@@ -116,7 +116,8 @@ class AccessLog:
             config, info.account, info.region or self._settings.region, info.name,
             first_us=batch.first_us, now_us=self._clock.wall_us(), unique=self._rng.token(8).hex().upper(),
         )  # fmt: skip
-        who = Principal(account=info.account, user=SERVICE)
+        # At home in the account: should the target be deleted and its name taken by another, nothing goes there.
+        who = Principal(account=info.account, user=SERVICE, home=info.account)
         data = "".join(batch.lines).encode()
         acl = acl_of((*PRIVATE.grants, *config.grants)) if config.grants else None
         try:

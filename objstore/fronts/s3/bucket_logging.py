@@ -4,7 +4,7 @@ import msgspec
 
 from objstore.core import bucket_logging
 from objstore.core.acl import NO_BLOCK, Ownership, acl_of, decode_block
-from objstore.core.bucket_logging import BY_DELIVERY, BY_EVENT, SIMPLE, LoggingConfig
+from objstore.core.bucket_logging import BY_DELIVERY, BY_EVENT, SIMPLE, LoggingConfig, log_key
 from objstore.errors import AclNotSupported, MalformedXml, NoSuchBucket, NoSuchConfig
 from objstore.fronts.s3.context import Front, Response, empty_answer, xml_answer
 from objstore.fronts.s3.documents import needed, one, only, read_document, text
@@ -13,6 +13,9 @@ from objstore.fronts.s3.grants import grants_shown, read_grants
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.xml import Element, element
 from objstore.objects.access import check_list
+from objstore.objects.actions import Action
+from objstore.objects.api import BucketInfo
+from objstore.objects.context import CREATES
 
 LIMIT_BYTES = 64 * 1024
 GRANTABLE = ("FULL_CONTROL", "READ", "WRITE")
@@ -96,6 +99,15 @@ def parse_config(root: Element) -> LoggingConfig | None:
     return LoggingConfig(1, bucket, prefix, source, plain_format=simple is not None)
 
 
+async def _check_may_write(front: Front, request: S3Request, home: BucketInfo, config: LoggingConfig) -> None:
+    """See that the caller may write such objects himself: logs are written in the name of the account.  Raises AccessDenied."""
+    now_us = front.clock.wall_us()
+    region = home.region or front.settings.region
+    key = log_key(config, home.account, region, home.name, first_us=now_us, now_us=now_us, unique="0" * 16)
+    for action in (Action.WRITE_OBJECT, Action.WRITE_ACL) if config.grants else (Action.WRITE_OBJECT,):
+        await front.store.check_access(request.who, config.bucket, action, key, given=CREATES)
+
+
 async def _check_target(front: Front, request: S3Request, config: LoggingConfig) -> None:
     elements = {"TargetBucket": config.bucket}
     home = await front.store.find_bucket(request.who, request.bucket)
@@ -113,6 +125,7 @@ async def _check_target(front: Front, request: S3Request, config: LoggingConfig)
         )
     if target.region != home.region:
         raise S3Refused(403, "CrossLocationLoggingProhibited", "Cross S3 location logging not allowed.", elements=elements)
+    await _check_may_write(front, request, home, config)
     if config.grants:
         if target.config.get("ownershipControls") == Ownership.ENFORCED.value.encode():
             raise AclNotSupported

@@ -208,3 +208,29 @@ def test_a_root_goes_by_the_name_of_its_account(refused: Refused) -> None:
         keys = iam.create_access_key()["AccessKey"]
         service(server, "s3", keys).list_objects_v2(Bucket="bobs")
         assert refused(service(server, "s3", keys).put_object, Bucket="bobs", Key="k", Body=b"") == ("AccessDenied", 403)
+
+
+def test_a_log_goes_only_where_whoever_turns_it_on_may_write(
+    iam: Any, server: Running, user: str, keys: dict[str, str], s3: Any, refused: Refused
+) -> None:
+    own_bucket, other = f"{user}-own", f"{user}-other"
+    for bucket in (own_bucket, other):
+        s3.create_bucket(Bucket=bucket)
+    mine = [f"arn:aws:s3:::{own_bucket}", f"arn:aws:s3:::{own_bucket}/*"]
+    own = service(server, "s3", keys)
+
+    def allow(*resources: str) -> None:
+        iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=identity_policy("s3:*", resource=[*mine, *resources]))
+
+    def log_to(target: str, prefix: str) -> dict[str, Any]:
+        return {"Bucket": own_bucket, "BucketLoggingStatus": {"LoggingEnabled": {"TargetBucket": target, "TargetPrefix": prefix}}}
+
+    allow()
+    assert refused(own.put_bucket_logging, **log_to(other, "p/")) == ("AccessDenied", 403)
+    allow(f"arn:aws:s3:::{other}", f"arn:aws:s3:::{other}/q/*")
+    assert refused(own.put_bucket_logging, **log_to(other, "p/")) == ("AccessDenied", 403)
+    assert refused(own.put_bucket_logging, **log_to(other, "")) == ("AccessDenied", 403)
+    own.put_bucket_logging(**log_to(other, "q/"))
+    own.put_bucket_logging(**log_to(own_bucket, "p/"))
+    own.put_bucket_logging(Bucket=own_bucket, BucketLoggingStatus={})
+    s3.put_bucket_logging(**log_to(other, "p/"))

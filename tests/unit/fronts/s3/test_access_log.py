@@ -1,13 +1,14 @@
 """Access logs as they are written to the target bucket."""
 
 import asyncio
+import json
 import time
 from typing import Any
 
 from objstore.fronts.s3 import access_log
 from objstore.fronts.s3.settings import S3Settings
 from tests.support.s3_raw import call, presign, send
-from tests.support.s3_server import Running, s3_serving
+from tests.support.s3_server import BOB, Running, s3_serving
 
 
 def lines(running: Running, bucket: str) -> list[str]:
@@ -103,3 +104,23 @@ def test_nobody_writes_lines_of_his_own_or_reads_keys_there(server: Running, s3:
     assert all(text.startswith("alice forged [") and " REST." in text for text in found)
     assert any("x%0Aalice%20forged" in text for text in found)
     assert not any(secret in text for text in found for secret in ("c2VjcmV0", "hidden"))
+
+
+def test_a_bucket_that_another_account_took_the_name_of_gets_no_lines() -> None:
+    with s3_serving(settings=S3Settings(log_interval_s=1000)) as running:
+        s3, bobs = running.client(), running.client(BOB)
+        enable(s3, "source", "target")
+        s3.delete_bucket(Bucket="target")
+        bobs.create_bucket(Bucket="target")
+        bobs.delete_public_access_block(Bucket="target")
+        everybody = {"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::target", "arn:aws:s3:::target/*"]}
+        bobs.put_bucket_policy(Bucket="target", Policy=json.dumps({"Version": "2012-10-17", "Statement": [everybody]}))
+        s3.put_object(Bucket="target", Key="k", Body=b"")  # whoever asks by name gets there
+        s3.put_object(Bucket="source", Key="secret", Body=b"")
+        assert [text for text in lines(running, "target") if "secret" in text] == []
+        assert running.app._access_log.counts["failed"] >= 1
+        bobs.delete_object(Bucket="target", Key="k")
+        bobs.delete_bucket(Bucket="target")
+        s3.create_bucket(Bucket="target")
+        s3.put_object(Bucket="source", Key="secret", Body=b"")
+        assert [text for text in lines(running, "target") if "secret" in text] != []
