@@ -178,6 +178,8 @@ def start(program: str, *arguments: str, log: str, pass_fds: Collection[int] = (
 
     `pass_fds` are open in it under the same numbers.  Raises ProgramMissing; OSError.
     """
+    for known in list(_children):
+        is_running(known)  # one that ended unseen gives its number back
     with Path(log).open("ab") as output:
         spawned = subprocess.Popen(
             (find(program), *arguments),

@@ -708,6 +708,19 @@ def test_namespace_that_a_stranger_removed_is_made_and_served_anew() -> None:
     run(body)
 
 
+def test_what_serves_a_namespace_that_a_stranger_removed_ends_when_it_is_wanted_no_more() -> None:
+    async def body(b: Bench) -> None:
+        driver = await b.driver()
+        net, other = network(141, subnet("10.77.0.0/24")), network(142, subnet("10.78.0.0/24"))
+        await carry(driver, 1, net, port(net, 11))
+        assert len(await driver._servers.running()) == 1
+        await commands.run("ip", "netns", "del", driver._site.names.network(141))
+        await carry(driver, 2, other)
+        assert [file.split(".")[0] for file in await driver._servers.running()] == [driver._site.names.network(142)]
+
+    run(body)
+
+
 def test_card_of_a_guest_that_was_found_again_stays_where_the_records_have_it_elsewhere() -> None:
     async def body(b: Bench) -> None:
         driver = await b.driver()

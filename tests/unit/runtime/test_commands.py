@@ -122,3 +122,14 @@ def test_a_program_that_ends_at_once_leaves_no_zombie(tmp_path: Path) -> None:
         while commands.is_running(process):
             assert time.monotonic() < deadline
         assert not Path("/proc", str(process.pid)).exists()
+
+
+def test_programs_that_ended_unseen_do_not_stay_in_the_table_of_processes(tmp_path: Path) -> None:
+    ended = commands.start("true", log=str(tmp_path / "log"))
+    deadline = time.monotonic() + 10
+    while "Z" not in Path(f"/proc/{ended.pid}/stat").read_text().rpartition(")")[2].split()[0] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    other = commands.start("true", log=str(tmp_path / "log"))
+    assert not Path(f"/proc/{ended.pid}").exists()
+    while commands.is_running(other):
+        time.sleep(0.01)

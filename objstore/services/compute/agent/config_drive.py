@@ -1,6 +1,7 @@
 """The config drive: an ISO with a guest's metadata, as cloud-init and its kin read it (label config-2)."""
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from objstore.services.compute.agent_api import ServerSpec
 
 LABEL = "config-2"
 MAKE_S = 60.0
+_PREFIX = "config-"
 
 
 def documents(spec: ServerSpec) -> dict[str, bytes]:
@@ -24,7 +26,9 @@ def documents(spec: ServerSpec) -> dict[str, bytes]:
 
 async def make(spec: ServerSpec, target: str) -> None:
     """Write the drive.  Raises ProgramMissing, CommandFailed, OSError."""
-    with tempfile.TemporaryDirectory(prefix="config-", dir=Path(target).parent) as directory:
+    for cut_off in Path(target).parent.glob(f"{_PREFIX}*/"):  # by the death of the agent: what a guest is told may be secret
+        shutil.rmtree(cut_off)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=Path(target).parent) as directory:
         for path, data in documents(spec).items():
             file = Path(directory, path)
             file.parent.mkdir(parents=True, exist_ok=True)

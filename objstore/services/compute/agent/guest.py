@@ -122,6 +122,10 @@ class Guest:
         await host.threads.run(prepare, spec, self.directory, host.facts.firmware)
         if spec.config_drive:
             await config_drive.make(spec, f"{self.directory}/{layout.CONFIG_DRIVE}")
+        if (stray := await host.threads.run(unwritten, self.id, self.directory)) is not None:
+            # By whatever fault: two that write to the same disks are the one thing that must never be.
+            log.error("server %s has a process %d that nobody knew of; it is ended", self.id, stray.pid)
+            await commands.end(stray)
         netdevs: dict[str, str] = {}
         confined = await host.threads.run(confine, host.settings.user, self.directory, host.facts.nbd)
         descriptors = [] if confined.descriptor is None else [confined.descriptor]

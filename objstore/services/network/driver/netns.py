@@ -231,6 +231,8 @@ class NetnsDriver:
             everything += [space for name, space in made.spaces.items() if name in touched and space not in todo]
             await self._each(look, everything)
         running = await self._servers.running()
+        for gone in sorted({file.partition(".")[0] for file in running} - made.spaces.keys() - made.kept):
+            await self._servers.end(gone, running)  # also where a stranger removed the namespace
 
         async def finish(space: Space) -> None:
             if space.name in seen:

@@ -25,6 +25,7 @@ def test_documents_are_where_guests_look_for_them() -> None:
 
 @pytest.mark.skipif(not (shutil.which("genisoimage") and shutil.which("isoinfo")), reason="genisoimage is not here")
 def test_the_drive_has_its_label_and_its_files(tmp_path: Path) -> None:
+    (tmp_path / "config-cutoff" / "openstack").mkdir(parents=True)
     asyncio.run(make(FULL, str(tmp_path / "config.iso")))
     listed = subprocess.run(["isoinfo", "-R", "-f", "-i", tmp_path / "config.iso"], capture_output=True, text=True, check=True).stdout
     assert "/openstack/latest/user_data" in listed

@@ -328,3 +328,16 @@ def test_a_guest_that_did_not_come_whole_and_is_started_here_is_this_hosts(tmp_p
         assert rig.agent.power() == (Power(SPEC.id, "off", "host"),)
 
     with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_never_has_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.agent.carry_out(Spawn(SPEC))
+        guest = rig.agent.find(SPEC.id)
+        lost, guest.run = guest.running(), None  # by whatever fault
+        await rig.agent.carry_out(Spawn(SPEC))
+        assert not commands.is_running(lost.process)
+        assert guest.running().process != lost.process
+        assert rig.agent.power() == (Power(SPEC.id, "running"),)
+
+    with_rig(tmp_path, monkeypatch, test)
