@@ -6,6 +6,7 @@ What a request needs of processes `supervisor.py` does, what it needs of the run
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import tomllib
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from objstore.cli.layout import (
     proxy_port,
     read_cluster,
     services_port,
+    taken_back,
     with_agents,
     with_node,
     with_policy,
@@ -36,7 +38,7 @@ from objstore.cli.layout import (
 )
 from objstore.cli.supervisor import RunOptions, Supervisor
 from objstore.daemons import control
-from objstore.errors import ObjstoreError, Unavailable
+from objstore.errors import DeadlineExceeded, ObjstoreError, Unavailable
 from objstore.runtime.config import ConfigError
 from objstore.runtime.tasks import TaskOwner
 from objstore.runtime.world import World
@@ -272,20 +274,42 @@ class Desk:
         async with self._changing:
             layout, sections = self._known(), read_cluster(self._place)[1]
             layout = with_node(layout, devices=request.devices, zone=request.zone, policy=request.policy)
+            operator = self._rings.of(layout, request.policy)
+            operator.check_at_rest()
             entry = layout.node[-1]
             incarnations = await make_node(self._world, self._place, layout, entry)
             write_cluster(self._place, layout, sections)
             self._layout = layout
             self._supervisor.adopt(layout)
+        try:
             await self._run([entry.name])
-        answer = await self._rings.of(layout, request.policy).add_devices(
-            control.NewDevice(
-                node=entry.name, address=node_address(entry), zone=zone_name(entry.zone), path=str(directory),
-                incarnation=incarnation.hex(), weight=request.weight,
+            answer = await operator.add_devices(
+                control.NewDevice(
+                    node=entry.name, address=node_address(entry), zone=zone_name(entry.zone), path=str(directory),
+                    incarnation=incarnation.hex(), weight=request.weight,
+                )
+                for directory, incarnation in zip(self._place.device_directories(entry), incarnations, strict=True)
+            )  # fmt: skip
+        except DeadlineExceeded as late:
+            # The daemon may still publish it, so the node must stay.
+            hint = (
+                f"{entry.name} runs; objstore ctl status shows whether it has a part in the ring, objstore ctl remove {entry.name} ends it"
             )
-            for directory, incarnation in zip(self._place.device_directories(entry), incarnations, strict=True)
-        )  # fmt: skip
+            raise DeadlineExceeded(f"{late}: {hint}") from late
+        except (ConfigError, ObjstoreError, OSError):
+            if all(device.node != entry.name for device in operator.ring().devices.values()):
+                await self._take_back(entry.name)
+            raise
         return {"name": entry.name, "pid": self._supervisor.find(entry.name).pid, "port": entry.port, "zone": entry.zone, **answer}
+
+    async def _take_back(self, name: str) -> None:
+        """Undo a node that no ring took."""
+        async with self._changing:
+            await self._supervisor.find(name).stop(signal.SIGTERM, timeout_s=STOP_S)
+            self._layout = taken_back(self._known(), name)
+            write_cluster(self._place, self._layout, read_cluster(self._place)[1])
+            self._supervisor.adopt(self._layout)
+            shutil.rmtree(self._place.directory(name), ignore_errors=True)
 
     async def _add_policy(self, request: requests.AddPolicy) -> dict[str, Any]:
         async with self._changing:

@@ -219,6 +219,13 @@ def without(layout: Layout, names: Iterable[str]) -> Layout:
     return msgspec.structs.replace(layout, node=tuple(e for e in layout.node if e.name not in gone))
 
 
+def taken_back(layout: Layout, name: str) -> Layout:
+    """The layout without a node that never was in a ring; where it is the last one its number may be used again."""
+    number = int(name.removeprefix("node"))
+    smaller = without(layout, [name])
+    return msgspec.structs.replace(smaller, next_node=number) if number == layout.next_node - 1 else smaller
+
+
 def zone_name(zone: int) -> str:
     """How the ring calls a zone."""
     return f"zone{zone}"

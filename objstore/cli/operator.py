@@ -21,7 +21,7 @@ from objstore.cli.settings import read_cluster_key
 from objstore.cli.supervisor import Supervisor
 from objstore.daemons import control
 from objstore.daemons.fleet import Fleet
-from objstore.errors import ObjstoreError, Unavailable
+from objstore.errors import InvalidRequest, ObjstoreError, Unavailable
 from objstore.runtime.world import World
 from objstore.wire.messages import DeviceReport, NodeReport, NodeStatus, SyncState, SyncStateAnswer
 from ring import files
@@ -30,7 +30,8 @@ from ring.lookup import Ring
 REPORT_TIMEOUT_S = 1.0
 DAEMON_TIMEOUT_S = 15.0
 HOLDINGS_TIMEOUT_S = 120.0  # a page of 10,000 rows, or of a hundred buckets with their uploads
-STATUS_TIMEOUT_S = 5.0  # a node that hangs keeps the daemon waiting; then its counts are not known
+STATUS_TIMEOUT_S = 5.0  # for the daemon to count rows, of which a device that hangs takes a third
+ANSWER_MARGIN_S = 1.0
 RING_CHANGE_TIMEOUT_S = 120.0
 R = TypeVar("R")
 
@@ -114,7 +115,7 @@ class Operator:
 
     async def status(self, layout: Layout) -> dict[str, Any]:
         """The `status` object of the control contract."""
-        facts, daemons = await asyncio.gather(self.facts(layout), self._daemon_status())
+        facts, (daemons, unknown) = await asyncio.gather(self.facts(layout), self._daemon_status())
         ring = facts.ring
         devices = [facts.device(device) for device in ring.devices]
         processes = self._supervisor.processes
@@ -141,14 +142,14 @@ class Operator:
             "queued_repairs": daemons.queued_repairs if daemons else None,
             "epoch": ring.epoch,
             "changing": bool(ring.moving()) or (daemons is not None and daemons.changing),
-            "detail": daemons.detail if daemons else "the daemon does not answer: counts of rows are not known",
+            "detail": daemons.detail if daemons else unknown,
             "nodes": [self._node_status(entry, facts) for entry in layout.node],
             "proxies": [
                 {"name": f"proxy{n}", "up": f"proxy{n}" in facts.proxies_up, "pid": processes[f"proxy{n}"].pid, "port": proxy_port(layout, n)}
                 for n in range(1, layout.proxies + 1)
             ],
             "daemons": [
-                {"name": name, "up": daemons is not None, "pid": processes[name].pid} for name in self._daemons
+                {"name": name, "up": processes[name].ready.is_set(), "pid": processes[name].pid} for name in self._daemons
             ],
         }  # fmt: skip
 
@@ -192,13 +193,23 @@ class Operator:
             answer["error"] = f"{what} did not finish: {result.detail or 'out of time'}"
         return answer
 
+    def check_at_rest(self) -> None:
+        """Raise InvalidRequest while a ring change is being carried out: there is one at a time."""
+        moving = len(self.ring().moving())
+        if moving:
+            raise InvalidRequest(
+                f"an earlier change of the ring is still being carried out: {moving} partitions are moving; "
+                "try again when `objstore ctl status` says changing: false"
+            )
+
     async def add_devices(self, devices: Iterable[control.NewDevice]) -> dict[str, Any]:
         """Publish a ring with these devices."""
         request = control.AddDevices(devices=list(devices))
         return msgspec.to_builtins(await self._ask(request, control.RingResult, timeout_s=RING_CHANGE_TIMEOUT_S))  # type: ignore[no-any-return] # a struct becomes a dict
 
     async def change(self, request: control.ControlRequest) -> dict[str, Any]:
-        """Publish a drained, smaller or mended ring."""
+        """Publish a drained, smaller or mended ring.  Raises InvalidRequest while another change is under way."""
+        self.check_at_rest()
         return msgspec.to_builtins(await self._ask(request, control.RingResult, timeout_s=RING_CHANGE_TIMEOUT_S))  # type: ignore[no-any-return] # as above
 
     async def where(self, bucket: str, key: str, tenants: list[str]) -> dict[str, Any]:
@@ -217,11 +228,15 @@ class Operator:
         """The ring in use, as far as this process knows."""
         return self._current_fleet().ring
 
-    async def _daemon_status(self) -> control.StatusResult | None:
+    async def _daemon_status(self) -> tuple[control.StatusResult | None, str]:
+        """What the daemon says, or None and why counts of rows are not known."""
+        asked = control.Status(timeout_s=STATUS_TIMEOUT_S)
         try:
-            return await self._ask(control.Status(timeout_s=STATUS_TIMEOUT_S), control.StatusResult, timeout_s=STATUS_TIMEOUT_S)
+            return await self._ask(asked, control.StatusResult, timeout_s=STATUS_TIMEOUT_S + ANSWER_MARGIN_S), ""
+        except control.ControlFailed as failure:
+            return None, f"counts of rows are not known: {failure}"
         except ObjstoreError:
-            return None
+            return None, "the daemon does not answer: counts of rows are not known"
 
     async def _ask(self, request: control.ControlRequest, kind: type[R], *, timeout_s: float) -> R:
         for name in self._daemons:

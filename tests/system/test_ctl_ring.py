@@ -56,6 +56,40 @@ def test_a_new_node_takes_its_share(cluster: Cluster) -> None:
     assert any(p["node"] == "node4" and p["state"] == "object" for f in found for p in f["primaries"])
 
 
+def _unchanged(cluster: Cluster, before: dict[str, Any]) -> None:
+    status = cluster.status()
+    assert [node["name"] for node in status["nodes"]] == [node["name"] for node in before["nodes"]]
+    assert not (cluster.directory / "node5").exists()
+    assert "node5" not in cluster.pids()
+    assert "node5" not in (cluster.directory / "cluster.toml").read_text()
+
+
+def test_a_node_that_is_refused_is_taken_back(cluster: Cluster) -> None:
+    before = cluster.status()
+    for words, why in ((["--weight", "-1"], "weight"), (["--weight", "1e30"], "weight"), (["--devices", "0"], "--devices")):
+        code, answer = cluster.try_ctl("add-node", *words)
+        assert code == 1
+        assert why in answer["error"]
+        _unchanged(cluster, before)
+
+
+def test_a_second_change_is_refused_while_the_first_is_carried_out(cluster: Cluster) -> None:
+    cluster.ctl("stop", "node2", "--signal", "STOP")  # a primary that hangs keeps the handover from ending
+    try:
+        drained = cluster.ctl("drain", "node1")
+        before = cluster.status()
+        assert before["changing"]
+        for words in (["add-node"], ["drain", "node3"], ["remove", "node1"]):
+            code, answer = cluster.try_ctl(*words)
+            assert code == 1, words
+            assert "changing: false" in answer["error"]
+        _unchanged(cluster, before)
+        assert not any(node["leaving"] for node in cluster.status()["nodes"])
+    finally:
+        cluster.ctl("stop", "node2", "--signal", "CONT")
+    _settled(cluster, drained["epoch"])
+
+
 def test_a_drained_node_holds_nothing_and_then_goes(cluster: Cluster) -> None:
     drained = cluster.ctl("drain", "node1")
     _settled(cluster, drained["epoch"])

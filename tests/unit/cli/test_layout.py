@@ -16,6 +16,7 @@ from objstore.cli.layout import (
     ports_of,
     proxy_port,
     read_cluster,
+    taken_back,
     with_agents,
     with_node,
     without,
@@ -186,3 +187,11 @@ def test_a_layout_from_before_there_were_guests_has_no_hosts_of_them(tmp_path: P
     write_cluster(place, new_layout(**SMALL), {})
     assert "agents" not in place.cluster_file.read_text()
     assert read_cluster(place)[0].agents == 0
+
+
+def test_a_node_that_is_taken_back_gives_its_number_back_where_it_was_the_last() -> None:
+    layout = new_layout(nodes=3, devices=1, zones=3, proxies=1, port_base=21000, tls=False, uid_base=None)
+    assert taken_back(with_node(layout, devices=1), "node4") == layout
+    later = taken_back(with_node(with_node(layout, devices=1), devices=1), "node4")
+    assert [entry.name for entry in later.node] == ["node1", "node2", "node3", "node5"]
+    assert later.next_node == 6

@@ -1,14 +1,16 @@
 """When a cluster is writable and healthy, judged on rings and reports made for the purpose."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from objstore.cli.layout import NodeEntry
+from objstore.cli.layout import NodeEntry, Place
 from objstore.cli.operator import Facts, Operator, writable
+from objstore.errors import InvalidRequest
 from objstore.wire.messages import DeviceReport, NodeReport
-from ring import builder
+from ring import builder, files
 from ring.lookup import Ring
 from ring.model import Device, RingSpec
 
@@ -92,3 +94,17 @@ def test_a_node_whose_process_is_gone_is_still_shown() -> None:
     nothing: Any = SimpleNamespace(processes={})  # the node left while the others were asked
     shown = Operator(nothing, nothing, nothing)._node_status(NodeEntry("node1", 0, 21100, 1), _facts(_ring(3)))
     assert (shown["name"], shown["up"], shown["pid"]) == ("node1", True, None)
+
+
+def test_a_ring_is_changed_by_one_change_at_a_time(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    for path in (place.secrets, place.ring_file.parent):
+        path.mkdir()
+    place.cluster_key_file.write_text("11" * 32)
+    nothing: Any = SimpleNamespace()
+    operator = Operator(nothing, place, nothing)
+    files.save(place.ring_file, _ring(4))
+    operator.check_at_rest()
+    files.save(place.ring_file, builder.change(_ring(4), [builder.Weigh(0, 0.0)], now_s=1_000_000_000))
+    with pytest.raises(InvalidRequest, match="changing: false"):
+        operator.check_at_rest()
