@@ -74,13 +74,13 @@ def proxy_metrics(counters: Any, cluster: Any, notifier: Any = None) -> str:
 
 async def daemon_metrics(world: Any, fleet: Any, daemons: Any) -> str:
     """The cluster as its daemons see it: asked of all nodes for this scrape."""
-    reports = {address: report for address, report in (await fleet.reports()).items() if report is not None}
+    status, told = await asyncio.gather(daemons.status(), fleet.reports())
+    reports = {address: report for address, report in told.items() if report is not None}
     now_us = world.clock.wall_us()
-    status = await daemons.status()
     ids = {device.incarnation: str(device.id) for device in fleet.ring.devices.values()}
     devices = [(report, device, ids.get(device.incarnation, "")) for report in reports.values() for device in report.devices]
     page = Page()
-    page.family("objstore_ring_version", "gauge", "Epoch of the ring in use.", [({}, status.epoch)])
+    page.family("objstore_ring_version", "gauge", "Epoch of the ring in use.", [({}, fleet.ring.epoch)])
     page.family("objstore_ring_partitions_misplaced", "gauge", "Partitions that are moving.", [({}, len(fleet.ring.moving()))])
     disk_bytes = [
         ({"node": report.name, "disk": disk, "state": state}, value)
@@ -88,8 +88,16 @@ async def daemon_metrics(world: Any, fleet: Any, daemons: Any) -> str:
         for state, value in (("used", device.used_bytes), ("free", device.free_bytes))
     ]
     page.family("objstore_disk_bytes", "gauge", "Bytes of the file system under each device.", disk_bytes)
-    up = [({"node": r.name, "disk": disk, "state": d.state}, 1) for r, d, disk in devices]
-    page.family("objstore_disk_state", "gauge", "1 for the state that each device is in.", up)
+    answers = {device.node: int(device.address in reports) for device in fleet.ring.devices.values()}
+    page.family("objstore_node_up", "gauge", "1 for a node that answers, 0 for one of the ring that does not.",
+                [({"node": name}, up) for name, up in sorted(answers.items())])  # fmt: skip
+    states = [({"node": r.name, "disk": disk, "state": d.state}, 1) for r, d, disk in devices]
+    seen = {device.incarnation for _, device, _ in devices}
+    states += [
+        ({"node": device.node, "disk": str(device.id), "state": "unreachable"}, 1)
+        for device in fleet.ring.devices.values() if device.incarnation not in seen
+    ]  # fmt: skip
+    page.family("objstore_disk_state", "gauge", "1 for the state that each device is in.", states)
     rows = [({"node": r.name, "disk": disk}, d.rows) for r, d, disk in devices]
     page.family("objstore_disk_rows", "gauge", "Registers on each device.", rows)
     queued: list[Sample] = [] if status.queued_repairs is None else [({}, status.queued_repairs)]

@@ -115,7 +115,7 @@ class Operator:
 
     async def status(self, layout: Layout) -> dict[str, Any]:
         """The `status` object of the control contract."""
-        facts, (daemons, unknown) = await asyncio.gather(self.facts(layout), self._daemon_status())
+        facts, daemons = await asyncio.gather(self.facts(layout), self._daemon_status())
         ring = facts.ring
         devices = [facts.device(device) for device in ring.devices]
         processes = self._supervisor.processes
@@ -142,7 +142,7 @@ class Operator:
             "queued_repairs": daemons.queued_repairs if daemons else None,
             "epoch": ring.epoch,
             "changing": bool(ring.moving()) or (daemons is not None and daemons.changing),
-            "detail": daemons.detail if daemons else unknown,
+            "detail": daemons.detail if daemons else "the daemon does not answer: counts of rows are not known",
             "nodes": [self._node_status(entry, facts) for entry in layout.node],
             "proxies": [
                 {"name": f"proxy{n}", "up": f"proxy{n}" in facts.proxies_up, "pid": processes[f"proxy{n}"].pid, "port": proxy_port(layout, n)}
@@ -228,15 +228,12 @@ class Operator:
         """The ring in use, as far as this process knows."""
         return self._current_fleet().ring
 
-    async def _daemon_status(self) -> tuple[control.StatusResult | None, str]:
-        """What the daemon says, or None and why counts of rows are not known."""
+    async def _daemon_status(self) -> control.StatusResult | None:
         asked = control.Status(timeout_s=STATUS_TIMEOUT_S)
         try:
-            return await self._ask(asked, control.StatusResult, timeout_s=STATUS_TIMEOUT_S + ANSWER_MARGIN_S), ""
-        except control.ControlFailed as failure:
-            return None, f"counts of rows are not known: {failure}"
+            return await self._ask(asked, control.StatusResult, timeout_s=STATUS_TIMEOUT_S + ANSWER_MARGIN_S)
         except ObjstoreError:
-            return None, "the daemon does not answer: counts of rows are not known"
+            return None
 
     async def _ask(self, request: control.ControlRequest, kind: type[R], *, timeout_s: float) -> R:
         for name in self._daemons:

@@ -96,8 +96,9 @@ class Fleet:
 
         async def one(address: str) -> NodeReport | None:
             try:
-                return await self.call(address, NodeStatus(), NodeReport, timeout_s=timeout_s)
-            except (NodeUnreachable, DeadlineExceeded):
+                async with asyncio.timeout(timeout_s):  # also over the dialing, which a node that hangs lets wait
+                    return await self.call(address, NodeStatus(), NodeReport, timeout_s=timeout_s)
+            except (NodeUnreachable, DeadlineExceeded, TimeoutError):
                 return None
 
         return dict(zip(addresses, await asyncio.gather(*map(one, addresses)), strict=True))

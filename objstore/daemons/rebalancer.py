@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
-from objstore.daemons.fleet import Fleet
+from objstore.daemons.fleet import CALL_TIMEOUT_S, Fleet
 from objstore.daemons.replicator import Replicator
 from objstore.errors import InvalidRequest, ObjstoreError, Unavailable
 from objstore.wire.messages import DeviceReport, SyncState, SyncStateAnswer
@@ -68,18 +68,19 @@ class Rebalancer:
             await self._spread(builder.finish(judged))
         return f"handover ended with epoch {self.fleet.ring.epoch}"
 
-    async def pending(self) -> int:
+    async def pending(self, *, timeout_s: float = CALL_TIMEOUT_S) -> int:
         """Partitions of moving assignments that some new device does not hold yet; every device of the new set must answer."""
         ring = self.fleet.ring
-        waiting = 0
-        for device in sorted({d for p in ring.moving() for d in ring.primaries(p)}):
+
+        async def waiting(device: int) -> int:
             try:
-                answer = await self.fleet.ask(SyncState, SyncStateAnswer, device, epoch=ring.epoch)
-            except ObjstoreError:
-                waiting += 1
-            else:
-                waiting += len(answer.pending)
-        return waiting
+                async with asyncio.timeout(timeout_s):
+                    answer = await self.fleet.ask(SyncState, SyncStateAnswer, device, epoch=ring.epoch, timeout_s=timeout_s)
+            except (ObjstoreError, TimeoutError):
+                return 1
+            return len(answer.pending)
+
+        return sum(await asyncio.gather(*map(waiting, sorted({d for p in ring.moving() for d in ring.primaries(p)}))))
 
     async def _note_devices(self) -> str:
         ring = self.fleet.ring

@@ -15,7 +15,7 @@ from objstore.core.reads import Offer
 from objstore.core.rows import Register, Row, RowKey, Space, decode_row
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.core.versions import rank
-from objstore.daemons.fleet import Fleet
+from objstore.daemons.fleet import CALL_TIMEOUT_S, Fleet
 from objstore.errors import Damaged, ObjstoreError, Refused, StaleEpoch, Unavailable
 from objstore.wire.messages import (
     Digests,
@@ -116,8 +116,8 @@ class Replicator:
         self._settle = settle
         self.totals: Counter[str] = Counter()
 
-    async def survey(self, *, epoch: int) -> tuple[DigestTable, set[int]]:
-        """Digests of every partition on every device, and the devices that did not answer."""
+    async def survey(self, *, epoch: int, timeout_s: float = CALL_TIMEOUT_S) -> tuple[DigestTable, set[int]]:
+        """Digests of every partition on every device, and the devices that did not answer within `timeout_s` a call."""
         ring = self.fleet.ring
         everything = range(ring.partition_count)
         table: DigestTable = {}
@@ -128,11 +128,12 @@ class Replicator:
             try:
                 for low in range(0, len(everything), DIGESTS_A_CALL):
                     asked = list(everything[low : low + DIGESTS_A_CALL])
-                    answer = await self.fleet.ask(Digests, DigestsAnswer, device, epoch=epoch, partitions=asked)
+                    async with asyncio.timeout(timeout_s):  # also over the dialing, which a node that hangs lets wait
+                        answer = await self.fleet.ask(Digests, DigestsAnswer, device, epoch=epoch, timeout_s=timeout_s, partitions=asked)
                     held.update(zip(asked, zip(answer.digests, answer.rows, strict=True), strict=True))
             except StaleEpoch:
                 raise
-            except (Refused, Unavailable):
+            except (Refused, Unavailable, TimeoutError):
                 silent.add(device)
             else:
                 table[device] = held
@@ -390,11 +391,14 @@ class Replicator:
     async def _ask_version(self, device: int, key: RowKey, partition: int, epoch: int) -> RegisterAnswer:
         return await self.fleet.ask(Query, RegisterAnswer, device, epoch=epoch, partition=partition, key=key)
 
-    async def verify(self) -> RepairCounts:
-        """Count what is not in its place now, changing nothing: rows that some primary lacks, rows that no primary should miss."""
+    async def verify(self, *, timeout_s: float = CALL_TIMEOUT_S) -> RepairCounts:
+        """Count what is not in its place now, changing nothing: rows that some primary lacks, rows that no primary should miss.
+
+        A device that does not give its digests within `timeout_s` is silent, and what it should hold is counted as lacking.
+        """
         ring = self.fleet.ring
         epoch = ring.epoch
-        table, silent = await self.survey(epoch=epoch)
+        table, silent = await self.survey(epoch=epoch, timeout_s=timeout_s)
         counts = RepairCounts(silent=silent)
         for partition in range(ring.partition_count):
             if self._differs(ring, partition, table):

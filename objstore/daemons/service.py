@@ -4,6 +4,7 @@ What `status` says is looked up when it is asked, never remembered: digests of a
 own report.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ from ring.model import Device
 
 STALE_RETRIES = 10
 WAIT_STEP_S = 0.1
+STATUS_TIMEOUT_S = 5.0  # a scrape of metrics must have its answer within 10
+DEVICE_TIMEOUT_S = 1.5  # for status: one that answers later is silent for whoever watches
 HANDOVER_PAUSE_S = 1.0  # between two looks at a ring change that makes no progress
 
 
@@ -132,7 +135,7 @@ class Daemons:
     def handlers(self) -> control.Handlers:
         """The control socket's table."""
         return {
-            control.Status: lambda request: self.status(),
+            control.Status: lambda request: self.status(timeout_s=request.timeout_s),
             control.Repair: lambda request: self.repair(timeout_s=request.timeout_s),
             control.Audit: lambda request: self.audit(),
             control.AddDevices: self._add_devices,
@@ -185,19 +188,14 @@ class Daemons:
             )
         raise DeadlineExceeded("the ring kept changing while the audit ran; run it again when the change is done")
 
-    async def status(self) -> control.StatusResult:
-        """Facts looked up now."""
-        left: RepairCounts | None = None
-        for _ in range(STALE_RETRIES):
-            try:
-                left = await self.replicator.verify()
-                break
-            except ObjstoreError:  # a node died or the ring changed in the middle of it: look again
-                await self.world.clock.sleep(WAIT_STEP_S)
-        reports = await self.fleet.reports()
+    async def status(self, *, timeout_s: float = STATUS_TIMEOUT_S) -> control.StatusResult:
+        """Facts looked up now; a device that keeps silent for a third of the time is told of as silent."""
+        device_s = min(DEVICE_TIMEOUT_S, timeout_s / 3)
+        left, reports, pending = await asyncio.gather(
+            self._verified(timeout_s, device_s), self.fleet.reports(timeout_s=device_s), self.rebalancer.pending(timeout_s=device_s)
+        )
         ring = self.fleet.ring
         moving = len(ring.moving())
-        pending = await self.rebalancer.pending() if moving else 0
         queued = None if left is None else left.under_replicated + left.misplaced + pending
         if queued == 0:
             self._behind_since_s = None
@@ -206,7 +204,7 @@ class Daemons:
         detail = f"{moving} partitions moving, {pending} not yet in sync" if moving else ""
         if left is None or left.silent:
             seen = (
-                "counts of rows are not known: the ring or the nodes kept changing"
+                "counts of rows are not known: the ring or the nodes kept changing, or counting takes too long"
                 if left is None
                 else f"devices silent: {sorted(left.silent)}"
             )
@@ -220,6 +218,19 @@ class Daemons:
             changing=bool(moving),
             detail=detail,
         )
+
+    async def _verified(self, timeout_s: float, device_s: float) -> RepairCounts | None:
+        """What is out of its place, or None where every look was broken off or more is to be counted than the time allows."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                for _ in range(STALE_RETRIES):
+                    try:
+                        return await self.replicator.verify(timeout_s=device_s)
+                    except ObjstoreError:  # a node died or the ring changed in the middle of it: look again
+                        await self.world.clock.sleep(WAIT_STEP_S)
+        except TimeoutError:
+            pass
+        return None
 
     def behind_s(self) -> float:
         """For how long every look at the cluster, since the last that found all in place, has found rows that are not."""

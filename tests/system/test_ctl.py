@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +115,16 @@ def test_stop_with_stop_and_cont_freezes_and_thaws(cluster: Cluster) -> None:
     status = cluster.status()
     assert status["nodes"][0]["up"] is False
     assert status["writable"]
+    assert status["under_replicated"] is not None, "a node that hangs does not take the counts away"
+    assert [(daemon["name"], daemon["up"]) for daemon in status["daemons"]] == [("daemon1", True)]
+    assert "not answering: node1" in status["detail"]
+    began = time.monotonic()
+    with urllib.request.urlopen(cluster.info["metrics"][2], timeout=30) as answer:
+        page = answer.read().decode()
+    assert time.monotonic() - began < 6, "Prometheus gives up after 10 s"
+    assert 'objstore_node_up{node="node1"} 0' in page
+    assert 'objstore_node_up{node="node2"} 1' in page
+    assert 'objstore_disk_state{node="node1",disk="0",state="unreachable"} 1' in page
     cluster.ctl("stop", "node1", "--signal", "CONT")
     wait_until(lambda: cluster.status()["healthy"], 15, "the cluster to be healthy again")
     assert cluster.pids()["node1"] == pid
@@ -194,8 +205,6 @@ def test_secrets_are_for_the_owner_and_nothing_listens_beyond_loopback(cluster: 
 
 
 def test_metrics_are_served_by_proxies_and_daemon(cluster: Cluster) -> None:
-    import urllib.request
-
     pages = []
     for url in cluster.info["metrics"]:
         with urllib.request.urlopen(url, timeout=10) as answer:

@@ -41,8 +41,13 @@ def test_a_daemon_shows_what_the_nodes_report_now() -> None:
         device=0, incarnation=b"i" * 8, path="/d", state="up", used_bytes=5, free_bytes=6, rows=7, quarantined=1, pending_partitions=0
     )
 
+    late = False
+
     class Fleet:
-        ring = SimpleNamespace(devices={4: SimpleNamespace(id=4, incarnation=b"i" * 8)}, moving=lambda: [1, 2])
+        here = SimpleNamespace(id=4, node="node1", address="a", incarnation=b"i" * 8)
+        away = SimpleNamespace(id=5, node="node2", address="b", incarnation=b"j" * 8)
+        wiped = SimpleNamespace(id=6, node="node1", address="a", incarnation=b"k" * 8)
+        ring = SimpleNamespace(epoch=3, devices={4: here, 5: away, 6: wiped}, moving=lambda: [1, 2])
 
         async def reports(self) -> dict[str, NodeReport | None]:
             return {"a": NodeReport("node1", 3, 2_000_000, [device], {"accepts": 9}), "b": None}
@@ -56,7 +61,7 @@ def test_a_daemon_shows_what_the_nodes_report_now() -> None:
             return 2.5
 
         async def status(self) -> StatusResult:
-            return StatusResult(epoch=3, under_replicated=1, misplaced=0, queued_repairs=1, quarantined=1, changing=False)
+            return StatusResult(epoch=3, under_replicated=1, misplaced=0, queued_repairs=None if late else 1, quarantined=1, changing=False)
 
     world = SimpleNamespace(clock=SimpleNamespace(wall_us=lambda: 1_500_000))
     text = asyncio.run(daemon_metrics(world, Fleet(), Daemons()))
@@ -65,6 +70,11 @@ def test_a_daemon_shows_what_the_nodes_report_now() -> None:
         "objstore_ring_partitions_misplaced 2",
         'objstore_disk_bytes{node="node1",disk="4",state="free"} 6',
         'objstore_clock_skew_seconds{node="node1"} 0.5',
+        'objstore_node_up{node="node1"} 1',
+        'objstore_node_up{node="node2"} 0',
+        'objstore_disk_state{node="node1",disk="4",state="up"} 1',
+        'objstore_disk_state{node="node2",disk="5",state="unreachable"} 1',
+        'objstore_disk_state{node="node1",disk="6",state="unreachable"} 1',
         'objstore_node_events_total{node="node1",event="accepts"} 9',
         "objstore_replication_queue_objects 1",
         "objstore_replication_oldest_seconds 2.5",
@@ -74,6 +84,10 @@ def test_a_daemon_shows_what_the_nodes_report_now() -> None:
         "objstore_expired_total 4",
     ):
         assert line in text.splitlines()
+    late = True
+    text = asyncio.run(daemon_metrics(world, Fleet(), Daemons()))
+    assert "objstore_replication_queue_objects 1" not in text, "what is not known is not told, and the rest is"
+    assert 'objstore_node_up{node="node2"} 0' in text
 
 
 def test_the_server_answers_one_path_by_one_method() -> None:

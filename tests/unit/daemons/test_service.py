@@ -1,6 +1,8 @@
 """The control table answers from facts."""
 
 import asyncio
+import time
+from typing import Any
 
 import pytest
 
@@ -59,6 +61,43 @@ def test_what_cannot_be_counted_is_not_known_rather_than_nothing() -> None:
     assert (status.under_replicated, status.misplaced, status.queued_repairs) == (None, None, None)
     assert "not known" in status.detail
     assert acting.behind_s() > 0.0
+
+
+class Hanging(MemoryFleet):
+    """Devices of `hang` take questions and answer none."""
+
+    hang: frozenset[int] = frozenset({2})
+
+    async def ask(self, request: type[m.Request], kind: type[Any], number: int, *, epoch: int, **fields: Any) -> Any:
+        if number in self.hang:
+            await asyncio.sleep(3600)
+        return await super().ask(request, kind, number, epoch=epoch, **fields)
+
+
+def test_a_device_that_hangs_is_silent_for_status_which_ends_in_time() -> None:
+    fleet = Hanging(ring_of(3))
+    fleet.put(1, 0, key("a"), held(5))
+    fleet.put(3, 0, key("a"), held(5))
+    began = time.monotonic()
+    status = asyncio.run(daemons(fleet).handlers()[control.Status](control.Status(timeout_s=0.6)))  # type: ignore[arg-type]
+    assert time.monotonic() - began < 0.5
+    assert isinstance(status, control.StatusResult)
+    assert (status.under_replicated, status.detail) == (1, "devices silent: [2]")
+
+
+def test_status_that_cannot_be_had_in_time_says_so() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    fleet.put(1, 0, key("a"), held(5))
+    acting = daemons(fleet)
+
+    async def slow(*_: object) -> m.PartitionRowsAnswer:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    acting.replicator._list = slow  # type: ignore[assignment,method-assign]
+    status = asyncio.run(acting.status(timeout_s=0.1))
+    assert (status.epoch, status.under_replicated, status.queued_repairs) == (1, None, None)
+    assert "not known" in status.detail
 
 
 def test_how_long_rows_are_out_of_place_is_counted_from_when_they_were_first_seen() -> None:
