@@ -31,7 +31,7 @@ SIGNED_PARAMETERS = frozenset(
 
         "abac", "annotation", "append", "attributes", "encryption", "intelligent-tiering", "legal-hold", "metadataAnnotationTable",
         "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "metadataTable", "ownershipControls", "policyStatus",
-        "publicAccessBlock", "quota", "renameObject", "retention", "session",
+        "publicAccessBlock", "renameObject", "retention", "session", "x-objstore-quota",
     )
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import Any
 import botocore.session
 import pytest
 
+from objstore.core.sigv2 import SIGNED_PARAMETERS
 from objstore.fronts.s3 import routes
 from objstore.fronts.s3.request import S3Request
 from tests.support.s3_raw import call, send
@@ -119,3 +120,9 @@ def test_no_route_serves_anybody_without_a_right(server: Running, s3: Any, bucke
         assert b"secret" not in stranger.body
     assert call(server, "GET", f"/{bucket}/k").body == b"secret"
     assert s3.list_parts(Bucket=bucket, Key="k", UploadId=upload).get("Parts", []) == []
+
+
+def test_version_2_signs_every_sub_resource() -> None:
+    """Else whoever is given a presigned address could put one there: a PUT of an object becomes one of the bucket's quota."""
+    found = (routes._BUCKET_SUBRESOURCES | routes._OBJECT_SUBRESOURCES) - SIGNED_PARAMETERS
+    assert found == {"list-type"}
