@@ -1,8 +1,8 @@
 """Patterns with `*` (any run of characters) and `?` (any one), as policies use them, with variables such as `${aws:username}`.
 
 A pattern is cut at its stars into segments of fixed length, each sought leftmost: so matching takes time proportional to
-pattern times text at worst, in C, and there is nothing to backtrack.  What a variable stands for is taken literally: a
-user named `*` gains nothing by it.
+pattern times text at worst, in C, and there is nothing to backtrack; `effort` tells which patterns may take that long.  What a
+variable stands for is taken literally: a user named `*` gains nothing by it.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 
 MAX_VARIABLE = 512  # characters between `${` and `}`
+VARIABLE_EFFORT = 128  # what a variable counts for where a segment has to be tried at each place
 
 Lookup = Callable[[str], Sequence[str] | None]  # values of a condition key by its lower-case name
 
@@ -124,32 +125,69 @@ class _Matcher:
 
 
 class _Segment:
-    """Characters and question marks between two stars: of fixed length."""
+    """Characters and question marks between two stars: of fixed length.  Question marks at its ends only say how far to look."""
 
-    __slots__ = ("_pattern", "_text", "length")
+    __slots__ = ("_after", "_before", "_pattern", "_text", "length")
 
     def __init__(self, tokens: Sequence[str | _Wild]) -> None:
         self.length = sum(len(token) if isinstance(token, str) else 1 for token in tokens)
-        self._text = "".join([token for token in tokens if isinstance(token, str)])
+        before, core, self._after = _trimmed(tokens)
+        self._before = before
+        self._text = "".join([token for token in core if isinstance(token, str)])
         self._pattern: re.Pattern[str] | None = None
-        if _ANY in tokens:
-            self._pattern = re.compile("".join([re.escape(t) if isinstance(t, str) else "." for t in tokens]), re.DOTALL)
+        if _ANY in core:
+            self._pattern = re.compile("".join([re.escape(t) if isinstance(t, str) else "." for t in core]), re.DOTALL)
 
     @property
     def text(self) -> str | None:
         """What stands there, where no question marks do."""
-        return self._text if self._pattern is None else None
+        return self._text if self._pattern is None and not self._before and not self._after else None
 
     def stands_at(self, text: str, position: int) -> bool:
         if self._pattern is not None:
-            return self._pattern.match(text, position) is not None
-        return text.startswith(self._text, position)
+            return self._pattern.match(text, position + self._before) is not None
+        return text.startswith(self._text, position + self._before)
 
     def find(self, text: str, position: int, end: int) -> int:
-        if self._pattern is not None:
-            found = self._pattern.search(text, position, end)
-            return -1 if found is None else found.start()
-        return text.find(self._text, position, end)
+        position, end = position + self._before, end - self._after
+        if position > end:
+            return -1
+        if self._pattern is None:
+            found = text.find(self._text, position, end)
+        else:
+            match = self._pattern.search(text, position, end)
+            found = -1 if match is None else match.start()
+        return found - self._before if found >= 0 else -1
+
+
+def _trimmed(tokens: Sequence[Token]) -> tuple[int, Sequence[Token], int]:
+    """Question marks before, what is between, question marks behind."""
+    first, last = 0, len(tokens)
+    while first < last and tokens[first] is _ANY:
+        first += 1
+    while last > first and tokens[last - 1] is _ANY:
+        last -= 1
+    return first, tokens[first:last], len(tokens) - last
+
+
+def effort(text: str, *, variables: bool = False) -> int:
+    """What a pattern may cost for each character that it is held against: the characters of segments with a question mark between
+    others, which are sought by trying each place, or made anew for each request where they have a variable.  Raises ValueError."""
+    if "?" not in text:
+        return 0
+    total = 0
+    segments: list[list[Token]] = [[]]
+    for token in tokens_of(text, variables=variables, wild=True):
+        if token is _STAR:
+            segments.append([])
+        else:
+            segments[-1].append(token)
+    for number, segment in enumerate(segments):
+        core = _trimmed(segment)[1]
+        of_variables = VARIABLE_EFFORT * sum(isinstance(token, Variable) for token in core)
+        if _ANY in core and (of_variables or 0 < number < len(segments) - 1):
+            total += of_variables + sum(len(token) if isinstance(token, str) else 1 for token in core if not isinstance(token, Variable))
+    return total
 
 
 class Glob:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
-from objstore.core.glob import Glob, Lookup
+from objstore.core.glob import Glob, Lookup, effort
 from objstore.core.policy_conditions import BadCondition, Condition, is_closed, mentioned, parse_conditions
 from objstore.errors import MalformedPolicy
 
 MAX_POLICY_BYTES = 20 * 1024
+MAX_EFFORT = 512  # of the patterns of a policy: a millisecond for each of the longest values
 VERSIONS = ("2012-10-17", "2008-10-17")
 S3_ARN = "arn:aws:s3:::"
 
@@ -287,11 +288,22 @@ def parse_policy(data: bytes, kind: Kind, *, bucket: str = "") -> Policy:
     sids = [statement.sid for statement in statements if statement.sid]
     if len(set(sids)) != len(sids):
         raise MalformedPolicy("Statement IDs (SID) in a single policy must be unique.")
+    if b"?" in data and sum(_effort(statement, variables=version == VERSIONS[0]) for statement in statements) > MAX_EFFORT:
+        raise MalformedPolicy(
+            f"Patterns with ? between other characters, behind a * or beside a variable, have {MAX_EFFORT} characters at most."
+        )
     return Policy(
         str(version), identifier, statements, data.decode(),
         reads_tags=any(mentioned(statement.conditions, EXISTING_TAG) for statement in statements),
         is_public=any(_is_public(statement) for statement in statements),
     )  # fmt: skip
+
+
+def _effort(statement: Statement, *, variables: bool) -> int:
+    """What the patterns of a statement may cost a request, see glob.py.  Those of actions are held against each action once."""
+    resources = () if statement.resources is None else statement.resources.texts
+    matched = [value for condition in statement.conditions if condition.has_patterns for value in condition.values]
+    return sum(effort(text, variables=variables) for text in (*resources, *matched))
 
 
 def _load(data: bytes) -> dict[str, object]:

@@ -39,6 +39,11 @@ class Condition:
     qualifier: str  # "", "ForAllValues", "ForAnyValue"
     null: bool | None = None  # of the operator Null: whether the key must be missing
 
+    @property
+    def has_patterns(self) -> bool:
+        """Whether its values are patterns."""
+        return any(name in self.operator for name in ("Like", "Arn"))
+
     def holds(self, lookup: Lookup) -> bool:
         """Whether the request satisfies it."""
         found = lookup(self.key)

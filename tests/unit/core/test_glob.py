@@ -1,10 +1,11 @@
 import re
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.core.glob import Glob
+from objstore.core.glob import Glob, effort
 from tests.support.sought import Sought
 
 
@@ -57,6 +58,39 @@ def test_each_segment_of_a_pattern_is_sought_once(pattern: str, monkeypatch: pyt
     sought = Sought(monkeypatch)
     assert not Glob(pattern).matches("a" * 1100)
     assert sought.times <= pattern.count("*"), "nothing is tried again from another place"
+
+
+@given(st.lists(st.sampled_from(["*", "?", "??", "a", "ab", "b"]), max_size=7).map("".join), st.text("ab", max_size=12))
+def test_question_marks_beside_stars_are_characters_all_the_same(pattern: str, text: str) -> None:
+    assert Glob(pattern).matches(text) == twin(pattern, text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "cost"),
+    [
+        ("arn:aws:s3:::b/*", 0),
+        ("logs/20??-??-??/*", 0),  # looked at in one place
+        ("*" + "?" * 1000 + "b*", 0),  # so many characters on, no more
+        ("*b" + "?" * 1000 + "*", 0),
+        ("*.???", 0),
+        ("*a?b*", 3),
+        ("*??a?b???*" * 2, 6),
+        ("*a??b" * 3, 8),  # the last stands at the end
+        ("${aws:username}/?x*", 128 + 3),
+        ("x*${aws:username}?${aws:userid}", 257),
+        ("*${?}?x*", 3),
+    ],
+)
+def test_what_a_pattern_may_cost_is_known(pattern: str, cost: int) -> None:
+    assert effort(pattern, variables=True) == cost
+
+
+def test_runs_of_question_marks_take_no_time() -> None:
+    text = "a" * 2048
+    began = time.process_time()
+    for number in range(40):
+        assert not Glob("*" + "?" * 1000 + f"b{number}*").matches(text)
+    assert time.process_time() - began < 0.05
 
 
 def test_what_is_too_short_for_a_pattern_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

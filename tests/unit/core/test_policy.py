@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.core.policy import MAX_POLICY_BYTES, Ask, Caller, Effect, Kind, Naming, Policy, label, parse_policy
+from objstore.core.policy import MAX_EFFORT, MAX_POLICY_BYTES, Ask, Caller, Effect, Kind, Naming, Policy, label, parse_policy
 from objstore.errors import MalformedPolicy
 from tests.support.sought import Sought
 
@@ -110,6 +110,31 @@ def test_an_account_among_exceptions_is_its_root_alone(account: dict[str, Any]) 
     assert found.evaluate(ask(dataclasses.replace(mallory, is_account=True))).effect is None
     other = Caller("alice", ("arn:aws:sts::alice:assumed-role/q/s", "arn:aws:iam::alice:role/q"), "a" * 64)
     assert found.evaluate(ask(other)).effect is Effect.DENY
+
+
+PATTERN = "*a" + "?" * (MAX_EFFORT - 2) + "b*"
+
+
+@pytest.mark.parametrize(
+    ("elements", "fits"),
+    [
+        ({"Resource": f"arn:aws:s3:::bkt/{PATTERN}"}, True),
+        ({"Resource": [f"arn:aws:s3:::bkt/{PATTERN}", "arn:aws:s3:::bkt/*a?b*"]}, False),
+        ({"Resource": None, "NotResource": f"arn:aws:s3:::bkt/*a?{PATTERN[2:]}"}, False),
+        ({"Condition": {"StringLike": {"s3:prefix": [PATTERN], "aws:UserAgent": "*" + "?" * 2000 + "x*"}}}, True),
+        ({"Condition": {"StringNotLikeIfExists": {"s3:prefix": [PATTERN, "*a?b*"]}}}, False),
+        ({"Condition": {"ForAnyValue:ArnEquals": {"aws:PrincipalArn": [f"a:a:a:a:a:{PATTERN}", "a:a:a:a:a:*a?b*"]}}}, False),
+        ({"Condition": {"StringEquals": {"s3:prefix": [PATTERN] * 3}}}, True),
+        ({"Condition": {"StringLike": {"s3:prefix": ["${aws:username}?x"] * 3}}}, True),
+        ({"Condition": {"StringLike": {"s3:prefix": ["${aws:username}?x"] * 4}}}, False),
+    ],
+)
+def test_patterns_that_would_take_too_long_are_refused(elements: dict[str, Any], fits: bool) -> None:
+    if fits:
+        one(**elements)
+    else:
+        with pytest.raises(MalformedPolicy, match="Patterns with"):
+            one(**elements)
 
 
 def test_all_conditions_must_hold() -> None:
