@@ -187,9 +187,10 @@ class ObjectStoreApi(Protocol):
     async def copy(  # noqa: PLR0913 as much as S3 lets a copy say
         self, who: Principal, source: CopySource, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS,
         attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "", lock: ObjectLock | None = None,
-        encryption: Wish = NO_WISH, acl: Acl | None = None, storage_class: str = "",
+        encryption: Wish = NO_WISH, acl: Acl | None = None, storage_class: str = "", redirect: str = "",
     ) -> ObjectInfo:  # fmt: skip
-        """Copy; `attributes` None keeps the source's, `tags` None too, `acl` None is the owner's alone; `checksum` names an algorithm to compute.
+        """Copy; `attributes` None keeps the source's but for where a website redirects to, which is `redirect` then, `tags` None too, `acl` None is
+        the owner's alone; `checksum` names an algorithm to compute.
 
         The copy is encrypted as `encryption` and its bucket say, never as the source was; `attributes.encryption` is not looked at.
 

@@ -53,14 +53,14 @@ class Copies(Linking, Puts, Uploads):
     async def copy(  # noqa: PLR0913 as much as S3 lets a copy say
         self, who: Principal, source: CopySource, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS,
         attributes: Attributes | None = None, tags: Mapping[str, str] | None = None, checksum: str = "", lock: ObjectLock | None = None,
-        encryption: Wish = NO_WISH, acl: Acl | None = None, storage_class: str = "",
+        encryption: Wish = NO_WISH, acl: Acl | None = None, storage_class: str = "", redirect: str = "",
     ) -> ObjectInfo:  # fmt: skip
         """Copy one version.  Raises InvalidRequest for a copy onto itself that changes nothing, or a source too large for one copy."""
         name = names.object_name(key)
         home = await self.open_for_writing(who, bucket, key, Attributes(tags=tags or {}, acl=acl, lock=lock))
         storage_class = self.class_in(home, storage_class)
         policy = self.settings.policy_of(storage_class)
-        changes = attributes is not None or tags is not None or checksum or source.version_id or encryption is not NO_WISH
+        changes = attributes is not None or tags is not None or checksum or source.version_id or encryption is not NO_WISH or redirect
 
         def shares(row: Row, _first: int, _length: int) -> bool:
             known = not checksum or (row.checksum_type == checksums.FULL_OBJECT and checksum in row.checksums)
@@ -82,7 +82,7 @@ class Copies(Linking, Puts, Uploads):
                     # What is taken along unasked is read and written all the same.
                     await self.open_bucket(who, source.bucket, Action.READ_TAGS, source.key, source.version_id)
                     await self.open_for_writing(who, bucket, key, Attributes(tags=row.tags, acl=acl, lock=lock))
-                taken = attributes or Attributes(row.content_type, _copied_headers(row.headers), row.metadata)
+                taken = attributes or Attributes(row.content_type, _copied_headers(row.headers, redirect), row.metadata)
                 described = Attributes(
                     taken.content_type,
                     taken.headers,
@@ -263,11 +263,12 @@ class Copied:
         return {}
 
 
-def _copied_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """What a copy keeps of its source's headers: not where a website sends those who ask for that very object."""
-    if NOT_COPIED not in headers:
+def _copied_headers(headers: Mapping[str, str], redirect: str) -> Mapping[str, str]:
+    """What a copy keeps of its source's headers: not where a website sends those who ask for that very object, which is said anew."""
+    if NOT_COPIED not in headers and not redirect:
         return headers
-    return {name: value for name, value in headers.items() if name != NOT_COPIED}
+    kept = {name: value for name, value in headers.items() if name != NOT_COPIED}
+    return {**kept, NOT_COPIED: redirect} if redirect else kept
 
 
 def _promised(row: Row, checksum: str) -> Expected:

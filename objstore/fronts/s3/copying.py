@@ -11,7 +11,7 @@ from objstore.fronts.s3.grants import acl_of_headers
 from objstore.fronts.s3.lifecycle import add_expiry
 from objstore.fronts.s3.notification import CREATED_COPY, tell_written
 from objstore.fronts.s3.objects import modified_and_etag, written_version
-from objstore.fronts.s3.params import attributes_of, conditions_of, parse_copy_source, parse_part_number, refuse_unbuilt
+from objstore.fronts.s3.params import REDIRECT_LOCATION, attributes_of, conditions_of, parse_copy_source, parse_part_number, refuse_unbuilt
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.xml import element
 
@@ -67,6 +67,7 @@ async def copy_object(front: Front, request: S3Request) -> Response:
             attributes=attributes,
             tags=tags,
             checksum=algorithm,
+            redirect=written.headers.get(REDIRECT_LOCATION, ""),
             lock=written.lock,
             storage_class=written.storage_class,
             encryption=wish,

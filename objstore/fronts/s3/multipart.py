@@ -140,7 +140,8 @@ def _bare_composite(name: str, value: str) -> str:
 
 
 def _completed(request: S3Request, info: ObjectInfo) -> str:
-    location = f"{request.scheme}://{request.headers.get('host', '')}/{quote(request.bucket)}/{quote(request.key)}"
+    bucket = "" if request.virtual_bucket else f"/{quote(request.bucket)}"
+    location = f"{request.scheme}://{request.headers.get('host', '')}{bucket}/{quote(request.key)}"
     name, text = checksums.shown(info)
     checksum = (
         f"<{checksums.ELEMENTS[name]}>{text}</{checksums.ELEMENTS[name]}>{element('ChecksumType', info.checksum_type)}" if name else ""

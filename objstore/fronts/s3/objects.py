@@ -1,10 +1,10 @@
 """Objects: PUT, GET, HEAD, DELETE, bulk delete, tags, attributes."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
 from objstore.core.checksums import COMPOSITE
 from objstore.core.etag import parse_etags
-from objstore.errors import InvalidArgument, InvalidRequest, MalformedXml, ObjstoreError
+from objstore.errors import InvalidArgument, InvalidRange, InvalidRequest, MalformedXml, ObjstoreError
 from objstore.fronts.s3 import checksums
 from objstore.fronts.s3.context import Front, Headers, Response, empty_answer, xml_answer
 from objstore.fronts.s3.encryption import encryption_headers, reading_key_of, wish_of, written_headers
@@ -31,7 +31,7 @@ from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.times import http_time, iso_time, parse_date, parse_http_date
 from objstore.fronts.s3.xml import Element, element, escape, flag, parse
 from objstore.objects.actions import Action
-from objstore.objects.api import Conditions, DeleteOutcome, DeleteTarget, ObjectInfo, ObjectParts, PartInfo, Reading
+from objstore.objects.api import ByteRange, Conditions, DeleteOutcome, DeleteTarget, ObjectInfo, ObjectParts, PartInfo, Reading
 
 MAX_DELETES = 1000
 MAX_DELETE_BYTES = 2 << 20  # so many keys of 1,024 bytes
@@ -94,11 +94,15 @@ def _facts(info: ObjectInfo, request: S3Request, customer_key: bytes) -> Headers
     ]
     stored = info.headers
     content_type = header_bytes(info.content_type) or DEFAULT_TYPE
-    if request.query:
-        stored, content_type = _overridden(request, stored, content_type)
+    asked = _overrides(request) if request.query else {}
+    if asked:
+        content_type = asked.pop("content-type", content_type)
+        stored = {name: value for name, value in stored.items() if name not in asked}
     headers.append((b"content-type", content_type))
     for name, value in stored.items():
         headers.append((name.encode(), header_bytes(value)))
+    for name, told in asked.items():
+        headers.append((name.encode(), told))
     for name, value in info.metadata.items():
         headers.append((b"x-amz-meta-" + header_bytes(name), header_bytes(value)))
     if info.tags:
@@ -119,9 +123,9 @@ def _facts(info: ObjectInfo, request: S3Request, customer_key: bytes) -> Headers
     return headers
 
 
-def _overridden(request: S3Request, stored: Mapping[str, str], content_type: bytes) -> tuple[Mapping[str, str], bytes]:
-    """Response headers as the (signed) query asks for them."""
-    changed = dict(stored)
+def _overrides(request: S3Request) -> dict[str, bytes]:
+    """Response headers that the (signed) query asks for, in UTF-8."""
+    asked: dict[str, bytes] = {}
     for parameter, name in _OVERRIDES.items():
         value = request.query.get(parameter)
         if value is None:
@@ -130,11 +134,8 @@ def _overridden(request: S3Request, stored: Mapping[str, str], content_type: byt
             raise InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
         if any(ord(char) < 0x20 or ord(char) == 0x7F for char in value):
             raise InvalidArgument(f"The parameter {parameter} holds control characters.")
-        if name == "content-type":
-            content_type = value.encode()
-        else:
-            changed[name] = value
-    return changed, content_type
+        asked[name] = value.encode()
+    return asked
 
 
 def _span(reading: Reading) -> tuple[bytes, bytes]:
@@ -150,24 +151,30 @@ async def _open(front: Front, request: S3Request, customer_key: bytes) -> tuple[
     part = parse_part_number(query["partNumber"]) if "partNumber" in query else None
     if part is not None and wanted is not None:
         raise InvalidRequest("Cannot specify both Range header and partNumber query parameter")
-    store, conditions = front.store, conditions_of(headers)
-    reading = await store.get(
-        request.who,
-        request.bucket,
-        request.key,
-        version_id=version,
-        conditions=conditions,
-        range_=wanted,
-        part_number=part,
-        customer_key=customer_key,
-    )
-    if wanted is not None and "if-range" in headers and not _range_holds(headers["if-range"], reading.info):
+    conditions = conditions_of(headers)
+
+    async def get(range_: ByteRange | None) -> Reading:
+        return await front.store.get(
+            request.who, request.bucket, request.key, version_id=version, conditions=conditions, range_=range_, part_number=part,
+            customer_key=customer_key,
+        )  # fmt: skip
+
+    if wanted is None or "if-range" not in headers:
+        return await get(wanted), wanted is not None or part is not None
+    # The condition is of what is there, not of the range, which need not even lie within another object.
+    try:
+        reading: Reading | None = await get(wanted)
+    except InvalidRange:
+        reading = None
+    if reading is not None and _range_holds(headers["if-range"], reading.info):
+        return reading, True
+    if reading is not None:
         await _close(reading)
-        reading = await store.get(
-            request.who, request.bucket, request.key, version_id=version, conditions=conditions, customer_key=customer_key
-        )
-        wanted = None
-    return reading, wanted is not None or part is not None
+    whole = await get(None)
+    if not _range_holds(headers["if-range"], whole.info):
+        return whole, False
+    await _close(whole)
+    return await get(wanted), True  # the range that cannot be satisfied, unless the object was written just now
 
 
 def _range_holds(condition: str, info: ObjectInfo) -> bool:

@@ -35,6 +35,7 @@ _COPY_RANGE = re.compile(r"bytes=(\d{1,19})-(\d{1,19})")
 _TAG_TEXT = re.compile(r"[\w\s+\-=.:/@]*")
 _RAW_BASE = 0xEF00  # a private-use code point stands for a byte that is not UTF-8
 _RAW = re.compile("[\uef80-\uefff]")
+_ALL_RAW = re.compile("[\\x00-\x7f\uef80-\uefff]*")
 
 
 def header_text(value: str) -> str:
@@ -55,7 +56,7 @@ def header_bytes(text: str) -> bytes:
     """The header value behind `header_text`."""
     if text.isascii():
         return text.encode()
-    if _RAW.search(text) is not None:
+    if _ALL_RAW.fullmatch(text) is not None:  # anything else it never made
         return bytes([ord(char) & 0xFF for char in text])
     return text.encode()
 

@@ -27,16 +27,23 @@ def header_text(value: str) -> str:
         return value
     raw = value.encode("latin-1")
     try:
-        return raw.decode()
+        text = raw.decode()
     except UnicodeDecodeError:
-        return "".join([chr(byte) if byte < 0x80 else chr(_RAW_BASE + byte) for byte in raw])
+        text = ""
+    if text and not any(_is_raw(char) for char in text):
+        return text
+    return "".join([chr(byte) if byte < 0x80 else chr(_RAW_BASE + byte) for byte in raw])
 
 
 def header_bytes(text: str) -> bytes:
     """The header value behind `header_text`."""
-    if any(_RAW_BASE + 0x80 <= ord(char) <= _RAW_BASE + 0xFF for char in text):
+    if all(char.isascii() or _is_raw(char) for char in text):  # else it is text of another origin
         return bytes([ord(char) & 0xFF for char in text])
     return text.encode()
+
+
+def _is_raw(char: str) -> bool:
+    return _RAW_BASE + 0x80 <= ord(char) <= _RAW_BASE + 0xFF
 
 
 def decoded(raw: str) -> str:

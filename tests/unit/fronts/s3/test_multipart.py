@@ -9,8 +9,9 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
+from objstore.fronts.s3.settings import S3Settings
 from tests.support.s3_raw import call, send
-from tests.support.s3_server import BOB, Running
+from tests.support.s3_server import BOB, Running, s3_serving
 
 PARTS = [os.urandom(70_000), os.urandom(150_000), os.urandom(10)]
 WHOLE = b"".join(PARTS)
@@ -264,3 +265,14 @@ def test_nobodys_list_of_parts_is_read(server: Running, bucket: str) -> None:
     assert send(server, "POST", path, b"no document").code == "AccessDenied"
     assert call(server, "POST", path, b"no document", user=BOB).code == "AccessDenied"
     assert call(server, "POST", path, b"no document").code == "MalformedXML"
+
+
+def test_the_address_of_an_object_whose_bucket_is_in_the_host_names_it_once() -> None:
+    with s3_serving(settings=S3Settings(domains=("localhost",))) as server:
+        host = {"Host": f"my-bucket.localhost:{server.port}"}
+        assert call(server, "PUT", "/", headers=host).status == 200
+        upload_id = call(server, "POST", "/a/k?uploads", headers=host).value("UploadId")
+        etag = call(server, "PUT", f"/a/k?partNumber=1&uploadId={upload_id}", b"x", host).headers["etag"]
+        listed = f"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>"
+        answer = call(server, "POST", f"/a/k?uploadId={upload_id}", listed.encode(), host)
+        assert (answer.status, answer.value("Location")) == (200, f"http://my-bucket.localhost:{server.port}/a/k")

@@ -110,6 +110,10 @@ def test_a_range_can_be_conditional(server: Running, s3: Any, bucket: str) -> No
     for condition, status in ((etag, 206), ('"other"', 200), (modified, 206), ("Thu, 01 Jan 1970 00:00:00 GMT", 200)):
         answer = call(server, "GET", f"/{bucket}/k", headers={"Range": "bytes=0-1", "If-Range": condition})
         assert (answer.status, len(answer.body)) == (status, 2 if status == 206 else 10)
+        for method in ("GET", "HEAD"):
+            beyond = call(server, method, f"/{bucket}/k", headers={"Range": "bytes=50-", "If-Range": condition})
+            assert beyond.status == (416 if status == 206 else 200)
+            assert status == 206 or beyond.headers["content-length"] == "10"
 
 
 def test_reads_obey_conditions(server: Running, s3: Any, bucket: str) -> None:
@@ -174,6 +178,10 @@ def test_answers_can_be_dressed_by_signed_parameters(server: Running, s3: Any, b
     assert (headers["content-type"], headers["cache-control"]) == ("a/b", "no")
     url = presign(server, "GET", f"/{bucket}/k?response-content-language=fr")
     assert send(server, "GET", url).headers["content-language"] == "fr"
+    for text in ("\uef80", "a\uefff\u010a\u010db", "ü\uef8a"):
+        for name in ("content-type", "cache-control"):
+            answer = call(server, "GET", f"/{bucket}/k?response-{name}={quote(text)}")
+            assert (answer.status, answer.headers[name].encode("latin-1").decode()) == (200, text)
     for evil in ("a%0d%0aSet-Cookie:b", "a%00b", "%0a"):
         answer = call(server, "GET", f"/{bucket}/k?response-content-type={evil}")
         assert (answer.status, answer.code) == (400, "InvalidArgument")

@@ -37,6 +37,12 @@ def test_header_values_come_back_byte_for_byte(raw: bytes) -> None:
     text.encode()  # and what is stored is text
 
 
+@pytest.mark.parametrize("text", ["\uef80\u010a", "\uefff\u010d\u010aSet-Cookie: x", "ü\uef8d"])
+def test_no_text_becomes_a_header_with_line_ends(text: str) -> None:
+    assert header_bytes(text) == text.encode()
+    assert header_bytes(header_text(text.encode().decode("latin-1"))) == text.encode()
+
+
 def test_utf8_header_values_are_text() -> None:
     assert header_text("ü".encode().decode("latin-1")) == "ü"
 

@@ -149,6 +149,11 @@ def test_redirects_of_objects_are_shown_and_not_copied(site: Running) -> None:
     assert s3.head_object(Bucket="site", Key="away")["WebsiteRedirectLocation"] == "https://else.example/x"
     s3.copy_object(Bucket="site", Key="copy", CopySource="site/away")
     assert "WebsiteRedirectLocation" not in s3.head_object(Bucket="site", Key="copy")
+    for directive in ("COPY", "REPLACE"):
+        s3.copy_object(Bucket="site", Key="sent", CopySource="site/away", WebsiteRedirectLocation="/there", MetadataDirective=directive)
+        assert s3.head_object(Bucket="site", Key="sent")["WebsiteRedirectLocation"] == "/there"
+    s3.copy_object(Bucket="site", Key="sent", CopySource="site/sent", WebsiteRedirectLocation="/elsewhere")  # which changes something
+    assert s3.head_object(Bucket="site", Key="sent")["WebsiteRedirectLocation"] == "/elsewhere"
     for odd in ("ftp://x", "x", "/" + "x" * 2048):
         answer = call(site, "PUT", "/site/odd", b"", {"x-amz-website-redirect-location": odd})
         assert answer.code == "InvalidRedirectLocation"

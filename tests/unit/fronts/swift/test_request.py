@@ -36,7 +36,7 @@ def test_of_a_repeated_parameter_the_last_counts_and_too_many_are_refused() -> N
         parse_query("&".join("a=1" for _ in range(300)))
 
 
-@pytest.mark.parametrize("raw", [b"plain", "süß".encode(), b"\xff\xfe", b"a\x80b", b""])
+@pytest.mark.parametrize("raw", [b"plain", "süß".encode(), b"\xff\xfe", b"a\x80b", b"", "\uef80\u010a\u010dx".encode()])
 def test_header_values_come_back_byte_for_byte(raw: bytes) -> None:
     assert header_bytes(header_text(raw.decode("latin-1"))) == raw
 
