@@ -217,6 +217,20 @@ class Volumes:
             ended += 1
         return ended
 
+    async def end_orphan(self, clone: Head) -> bool:
+        """Remove a clone whose head names a maker who has no pin any more, and may be dead; whether it was.
+
+        Who saw the pin before it went completes the clone by a swap of this head, or finds it gone and makes it anew.
+        """
+        if clone.created_us > self.objects.clock.wall_us() - int(CLONE_PATIENCE_S * 1e6):
+            return False
+        with contextlib.suppress(NoSuchKey, PreconditionFailed):
+            at = await self.objects.head(clone.volume)
+            if at.head.maker == clone.maker:
+                await self.objects.remove(at)
+                return True
+        return False
+
     async def end_clone(self, volume: bytes, clone: bytes) -> None:
         """Take back the pins of a clone whose makers seem to have died; should one live, his clone fails.  Nothing raises where `volume` is gone."""
         with contextlib.suppress(NoSuchKey):

@@ -98,8 +98,14 @@ class Sweeper:
                 except NoSuchKey:
                     continue
                 swept.heads[volume] = head
-                for tree in (head.tree, *(pin.tree for pin in head.pins)):
-                    await self._mark_tree(tree, named)
+                try:
+                    for tree in (head.tree, *(pin.tree for pin in head.pins)):
+                        await self._mark_tree(tree, named)
+                except NoSuchKey:
+                    if not head.maker:
+                        raise
+                    # A clone whose pin was taken back before it was there, and whose maker died then: it never was a volume.
+                    log.warning("the clone %s was never completed; what it names is gone", volume.hex())
         swept.volumes = len(swept.heads)
         # After the heads: who opened a tree that a head had no more when it was read has written so before.
         for reader in await self._objects.readers(self._objects.clock.wall_us() - int(READER_PATIENCE_S * 1e6)):
@@ -162,11 +168,14 @@ async def sweep_for_ever(volumes: Volumes, leases: Leases, *, holder: str, inter
 
 
 async def end_old_clones(volumes: Volumes, heads: list[Head]) -> int:
-    """Take back the pins that makers of clones left when they died; how many."""
+    """Take back what makers of clones left when they died, of all heads: pins, and clones whose pins are gone; how many."""
     ended = 0
+    pinned = {pin.id for head in heads for pin in head.pins}
     for head in heads:
         try:
             ended += await volumes.end_clones(head)
+            if head.maker and head.maker not in pinned:
+                ended += await volumes.end_orphan(head)
         except ObjstoreError as failure:  # of one volume; the others' are not left for it
             log.warning("pins of clones of volume %s are not looked at this time: %s", head.volume.hex(), failure)
     return ended

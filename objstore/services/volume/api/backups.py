@@ -10,7 +10,7 @@ from objstore.services.volume.api import entry, limits, listing, making, records
 from objstore.services.volume.api.backup_jobs import BACKUP, DROP_BACKUP
 from objstore.services.volume.api.listing import Listed
 from objstore.services.volume.api.making import RESTORE, Wanted
-from objstore.services.volume.api.records import AVAILABLE, BACKING_UP, CREATING, DELETING, ERROR, IN_USE, RESTORING
+from objstore.services.volume.api.records import AVAILABLE, BACKING_UP, CREATING, DELETING, ERROR, ERROR_DELETING, IN_USE, RESTORING
 from objstore.services.volume.api.service import VolumeService, snapshot_of, volume_of
 from objstore.services.volume.api.tables import BACKUPS, VOLUMES
 from objstore.services.volume.api.versions import has, since
@@ -156,7 +156,7 @@ class BackupCalls:
         def work(connection: Connection) -> None:
             row = _called(connection, call)
             call.check_write()
-            self._begin_removal(connection, row, (AVAILABLE, ERROR))
+            self._begin_removal(connection, row, (AVAILABLE, ERROR, ERROR_DELETING))
 
         await self._service.write(work)
         return Answer(202)

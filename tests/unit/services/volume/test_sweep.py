@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from objstore.errors import DamagedFile
-from objstore.services.volume.layout import CLONE, Pin, chunk_key, ref_of
+from objstore.services.volume.layout import CLONE, Head, Pin, chunk_key, ref_of
+from objstore.services.volume.operations import CLONE_PATIENCE_S
 from objstore.services.volume.sweep import Sweeper, Swept, end_old_clones
 from tests.support.volume_rig import CHUNK, VolumeHost, VolumeRig, with_volume
 
@@ -245,5 +246,38 @@ def test_one_volume_whose_pins_cannot_be_looked_at_keeps_no_others() -> None:
         host.objects.head = damaged  # type: ignore[method-assign]
         bad = msgspec.structs.replace(head, pins=(Pin(CLONE, b"d" * 16, head.tree, 1),))
         assert host.run(lambda: end_old_clones(host.volumes, [bad, pinned])) == 1
+
+    with_volume(test)
+
+
+def test_a_clone_that_came_too_late_and_was_left_keeps_nobody_from_sweeping_and_goes() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        write(host, volume, b"a" * CHUNK)
+        at = host.run(lambda: host.volumes.head(volume))
+        write(host, volume, b"b" * CHUNK)
+        sweep(host)
+        late = Head(b"c" * 16, CHUNK, at.tree, b"", host.objects.clock.wall_us(), maker=b"m" * 16)
+        host.run(lambda: host.objects.create(late))
+        write(host, volume, b"c" * CHUNK)
+        assert sweep(host).removed == 2  # of b
+        for seconds, ended in ((0, 0), (CLONE_PATIENCE_S + 1, 1)):
+            rig.pass_time(seconds)
+            heads = host.run(host.volumes.list)
+            assert host.run(lambda heads=heads: end_old_clones(host.volumes, heads)) == ended  # type: ignore[misc]
+        assert [head.volume for head in host.run(host.volumes.list)] == [volume]
+
+    with_volume(test)
+
+
+def test_a_clone_that_is_completed_at_this_moment_is_not_taken_for_one_that_was_left() -> None:
+    def test(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        write(host, volume, b"a" * CHUNK)
+        clone = host.run(lambda: host.volumes.clone(volume))
+        rig.pass_time(CLONE_PATIENCE_S + 1)
+        stale = msgspec.structs.replace(clone, maker=b"m" * 16)  # as it was when the heads were read
+        assert host.run(lambda: end_old_clones(host.volumes, [stale])) == 0
+        assert host.run(lambda: host.volumes.head(clone.volume)) == clone
 
     with_volume(test)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from objstore.services.volume.api import records
+from objstore.services.volume.api.tables import BACKUPS
 from tests.support.block_rig import BlockRig, on_block_rig
 from tests.support.image_rig import ADMIN, BOB
 
@@ -114,6 +116,17 @@ def test_volumes_in_use_need_force_and_restores_need_room() -> None:
         await rig.got("POST", "/backups", {"backup": {"volume_id": small}}, 413)
 
     on_block_rig(test, quota_backups=2)
+
+
+def test_a_backup_whose_removal_failed_is_removed_again_by_its_owner() -> None:
+    async def test(rig: BlockRig) -> None:
+        backup = await backed_up(rig, await rig.volume())
+        await rig.sql.write(lambda connection: records.change(connection, BACKUPS, backup, status_="error_deleting"))
+        await rig.got("DELETE", f"/backups/{backup}", None, 202)
+        await rig.stored()
+        assert (await rig.api("GET", f"/backups/{backup}")).status == 404
+
+    on_block_rig(test)
 
 
 def test_names_change_and_states_are_the_administrators() -> None:
