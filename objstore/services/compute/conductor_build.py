@@ -1,5 +1,6 @@
 """Jobs that make servers and remove them: build, delete, rebuild."""
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -195,5 +196,6 @@ async def _rebuild(work: Work) -> None:
 async def rebuild_failed(work: Work, message: str) -> None:
     """What was is gone, what was to be is not."""
     await work.server(*REBUILD_TASKS)
-    await _drop_unused(work)
+    with contextlib.suppress(Unavailable):  # a disk that cannot be removed does not keep the server from being told
+        await _drop_unused(work)
     await work.fail(REBUILD_TASKS, message, vm_state=ERROR)

@@ -10,10 +10,8 @@ from objstore.services.compute.agent_api import AttachDisk, AttachNic, DetachDis
 from objstore.services.compute.agent_client import AgentRefused
 from objstore.services.compute.guest_spec import disk_of, nic_of
 from objstore.services.compute.records import ATTACHING, DETACHING, FAILED, HIDDEN, READY, RELEASING, SUCCESS, WANTED, Disk, Nic, Server
-from objstore.services.compute.states import ACTIVE, ERROR, PAUSED, RESIZED
-from objstore.services.compute.work import Over, Work
+from objstore.services.compute.work import RUNNING, Over, Work
 
-RUNNING = (ACTIVE, PAUSED, RESIZED, ERROR)
 MISSING, NOT_NOW = 404, 409
 
 

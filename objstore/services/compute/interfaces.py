@@ -66,7 +66,12 @@ class InterfaceCalls:
         server = await context.own_server(call)
         check_may(call, server, "attach_interface")
         wanted = await self._checked(call, wanted)
-        details = {"request": call.request_id, "event": ACTIONS["attach_interface"].event, "nic": context.new_id()}
+        details = {
+            "request": call.request_id,
+            "event": ACTIONS["attach_interface"].event,
+            "nic": context.new_id(),
+            "admin": "1" if call.is_admin else "",
+        }
         now_us = context.now_us()
 
         def work(connection: Connection) -> None:

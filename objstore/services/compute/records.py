@@ -182,6 +182,14 @@ def find(connection: Connection, id_: str) -> Server | None:
     return found[0] if found else None
 
 
+def sharers(connection: Connection, server: Server, vm_states: Sequence[str]) -> list[tuple[str, str]]:
+    """(volume, host) of other servers in these states that have volumes of this one, too."""
+    mine = [disk.volume for disk in server.disks if disk.is_volume and disk.volume]
+    others = and_(DISKS.c.server == SERVERS.c.id, DISKS.c.volume.in_(mine), SERVERS.c.id != server.id, SERVERS.c.vm_state.in_(vm_states))
+    found = connection.execute(select(DISKS.c.volume, SERVERS.c.host).where(others)).all() if mine else []
+    return [(row.volume, row.host) for row in found]
+
+
 def living(connection: Connection, id_: str) -> Server | None:
     """A server that is not deleted."""
     found = find(connection, id_)

@@ -20,7 +20,7 @@ from objstore.services.compute.context import Context, Failed
 from objstore.services.compute.desks import Flavor, Port
 from objstore.services.compute.guest_spec import spec_of
 from objstore.services.compute.records import FAILED, READY, SUCCESS, WANTED, Disk, Nic, Server
-from objstore.services.compute.states import ERROR, NO_TASK
+from objstore.services.compute.states import ACTIVE, ERROR, NO_TASK, PAUSED, RESIZED
 from objstore.services.image import records as images
 from objstore.services.image.records import ACTIVE as IMAGE_ACTIVE
 from objstore.services.image.rights import may_use
@@ -29,6 +29,7 @@ from objstore.services.volume.operations import HasSnapshots
 
 GIBIBYTE, MEBIBYTE = 1024**3, 1024**2
 POLL_S = 0.5
+RUNNING = (ACTIVE, PAUSED, RESIZED, ERROR)  # there may be a guest, which has its disks
 Also = Callable[[Connection], None]
 VOLUME_WAIT_S = 900.0  # for a volume that is made from an image
 
@@ -53,6 +54,11 @@ class Work:
     def request(self) -> str:
         """Who asked for it: holds the server's task state for as long as nobody else took it over."""
         return self.job.details.get("request", "")
+
+    @property
+    def for_admin(self) -> bool:
+        """Whether an administrator asked for it, who may have what the server's project has not."""
+        return self.job.details.get("admin") == "1"
 
     # -- the server's record --------------------------------------------------------------------------------------
 
@@ -138,6 +144,7 @@ class Work:
     async def spawn(self, server: Server, host: str, *, flavor: Flavor | None = None, force: bool = False) -> None:
         """Make the guest run.  Raises Failed, Unavailable."""
         spec = await self.spec(server, host, flavor=flavor)
+        force = force and not await self.shared(server)
         try:
             await self.context.agents.call(host, Spawn(spec, force=force))
         except AgentRefused as refused:
@@ -172,7 +179,7 @@ class Work:
         else:
             port = await self.context.networks.create_port(
                 server.project, nic.network, server_id=self.id, fixed_ip=nic.fixed_ip, security_groups=_groups(server), zone=server.zone,
-                name=server.hostname, port_id=nic.port,
+                name=server.hostname, port_id=nic.port, is_admin=self.for_admin,
             )  # fmt: skip
         await self.context.write(
             lambda connection: records.change_nic(
@@ -220,12 +227,11 @@ class Work:
 
     async def check_image(self, server: Server, image_id: str) -> None:
         """Whether the server's project, or who asked for it, may still have the image: it may be long since that was asked.  Raises Failed."""
-        everything = self.job.details.get("admin") == "1"
 
         def look(connection: Connection) -> str:
             image = images.find_image(connection, image_id)
             if image is None or not (
-                everything or may_use(server.project, image, images.member_status(connection, image_id, server.project))
+                self.for_admin or may_use(server.project, image, images.member_status(connection, image_id, server.project))
             ):
                 return f"Image {image_id} could not be found."
             return "" if image.status == IMAGE_ACTIVE else f"Image {image_id} is not active."
@@ -270,11 +276,24 @@ class Work:
                 await self.context.volumes.attached(disk.attachment, host, f"/dev/{disk.device}")
 
     async def free_volumes(self, server: Server) -> None:
-        """Take the disks away from a dead host: what it wrote and did not commit is given up, what it writes from now on is refused."""
+        """Take the disks away from a dead host: what it wrote and did not commit is given up, what it writes from now on is refused.
+
+        One that several servers share is not had by the dead host where a guest on a living one has it.
+        """
+        shared = await self.shared(server)
         for disk in server.disks:
-            if disk.volume:
+            if disk.volume and disk.volume not in shared:
                 with contextlib.suppress(NoSuchKey):
                     await self.context.store.free(bytes.fromhex(disk.volume))
+
+    async def shared(self, server: Server) -> set[str]:
+        """The volumes that a guest on a living host has."""
+
+        def look(connection: Connection) -> set[str]:
+            others = records.sharers(connection, server, RUNNING)
+            return {volume for volume, host in others if self.context.places.is_alive(connection, host)}
+
+        return await self.context.read(look)
 
     async def drop_disk(self, server: Server, disk: Disk) -> None:
         """A disk that its server does not need any more.  A volume that the server never had is not its to remove."""

@@ -355,3 +355,34 @@ def test_what_an_administrator_resets_is_at_home_and_claims_nothing_elsewhere() 
         assert await rig.sql.read(lambda connection: records.last_move(connection, id_)) == ("error", target)
 
     on_compute_rig(test)
+
+
+@pytest.mark.parametrize("ending", ["delete", "evacuate"])
+def test_a_volume_that_a_guest_elsewhere_shares_is_not_taken_from_it(ending: str) -> None:
+    async def test(rig: ComputeRig) -> None:
+        await rig.got("POST", "/types", {"volume_type": {"name": "shared", "extra_specs": {"multiattach": "<is> True"}}}, who=ADMIN)
+        volume = await rig.volume(volume_type="shared")
+        stopped, running = await rig.made_server(), await rig.made_server()
+        home, other = (await rig.record(stopped)).host, (await rig.record(running)).host
+        assert home != other
+        await rig.act(stopped, "os-stop")
+        await rig.until_server(stopped, "SHUTOFF")
+        for id_ in (stopped, running):
+            body = {"volumeAttachment": {"volumeId": volume}}
+            assert (await rig.ask("POST", f"/servers/{id_}/os-volume_attachments", body, version="2.60")).status == 200
+            while any(disk.state != "ready" for disk in (await rig.record(id_)).disks):
+                await rig.clock.sleep(0.1)
+        data = bytes.fromhex((await rig.desk.find("a" * 32, volume)).data)
+        before = await rig.volumes.head(data)
+        assert before.holder == other
+        await rig.dies(home)
+        if ending == "delete":
+            assert (await rig.ask("DELETE", f"/servers/{stopped}")).status == 204
+            await rig.until_server(stopped, "GONE")
+        else:
+            assert (await rig.act(stopped, "evacuate", {}, who=ADMIN, version="2.14")).status == 200
+            await rig.until_server(stopped, "SHUTOFF")
+        after = await rig.volumes.head(data)
+        assert (after.holder, after.epoch) == (other, before.epoch)
+
+    on_compute_rig(test)
