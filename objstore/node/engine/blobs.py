@@ -8,7 +8,7 @@ import asyncio
 import posixpath
 import re
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import xxhash
@@ -157,8 +157,12 @@ class Blobs:
         try:
             return await self._threads.run(self._unlink, blobs)
         finally:
-            for blob in blobs:
-                self._doomed.pop(blob).set_result(None)
+            self.spare(blobs)
+
+    def spare(self, blobs: Iterable[bytes]) -> None:
+        """They are removed, or will not be."""
+        for blob in blobs:
+            self._doomed.pop(blob).set_result(None)
 
     def _unlink(self, blobs: Sequence[bytes]) -> int:
         freed = 0

@@ -68,11 +68,14 @@ class Compactor:
         return size if self._deleted - deleted < _RECONSIDER else 0
 
     async def run(self) -> tuple[dict[str, int], bool]:
-        """Compact one pack.  Raises DeviceFull, DeviceOffline, OSError."""
-        async with self._device.upkeep:
-            return await self._run()
+        """Compact one pack, also when the caller gives up.  Raises DeviceFull, DeviceOffline, OSError."""
+        return await self._device.to_its_end(self._run(), name="compact")
 
     async def _run(self) -> tuple[dict[str, int], bool]:
+        async with self._device.upkeep:
+            return await self._compact()
+
+    async def _compact(self) -> tuple[dict[str, int], bool]:
         candidates = self.candidates()
         counts = {"packs": 0, "records": 0, "bytes": 0}
         if not candidates:
@@ -81,12 +84,18 @@ class Compactor:
         pack = candidates[0]
         device = self._device
         size = device.packs.sizes[pack]
-        counts["records"], clean = await self._move(pack, size)
-        device.committer.check()  # nothing is deleted on the word of a state that is being built anew
+        try:
+            counts["records"], clean = await self._move(pack, size)
+            device.committer.check()  # nothing is deleted on the word of a state that is being built anew
+            if clean:
+                await device.threads.io.run(device.packs.delete, pack)
+        except OSError:
+            self._stuck[pack] = None  # others get their turn
+            raise
         if clean:
+            # Only now: as long as the file is there, what was dropped of it must stay dropped when an index is built.
             device.packs.forget(pack)
             device.state.forget_pack(pack)
-            await device.threads.io.run(device.packs.delete, pack)
             self._kept.pop(pack, None)
             self._deleted += 1
             counts["packs"], counts["bytes"] = 1, size

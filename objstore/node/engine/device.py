@@ -7,8 +7,9 @@ import asyncio
 import itertools
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from objstore.errors import DamagedBody, DamagedFile, DeviceFull, DeviceOffline, TooBusy
 from objstore.node.engine.ballast import Ballast
@@ -38,6 +39,7 @@ from objstore.runtime.kv import Change, Kv
 from objstore.runtime.tasks import TaskOwner, Threads
 from objstore.runtime.world import World
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _CHECKPOINT_PAUSE_S = 5.0
@@ -195,7 +197,7 @@ class Device:
             log.warning("%s: no room for a checkpoint; %d rows wait in memory", self.directory, len(self.state.active))
             raise
         except DamagedFile as failure:
-            self.tasks.spawn(self.renew_index(failure), name="renew index")
+            self.tasks.spawn(self._renew_index(failure), name="renew index")
             raise DeviceOffline("the index is damaged and is built anew") from failure
         except OSError as failure:
             self.committer.take_offline(failure)
@@ -220,11 +222,18 @@ class Device:
         frozen.done(state)
         return len(frozen.memtable)
 
+    async def to_its_end(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
+        """Do work that must not stop half way because its caller gives up; only closing the device breaks it off."""
+        return await asyncio.shield(self.tasks.spawn(work, name=name))
+
     async def renew_index(self, failure: DamagedFile) -> None:
         """Build a new index from the packs in the place of a damaged one; meanwhile everything raises DeviceOffline.
 
         Raises DeviceOffline when that fails, or was done a short while ago: then it is not the index that is at fault.
         """
+        await self.to_its_end(self._renew_index(failure), name="renew index")
+
+    async def _renew_index(self, failure: DamagedFile) -> None:
         async with self.upkeep:
             self.committer.check()
             await self.committer.pause(failure)

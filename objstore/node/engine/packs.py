@@ -4,6 +4,7 @@ The loop decides what is written where (`Cursor`); `write` makes it durable and 
 ever closes a pack that a reader may still use: files end with their last reference.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -259,8 +260,9 @@ class Packs:
         self._cached.pop(pack, None)
 
     def delete(self, pack: int) -> None:
-        """Remove the file durably.  Blocks."""
-        self._disk.unlink(pack_name(pack))
+        """Remove the file durably, also one that was removed before and not durably.  Blocks.  Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            self._disk.unlink(pack_name(pack))
         self._disk.sync_directory(DIRECTORY)
 
     def size_on_disk(self, pack: int) -> int:

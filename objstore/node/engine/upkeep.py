@@ -28,18 +28,20 @@ class Upkeep:
             case "compact":
                 return await self._compactor.run()
             case "purge":
-                return await self._purge()
+                return await self._device.to_its_end(self._purge(), name=what)
             case "sweep_staged":
-                return await self._sweep()
+                return await self._device.to_its_end(self._sweep(), name=what)
             case _:
                 raise InvalidArgument(f"no such upkeep: {what!r}")
 
     async def _purge(self) -> tuple[dict[str, int], bool]:
         state = self._device.state
         waiting = list(state.purge)[: self._device.settings.purge_blobs]
-        freed = await self._remove(waiting)
+        doomed, freed = await self._remove(waiting)
         for blob in waiting:
-            state.purged(blob)
+            # Neither what another removes right now, nor what was still named when that was decided, and is not any more.
+            if blob in doomed or state.is_named(blob):
+                state.purged(blob)
         return {"blobs": len(waiting), "bytes": freed}, bool(state.purge)
 
     async def _sweep(self) -> tuple[dict[str, int], bool]:
@@ -54,18 +56,23 @@ class Upkeep:
             staged_us = await device.threads.io.run(device.blobs.staged_us, blob)
             if staged_us is not None and staged_us < before_us:
                 old.append(blob)
-        freed = await self._remove(old)
+        _, freed = await self._remove(old)
         return {"blobs": len(old), "bytes": freed}, self._sweep_at != 0
 
-    async def _remove(self, blobs: list[bytes]) -> int:
-        if not blobs:
-            return 0
-        doomed: list[bytes] = await self._device.committer.submit(self._doom, blobs)
-        return await self._device.blobs.remove_doomed(doomed) if doomed else 0
+    async def _remove(self, blobs: list[bytes]) -> tuple[dict[bytes, None], int]:
+        """Unlink those that no register names: (which, bytes freed).  Raises DeviceFull, DeviceOffline, OSError."""
+        doomed: dict[bytes, None] = {}
+        if blobs:
+            try:
+                await self._device.committer.submit(self._doom, blobs, doomed)
+            except BaseException:
+                self._device.blobs.spare(doomed)
+                raise
+        return doomed, await self._device.blobs.remove_doomed(list(doomed)) if doomed else 0
 
-    def _doom(self, batch: Batch, blobs: list[bytes]) -> list[bytes]:
+    def _doom(self, batch: Batch, blobs: list[bytes], doomed: dict[bytes, None]) -> None:
         """Decided between accepts, so that no row can begin to name a blob that goes."""
-        doomed = [blob for blob in blobs if not batch.is_named(blob) and not self._device.blobs.is_doomed(blob)]
-        for blob in doomed:
-            self._device.blobs.doom(blob)
-        return doomed
+        for blob in blobs:
+            if not batch.is_named(blob) and not self._device.blobs.is_doomed(blob):
+                self._device.blobs.doom(blob)
+                doomed[blob] = None

@@ -319,3 +319,44 @@ def test_a_version_that_is_promoted_while_its_pack_goes_keeps_its_payload(rig: S
         assert rig.run(lambda: read(rig.engine, "k", 5)) == b"k" * 1000
         assert rig.run(lambda: read(rig.engine, version_of("k", 1), 1)) == b"k" * 1000
         rebuild(rig)
+
+
+@pytest.mark.parametrize("delay_ms", [0.0, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0])
+def test_a_compaction_whose_caller_goes_comes_to_its_end(delay_ms: float) -> None:
+    """A pack that is forgotten and not deleted would bring registers back whose removal went with another pack."""
+    for seed in range(3):
+        rig = SimRig(seed, SETTINGS)
+        fill(rig, "a", "b", "c", "d")
+        fill(rig, "b", "c", "d", number=2)
+        checkpoint(rig)
+
+        async def broken_off(rig: SimRig = rig) -> None:
+            compaction = asyncio.ensure_future(rig.engine.maintain("compact"))
+            await asyncio.sleep(delay_ms / 1000)
+            compaction.cancel()
+            await asyncio.gather(compaction, return_exceptions=True)
+            await asyncio.sleep(1)
+
+        rig.run(broken_off)
+        compact(rig)
+        assert rig.engine._device.packs.list() == packs(rig)
+        assert 1 not in packs(rig)
+
+
+def test_a_pack_that_cannot_be_deleted_is_not_forgotten(rig: SimRig) -> None:
+    fill(rig, "a", "b", "c", "d")
+    fill(rig, "b", "c", "d", number=2)
+    checkpoint(rig)
+    device = rig.engine._device
+    delete_pack = device.packs.delete
+
+    def refuse(pack: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    device.packs.delete = refuse  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="Input/output"):
+        compact(rig)
+    device.packs.delete = delete_pack  # type: ignore[method-assign]
+    assert packs(rig) == device.packs.list()
+    assert compact(rig)["packs"] + compact(rig)["packs"] == 1
+    assert packs(rig) == device.packs.list()

@@ -123,3 +123,20 @@ def test_closing_waits_for_what_was_asked_for(rig: SimRig) -> None:
     assert rig.run(body) == ["yes"] * 5
     rig.open()
     assert len(names(rig.engine)) == 85
+
+
+def test_a_renewal_whose_caller_goes_comes_to_its_end(rig: SimRig) -> None:
+    """An audit finds the damage, and its caller does not wait for as long as a large index takes."""
+    before = names(rig.engine), rig.engine.stats().rows
+
+    async def broken_off() -> None:
+        renewal = asyncio.ensure_future(rig.engine._device.renew_index(DamagedFile("test")))
+        await asyncio.sleep(0.001)
+        renewal.cancel()
+        await asyncio.gather(renewal, return_exceptions=True)
+        assert rig.engine.trouble
+        await asyncio.sleep(10)
+
+    rig.run(broken_off)
+    assert rig.engine.trouble == ""
+    assert (names(rig.engine), rig.engine.stats().rows) == before

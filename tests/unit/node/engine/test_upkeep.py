@@ -3,8 +3,8 @@ import dataclasses
 
 import pytest
 
-from objstore.errors import InvalidArgument
-from tests.support.engine_rig import SMALL, SimRig, put, put_blob
+from objstore.errors import DeviceFull, InvalidArgument
+from tests.support.engine_rig import DIRECTORY, SMALL, SimRig, put, put_blob, read
 
 
 def test_unknown_upkeep_is_refused() -> None:
@@ -50,3 +50,73 @@ def test_two_purges_at_once_take_each_blob_once() -> None:
     assert sum(counts["bytes"] > 0 for counts, _ in done) == 1
     assert rig.engine.stats().purge_queue == 0
     rig.run(lambda: put_blob(rig.engine, "k", 10, bytes(16), b"x"))  # and nobody waits for them for ever
+
+
+BLOB = b"B" * 16
+
+
+def unnamed(seed: int = 1) -> SimRig:
+    """One blob that is in the purge queue."""
+    rig = SimRig(seed)
+    rig.run(lambda: put_blob(rig.engine, "k", 1, BLOB, b"x" * 3000))
+    rig.run(lambda: put(rig.engine, "k", 2, b""))
+    return rig
+
+
+def test_a_purge_whose_batch_found_no_room_is_done_by_the_next_one() -> None:
+    rig = unnamed()
+    disk = rig.host.storage.volume(DIRECTORY)[0]
+    room = disk.capacity_bytes
+    disk.capacity_bytes = disk.used_bytes + 300
+
+    async def put_soon() -> str:
+        await asyncio.sleep(0)  # then both are decided in one batch
+        return await put(rig.engine, "n", 1, b"n" * 1000)
+
+    async def together() -> list[object]:
+        return list(await asyncio.gather(rig.engine.maintain("purge"), put_soon(), return_exceptions=True))
+
+    assert [type(failure) for failure in rig.run(together)] == [DeviceFull, DeviceFull]
+    disk.capacity_bytes = room
+    assert rig.run(lambda: rig.engine.maintain("purge"))[0]["bytes"] > 3000
+    assert rig.run(lambda: put_blob(rig.engine, "k", 3, BLOB, b"y" * 2000), limit_s=60) == "yes"
+    assert rig.run(lambda: read(rig.engine, "k", 3)) == b"y" * 2000
+
+
+@pytest.mark.parametrize("delay_ms", [0.0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0])
+def test_a_purge_whose_caller_goes_comes_to_its_end(delay_ms: float) -> None:
+    """Nobody waits for ever for a blob that nobody removes, and nothing is removed that is there anew."""
+    for seed in range(5):
+        rig = unnamed(seed)
+
+        async def broken_off(rig: SimRig = rig) -> str:
+            purge = asyncio.ensure_future(rig.engine.maintain("purge"))
+            await asyncio.sleep(delay_ms / 1000)
+            purge.cancel()
+            await asyncio.gather(purge, return_exceptions=True)
+            return await put_blob(rig.engine, "k", 3, BLOB, b"y" * 2000)
+
+        assert rig.run(broken_off, limit_s=60) == "yes"
+        rig.run(lambda: asyncio.sleep(1))
+        assert rig.run(lambda rig=rig: read(rig.engine, "k", 3)) == b"y" * 2000
+        rig.run(lambda rig=rig: rig.engine.maintain("purge"))
+        assert rig.engine.stats().purge_queue == 0
+
+
+def test_a_blob_that_loses_its_last_name_while_a_purge_ends_stays_in_the_queue() -> None:
+    rig = unnamed()
+    rig.run(lambda: put_blob(rig.engine, "other", 1, b"o" * 16, b"x" * 3000))
+    state = rig.engine._device.state
+    state.purge[b"o" * 16] = None  # it lost a name before
+    blobs = rig.engine._device.blobs
+    remove = blobs.remove_doomed
+
+    async def overwritten_meanwhile(doomed: list[bytes]) -> int:
+        await put(rig.engine, "other", 2, b"")
+        return await remove(doomed)
+
+    blobs.remove_doomed = overwritten_meanwhile  # type: ignore[method-assign, assignment]
+    rig.run(lambda: rig.engine.maintain("purge"))
+    blobs.remove_doomed = remove  # type: ignore[method-assign]
+    assert list(state.purge) == [b"o" * 16]
+    assert rig.run(lambda: rig.engine.maintain("purge"))[0]["bytes"] > 3000
