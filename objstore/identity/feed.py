@@ -187,6 +187,12 @@ class Feed:
         await table.records.put_if(value.record, value, None)
         await self._announce(kind, value.record)
 
+    async def stored(self, kind: str, record: str) -> Kept | None:
+        """A record as it is at this moment, or what is there from the start."""
+        table = self.tables[kind]
+        entry = await table.records.get(record)
+        return table.below.get(record) if entry is None else entry.value
+
     async def replace_stale(self, kind: str, value: Kept, is_stale: Callable[[Kept], bool]) -> bool:
         """Write over a record that its owner left when it got another name; False when there is none such."""
         table = self.tables[kind]

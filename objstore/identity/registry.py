@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from objstore.cluster.api import ClusterApi
-from objstore.errors import DamagedBody, ObjstoreError, PreconditionFailed
+from objstore.errors import ConditionalConflict, DamagedBody, ObjstoreError, PreconditionFailed
 from objstore.identity.bearer import Bearer, BearerSealer, SecretBox
 from objstore.identity.feed import Change, Feed
 from objstore.identity.rules import Access, expanded
@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 MAX_DEPTH = 32  # of projects below one another, so that no damaged record makes a walk endless
 JUDGED_KEPT = 8192
 SWEEP_S = 600.0
+MOVE_ATTEMPTS = 8  # each has a success of others before it
 _PREFIX = "ks"
 _TOKEN_KEYS = "tokens"  # the one record
 
@@ -375,9 +376,26 @@ class Registry:
         preview = edited(value)
         if preview.record == value.record:
             return cast("T", await self.feed.change(kind, value.record, edited))
-        await self.create(preview)
-        await self.feed.delete(kind, value.record, lambda old: old.id == value.id)
-        return cast("T", preview)
+        return cast("T", await self._move(kind, value.record, edited))
+
+    async def _move(self, kind: str, record: str, edited: Callable[[Kept], Kept]) -> Kept:
+        """Change a record that gets another name by it: the old one goes as it was copied, else what was changed meanwhile is copied again."""
+        stored = copied = None
+        for _ in range(MOVE_ATTEMPTS):
+            before, stored = stored, await self.feed.stored(kind, record)
+            if copied is not None and (stored is None or stored == before):
+                return copied  # it is gone, or there from the start
+            if stored is None:
+                raise PreconditionFailed("it is gone", condition="version")
+            changed, last = edited(stored), copied
+            if last is None:
+                await self.create(changed)
+            elif not await self.feed.replace_stale(kind, changed, lambda left, last=last: left == last):
+                raise ConditionalConflict("others change it under its new name; look before trying again")
+            copied = changed
+            if await self.feed.delete(kind, record, lambda old, stored=stored: old == stored):  # type: ignore[misc] # of this turn
+                return copied
+        raise ConditionalConflict("others kept changing what gets another name; try again")
 
     async def delete(self, value: Kept) -> bool:
         """Remove what is there; False when it is gone already.  Raises ConditionalConflict."""

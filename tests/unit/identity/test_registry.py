@@ -78,6 +78,48 @@ def test_a_change_of_name_moves_the_record_and_what_was_left_of_it_is_taken_over
     on_rig(test)
 
 
+def test_what_is_changed_while_a_name_is_changed_stays_changed() -> None:
+    async def test(rig: Rig) -> None:
+        registry = rig.registry
+        user = await some_user(rig)
+        other = Rig(MemoryCluster(rig.cluster.registers, proxy_id=3)).registry
+        await other.feed.catch_up()
+        records = registry.feed.tables["user"].records
+        left = [lambda: other.change(user, lambda p: msgspec.structs.replace(p, description="shut", enabled=False))]
+        delete_if = records.delete_if
+
+        async def slow(name: str, expected: bytes) -> None:
+            if left and name == user.record:
+                await left.pop()()
+            await delete_if(name, expected)
+
+        records.delete_if = slow  # type: ignore[method-assign] # a pause, not another deed
+        # What this proxy holds is old already.
+        await other.change(user, lambda p: msgspec.structs.replace(p, default_project_id="new"))
+        await registry.change(user, lambda p: msgspec.structs.replace(p, name="joan"))
+        await other.feed.catch_up()
+        for found in (registry.user_named("joan", "default"), other.user_named("joan", "default")):
+            assert found is not None
+            assert (found.id, found.enabled, found.description, found.default_project_id) == ("u1", False, "shut", "new")
+        assert registry.user_named("jane", "default") is None
+        assert await records.get(user.record) is None
+        assert left == []
+        with pytest.raises(PreconditionFailed):
+            await registry.change(user, lambda p: msgspec.structs.replace(p, name="june"))
+
+    on_rig(test)
+
+
+def test_what_was_there_from_the_start_gets_another_name_once() -> None:
+    async def test(rig: Rig) -> None:
+        acme = rig.registry.get(Project, "acme")
+        assert acme is not None
+        changed = await rig.registry.change(acme, lambda p: msgspec.structs.replace(p, name="acme2"))
+        assert rig.registry.project_named("acme2", acme.domain_id) == changed
+
+    on_rig(test)
+
+
 def test_a_token_is_good_for_what_its_user_has_now() -> None:
     async def test(rig: Rig) -> None:
         registry = rig.registry
