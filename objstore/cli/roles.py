@@ -373,7 +373,7 @@ async def _work_on_objects(
     return work, {
         **holdings.handlers(rings),
         **token_keys.handlers(cluster, world, read_cluster_key(settings.daemon.cluster_key_file)),
-        FindCopies: lambda request: where.find(store.directory, fleet, request),
+        FindCopies: lambda request: where.find(store.directory, cluster, fleet, request),
     }
 
 

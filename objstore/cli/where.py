@@ -5,29 +5,32 @@ word is shown, also where they differ.
 """
 
 import asyncio
+import contextlib
 import os
 from typing import Any
 
 from objstore.cli.requests import FindCopies
+from objstore.cluster.api import ClusterApi
 from objstore.core.placement import Placement
 from objstore.core.rows import Kind, RowKey, Space, decode_row
 from objstore.core.timestamp import ZERO
 from objstore.core.versions import modified_us
 from objstore.daemons.fleet import Fleet
-from objstore.errors import NoSuchBucket, ObjstoreError
+from objstore.errors import InvalidArgument, NoSuchBucket, ObjstoreError
 from objstore.objects.api import Principal
-from objstore.objects.buckets import Bucket, BucketDirectory
+from objstore.objects.buckets import LIVE, Bucket, BucketDirectory, all_buckets
 from objstore.wire.messages import Locate, Located
 from ring.model import Device
 
 LOCATE_TIMEOUT_S = 2.0
 HANDOFFS_ASKED = 16  # handoffs hold extra copies near the start of their order; the rest of a large ring is not asked
+ACCOUNTS_SHOWN = 10
 
 
-async def find(directory: BucketDirectory, fleet: Fleet, request: FindCopies) -> dict[str, Any]:
-    """The answer that `ctl where` prints.  Raises NoSuchBucket; a key that is nowhere is shown as absent."""
-    bucket = await _bucket(directory, request)
-    key = RowKey(bucket=bucket.id, space=Space.OBJECTS, name=request.key.encode())
+async def find(directory: BucketDirectory, cluster: ClusterApi, fleet: Fleet, request: FindCopies) -> dict[str, Any]:
+    """The answer that `ctl where` prints.  Raises NoSuchBucket, InvalidArgument; a key that is nowhere is shown as absent."""
+    bucket, name = await _bucket(directory, cluster, request)
+    key = RowKey(bucket=bucket.id, space=Space.OBJECTS, name=name.encode())
     ring = fleet.ring
     partition = Placement(ring).partition(key, bucket.spread)
     primaries = list(ring.primaries(partition))
@@ -35,8 +38,9 @@ async def find(directory: BucketDirectory, fleet: Fleet, request: FindCopies) ->
     handoffs = [device for device, _ in zip(ring.handoffs(partition), range(HANDOFFS_ASKED), strict=False)]
     answers = await asyncio.gather(*(_locate(fleet, ring.devices[d], key, ring.epoch) for d in [*primaries, *handoffs]))
     found = {
-        "bucket": request.bucket,
-        "key": request.key,
+        "bucket": bucket.info.name,
+        "key": name,
+        "account": bucket.account,
         "bucket_id": bucket.id.hex(),
         "partition": partition,
         "epoch": ring.epoch,
@@ -48,14 +52,25 @@ async def find(directory: BucketDirectory, fleet: Fleet, request: FindCopies) ->
     return found
 
 
-async def _bucket(directory: BucketDirectory, request: FindCopies) -> Bucket:
+async def _bucket(directory: BucketDirectory, cluster: ClusterApi, request: FindCopies) -> tuple[Bucket, str]:
+    """The bucket that is meant, and the key in it: BUCKET/KEY, by S3's names first, or ACCOUNT/BUCKET/KEY."""
     # The directory itself is asked, without authorization: who may use the control socket may look at every disk anyway.
     for tenant in request.tenants:
-        try:
-            return await directory.find(Principal(account="", user="operator", tenant=tenant, admin=True), request.bucket)
-        except NoSuchBucket:
-            continue
-    raise NoSuchBucket(f"there is no bucket {request.bucket!r} in any of the tenants {', '.join(request.tenants)}", bucket=request.bucket)
+        with contextlib.suppress(NoSuchBucket):
+            who = Principal(account="", user="operator", tenant=tenant, admin=True)
+            return await directory.find(who, request.bucket), request.key
+    # Containers made through Swift have a name in their account alone.
+    accounts = [record.account async for record in all_buckets(cluster) if record.name == request.bucket and record.state == LIVE]
+    if len(accounts) == 1:
+        return await directory.find(Principal(account=accounts[0]), request.bucket), request.key
+    if accounts:
+        shown = ", ".join(f"{account}/{request.bucket}" for account in accounts[:ACCOUNTS_SHOWN])
+        raise InvalidArgument(f"{len(accounts)} accounts have a container {request.bucket!r}; say which, as ACCOUNT/BUCKET/KEY: {shown}")
+    name, slash, key = request.key.partition("/")
+    if slash and key:
+        with contextlib.suppress(NoSuchBucket):
+            return await directory.find(Principal(account=request.bucket), name), key
+    raise NoSuchBucket(f"there is no bucket or container {request.bucket!r} in any account", bucket=request.bucket)
 
 
 async def _locate(fleet: Fleet, device: Device, key: RowKey, epoch: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The node quarantines what is damaged and gives it no vote; this daemon then hand
 agrees on, together with their highest promise, since a promise that the damaged register made may be lost.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,12 +33,15 @@ class AuditCounts:
     healed: int = 0
     quarantined: int = 0
     failed: int = 0
+    rows_sent: int = 0  # to devices that lacked them
+    bytes_sent: int = 0  # of bodies that they fetched for those rows
+    late: bool = False  # the time was over before the end
     silent: set[int] = field(default_factory=set)
 
     @property
     def clean(self) -> bool:
-        """Whether every device was read and nothing damaged is left."""
-        return not self.silent and not self.failed and self.damaged == self.healed
+        """Whether every device was read to its end and nothing damaged is left."""
+        return not self.silent and not self.failed and not self.late and self.damaged == self.healed
 
 
 class Auditor:
@@ -49,10 +53,22 @@ class Auditor:
         self.totals: Counter[str] = Counter()
         self._settle = settle
 
-    async def run(self) -> AuditCounts:
-        """One full pass over all devices.  Raises StaleEpoch when the ring changed meanwhile."""
+    async def run(self, *, timeout_s: float | None = None) -> AuditCounts:
+        """One full pass over all devices; what was done within `timeout_s`, where that is not enough for it.
+
+        Raises StaleEpoch when the ring changed meanwhile.
+        """
         counts = AuditCounts()
         epoch = self.fleet.ring.epoch
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._all(epoch, counts)
+        except TimeoutError:
+            counts.late = True
+        self.totals.update(errors=counts.damaged, healed=counts.healed, rounds=1)
+        return counts
+
+    async def _all(self, epoch: int, counts: AuditCounts) -> None:
         for device in sorted(self.fleet.ring.devices):
             try:
                 await self._device(device, epoch, counts)
@@ -60,8 +76,6 @@ class Auditor:
                 raise
             except (Refused, Unavailable):
                 counts.silent.add(device)
-        self.totals.update(errors=counts.damaged, healed=counts.healed, rounds=1)
-        return counts
 
     async def _device(self, device: int, epoch: int, counts: AuditCounts) -> None:
         cursor: bytes | None = b""
@@ -74,7 +88,7 @@ class Auditor:
             counts.damaged += len(step.damaged)
             counts.quarantined += step.quarantined
             for item in step.damaged:
-                if await self.heal(device, item, epoch):
+                if await self._heal(device, item, epoch, counts):
                     counts.healed += 1
                 else:
                     counts.failed += 1
@@ -82,7 +96,7 @@ class Auditor:
             if self.pause_s:
                 await self.fleet.world.clock.sleep(self.pause_s)
 
-    async def heal(self, device: int, item: PartitionRow, epoch: int) -> bool:
+    async def _heal(self, device: int, item: PartitionRow, epoch: int, counts: AuditCounts) -> bool:
         """Give a damaged register what the others hold; True when it holds it now."""
         ring = self.fleet.ring
         partition = item.partition
@@ -103,6 +117,8 @@ class Auditor:
             raise
         except ObjstoreError:
             return False
+        counts.rows_sent += after.changed
+        counts.bytes_sent += after.bytes_pulled
         return after.accepted >= best.accepted
 
     async def _ask_others(self, ring: Ring, key: RowKey, partition: int, others: Sequence[int], epoch: int) -> tuple[Register, list[int]]:

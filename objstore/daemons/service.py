@@ -28,6 +28,7 @@ from ring.model import Device
 
 STALE_RETRIES = 10
 WAIT_STEP_S = 0.1
+AUDIT_TIMEOUT_S = 3600.0
 STATUS_TIMEOUT_S = 5.0  # a scrape of metrics must have its answer within 10
 DEVICE_TIMEOUT_S = 1.5  # for status: one that answers later is silent for whoever watches
 HANDOVER_PAUSE_S = 1.0  # between two looks at a ring change that makes no progress
@@ -137,7 +138,7 @@ class Daemons:
         return {
             control.Status: lambda request: self.status(timeout_s=request.timeout_s),
             control.Repair: lambda request: self.repair(timeout_s=request.timeout_s),
-            control.Audit: lambda request: self.audit(),
+            control.Audit: lambda request: self.audit(timeout_s=request.timeout_s),
             control.AddDevices: self._add_devices,
             control.DrainNode: self._drain,
             control.RemoveNode: self._remove,
@@ -148,6 +149,7 @@ class Daemons:
         """Replicate and rebalance until everything is in its place, or the time is over (`finished` is False then)."""
         deadline = self.world.clock.monotonic() + timeout_s
         total = RepairCounts()
+        before = await self._quarantined()
         detail = "the ring kept changing"
         while True:
             try:
@@ -159,7 +161,7 @@ class Daemons:
                 left = await self.replicator.verify()
                 if left.clean and not self.fleet.ring.moving():
                     await self.compactor.upkeep()
-                    return _work(total, finished=True)
+                    return _work(total, finished=True, quarantined=_grown(before, await self._quarantined()))
                 detail = (
                     f"{left.under_replicated} rows under-replicated, {left.misplaced} misplaced, "
                     f"{len(self.fleet.ring.moving())} partitions moving, devices silent: {sorted(left.silent)}"
@@ -167,25 +169,29 @@ class Daemons:
             except StaleEpoch:
                 detail = "the ring kept changing"
             if self.world.clock.monotonic() > deadline:
-                return _work(total, finished=False, detail=detail)
+                return _work(total, finished=False, quarantined=_grown(before, await self._quarantined()), detail=detail)
             await self.world.clock.sleep(WAIT_STEP_S)
 
-    async def audit(self) -> control.WorkResult:
-        """A full scrub of all devices; damage found is healed on the way."""
+    async def _quarantined(self) -> dict[bytes, int]:
+        """What each device that is reported has taken out of service, by incarnation."""
+        reports = (await self.fleet.reports()).values()
+        return {device.incarnation: device.quarantined for report in reports if report for device in report.devices}
+
+    async def audit(self, *, timeout_s: float = AUDIT_TIMEOUT_S) -> control.WorkResult:
+        """A full scrub of all devices, or as much of it as the time allows; damage found is healed on the way."""
+        deadline = self.world.clock.monotonic() + timeout_s
         for _ in range(STALE_RETRIES):
             try:
-                counts = await self.auditor.run()
+                counts = await self.auditor.run(timeout_s=max(0.0, deadline - self.world.clock.monotonic()))
             except StaleEpoch:
                 continue
             detail = "" if counts.clean else f"damaged {counts.damaged}, not healed {counts.failed}, silent {sorted(counts.silent)}"
+            if counts.late:
+                detail = f"out of time after {counts.rows} rows; {detail}"
             return control.WorkResult(
-                finished=counts.clean,
-                healed=counts.healed,
-                quarantined=counts.quarantined,
-                rows_sent=counts.healed,
-                bytes_sent=0,
-                detail=detail,
-            )
+                finished=counts.clean, healed=counts.healed, quarantined=counts.quarantined, rows_sent=counts.rows_sent,
+                bytes_sent=counts.bytes_sent, detail=detail,
+            )  # fmt: skip
         raise DeadlineExceeded("the ring kept changing while the audit ran; run it again when the change is done")
 
     async def status(self, *, timeout_s: float = STATUS_TIMEOUT_S) -> control.StatusResult:
@@ -274,7 +280,13 @@ def _device(new: control.NewDevice, region: str) -> Device:
     )  # fmt: skip
 
 
-def _work(counts: RepairCounts, *, finished: bool, detail: str = "") -> control.WorkResult:
+def _grown(before: dict[bytes, int], after: dict[bytes, int]) -> int:
+    """How much more there is on the devices that were there both times."""
+    return sum(max(0, count - before.get(device, count)) for device, count in after.items())
+
+
+def _work(counts: RepairCounts, *, finished: bool, quarantined: int, detail: str = "") -> control.WorkResult:
     return control.WorkResult(
-        finished=finished, healed=counts.healed, quarantined=0, rows_sent=counts.rows_sent, bytes_sent=counts.bytes_sent, detail=detail
-    )
+        finished=finished, healed=counts.healed, quarantined=quarantined, rows_sent=counts.rows_sent, bytes_sent=counts.bytes_sent,
+        detail=detail,
+    )  # fmt: skip

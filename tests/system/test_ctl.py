@@ -153,6 +153,15 @@ def test_where_shows_each_copy_and_the_bytes_are_there(cluster: Cluster) -> None
                 stored = file.read(replica["length"])
             assert body[:1000] in stored or stored in body
     assert all(r["state"] == "absent" for r in cluster.ctl("where", "located/never")["primaries"])
+    from tests.support.swift_calls import Account
+
+    swift = Account(cluster)
+    assert swift.ask("PUT", "container").status == 201
+    assert swift.ask("PUT", "container/a/b", b"by Swift").status == 201
+    for target in ("container/a/b", "admin/container/a/b"):
+        found = cluster.ctl("where", target)
+        assert (found["account"], found["bucket"], found["key"]) == ("admin", "container", "a/b")
+        assert [p["state"] for p in found["primaries"]] == ["object"] * 3
     code, answer = cluster.try_ctl("where", "nowhere/key")
     assert code == 1
     assert "nowhere" in answer["error"]

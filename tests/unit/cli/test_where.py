@@ -1,8 +1,10 @@
 """`where`: each device's own word about a register, also where they differ or do not answer."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from objstore.cli.requests import FindCopies
@@ -10,9 +12,9 @@ from objstore.cli.where import find
 from objstore.core.placement import Placement
 from objstore.core.rows import BodyKind, BucketId, Kind, PartRef, Register, Row, RowKey, Space, encode_row
 from objstore.core.timestamp import Ballot, ballot_at
-from objstore.errors import NodeUnreachable, NoSuchBucket
+from objstore.errors import InvalidArgument, NodeUnreachable, NoSuchBucket
 from objstore.objects.api import BucketInfo, Principal
-from objstore.objects.buckets import Bucket
+from objstore.objects.buckets import Bucket, BucketRecord, record_row
 from objstore.wire.messages import Locate, Located
 from ring import builder
 from ring.model import Device, RingSpec
@@ -61,17 +63,35 @@ class Fleet:
 
 
 class Directory:
-    """Knows one bucket, in tenant "two"."""
+    """Knows one bucket, in tenant "two", and the containers of a cluster by their accounts."""
+
+    def __init__(self, cluster: "Cluster | None") -> None:
+        self.cluster = cluster
 
     async def find(self, who: Principal, name: str) -> Bucket:
+        if self.cluster is not None and (who.account, name) in self.cluster.held:
+            info = BucketInfo(id=BucketId(b"c" * 8), name=name, account=who.account, created_us=0)
+            return Bucket(info=info, id=b"c" * 8, spread=0, account=who.account, fresh_until=0.0)
         if who.tenant != "two" or name != "photos":
             raise NoSuchBucket(bucket=name)
         info = BucketInfo(id=BucketId(b"b" * 8), name=name, account="a", created_us=0)
         return Bucket(info=info, id=b"b" * 8, spread=0, account="a", fresh_until=0.0)
 
 
-def _find(fleet: Fleet, key: str = "a/b") -> dict[str, Any]:
-    return asyncio.run(find(Directory(), fleet, FindCopies(bucket="photos", key=key, tenants=["one", "two"])))  # type: ignore[arg-type] # stands in for both
+class Cluster:
+    """Holds records of containers that no tenant's claim names."""
+
+    def __init__(self, *held: tuple[str, str]) -> None:
+        self.held = held
+
+    async def scan(self, *_: object, **__: object) -> SimpleNamespace:
+        records = [BucketRecord(1, b"c" * 8, name, account, 0) for account, name in self.held]
+        return SimpleNamespace(rows=[SimpleNamespace(row=record_row(msgspec.msgpack.encode(r))) for r in records], next_start=None)
+
+
+def _find(fleet: Fleet, key: str = "a/b", *, bucket: str = "photos", cluster: Cluster | None = None) -> dict[str, Any]:
+    asked = FindCopies(bucket=bucket, key=key, tenants=["one", "two"])
+    return asyncio.run(find(Directory(cluster), cluster or Cluster(), fleet, asked))  # type: ignore[arg-type] # stand in for all of them
 
 
 def test_each_device_speaks_for_itself() -> None:
@@ -102,6 +122,19 @@ def test_a_manifest_names_its_parts() -> None:
     assert _find(fleet)["primaries"][0]["parts"] == [{"number": 1, "name": "u/00001", "size": 3, "etag": "p"}]
 
 
-def test_a_bucket_that_no_tenant_has_is_refused() -> None:
-    with pytest.raises(NoSuchBucket, match="one, two"):
-        asyncio.run(find(Directory(), Fleet({}), FindCopies(bucket="other", key="k", tenants=["one", "two"])))  # type: ignore[arg-type] # as above
+def test_a_bucket_that_nobody_has_is_refused() -> None:
+    with pytest.raises(NoSuchBucket, match="other"):
+        _find(Fleet({}), bucket="other")
+
+
+def test_a_container_that_has_no_name_in_a_tenant_is_found_by_its_own() -> None:
+    found = _find(Fleet({}), bucket="cont", cluster=Cluster(("acme", "cont"), ("acme", "x")))
+    assert (found["account"], found["bucket"], found["key"], found["bucket_id"]) == ("acme", "cont", "a/b", (b"c" * 8).hex())
+
+
+def test_a_container_that_two_accounts_have_is_meant_by_its_account() -> None:
+    cluster = Cluster(("acme", "cont"), ("other", "cont"))
+    with pytest.raises(InvalidArgument, match="acme/cont, other/cont"):
+        _find(Fleet({}), bucket="cont", cluster=cluster)
+    found = _find(Fleet({}), "cont/a/b", bucket="other", cluster=cluster)
+    assert (found["account"], found["bucket"], found["key"]) == ("other", "cont", "a/b")

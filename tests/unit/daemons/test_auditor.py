@@ -1,6 +1,7 @@
 """Damage is healed from a quorum of the others, with their highest promise."""
 
 import asyncio
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -93,3 +94,25 @@ def test_a_damaged_version_gets_the_row_of_the_highest_rank_whatever_the_ballots
     assert fleet.get(1, 0, where) == removed
     merge = next(request for _, request in fleet.log if isinstance(request, m.Merge))
     assert merge.sources == (3,)
+
+
+def test_an_audit_counts_what_it_sent() -> None:
+    fleet = fleet_with_damage()
+    mended = fleet._merge
+    fleet._merge = lambda number, request: replace(mended(number, request), bytes_pulled=7)  # type: ignore[method-assign]
+    counts = run(fleet)
+    assert (counts.rows_sent, counts.bytes_sent) == (1, 7)
+
+
+def test_an_audit_whose_time_is_over_ends_with_what_it_has_done() -> None:
+    fleet = fleet_with_damage()
+    asked = fleet.ask
+
+    async def ask(request: type[m.Request], kind: type[Any], number: int, **fields: Any) -> Any:
+        if request is m.Audit and number == 2:
+            await asyncio.sleep(3600)
+        return await asked(request, kind, number, **fields)
+
+    fleet.ask = ask  # type: ignore[method-assign]
+    counts = asyncio.run(Auditor(fleet, settle=settle).run(timeout_s=0.05))  # type: ignore[arg-type]
+    assert (counts.late, counts.clean, counts.healed) == (True, False, 1)

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from objstore.core.rows import RowKey
 from objstore.daemons import control
@@ -39,6 +40,28 @@ def test_repair_that_cannot_reach_a_device_says_so_when_its_time_is_over() -> No
     result = asyncio.run(daemons(fleet).repair(timeout_s=0.0))
     assert not result.finished
     assert "[2]" in result.detail
+
+
+def test_an_audit_ends_when_its_time_is_over_with_the_counts_so_far() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    fleet._audit = lambda number, request: m.AuditAnswer(b"on", 3, 30, [])  # type: ignore[attr-defined] # never at its end
+    result = asyncio.run(daemons(fleet).handlers()[control.Audit](control.Audit(timeout_s=0.05)))  # type: ignore[arg-type]
+    assert isinstance(result, control.WorkResult)
+    assert not result.finished
+    assert "out of time" in result.detail
+
+
+def test_repair_tells_what_was_taken_out_of_service_meanwhile() -> None:
+    fleet = MemoryFleet(ring_of(3))
+    seen = m.DeviceReport(2, device(2).incarnation, "d1", "up", 0, 0, 0, 4, 0)
+    counts = iter((4, 6))
+
+    async def reports(*_: object, **__: object) -> dict[str, m.NodeReport | None]:
+        now = next(counts, 6) if not fleet.log else 6
+        return {device(2).address: m.NodeReport("node2", 1, 0, [replace(seen, quarantined=now)])}
+
+    fleet.reports = reports  # type: ignore[method-assign]
+    assert asyncio.run(daemons(fleet).repair(timeout_s=5.0)).quarantined == 2
 
 
 def test_status_counts_rows_and_partitions_out_of_place() -> None:
