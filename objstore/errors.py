@@ -97,6 +97,10 @@ class InvalidPart(Refused):
     """A part named in the list was not uploaded, or its etag differs."""
 
 
+class InvalidPartNumber(Refused):
+    """An object was asked for a part that it does not have.  Facts: part_number, part_count."""
+
+
 class InvalidPartOrder(Refused):
     """The list of parts is not in ascending order."""
 

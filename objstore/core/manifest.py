@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from objstore.core.names import UPLOAD_ID_DIGITS
 from objstore.core.rows import BodyKind, PartRef, Row
-from objstore.errors import InvalidPart
+from objstore.errors import InvalidPartNumber
 
 
 class Piece(NamedTuple):
@@ -36,7 +36,7 @@ def total_size(parts: Sequence[PartRef]) -> int:
 
 
 def span_of_part(row: Row, number: int) -> tuple[int, int]:
-    """(offset, length) of a part by its number; an object in one piece is its own part 1.  Raises InvalidPart."""
+    """(offset, length) of a part by its number; an object in one piece is its own part 1.  Raises InvalidPartNumber."""
     if number == 1 and (not row.parts or not row.parts[0].number):
         return 0, row.size
     begin = 0
@@ -44,7 +44,8 @@ def span_of_part(row: Row, number: int) -> tuple[int, int]:
         if part.number == number:
             return begin, part.size
         begin += part.size
-    raise InvalidPart(f"the object has no part {number}")
+    count = len(row.parts) if row.parts and row.parts[0].number else 1
+    raise InvalidPartNumber(f"the object has no part {number}", part_number=number, part_count=count)
 
 
 def upload_id_of(row: Row | None) -> str:

@@ -92,7 +92,7 @@ class Gets(Sealing):
         self, who: Principal, bucket: str, key: str, *, version_id: str = "", conditions: Conditions = NO_CONDITIONS,
         range_: ByteRange | None = None, part_number: int | None = None, customer_key: bytes = b"",
     ) -> Reading:  # fmt: skip
-        """Read one version, whole; the reader must exhaust or aclose `chunks`.  Raises InvalidRange, InvalidPart too."""
+        """Read one version, whole; the reader must exhaust or aclose `chunks`.  Raises InvalidRange, InvalidPartNumber too."""
         home = await self.open_bucket(who, bucket, Action.READ_OBJECT, key, version_id, row_follows=True)
 
         def judge(row: Row) -> tuple[int, int]:

@@ -66,6 +66,7 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
         "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not "
         "match the part's entity tag.",
     ),
+    errors.InvalidPartNumber: Row(416, "InvalidPartNumber", "The requested partnumber is not satisfiable"),
     errors.InvalidPartOrder: Row(
         400, "InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number."
     ),
@@ -238,6 +239,8 @@ def _add_facts(failure: Failure, error: errors.ObjstoreError, bucket: str, key: 
         if size is not None:
             elements["ActualObjectSize"] = str(size)
             failure.headers.append((b"content-range", f"bytes */{size}".encode()))
+    elif isinstance(error, errors.InvalidPartNumber):
+        elements |= {"PartNumberRequested": str(facts["part_number"]), "ActualPartCount": str(facts["part_count"])}
     elif isinstance(error, errors.NoSuchKey):
         elements["Key"] = key
         if "marker" in facts:

@@ -4,7 +4,7 @@ from objstore.core.manifest import pieces_of, span_of_part, total_size, upload_i
 from objstore.core.names import new_upload_id, part_name
 from objstore.core.rows import BodyKind, Kind, PartRef, Row, Space
 from objstore.core.timestamp import ZERO
-from objstore.errors import InvalidPart
+from objstore.errors import InvalidPartNumber
 
 UPLOAD = new_upload_id(5, b"abcdefgh")
 
@@ -30,14 +30,14 @@ def test_parts_are_found_by_their_number_not_their_place() -> None:
     assert span_of_part(ROW, 3) == (10, 0)
     assert span_of_part(ROW, 4) == (10, 5)
     for number in (0, 2, 5):
-        with pytest.raises(InvalidPart):
+        with pytest.raises(InvalidPartNumber):
             span_of_part(ROW, number)
 
 
 def test_an_object_in_one_piece_is_its_own_first_part() -> None:
     whole = Row(kind=Kind.OBJECT, operation=b"", origin=ZERO, base=ZERO, modified_us=0, size=7, body=BodyKind.INLINE)
     assert span_of_part(whole, 1) == (0, 7)
-    with pytest.raises(InvalidPart):
+    with pytest.raises(InvalidPartNumber):
         span_of_part(whole, 2)
 
 

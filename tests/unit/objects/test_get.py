@@ -3,7 +3,16 @@ import asyncio
 import pytest
 
 from objstore.core.rows import RowKey, Space
-from objstore.errors import DamagedBody, InvalidPart, InvalidRange, NoSuchKey, NoSuchVersion, NotModified, PreconditionFailed, QuorumLost
+from objstore.errors import (
+    DamagedBody,
+    InvalidPartNumber,
+    InvalidRange,
+    NoSuchKey,
+    NoSuchVersion,
+    NotModified,
+    PreconditionFailed,
+    QuorumLost,
+)
 from objstore.objects.api import ByteRange, Conditions
 from objstore.objects.buckets import tombstone_row
 from tests.support.bodies import content
@@ -60,7 +69,7 @@ def test_an_object_in_one_piece_has_one_part() -> None:
     async def test(rig: Rig) -> None:
         await rig.put("k", b"abc")
         assert await rig.get("k", part_number=1) == b"abc"
-        with pytest.raises(InvalidPart):
+        with pytest.raises(InvalidPartNumber):
             await rig.get("k", part_number=2)
 
     with_rig(test)

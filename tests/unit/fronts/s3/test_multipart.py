@@ -154,6 +154,15 @@ def test_part_numbers_have_bounds(server: Running, s3: Any, bucket: str) -> None
     assert call(server, "PUT", f"/{bucket}/k?uploadId={where['UploadId']}", b"x").code == "InvalidArgument"
     s3.upload_part(**where, PartNumber=10_000, Body=b"x")
     assert call(server, "GET", f"/{bucket}/k?partNumber=0").code == "InvalidArgument"
+    assert call(server, "PUT", f"/{bucket}/k", b"x").status == 200
+    beyond = call(server, "GET", f"/{bucket}/k?partNumber=2")
+    assert (beyond.status, beyond.code, beyond.value("PartNumberRequested"), beyond.value("ActualPartCount")) == (
+        416,
+        "InvalidPartNumber",
+        "2",
+        "1",
+    )
+    assert call(server, "HEAD", f"/{bucket}/k?partNumber=2").status == 416
 
 
 def test_parts_are_listed_in_pages(s3: Any, bucket: str) -> None:
