@@ -4,7 +4,7 @@ Volumes and networks are the desks of their services, in the same process; tests
 All that changes something can be called again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -159,8 +159,11 @@ class Volumes(Protocol):
     ) -> str:  # fmt: skip
         """A new volume's id; it is being made.  With an id that the caller drew it is made once.  Raises 400, 404, 413."""
 
-    async def create_snapshot(self, project_id: str, user_id: str, volume_id: str, *, name: str = "", description: str = "") -> str:
-        """A snapshot's id; it is being made.  Raises 400, 404, 413."""
+    async def create_snapshots(
+        self, project_id: str, user_id: str, volume_ids: Sequence[str], *, name: str = "", description: str = "",
+        also: Callable[[Connection, Sequence[str]], None] | None = None,
+    ) -> Sequence[str]:  # fmt: skip
+        """Ids of snapshots that are being made, all of them or none, with what else is written then.  Raises 400, 404, 413."""
 
     async def reserve(self, project_id: str, volume_id: str, server_id: str, *, read_only: bool = False, is_admin: bool = False) -> str:
         """An attachment's id: nobody else gets the volume; again the same one.  Raises 400, 404."""

@@ -1,15 +1,15 @@
 """createImage: an image of a server's root disk; of a server that boots from a volume, snapshots of its volumes and an image that names them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
 from objstore.services.calls.call import Answer, Call
-from objstore.services.calls.problems import forbidden
+from objstore.services.calls.problems import conflict, forbidden
 from objstore.services.compute import fields, records
-from objstore.services.compute.context import Context, check_may
-from objstore.services.compute.records import Disk, Server, json_text
+from objstore.services.compute.context import Context, check_may, seen_server
+from objstore.services.compute.records import HIDDEN, Disk, Server, json_text
 from objstore.services.image import records as images
 from objstore.services.image.records import ACTIVE, PRIVATE, QUEUED, Image
 
@@ -71,26 +71,32 @@ async def make_image(
 
 
 async def _of_volumes(context: Context, call: Call, server: Server, image_id: str, name: str, metadata: Mapping[str, str]) -> None:
-    mapping: list[dict[str, Any]] = []
-    for disk in server.disks:
-        if disk.is_volume and disk.api_volume:
-            made = await context.volumes.create_snapshot(server.project, call.who.user.id, disk.api_volume, name=f"snapshot for {name}")
-            mapping.append(
-                {
-                    "source_type": "snapshot", "destination_type": "volume", "snapshot_id": made, "volume_size": disk.size_gb,
-                    "boot_index": disk.boot_index if disk.boot_index >= 0 else None, "device_name": f"/dev/{disk.device}", "disk_bus": disk.bus,
-                    "device_type": "disk", "delete_on_termination": bool(disk.delete_on_termination), "tag": disk.tag or None,
-                }
-            )  # fmt: skip
-    root = next(disk for disk in server.disks if disk.boot_index == 0)
+    disks = [disk for disk in server.disks if disk.is_volume and disk.api_volume and disk.state not in HIDDEN]
+    root = next((disk for disk in disks if disk.boot_index == 0), None)
+    if root is None:
+        raise conflict(f"Instance {server.id} has no disk to boot from yet.")
     now_us = context.now_us()
-    properties = {"block_device_mapping": json_text(mapping), "bdm_v2": "True", "root_device_name": f"/dev/{server.root_device}"}
 
-    def work(connection: Connection) -> None:
+    def also(connection: Connection, snapshots: Sequence[str]) -> None:
+        check_may(call, seen_server(connection, call), "createImage")
+        properties = {
+            "block_device_mapping": json_text([_mapped(disk, made) for disk, made in zip(disks, snapshots, strict=True)]),
+            "bdm_v2": "True",
+            "root_device_name": f"/dev/{server.root_device}",
+        }
         image = _image(
             context, connection, call, server, image_id, name, metadata, status=ACTIVE, size=0, min_disk=root.size_gb, properties=properties, **NO_SUMS
         )  # fmt: skip
         images.add_image(connection, image)
         records.begin_action(connection, server.id, call.request_id, "createImage", call.project, call.who.user.id, now_us=now_us)
 
-    await context.write(work)
+    volumes = [disk.api_volume for disk in disks]
+    await context.volumes.create_snapshots(server.project, call.who.user.id, volumes, name=f"snapshot for {name}", also=also)
+
+
+def _mapped(disk: Disk, snapshot: str) -> dict[str, Any]:
+    return {
+        "source_type": "snapshot", "destination_type": "volume", "snapshot_id": snapshot, "volume_size": disk.size_gb,
+        "boot_index": disk.boot_index if disk.boot_index >= 0 else None, "device_name": f"/dev/{disk.device}", "disk_bus": disk.bus,
+        "device_type": "disk", "delete_on_termination": bool(disk.delete_on_termination), "tag": disk.tag or None,
+    }  # fmt: skip

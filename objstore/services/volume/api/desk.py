@@ -4,6 +4,7 @@ An attachment that compute made is ended by compute alone, which does so once th
 volume that a guest still writes to.  Calls that change something can be made again.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,14 +118,25 @@ class VolumeDesk:
 
     async def create_snapshot(self, project_id: str, user_id: str, volume_id: str, *, name: str = "", description: str = "") -> str:
         """A snapshot of a volume, in use or not; `find_snapshot` tells when it is available.  Raises 400, 404, 413."""
-        service, id_ = self._service, self._service.new_id()
+        (id_,) = await self.create_snapshots(project_id, user_id, (volume_id,), name=name, description=description)
+        return id_
+
+    async def create_snapshots(
+        self, project_id: str, user_id: str, volume_ids: Sequence[str], *, name: str = "", description: str = "",
+        also: Callable[[Connection, Sequence[str]], None] | None = None,
+    ) -> list[str]:  # fmt: skip
+        """Snapshots of all these volumes and what is to be written with them, or nothing.  Raises 400, 404, 413, and what `also` raises."""
+        service, ids = self._service, [self._service.new_id() for _ in volume_ids]
 
         def work(connection: Connection) -> None:
-            volume = volume_of(connection, project_id, volume_id)
-            write_snapshot(connection, service, id_, volume, user=user_id, name=name, description=description, force=True)
+            for id_, volume_id in zip(ids, volume_ids, strict=True):
+                volume = volume_of(connection, project_id, volume_id)
+                write_snapshot(connection, service, id_, volume, user=user_id, name=name, description=description, force=True)
+            if also is not None:
+                also(connection, ids)
 
         await service.write(work)
-        return id_
+        return ids
 
     async def reserve(self, project_id: str, volume_id: str, server_id: str, *, read_only: bool = False, is_admin: bool = False) -> str:
         """An attachment of an available volume (or of one that several may attach) to a server; again the same one.  Raises 400, 404."""

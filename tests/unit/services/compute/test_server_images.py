@@ -2,7 +2,8 @@
 
 import msgspec
 
-from tests.support.compute_rig import ALICE, ComputeRig, on_compute_rig
+from tests.support.compute_rig import ADMIN, ALICE, ComputeRig, on_compute_rig
+from tests.support.image_rig import PROJECTS
 
 
 def test_a_running_server_becomes_an_image_of_its_disk() -> None:
@@ -53,5 +54,23 @@ def test_an_image_that_is_deleted_meanwhile_leaves_the_server_in_peace() -> None
         image_id = (await rig.act(id_, "createImage", {"name": "snap"}, version="2.45")).body["image_id"]
         await rig.until_server(id_, "ACTIVE")
         assert (await rig.show(image_id))["status"] == "killed"
+
+    on_compute_rig(test)
+
+
+def test_an_image_that_cannot_have_all_its_snapshots_has_none() -> None:
+    async def test(rig: ComputeRig) -> None:
+        volume, data = await rig.volume(image_id=await rig.bootable()), await rig.volume()
+        root = {"source_type": "volume", "destination_type": "volume", "uuid": volume, "boot_index": 0}
+        id_ = await rig.made_server(block_device_mapping_v2=[root, {**root, "uuid": data, "boot_index": -1}])
+        await rig.becomes(data, "in-use")
+        await rig.got("PUT", f"/os-quota-sets/{PROJECTS[ALICE]}", {"quota_set": {"snapshots": 1}}, who=ADMIN)
+        assert (await rig.act(id_, "createImage", {"name": "snap"})).status in (403, 413)
+        await rig.got("PUT", f"/os-quota-sets/{PROJECTS[ALICE]}", {"quota_set": {"snapshots": 9}}, who=ADMIN)
+        metadata = {str(number): "" for number in range(6)}
+        assert (await rig.act(id_, "createImage", {"name": "snap", "metadata": metadata})).status == 403
+        assert (await rig.got("GET", "/snapshots"))["snapshots"] == []
+        assert (await rig.act(id_, "createImage", {"name": "snap"})).status == 202
+        assert len((await rig.got("GET", "/snapshots"))["snapshots"]) == 2
 
     on_compute_rig(test)
