@@ -177,6 +177,31 @@ def test_a_server_starts_from_a_volume_that_outlives_it(cloud: RunningCloud) -> 
         second.remove()
 
 
+def test_a_migration_is_taken_back_to_its_disabled_host_and_then_confirmed(cloud: RunningCloud) -> None:
+    compute = cloud.sdk.compute
+    server = cloud.boot("nomad")
+    cloud.says(server, r"TINY boot=1")
+    home = compute.get_server(server.id).compute_host
+    (service,) = [found for found in compute.services(binary="nova-compute") if found.host == home]
+    compute.migrate_server(server.id)
+    assert cloud.active(server, "VERIFY_RESIZE").compute_host != home
+    compute.disable_service(service)
+    try:
+        compute.revert_server_resize(server.id)
+        assert cloud.active(server).compute_host == home
+    finally:
+        compute.enable_service(service)
+    cloud.says(server, r"TINY boot=3")
+    compute.migrate_server(server.id)
+    cloud.active(server, "VERIFY_RESIZE")
+    compute.confirm_server_resize(server.id)
+    assert cloud.active(server).compute_host != home
+    cloud.says(server, r"TINY boot=4")
+    compute.live_migrate_server(server.id, host=None, block_migration="auto")
+    assert cloud.active(server).compute_host == home
+    cloud.remove(server)
+
+
 def test_servers_of_a_host_that_died_start_on_the_other(cloud: RunningCloud) -> None:
     compute = cloud.sdk.compute
     group = compute.create_server_group(name="apart", policies=["anti-affinity"])
