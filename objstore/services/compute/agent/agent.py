@@ -25,6 +25,7 @@ from objstore.services.network.driver.api import Metadata
 log = logging.getLogger(__name__)
 
 GUESTS_LIMIT = 1000
+SEEK_S = 10.0  # for all guests of the run before to be found again; one that does not answer is waited for beside all else
 MOVED_LIMIT = 1000  # servers that went away which are remembered
 END_S = 15.0  # for all guests to end by their power buttons when the whole cluster goes down
 
@@ -71,7 +72,9 @@ class Agent:
             except (DamagedFile, OSError) as failure:
                 log.error("server %s is left alone: %s", server, failure)  # noqa: TRY400 the message says all there is
                 self._unread.add(server)
-        await asyncio.gather(*map(self._adopt, list(self.guests.values())))
+        seeking = [self._tasks.spawn(self._adopt(guest), name=f"seek {guest.id}") for guest in self.guests.values()]
+        if seeking:  # a host that says nothing for long is taken for dead: no guest may bring that about
+            await asyncio.wait(seeking, timeout=SEEK_S)
         self._tasks.spawn(self.give_up_lost())
 
     async def give_up_lost(self) -> None:
@@ -80,7 +83,7 @@ class Agent:
             if not guest.is_lost or guest.id in self._awaited:
                 continue
             async with guest.turn:
-                if guest.gone:
+                if guest.gone or guest.sought or not guest.is_lost:
                     continue
                 try:
                     await guest.release()
@@ -98,7 +101,8 @@ class Agent:
         except FileNotFoundError:
             await self.leftovers.forget(server)
         else:
-            self.guests.setdefault(server, Guest(self.host, record))
+            guest = self.guests.setdefault(server, Guest(self.host, record))
+            guest.sought = guest.run is None
 
     async def _read_again(self, server: str) -> None:
         """Look once more at a record that could not be read.  Raises Unavailable: it still cannot, and its process may well run, and have its disks."""
@@ -124,8 +128,11 @@ class Agent:
         async with guest.turn:
             try:
                 await guest.adopt()
-            except (ObjstoreError, OSError):  # the other guests are found all the same
+            except (ObjstoreError, OSError):
                 log.exception("server %s could not be found again", guest.id)
+            finally:
+                guest.sought = False
+                self.host.changed()
 
     async def aclose(self) -> None:
         """End this object; guests run on."""
@@ -152,7 +159,7 @@ class Agent:
     def in_use(self, volume: str, server: str) -> bool:
         """Whether a guest other than `server` uses a volume now."""
         return any(
-            guest.run is not None and guest.id != server and any(disk.volume == volume for disk in guest.spec.disks)
+            (guest.run is not None or guest.sought) and guest.id != server and any(disk.volume == volume for disk in guest.spec.disks)
             for guest in self.guests.values()
         )
 
@@ -289,7 +296,7 @@ class Agent:
         """A guest that has this volume now.  Raises NotHere."""
         check_volume_id(volume)
         for guest in self.guests.values():
-            if guest.run is not None and any(disk.volume == volume for disk in guest.spec.disks):
+            if (guest.run is not None or guest.sought) and any(disk.volume == volume for disk in guest.spec.disks):
                 return guest
         raise NotHere(f"volume {volume} is not attached on this host")
 

@@ -49,6 +49,7 @@ class Guest:
         self.hurry = asyncio.Event()  # it is to be destroyed: nobody waits for it any more
         self.moving = False  # it comes from another host and is not this one's yet
         self.gone = False  # it was destroyed
+        self.sought = False  # the agent is new, and does not know yet whether it runs
         self._told = False  # to end
         self._tasks = TaskOwner(f"guest {record.spec.id}")
 
@@ -73,7 +74,9 @@ class Guest:
         return replace(self.host.facts, nbd=self.record.nbd or self.host.facts.nbd)
 
     def power(self) -> Power:
-        """As reports tell it."""
+        """As reports tell it; while it is sought, as it should be."""
+        if self.sought and self.record.on:
+            return Power(self.id, "running")
         if self.run is None:
             return Power(self.id, "off", self.record.why)
         return Power(self.id, "crashed" if self.run.crashed else self.run.state)

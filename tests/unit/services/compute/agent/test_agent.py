@@ -8,12 +8,14 @@ import pytest
 
 from objstore.errors import InvalidArgument, Unavailable
 from objstore.runtime import commands
+from objstore.services.compute.agent import agent as agent_module
 from objstore.services.compute.agent import layout
 from objstore.services.compute.agent.agent import NotHere
 from objstore.services.compute.agent.guest import Guest
+from objstore.services.compute.agent.run import Run
 from objstore.services.compute.agent_api import ConsoleLog, Destroy, Pause, Power, Receive, Spawn, Stop
 from tests.support.guest_rig import Rig, with_rig
-from tests.unit.services.compute.agent.test_check import ID, NIC, spec
+from tests.unit.services.compute.agent.test_check import DISK, ID, NIC, spec
 
 OTHER = ID.replace("1", "9")
 
@@ -121,6 +123,58 @@ def test_a_guest_whose_files_cannot_be_removed_is_gone_all_the_same_and_can_come
         monkeypatch.undo()
         await rig.agent.leftovers.again()
         assert (rig.directory / "servers" / ID / "record.json").exists()
+        assert rig.agent.power() == (Power(ID, "running"),)
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_that_does_not_answer_keeps_the_agent_from_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        for server in (ID, OTHER):
+            await rig.agent.carry_out(Spawn(msgspec.structs.replace(spec(nics=()), id=server, disks=(DISK,) if server == ID else ())))
+        process = rig.agent.find(ID).running().process
+        real, answers = Run.refresh, asyncio.Event()
+
+        async def refresh(run: Run) -> str:
+            if ID in run._directory:
+                await answers.wait()
+            return await real(run)
+
+        monkeypatch.setattr(Run, "refresh", refresh)
+        monkeypatch.setattr(agent_module, "SEEK_S", 0.2)
+        await rig.again()
+        assert rig.agent.power() == (Power(ID, "running"), Power(OTHER, "running"))  # as far as anybody knows
+        assert rig.agent.in_use(DISK.volume, OTHER)
+        await rig.agent.carry_out(Pause(OTHER))
+        pausing = asyncio.ensure_future(rig.agent.carry_out(Pause(ID)))
+        changes = rig.changes
+        answers.set()
+        await pausing
+        assert rig.agent.power() == (Power(ID, "paused"), Power(OTHER, "paused"))
+        assert rig.agent.find(ID).running().process == process
+        assert rig.changes > changes
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
+def test_a_guest_that_came_and_is_still_sought_is_not_taken_for_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.agent.carry_out(Spawn(spec()))
+        await rig.agent.find(ID).save(coming=True)  # the agent died right before it took that back
+        real, answers = Run.refresh, asyncio.Event()
+
+        async def refresh(run: Run) -> str:
+            await answers.wait()
+            return await real(run)
+
+        monkeypatch.setattr(Run, "refresh", refresh)
+        monkeypatch.setattr(agent_module, "SEEK_S", 0.05)
+        await rig.again()
+        assert rig.agent.power() == ()
+        giving_up = asyncio.ensure_future(rig.agent.give_up_lost())
+        await asyncio.sleep(0.05)
+        answers.set()
+        await giving_up
         assert rig.agent.power() == (Power(ID, "running"),)
 
     with_rig(tmp_path, monkeypatch, test)
