@@ -158,6 +158,16 @@ class Device:
         while not self.zero_now(offset, length):
             await self._make_ready(offset, length)
 
+    def hand_over(self) -> bool:
+        """Have what was written survive the end of this process, as an answered write must; False: wait for `handed`.  Raises JournalFailed."""
+        assert self.journal is not None
+        return self.journal.spill()
+
+    async def handed(self) -> None:
+        """The same, in its time."""
+        assert self.journal is not None
+        await self.journal.handed()
+
     async def flush(self) -> None:
         """Returns when every write that was answered before is durable.  Raises Fenced, JournalFailed."""
         if self.read_only:

@@ -1,7 +1,8 @@
 """The journal of one attached volume: what was written and is not yet in the store, on the local disk.
 
-Records are gathered in memory; `flush` writes and flushes all of them for everybody who waits, in one thread.  Segments whose records
-are all in the store are removed.  After a failed flush nothing is known about the disk: the journal refuses from then on.
+Records are gathered in memory.  `spill` hands them to the system at once, or `handed` in a thread: from then on they survive the end of this
+process, as an answered write must, since its writer lives on and may flush it through the next process.  `flush` flushes for everybody who
+waits, in that thread.  Segments whose records are all in the store are removed.  After a failed flush nothing is known about the disk: the journal refuses from then on.
 Only a journal without gaps counts, behind what the store has: a segment is begun when the one before is flushed, so that a bad record in any
 but the last is damage.
 """
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from objstore.errors import DamagedFile, Unavailable
 from objstore.runtime.disk import Disk, File
@@ -27,8 +29,10 @@ from objstore.services.volume.journal_format import (
 )
 
 SEGMENT_BYTES = 64 * 1024 * 1024
-GATHERED_BYTES = 1024 * 1024  # written to the file without waiting for a flush
+GATHERED_BYTES = 1024 * 1024  # written to the file without waiting to be asked
+SPILL_BYTES = 256 * 1024  # the longest that the event loop itself copies into the system's cache
 PREFIX = "journal-"
+T = TypeVar("T")
 BEGUN = "begun"  # a segment that has no name yet: nobody reads it
 
 
@@ -114,11 +118,14 @@ def clear_journal(disk: Disk, *, keep_as: str = "") -> None:
 
 
 class Journal:
-    """Appends records.  `position` is the number of the last one, `durable` of the last that survives a power cut."""
+    """Appends records.  `position` is the number of the last one, `durable` of the last that survives a power cut.
+
+    `_lock` is held by who writes, `_syncing` by who flushes; both use the one thread.
+    """
 
     def __init__(self, disk: Disk, threads: Threads, tasks: TaskOwner, *, journal: bytes, volume: bytes, position: int) -> None:
         self.id = journal
-        self.position = self.durable = position
+        self.position = self.durable = self._handed = position
         self.failure: JournalFailed | None = None
         self._volume = volume
         self._seed = seed_of(journal)
@@ -128,6 +135,7 @@ class Journal:
         self._gathered: list[bytes] = []
         self.gathered_bytes = 0
         self._lock = asyncio.Lock()
+        self._syncing = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None
         self._open: _Open | None = None
         self._full: list[tuple[str, int, int]] = []  # (name, last record's number, bytes) of segments that are complete
@@ -157,58 +165,106 @@ class Journal:
             self._writing = self._tasks.spawn(self._write_out(), name="journal")
         return self.position
 
+    def spill(self) -> bool:
+        """Hand everything to the system now; whether that was possible without waiting.  Raises JournalFailed."""
+        # While a flush is under way a write can wait for it in the system; the event loop must not.
+        return not self._lock.locked() and not self._syncing.locked() and self._write_at_once()
+
+    async def handed(self) -> None:
+        """Returns when everything appended before the call survives the end of this process.  Raises JournalFailed."""
+        await asyncio.shield(self._tasks.spawn(self._hand(self.position), name="journal write"))
+
     async def flush(self) -> None:
         """Returns when everything appended before the call is durable.  Raises JournalFailed."""
-        target = self.position
         # A caller that is cancelled must not leave a thread at the file while another takes its turn.
-        await asyncio.shield(self._tasks.spawn(self._flush(target), name="journal flush"))
+        await asyncio.shield(self._tasks.spawn(self._flush(self.position), name="journal flush"))
 
     async def _flush(self, target: int) -> None:
-        async with self._lock:
+        await self._hand(target)
+        async with self._syncing:
             if self.durable < target:
-                await self._round(sync=True)
+                upto = self._handed
+                await self._in_thread(self._datasync)
+                self.durable = max(self.durable, upto)
+
+    async def _hand(self, target: int) -> None:
+        async with self._lock:
+            if self._handed < target and (self._syncing.locked() or not self._write_at_once()):
+                await self._write_in_thread()
 
     async def _write_out(self) -> None:
         try:
             async with self._lock:
                 if self.gathered_bytes:
-                    await self._round(sync=False)
+                    await self._write_in_thread()
         except JournalFailed:
             pass  # kept in `failure`: whoever appends or flushes next hears of it
         finally:
             self._writing = None
 
-    async def _round(self, *, sync: bool) -> None:
+    def _write_at_once(self) -> bool:
         if self.failure is not None:
             raise self.failure
-        buffers, self._gathered, self.gathered_bytes = self._gathered, [], 0
+        current = self._open
+        assert current is not None
+        if self.gathered_bytes > SPILL_BYTES or current.size + self.gathered_bytes >= SEGMENT_BYTES:
+            return False
+        if self._gathered:
+            try:
+                self._write(self._take())
+            except OSError as failure:
+                raise self._fail(failure) from failure
+            self._handed = self.position
+        return True
+
+    async def _write_in_thread(self) -> None:
         upto = self.position
+        if await self._in_thread(self._write_and_turn, self._take(), upto):
+            self.durable = max(self.durable, upto)
+        self._handed = upto
+
+    def _take(self) -> list[bytes]:
+        buffers, self._gathered, self.gathered_bytes = self._gathered, [], 0
+        return buffers
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        if self.failure is not None:
+            raise self.failure
         try:
-            durable = await self._threads.run(self._write, buffers, upto, sync)
+            return await self._threads.run(call, *arguments)
         except OSError as failure:
-            self.failure = JournalFailed(f"the journal cannot be written: {failure}; what is in memory still goes to the store")
-            raise self.failure from failure
+            raise self._fail(failure) from failure
         except BaseException as failure:
             # What was gathered may be on the disk or not: a record behind it could come after a gap.
             self.failure = JournalFailed(f"a write of the journal broke off: {failure!r}")
             raise
-        if durable:
-            self.durable = upto
 
-    def _write(self, buffers: list[bytes], upto: int, sync: bool) -> bool:  # noqa: FBT001 runs in a thread, called by position
+    def _fail(self, failure: OSError) -> JournalFailed:
+        self.failure = JournalFailed(f"the journal cannot be written: {failure}; what is in memory still goes to the store")
+        return self.failure
+
+    def _write(self, buffers: list[bytes]) -> _Open:
         current = self._open
         assert current is not None
         size = current.file.pwrite(buffers, current.size)
         current.size += size
         self.size_bytes += size
-        full = current.size >= SEGMENT_BYTES
-        if sync or full:
-            current.file.datasync()
-        if full:
-            current.file.close()
-            self._full.append((current.name, upto, current.size))
-            self._begin(upto)
-        return sync or full
+        return current
+
+    def _write_and_turn(self, buffers: list[bytes], upto: int) -> bool:
+        """Write; where the segment is full, flush it and begin the next.  Whether all of it is durable now."""
+        current = self._write(buffers)
+        if current.size < SEGMENT_BYTES:
+            return False
+        current.file.datasync()
+        current.file.close()
+        self._full.append((current.name, upto, current.size))
+        self._begin(upto)
+        return True
+
+    def _datasync(self) -> None:
+        assert self._open is not None
+        self._open.file.datasync()
 
     def _begin(self, upto: int | None = None) -> None:
         first = (self.position if upto is None else upto) + 1
@@ -241,7 +297,7 @@ class Journal:
 
     async def aclose(self) -> None:
         """Close the file; nothing is flushed."""
-        async with self._lock:
+        async with self._lock, self._syncing:
             if self._open is not None:
                 self._open.file.close()
 
@@ -261,6 +317,13 @@ class Unkept:
         """Count a change."""
         self.position += 1
         return self.position
+
+    def spill(self) -> bool:
+        """There is nothing to hand to the system."""
+        return True
+
+    async def handed(self) -> None:
+        """There is nothing to hand to the system."""
 
     async def flush(self) -> None:
         """There is nothing to flush."""

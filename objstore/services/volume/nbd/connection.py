@@ -51,6 +51,7 @@ class Connection(asyncio.BufferedProtocol):
         self._received = 0
         self._request: tuple[int, int, int] = (0, 0, 0)  # flags, cookie, offset of that write
         self._waiting = self._waiting_bytes = 0
+        self._owed: list[int] = []  # cookies of writes that were done in this turn and are not answered yet
         self._full = False  # the client does not read its answers
         self._paused = False
         self._leaving = False
@@ -136,6 +137,7 @@ class Connection(asyncio.BufferedProtocol):
         while not self._paused and not self._leaving and self._payload is None and self._end - self._start >= _REQUEST_BYTES:
             if not self._next():
                 break
+        self._pay()
 
     def _shake_hands(self) -> bool:
         """True once the transmission phase has begun."""
@@ -209,7 +211,7 @@ class Connection(asyncio.BufferedProtocol):
                     return
             elif command in _CHANGING and (device.zero_now(offset, length) if payload is None else device.write_now(offset, payload)):
                 if not flags & nbd.FLAG_FUA:
-                    self._answer(cookie)
+                    self._owed.append(cookie)
                     return
                 command, payload = nbd.CMD_FLUSH, None
         except ObjstoreError as failure:
@@ -236,14 +238,39 @@ class Connection(asyncio.BufferedProtocol):
                 await device.write(offset, data)
             else:
                 await device.zero(offset, length)
-            if flags & nbd.FLAG_FUA:
-                await device.flush()
+            await (device.flush() if flags & nbd.FLAG_FUA else device.handed())
         self._answer(cookie)
 
     # -- answers ----------------------------------------------------------------------------------------------
 
     def _answer(self, cookie: int) -> None:
         self._write(nbd.SIMPLE_REPLY.pack(nbd.SIMPLE_REPLY_MAGIC, 0, cookie))
+
+    def _pay(self) -> None:
+        """Answer the writes of this turn: their writer outlives this process, so they must as well."""
+        if not self._owed:
+            return
+        device, owed, self._owed = self._device, self._owed, []
+        assert device is not None
+        try:
+            if device.hand_over():
+                self._answer_all(owed, 0)
+                return
+        except ObjstoreError as failure:
+            self._answer_all(owed, _errno(failure))
+            return
+        self._spawn(self._pay_later(device, owed), nbd.CMD_WRITE, owed[0], 0)
+
+    async def _pay_later(self, device: Device, owed: list[int]) -> None:
+        error = 0
+        try:
+            await device.handed()
+        except ObjstoreError as failure:
+            error = _errno(failure)
+        self._answer_all(owed, error)
+
+    def _answer_all(self, cookies: list[int], error: int) -> None:
+        self._write(b"".join([nbd.SIMPLE_REPLY.pack(nbd.SIMPLE_REPLY_MAGIC, error, cookie) for cookie in cookies]))
 
     def _answer_read(self, flags: int, cookie: int, offset: int, views: list[memoryview]) -> None:
         if self._transport is None:
@@ -329,6 +356,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.resume_reading()
 
     def _leave(self) -> None:
+        self._pay()
         self._leaving = True
         self._settle()
         if self._transport is not None and not self._waiting:

@@ -291,3 +291,55 @@ def test_what_the_store_has_may_be_bad_in_a_segment_that_others_follow(monkeypat
     assert [number for number, _, _ in records] == list(range(first, 9))
     with pytest.raises(DamagedFile):
         bench.found(after=first - 2)
+
+
+def test_what_was_handed_to_the_system_survives_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objstore.services.volume.journal.SEGMENT_BYTES", 2000)
+    bench = Bench()
+
+    async def work() -> None:
+        journal = await bench.open()
+        assert journal.spill()
+        journal.append(WRITE, 0, 3, b"abc")
+        assert journal.spill()
+        assert journal.durable == 0
+        journal.append(WRITE, 0, 3, b"def")
+        flush = asyncio.ensure_future(journal.flush())
+        while not journal._syncing.locked():
+            await asyncio.sleep(0)
+        journal.append(WRITE, 0, 3, b"ghi")
+        assert not journal.spill()  # it would wait for the flush in the system
+        await journal.handed()
+        assert journal.durable == 2
+        await flush
+        assert journal.spill()
+        journal.append(WRITE, 0, 3000, b"x" * 3000)
+        assert not journal.spill()  # the segment is full with it
+        await journal.handed()
+        assert journal.durable == 4
+        journal.append(WRITE, 0, 3, b"jkl")
+        assert journal.spill()
+        journal.append(WRITE, 0, 3, b"not handed over")
+
+    bench.run(work)
+    bench.host.kill(power=False)
+    bench.host.boot()
+    found, records = bench.found()
+    assert found == (ID, 5)
+    assert [data[:3] for _, _, data in records] == [b"abc", b"def", b"ghi", b"xxx", b"jkl"]
+
+
+def test_a_journal_that_cannot_be_written_at_once_refuses_from_then_on() -> None:
+    bench = Bench()
+
+    async def work() -> None:
+        journal = await bench.open()
+        bench.host.storage.volumes[0].capacity_bytes = 0
+        journal.append(WRITE, 0, 3, b"abc")
+        for attempt in (journal.spill, journal.spill):
+            with pytest.raises(JournalFailed):
+                attempt()
+        with pytest.raises(JournalFailed):
+            await journal.handed()
+
+    bench.run(work)

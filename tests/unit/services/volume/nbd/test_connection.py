@@ -262,3 +262,88 @@ def test_a_client_that_says_nothing_is_hung_up_on() -> None:
         assert wire.aborted
 
     served(test)
+
+
+def test_an_answered_write_survives_the_end_of_the_process() -> None:
+    """Its writer lives on, and flushes it through the next process."""
+
+    def with_rig(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        expected = bytearray(5 * CHUNK)
+        requests = [
+            (nbd.CMD_WRITE, 10, b"small"),
+            (nbd.CMD_WRITE, CHUNK, b"long" * (BUFFER_BYTES // 8)),
+            (nbd.CMD_WRITE, 7, b"x" * (4 * CHUNK)),
+            (nbd.CMD_WRITE_ZEROES, 8, bytes(100)),
+            (nbd.CMD_TRIM, 3 * CHUNK, bytes(CHUNK)),
+        ]
+        for command, offset, data in requests:
+            server = NbdServer(host.world.net)
+            server.add("vol", host.attach(volume).device)
+
+            async def ask(server: NbdServer = server, command: int = command, offset: int = offset, data: bytes = data) -> None:
+                payload = data if command == nbd.CMD_WRITE else b""
+                assert await Client(server).simple(command, offset, len(data), payload) == (0, b"")
+
+            host.run(ask)
+            expected[offset : offset + len(data)] = data
+            host.crash(power=False)
+        host.attach(volume)
+        assert host.content() == expected
+
+    with_volume(with_rig)
+
+
+def test_a_write_during_a_flush_is_answered_when_it_survives_as_well() -> None:
+    def with_rig(rig: VolumeRig, volume: bytes) -> None:
+        host = rig.first
+        server = NbdServer(host.world.net)
+        server.add("vol", host.attach(volume).device)
+
+        async def ask() -> None:
+            client = Client(server)
+            for number in range(8):
+                client.send(nbd.REQUEST.pack(nbd.REQUEST_MAGIC, 0, nbd.CMD_WRITE, number, number, 1) + b"x")
+                client.send(nbd.REQUEST.pack(nbd.REQUEST_MAGIC, 0, nbd.CMD_FLUSH, 100 + number, 0, 0))
+                await asyncio.sleep(0.00003)
+            assert len(client.wire.sent) < 16 * 16
+            await client.tasks.drain()
+            answers = list(nbd.SIMPLE_REPLY.iter_unpack(client.wire.sent))
+            assert sorted(answers) == [(nbd.SIMPLE_REPLY_MAGIC, 0, n) for n in (*range(8), *range(100, 108))]
+
+        host.run(ask)
+        host.crash(power=True)
+        host.attach(volume)
+        assert host.content()[:9] == b"x" * 8 + b"\0"
+
+    with_volume(with_rig)
+
+
+def test_writes_that_the_journal_does_not_take_are_refused() -> None:
+    async def test(server: NbdServer, device: Device) -> None:
+        client = Client(server)
+        assert device.journal is not None
+
+        def full(_: object) -> None:
+            raise OSError("for this test")
+
+        device.journal._write = full  # type: ignore[union-attr,method-assign,assignment]
+        request = nbd.REQUEST.pack(nbd.REQUEST_MAGIC, 0, nbd.CMD_WRITE, 1, 0, 1) + b"x"
+        client.send(request * 2)
+        await client.tasks.drain()
+        assert {error for _, error, _ in nbd.SIMPLE_REPLY.iter_unpack(client.wire.sent)} == {nbd.EIO}
+        assert len(client.wire.sent) == 2 * 16
+
+    served(test)
+
+
+def test_a_client_that_leaves_in_the_same_breath_hears_of_its_writes() -> None:
+    async def test(server: NbdServer, device: Device) -> None:
+        client = Client(server)
+        write = nbd.REQUEST.pack(nbd.REQUEST_MAGIC, 0, nbd.CMD_WRITE, 1, 0, 1) + b"x"
+        client.send(write + nbd.REQUEST.pack(nbd.REQUEST_MAGIC, 0, nbd.CMD_DISC, 2, 0, 0))
+        await client.tasks.drain()
+        assert bytes(client.wire.sent) == nbd.SIMPLE_REPLY.pack(nbd.SIMPLE_REPLY_MAGIC, 0, 1)
+        assert client.wire.closed
+
+    served(test)
