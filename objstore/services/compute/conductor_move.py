@@ -210,7 +210,7 @@ async def live_migrate(work: Work) -> None:
         await work.expect_ports(server, target)
         await _send_live(work, server, target, spec)
         await _arrive(work, server, target)
-        server = await work.server(MIGRATING)
+        server = await work.server()  # its ports follow it, also where somebody reset its state
     await work.bind_ports(server, server.host)
     await work.tell_attached(server, server.host)
     now_us = work.context.now_us()

@@ -257,7 +257,7 @@ def test_a_guest_that_arrives_after_somebody_reset_its_state_is_where_the_record
         await conductor.run(job)
         record = await rig.record(id_)
         assert (record.host, record.other_host, record.vm_state) == (other_of(rig, home), "", "active")
-        assert homes(rig, id_) == [record.host]
+        assert (homes(rig, id_), await rig.ports_at(id_)) == ([record.host], {record.host})
 
     on_compute_rig(test, working=False)
 
