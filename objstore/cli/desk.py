@@ -27,6 +27,7 @@ from objstore.cli.layout import (
     node_address,
     proxy_port,
     read_cluster,
+    services_metrics_port,
     services_port,
     taken_back,
     with_agents,
@@ -183,6 +184,7 @@ class Desk:
         proxies = [{"name": f"proxy{n}", "pid": pids.get(f"proxy{n}"), "port": proxy_port(layout, n)} for n in range(1, layout.proxies + 1)]
         metrics = [metrics_port(layout, n) for n in range(1, layout.proxies + 1)]
         metrics += [daemon_metrics_port(layout, n) for n in layout.daemon_numbers()]
+        metrics += [services_metrics_port(layout, n) for n in range(1, layout.services + 1)]
         policies = [
             {
                 "name": policy.name,
@@ -198,7 +200,7 @@ class Desk:
             **{name: f"{services}{path}" if layout.services else None for name, path in SERVICES.items()},
             "network": f"{scheme}://127.0.0.1:{services_port(layout, 1)}/network" if layout.services else None,
             "console": None,
-            "metrics": [f"http://127.0.0.1:{port}/metrics" for port in metrics],
+            "metrics": [f"http://{_metrics_host(place)}:{port}/metrics" for port in metrics],
             "admin": {"user": admin.user, "project": admin.project, "password": admin.password},
             "region": _region(place),
             "access_key": admin.access_key,
@@ -441,6 +443,14 @@ def _with_overrides(sections: dict[str, dict[str, Any]], overrides: Sequence[str
 def _region(place: Place) -> str:
     region = read_cluster(place)[1].get("s3", {}).get("region", "us-east-1")
     return str(region)
+
+
+def _metrics_host(place: Place) -> str:
+    """As it stands in an address that can be reached from here."""
+    host = str(read_cluster(place)[1].get("metrics", {}).get("host", "127.0.0.1"))
+    if host in ("", "0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 def _tenants(place: Place) -> list[str]:

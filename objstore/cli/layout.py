@@ -35,6 +35,7 @@ DAEMON_METRICS_PORT_OFFSET = 300
 SERVICES_PORT_OFFSET = 400
 AGENT_PORT_OFFSET = 500
 TUNNEL_PORT_OFFSET = 600  # UDP
+SERVICES_METRICS_PORT_OFFSET = 700
 NODES_LIMIT = 100
 PROXIES_LIMIT = 100
 AGENTS_LIMIT = 20  # one host of a cloud is one agent; more than one on a machine is for tests
@@ -251,6 +252,11 @@ def services_port(layout: Layout, number: int) -> int:
     return layout.port_base + SERVICES_PORT_OFFSET + number - 1
 
 
+def services_metrics_port(layout: Layout, number: int) -> int:
+    """Where services process `number` serves its metrics."""
+    return layout.port_base + SERVICES_METRICS_PORT_OFFSET + number - 1
+
+
 def agent_port(layout: Layout, number: int) -> int:
     """Where agent `number` is asked."""
     return layout.port_base + AGENT_PORT_OFFSET + number - 1
@@ -269,7 +275,7 @@ def ports_of(layout: Layout, name: str) -> list[int]:
     if name.startswith("proxy"):
         return [proxy_port(layout, number), metrics_port(layout, number)]
     if name.startswith("services"):
-        return [services_port(layout, number)]
+        return [services_port(layout, number), services_metrics_port(layout, number)]
     if name.startswith("agent"):
         return [agent_port(layout, number)]
     if name.startswith("disks"):

@@ -50,8 +50,23 @@ class Page:
         return "\n".join(self._lines) + "\n"
 
 
-def proxy_metrics(counters: Any, cluster: Any, notifier: Any = None) -> str:
-    """What one proxy counted since it started (`counters`: a Snapshot of the S3 front)."""
+def count_requests(page: Page, counts: Mapping[tuple[str, int], int]) -> None:
+    """Requests that are not S3's: (service, HTTP status) -> count."""
+    samples = [({"service": service, "code": str(code)}, count) for (service, code), count in sorted(counts.items())]
+    page.family("objstore_http_requests_total", "counter", "Requests of Swift and of OpenStack's services by HTTP status.", samples)
+
+
+def services_metrics(counts: Mapping[tuple[str, int], int], cluster: Any) -> str:
+    """What a process of OpenStack's services counted since it started."""
+    page = Page()
+    count_requests(page, counts)
+    page.family("objstore_services_serves", "gauge", "1 while a quorum of every partition can be reached.", [({}, int(cluster.serves()))])
+    page.family("objstore_ring_version", "gauge", "Epoch of the ring in use.", [({}, cluster.ring.epoch)])
+    return page.text()
+
+
+def proxy_metrics(counters: Any, cluster: Any, notifier: Any = None, swift: Mapping[int, int] | None = None) -> str:
+    """What one proxy counted since it started (`counters`: a Snapshot of the S3 front; `swift`: requests by HTTP status)."""
     from objstore.fronts.s3.counters import LATENCY_BOUNDS_S
 
     page = Page()
@@ -59,6 +74,7 @@ def proxy_metrics(counters: Any, cluster: Any, notifier: Any = None) -> str:
     page.family("objstore_s3_requests_total", "counter", "S3 requests by API and outcome.", requests)
     series = [({"api": api}, latency.buckets, latency.sum_s) for api, latency in sorted(counters.latency.items())]
     page.histogram("objstore_s3_request_seconds", "Time from a request's headers to the end of its answer.", LATENCY_BOUNDS_S, series)
+    count_requests(page, {("swift", code): count for code, count in (swift or {}).items()})
     traffic = [({"dir": "in"}, counters.bytes_in), ({"dir": "out"}, counters.bytes_out)]
     page.family("objstore_s3_bytes_total", "counter", "Bytes of object bodies.", traffic)
     page.family("objstore_quorum_writes_failed_total", "counter", "Writes that found no quorum in time.", [({}, cluster.failed_writes)])
@@ -124,8 +140,8 @@ async def daemon_metrics(world: Any, fleet: Any, daemons: Any) -> str:
     return page.text()
 
 
-async def serve_metrics(port: int, render: Callable[[], str | Awaitable[str]]) -> Callable[[], Awaitable[None]]:
-    """Serve `GET /metrics` on 127.0.0.1; returns what ends it.  Raises OSError when the port is taken."""
+async def serve_metrics(host: str, port: int, render: Callable[[], str | Awaitable[str]]) -> Callable[[], Awaitable[None]]:
+    """Serve `GET /metrics`; returns what ends it.  Raises OSError when the port is taken."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -140,7 +156,7 @@ async def serve_metrics(port: int, render: Callable[[], str | Awaitable[str]]) -
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", port, limit=HEAD_LIMIT_BYTES)
+    server = await asyncio.start_server(answer, host, port, limit=HEAD_LIMIT_BYTES)
 
     async def close() -> None:
         server.close()

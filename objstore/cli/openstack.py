@@ -3,10 +3,11 @@
 import contextlib
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from objstore.cli.probe import HEALTH_PATH
 from objstore.cluster.api import ClusterApi
 from objstore.fronts.identity.app import IdentityApp
 from objstore.fronts.identity.call import Identity
@@ -160,20 +161,46 @@ async def compute_app(
 
 
 class ByPath:
-    """One application out of several, by the first piece of the path; the last one serves all others."""
+    """One application out of several, by the first piece of the path; the last one serves all others.
 
-    def __init__(self, apps: Mapping[str, Any], others: Any) -> None:
+    Requests are counted here by service and HTTP status, and the health path is answered as a proxy answers it.
+    """
+
+    def __init__(self, apps: Mapping[str, Any], others: Any, *, serves: Callable[[], bool] | None = None) -> None:
+        """`serves` tells whether this process can serve; None: it always can."""
+        self.answered: dict[tuple[str, int], int] = {}
         self._apps = apps
         self._others = others
+        self._serves = serves
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
         name = str(scope.get("path", "")).lstrip("/").partition("/")[0]
         app = self._apps.get(name, self._others)
-        if scope["type"] == "websocket" and not getattr(app, "takes_websockets", False):
-            await send({"type": "websocket.close", "code": 1008})
+        if scope["type"] == "websocket":
+            if getattr(app, "takes_websockets", False):
+                await app(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 1008})
             return
-        await app(scope, receive, send)
+        if scope.get("path") == HEALTH_PATH:
+            await self._tell_health(send)
+            return
+        service = name if app is not self._others else "identity"
+
+        async def counted(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                key = (service, int(message["status"]))
+                self.answered[key] = self.answered.get(key, 0) + 1
+            await send(message)
+
+        await app(scope, receive, counted)
+
+    async def _tell_health(self, send: Any) -> None:
+        status, body = (200, b"OK\n") if self._serves is None or self._serves() else (503, b"no quorum\n")
+        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 def catalog(section: Any) -> list[Place]:

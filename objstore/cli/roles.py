@@ -164,10 +164,13 @@ async def run_proxy(settings: Any) -> None:
             seconds_per_day=settings.lifecycle.seconds_per_day, calls=QueryCalls(directory, world.clock), notifier=notifier,
         )  # fmt: skip
         stack.push_async_callback(app.aclose)
-        if section.metrics_port:
-            metrics = await serve_metrics(section.metrics_port, lambda: proxy_metrics(app.counters.snapshot(), cluster, notifier))
-            stack.push_async_callback(metrics)
         both = _with_swift(app, store, settings, world, known, cluster_key, registry, directory)
+        if section.metrics_port:
+            metrics = await serve_metrics(
+                settings.metrics.host, section.metrics_port,
+                lambda: proxy_metrics(app.counters.snapshot(), cluster, notifier, both.answered),
+            )  # fmt: skip
+            stack.push_async_callback(metrics)
         config = uvicorn_config(
             both, host=section.host, port=section.port, certificate_file=section.certificate_file or None, key_file=section.key_file or None
         )
@@ -201,6 +204,7 @@ async def run_services(settings: Any) -> None:
     """OpenStack's APIs, which keep what they know in the store."""
     from objstore.cli.clusters import all_rings, open_cluster
     from objstore.cli.identities import read_identities
+    from objstore.cli.metrics import serve_metrics, services_metrics
     from objstore.cli.openstack import ByPath, identity_app, service_apps
     from objstore.cli.settings import component, read_cluster_key
     from objstore.fronts.http import uvicorn_config
@@ -221,8 +225,12 @@ async def run_services(settings: Any) -> None:
         stack.push_async_callback(store.aclose)
         await store.start()
         apps = await service_apps(stack, world, cluster, store, registry, settings)
+        by_path = ByPath(apps, identity, serves=cluster.serves)
+        if section.metrics_port:
+            metrics = await serve_metrics(settings.metrics.host, section.metrics_port, lambda: services_metrics(by_path.answered, cluster))
+            stack.push_async_callback(metrics)
         config = uvicorn_config(
-            ByPath(apps, identity),
+            by_path,
             host=section.host,
             port=section.port,
             certificate_file=section.certificate_file or None,
@@ -324,7 +332,7 @@ async def run_daemon(settings: Any) -> None:
         stack.push_async_callback(server.aclose)
         await server.start(section.control)
         if section.metrics_port:
-            metrics = await serve_metrics(section.metrics_port, lambda: daemon_metrics(world, fleet, daemons))
+            metrics = await serve_metrics(settings.metrics.host, section.metrics_port, lambda: daemon_metrics(world, fleet, daemons))
             stack.push_async_callback(metrics)
         daemons.start()
         supervised.ready()

@@ -21,6 +21,7 @@ from objstore.cli.layout import (
     node_address,
     proxy_port,
     read_cluster,
+    services_metrics_port,
     services_port,
     tunnel_address,
     write_file,
@@ -154,6 +155,7 @@ def _services(place: Place, layout: Layout, name: str, *, region: str | None) ->
     table = {
         "name": name,
         "port": services_port(layout, number),
+        "metrics_port": services_metrics_port(layout, number),
         "url": f"{scheme}://127.0.0.1:{services_port(layout, number)}",
         "object_store_url": f"{scheme}://127.0.0.1:{proxy_port(layout, 1)}",
         "ring": str(place.ring_file),

@@ -60,6 +60,7 @@ class ServicesSection(msgspec.Struct, frozen=True):
     data_directory: str = ""  # where the services' database is, when database.url names none
     certificate_file: str = ""
     key_file: str = ""
+    metrics_port: int = 0  # 0: none
 
 
 class DaemonSection(msgspec.Struct, frozen=True):
@@ -137,6 +138,12 @@ class HostSection(msgspec.Struct, frozen=True):
     scheduling: str = "batch"  # of the store's processes among others: "batch" or "normal", see child.py
 
 
+class MetricsSection(msgspec.Struct, frozen=True):
+    """[metrics]: where the processes that have metrics serve them, unencrypted and to everybody who gets there."""
+
+    host: str = "127.0.0.1"
+
+
 class LogSection(msgspec.Struct, frozen=True):
     """[log]: "debug" "info" "warning" "error"; "json" or "text"."""
 
@@ -172,6 +179,7 @@ OWN: dict[str, type[Any]] = {
     "lifecycle": LifecycleSection,
     "host": HostSection,
     "log": LogSection,
+    "metrics": MetricsSection,
 }
 # Settings that belong to the whole cluster: said once, in [cluster], obeyed by more than one component.
 EVERYWHERE: dict[str, list[tuple[str, Any, Any]]] = {
@@ -200,10 +208,24 @@ SHARED_SECTIONS = (
     "database",
     "host",
     "log",
+    "metrics",
 )  # what cluster.toml may hold
 ROLE_SECTIONS = {
     "node": ("node", "engine", "host", "log"),
-    "proxy": ("proxy", "cluster", "objects", "s3", "swift", "container_sync", "kms", "lifecycle", "notifications", "host", "log"),
+    "proxy": (
+        "proxy",
+        "cluster",
+        "objects",
+        "s3",
+        "swift",
+        "container_sync",
+        "kms",
+        "lifecycle",
+        "notifications",
+        "host",
+        "log",
+        "metrics",
+    ),
     "services": (
         "services",
         "identity",
@@ -217,8 +239,9 @@ ROLE_SECTIONS = {
         "objects",
         "host",
         "log",
+        "metrics",
     ),
-    "daemon": ("daemon", "daemons", "cluster", "objects", "lifecycle", "container_sync", "kms", "host", "log"),
+    "daemon": ("daemon", "daemons", "cluster", "objects", "lifecycle", "container_sync", "kms", "host", "log", "metrics"),
     "volume": ("cluster", "objects", "volume", "host", "log"),
     "disks": ("disks", "cluster", "objects", "volume", "host", "log"),
     "agent": ("agent", "host", "log"),

@@ -3,11 +3,13 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -218,9 +220,27 @@ def test_metrics_are_served_by_proxies_and_daemon(cluster: Cluster) -> None:
     for url in cluster.info["metrics"]:
         with urllib.request.urlopen(url, timeout=10) as answer:
             pages.append(answer.read().decode())
-    assert len(pages) == 3
+    assert len(pages) == 4
     assert 'objstore_s3_requests_total{api="PutObject",code="200"}' in pages[0] + pages[1]
     assert "objstore_disk_bytes{" in pages[2]
+    assert 'objstore_http_requests_total{service="swift",code="201"}' in pages[0] + pages[1]
+    before = _count(pages[3], "identity", 401)
+    services = f"http://127.0.0.1:{cluster.port_base + 400}"
+    for path in ("/identity/v3/users", "/image/v2/images"):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(services + path, timeout=10)
+    with urllib.request.urlopen(f"{services}/-/health", timeout=10) as answer:
+        assert answer.status == 200
+    with urllib.request.urlopen(cluster.info["metrics"][3], timeout=10) as answer:
+        page = answer.read().decode()
+    assert _count(page, "identity", 401) == before + 1
+    assert _count(page, "image", 401) >= 1
+    assert "objstore_services_serves 1" in page
+
+
+def _count(page: str, service: str, code: int) -> int:
+    found = re.search(rf'^objstore_http_requests_total{{service="{service}",code="{code}"}} (\d+)$', page, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def test_logs_hold_no_secret(cluster: Cluster) -> None:
@@ -371,3 +391,13 @@ def _readable(link: Path) -> bool:
         os.readlink(link)
         return True
     return False
+
+
+def test_metrics_may_be_served_to_other_hosts(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "c", "--proxies", "1", "--set", "metrics.host=127.0.0.2") as cluster:
+        assert cluster.info["metrics"] == [f"http://127.0.0.2:{cluster.port_base + offset}/metrics" for offset in (200, 300, 700)]
+        for url in cluster.info["metrics"]:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                assert b"objstore_ring_version 1" in answer.read()
+        with pytest.raises(OSError, match="refused"):
+            urllib.request.urlopen(f"http://127.0.0.1:{cluster.port_base + 300}/metrics", timeout=10)

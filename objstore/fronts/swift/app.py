@@ -81,6 +81,7 @@ class SwiftApp:
         self._is_others = is_others
         self._limits = RateLimits(front.settings, front.clock)
         self._next_id = int.from_bytes(front.rng.token(8), "big")
+        self.answered: dict[int, int] = {}  # HTTP status -> requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
@@ -113,6 +114,7 @@ class SwiftApp:
             await etags.quote_etag(self._front, request, answer)
         if "origin" in request.headers:
             await cors.dress(self._front, request, answer)
+        self.answered[answer.status] = self.answered.get(answer.status, 0) + 1
         await self._send(request, answer, send)
 
     async def _answer(self, request: SwiftRequest) -> Answer:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from types import SimpleNamespace
 
-from objstore.cli.metrics import Page, daemon_metrics, proxy_metrics, serve_metrics
+from objstore.cli.metrics import Page, daemon_metrics, proxy_metrics, serve_metrics, services_metrics
 from objstore.daemons.control import StatusResult
 from objstore.errors import QuorumLost
 from objstore.fronts.s3.counters import Counters
@@ -34,6 +34,21 @@ def test_a_proxy_shows_its_requests_times_and_bytes() -> None:
     assert 'objstore_s3_request_seconds_bucket{api="PutObject",le="0.005"} 1' in text
     assert 'objstore_s3_bytes_total{dir="in"} 10' in text
     assert "objstore_ring_version 7" in text
+
+
+def test_a_proxy_shows_swifts_requests_by_status() -> None:
+    cluster = SimpleNamespace(ring=SimpleNamespace(epoch=7), failed_writes=3, serves=lambda: False)
+    text = proxy_metrics(Counters().snapshot(), cluster, None, {201: 4, 404: 1})
+    assert 'objstore_http_requests_total{service="swift",code="201"} 4' in text
+    assert 'objstore_http_requests_total{service="swift",code="404"} 1' in text
+
+
+def test_the_services_show_their_requests_and_whether_they_serve() -> None:
+    cluster = SimpleNamespace(ring=SimpleNamespace(epoch=7), serves=lambda: True)
+    text = services_metrics({("image", 200): 2, ("identity", 401): 1}, cluster)
+    assert 'objstore_http_requests_total{service="identity",code="401"} 1' in text
+    assert 'objstore_http_requests_total{service="image",code="200"} 2' in text
+    assert "objstore_services_serves 1" in text
 
 
 def test_a_daemon_shows_what_the_nodes_report_now() -> None:
@@ -111,7 +126,7 @@ def test_the_server_answers_one_path_by_one_method() -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        close = await serve_metrics(port, render)
+        close = await serve_metrics("127.0.0.1", port, render)
         try:
             answer = await ask(port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 200 OK")

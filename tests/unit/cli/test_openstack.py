@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from objstore.cli.openstack import catalog, first_passwords, identity_app, open_database
+from objstore.cli.openstack import ByPath, catalog, first_passwords, identity_app, open_database
 from objstore.cli.settings import ServicesSection
 from objstore.fronts.identity.settings import IdentitySettings
 from objstore.identity.model import User
@@ -63,3 +64,33 @@ def test_the_printed_password_lets_the_administrator_in(tmp_path: Path) -> None:
             assert await app._identity.passwords.check(admin.id, "pw", admin.password)
 
     run(test())
+
+
+async def _asked(app: ByPath, path: str) -> tuple[int, bytes]:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app({"type": "http", "path": path}, None, send)
+    return sent[0]["status"], sent[1]["body"]
+
+
+def test_requests_are_counted_by_service_and_status_and_health_is_told() -> None:
+    def application(status: int) -> Any:
+        async def serve(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+        return serve
+
+    well = True
+    app = ByPath({"image": application(200)}, application(401), serves=lambda: well)
+    assert asyncio.run(_asked(app, "/image/v2")) == (200, b"/image/v2")
+    assert asyncio.run(_asked(app, "/v3/users")) == (401, b"/v3/users")
+    assert asyncio.run(_asked(app, "/identity/v3")) == (401, b"/identity/v3")
+    assert app.answered == {("image", 200): 1, ("identity", 401): 2}
+    assert asyncio.run(_asked(app, "/-/health")) == (200, b"OK\n")
+    well = False
+    assert asyncio.run(_asked(app, "/-/health"))[0] == 503
+    assert sum(app.answered.values()) == 3, "who looks after us is no client"
