@@ -88,9 +88,9 @@ def proxy_metrics(counters: Any, cluster: Any, notifier: Any = None, swift: Mapp
     return page.text()
 
 
-async def daemon_metrics(world: Any, fleet: Any, daemons: Any) -> str:
-    """The cluster as its daemons see it: asked of all nodes for this scrape."""
-    status, told = await asyncio.gather(daemons.status(), fleet.reports())
+async def daemon_metrics(world: Any, fleet: Any, daemons: Any, buckets: Callable[[], Awaitable[Iterable[Any]]] | None = None) -> str:
+    """The cluster as its daemons see it: asked of all nodes for this scrape; `buckets` gives what each of them holds."""
+    status, told, held = await asyncio.gather(daemons.status(), fleet.reports(), buckets() if buckets is not None else _none())
     reports = {address: report for address, report in told.items() if report is not None}
     now_us = world.clock.wall_us()
     ids = {device.incarnation: str(device.id) for device in fleet.ring.devices.values()}
@@ -128,6 +128,11 @@ async def daemon_metrics(world: Any, fleet: Any, daemons: Any) -> str:
     page.family("objstore_clock_skew_seconds", "gauge", "A node's clock minus this process's, rough by the time of one call.", skew)
     counts = [({"node": r.name, "event": event}, count) for r in reports.values() for event, count in sorted(r.counters.items())]
     page.family("objstore_node_events_total", "counter", "What storage nodes counted since they started.", counts)
+    if buckets is not None:
+        labelled = [({"account": one.account, "bucket": one.bucket}, one) for one in held]
+        page.family("objstore_objects", "gauge", "Current objects of a bucket.", [(labels, one.objects) for labels, one in labelled])
+        text = "Bytes of a bucket's objects and noncurrent versions."
+        page.family("objstore_bucket_bytes", "gauge", text, [(labels, one.bytes) for labels, one in labelled])
     if daemons.lifecycle is not None:
         acts = [({"action": what}, count) for what, count in sorted(daemons.lifecycle.acted.items())]
         page.family("objstore_lifecycle_actions_total", "counter", "Versions and uploads that lifecycle rules ended, by this host.", acts)
@@ -138,6 +143,10 @@ async def daemon_metrics(world: Any, fleet: Any, daemons: Any) -> str:
         sent = [({"outcome": what}, count) for what, count in sorted(daemons.sync.counts.items())]
         page.family("objstore_container_sync_total", "counter", "What this host sent to the peers of containers, by outcome.", sent)
     return page.text()
+
+
+async def _none() -> Iterable[Any]:
+    return ()
 
 
 async def serve_metrics(host: str, port: int, render: Callable[[], str | Awaitable[str]]) -> Callable[[], Awaitable[None]]:

@@ -10,6 +10,7 @@ import logging
 import resource
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +301,7 @@ async def serve(config: Any, listening: socket.socket, world: Any, supervised: S
 async def run_daemon(settings: Any) -> None:
     """The background work of one host, and the socket on which it is asked."""
     from objstore.cli import holdings
+    from objstore.cli.bucket_metrics import held_by_buckets
     from objstore.cli.clusters import open_cluster
     from objstore.cli.metrics import daemon_metrics, serve_metrics
     from objstore.cli.requests import FindCopies, RotateTokenKeys
@@ -332,7 +334,9 @@ async def run_daemon(settings: Any) -> None:
         stack.push_async_callback(server.aclose)
         await server.start(section.control)
         if section.metrics_port:
-            metrics = await serve_metrics(settings.metrics.host, section.metrics_port, lambda: daemon_metrics(world, fleet, daemons))
+            limit = 0 if section.policy else settings.metrics.buckets
+            held = partial(held_by_buckets, cluster, limit) if limit else None
+            metrics = await serve_metrics(settings.metrics.host, section.metrics_port, lambda: daemon_metrics(world, fleet, daemons, held))
             stack.push_async_callback(metrics)
         daemons.start()
         supervised.ready()

@@ -142,6 +142,7 @@ class MetricsSection(msgspec.Struct, frozen=True):
     """[metrics]: where the processes that have metrics serve them, unencrypted and to everybody who gets there."""
 
     host: str = "127.0.0.1"
+    buckets: int = 0  # of so many buckets is told what they hold, by their names
 
 
 class LogSection(msgspec.Struct, frozen=True):

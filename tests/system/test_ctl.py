@@ -394,10 +394,14 @@ def _readable(link: Path) -> bool:
 
 
 def test_metrics_may_be_served_to_other_hosts(tmp_path: Path) -> None:
-    with running_cluster(tmp_path / "c", "--proxies", "1", "--set", "metrics.host=127.0.0.2") as cluster:
+    with running_cluster(tmp_path / "c", "--proxies", "1", "--set", "metrics.host=127.0.0.2", "--set", "metrics.buckets=9") as cluster:
+        cluster.s3().create_bucket(Bucket="counted")
+        cluster.s3().put_object(Bucket="counted", Key="k", Body=b"12345")
         assert cluster.info["metrics"] == [f"http://127.0.0.2:{cluster.port_base + offset}/metrics" for offset in (200, 300, 700)]
         for url in cluster.info["metrics"]:
             with urllib.request.urlopen(url, timeout=10) as answer:
-                assert b"objstore_ring_version 1" in answer.read()
+                page = answer.read().decode()
+                assert "objstore_ring_version 1" in page
+                assert ('objstore_bucket_bytes{account="admin",bucket="counted"} 5' in page) is (":" + str(cluster.port_base + 300) in url)
         with pytest.raises(OSError, match="refused"):
             urllib.request.urlopen(f"http://127.0.0.1:{cluster.port_base + 300}/metrics", timeout=10)

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from types import SimpleNamespace
 
+from objstore.cli.bucket_metrics import Held
 from objstore.cli.metrics import Page, daemon_metrics, proxy_metrics, serve_metrics, services_metrics
 from objstore.daemons.control import StatusResult
 from objstore.errors import QuorumLost
@@ -79,8 +80,15 @@ def test_a_daemon_shows_what_the_nodes_report_now() -> None:
             return StatusResult(epoch=3, under_replicated=1, misplaced=0, queued_repairs=None if late else 1, quarantined=1, changing=False)
 
     world = SimpleNamespace(clock=SimpleNamespace(wall_us=lambda: 1_500_000))
-    text = asyncio.run(daemon_metrics(world, Fleet(), Daemons()))
+
+    async def buckets() -> list[Held]:
+        return [Held("acme", "photos", 2, 30)]
+
+    assert "objstore_objects" not in asyncio.run(daemon_metrics(world, Fleet(), Daemons()))
+    text = asyncio.run(daemon_metrics(world, Fleet(), Daemons(), buckets))
     for line in (
+        'objstore_objects{account="acme",bucket="photos"} 2',
+        'objstore_bucket_bytes{account="acme",bucket="photos"} 30',
         "objstore_ring_version 3",
         "objstore_ring_partitions_misplaced 2",
         'objstore_disk_bytes{node="node1",disk="4",state="free"} 6',
