@@ -25,6 +25,17 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+# What supervisors and service managers run, each with --config FILE (main.py); not among the commands for people.
+ROLES: Mapping[str, str] = {
+    "node": "A storage node: keeps rows and bodies on its devices.",
+    "proxy": "A proxy: S3 and Swift in front of the nodes.",
+    "daemon": "The background work: repair, scrub, ring changes, lifecycle.",
+    "services": "OpenStack's APIs.",
+    "agent": "Runs guests and makes networks on one host.",
+    "disks": "Serves the volumes of one host's guests.",
+}
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports them when they are used."""
 
@@ -43,6 +54,8 @@ class LazyGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does it, but an unknown command is answered with the nearest one."""
+        if args and args[0] in ROLES:
+            return args[0], _role_help(args[0]), args[1:]
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from objstore.runtime.config import nearest
 
@@ -55,7 +68,16 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
+def _role_help(role: str) -> click.Command:
+    told = f"{ROLES[role]}\n\nA process of a cluster, as its supervisor or a service manager runs it; `objstore ctl` starts and stops all of them."
+    file = click.Option(
+        ["--config"], required=True, metavar="FILE", help="Its settings: D/NAME/config.toml of a cluster that was laid in D."
+    )
+    return click.Command(role, params=[file], help=told, context_settings={"help_option_names": ["-h", "--help"]})
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="objstore", prog_name="objstore", message="%(prog)s %(version)s")
 def objstore() -> None:
     """A strongly consistent, S3-compatible distributed object store.
 

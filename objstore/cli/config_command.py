@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import click
 import msgspec
@@ -13,15 +13,22 @@ from objstore.runtime.config import ConfigError, Loaded
 from objstore.runtime.log import REDACTED, redact
 
 
+class NoCluster(ConfigError):
+    """There is no file of settings."""
+
+
 @click.group()
 def config() -> None:
     """Check and show settings."""
 
 
 def _file_option(command: Any) -> Any:
-    return click.option("--config", "file", type=click.Path(path_type=Path), help="A cluster.toml; by default that of --dir.")(
-        click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path("objstore-data"), show_default=True)(command)
-    )
+    where = click.option(
+        "--dir", "directory", type=click.Path(path_type=Path), default=Path("objstore-data"), show_default=True, help="The cluster's directory."
+    )  # fmt: skip
+    return click.option(
+        "--config", "file", type=click.Path(path_type=Path), help="A cluster.toml; by default $OBJSTORE_CONFIG, else that of --dir."
+    )(where(command))
 
 
 def _load(file: Path | None, directory: Path) -> Loaded[Any]:
@@ -31,7 +38,7 @@ def _load(file: Path | None, directory: Path) -> Loaded[Any]:
     try:
         return load_settings(SHARED_SECTIONS, files=[path], foreign=("layout",))
     except OSError as failure:
-        raise ConfigError(f"{path}: {failure.strerror}") from failure
+        raise NoCluster(f"{path}: {failure.strerror}") from failure
 
 
 @config.command()
@@ -41,7 +48,7 @@ def check(file: Path | None, directory: Path) -> int:
     try:
         _load(file, directory)
     except ConfigError as failure:
-        return complain(str(failure), hint="objstore config schema")
+        return complain(str(failure), hint=_hint(failure))
     print("ok")
     return 0
 
@@ -55,7 +62,7 @@ def show(file: Path | None, directory: Path, origin: bool, as_json: bool) -> int
     try:
         loaded = _load(file, directory)
     except ConfigError as failure:
-        return complain(str(failure), hint="objstore config schema")
+        return complain(str(failure), hint=_hint(failure))
     values = _veiled(msgspec.to_builtins(loaded.settings))
     if as_json:
         print(json.dumps({"settings": values, "origins": loaded.origins} if origin else values))
@@ -87,6 +94,10 @@ def schema(as_json: bool) -> int:
     return 0
 
 
+def _hint(failure: ConfigError) -> str:
+    return "the directory of a cluster: --dir D, or --config FILE" if isinstance(failure, NoCluster) else "objstore config schema"
+
+
 def _veiled(value: Any) -> Any:
     """The values without tokens and passwords: what is shown is read over shoulders and pasted into questions."""
     if isinstance(value, dict):
@@ -95,4 +106,6 @@ def _veiled(value: Any) -> Any:
 
 
 def _type_name(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(json.dumps(value) for value in get_args(kind))
     return kind.__name__ if isinstance(kind, type) else str(kind)

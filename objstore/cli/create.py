@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from objstore.cli.layout import (
     DEFAULT_POLICY,
     REPLICAS,
@@ -23,6 +25,9 @@ from objstore.cli.layout import (
     write_file,
     zone_name,
 )
+from objstore.errors import InvalidArgument
+from objstore.identity.logic import Credentials, parse_identities
+from objstore.identity.model import User
 from objstore.runtime.config import ConfigError, render_toml
 from objstore.runtime.world import World
 
@@ -114,14 +119,11 @@ def write_identities(place: Place, admin: Admin, extra: Path | None) -> None:
     }  # fmt: skip
     if extra is not None:
         try:
-            given = tomllib.loads(extra.read_text())
-        except (OSError, tomllib.TOMLDecodeError) as failure:
+            text = extra.read_text()
+            Credentials([*msgspec.convert(tables["user"], list[User]), *parse_identities(text).user])
+        except (OSError, UnicodeDecodeError, InvalidArgument) as failure:
             raise ConfigError(f"identities file {extra} cannot be used: {failure}") from failure
-        for kind, rows in given.items():
-            if kind not in ("user", "swift_user", "kms_key", "oidc_provider") or not isinstance(rows, list):
-                raise ConfigError(
-                    f"identities file {extra}: [[{kind}]] is not known; it holds [[user]], [[swift_user]], [[kms_key]] and [[oidc_provider]]"
-                )
+        for kind, rows in tomllib.loads(text).items():
             tables.setdefault(kind, []).extend(rows)
     write_file(place.identities_file, _array_tables(tables).encode(), mode=0o600)
 

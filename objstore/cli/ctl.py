@@ -13,6 +13,7 @@ import click
 from objstore.cli.client import CallFailed, bring_down, call, call_up
 from objstore.cli.errors import report
 
+USUAL = Path("objstore-data")  # where `objstore dev` and `make run` lay one
 UP_TIMEOUT_S = 120.0
 DOWN_TIMEOUT_S = 60.0  # 40 s of it are for guests and their disks, where there are any
 SHORT_TIMEOUT_S = 60.0
@@ -24,16 +25,18 @@ Command = Callable[..., Any]
 
 
 def _dir_option(command: Command) -> Command:
-    return click.option("--dir", "directory", type=click.Path(path_type=Path), help="The cluster's directory.")(command)
+    return click.option(
+        "--dir", "directory", type=click.Path(path_type=Path), help="The cluster's directory; without it objstore-data here, if there is one."
+    )(command)  # fmt: skip
 
 
 def _root(context: click.Context, directory: Path | None) -> Path:
     chosen = (
         directory or context.find_root().params.get("directory") or (context.parent.params.get("directory") if context.parent else None)
     )
-    if chosen is None:
-        raise click.UsageError("say which cluster: --dir D")
-    return Path(chosen).absolute()
+    if chosen is None and not (USUAL / "cluster.toml").exists():
+        raise click.UsageError(f"say which cluster: --dir D (there is none in {USUAL})")
+    return Path(chosen or USUAL).absolute()
 
 
 def _services(_context: click.Context, _parameter: click.Parameter, given: str) -> str:

@@ -156,7 +156,10 @@ class Desk:
             layout = laid
             write_cluster(place, layout, sections)
         if identities is not None:
+            before = place.identities_file.read_bytes()
             write_identities(place, read_admin(place), identities)
+            if place.identities_file.read_bytes() != before:
+                await self._supervisor.restart_in_turn(("proxy", "services"), timeout_s=request.timeout_s)
         return layout
 
     async def _wait_writable(self, layout: Layout, *, deadline: float) -> None:
@@ -441,8 +444,10 @@ def _with_overrides(sections: dict[str, dict[str, Any]], overrides: Sequence[str
 
 
 def _region(place: Place) -> str:
-    region = read_cluster(place)[1].get("s3", {}).get("region", "us-east-1")
-    return str(region)
+    """As the proxies have it: the environment of this supervisor, which they inherit, stands above the file."""
+    from objstore.cli.settings import SHARED_SECTIONS, load_settings
+
+    return str(load_settings(("s3",), files=[place.cluster_file], foreign=(*SHARED_SECTIONS, "layout")).settings.s3.region)
 
 
 def _metrics_host(place: Place) -> str:

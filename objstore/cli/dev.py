@@ -4,6 +4,7 @@ It is `ctl up` with a friendly face: the same supervisor and directory, so `objs
 """
 
 import contextlib
+import shlex
 import shutil
 import signal
 import sys
@@ -47,13 +48,18 @@ def dev(directory: Path, *, ephemeral: bool, overrides: tuple[str, ...], **shape
     """Run a cluster on this machine until Ctrl-C; data and keys are kept for the next time."""
     root = Path(tempfile.mkdtemp(prefix="objstore-")) if ephemeral else directory.absolute()
     known = (root / "cluster.toml").exists()
+    began = False
     try:
         # Ctrl-C from here on means: stop in order.  The supervisor has a session of its own and does not see it.
         asked = _Asked()
         summary = call_up(root, {"new": {"zones": shape["nodes"], **shape}, "overrides": list(overrides)}, timeout_s=180.0)
         print(welcome(summary, root, known=known, ephemeral=ephemeral), flush=True)
+        began = True
         _watch(root, asked)
     except CallFailed as failure:
+        if failure.kind == "NoSupervisor" and began:
+            print("\n  stopped by somebody else (objstore ctl down)", flush=True)
+            return 0
         return complain(str(failure), hint=f"the logs in {root / 'log'}, or another --port-base when a port is taken")
     except OSError as failure:
         return complain(f"cannot use {root}: {failure}", hint="another --dir")
@@ -71,6 +77,8 @@ def welcome(summary: Mapping[str, Any], root: Path, *, known: bool, ephemeral: b
     keys = "as before" if known else f"new, saved in {root / 'secrets' / 'admin.toml'} (mode 0600)"
     authority = f"\n  CA        {access.ca_cert}" if access.ca_cert else ""
     others = ", ".join(summary["s3"][1:])
+    bundle = f" AWS_CA_BUNDLE={shlex.quote(access.ca_cert)}" if access.ca_cert else ""
+    here = shlex.quote(str(root))
     indented = "".join(f"    {line}\n" for line in boto3(access).splitlines())
     return f"""
   objstore {installed_version()}   data {root} ({kept})   ready in {summary["ready_s"]:.1f} s
@@ -85,13 +93,13 @@ def welcome(summary: Mapping[str, Any], root: Path, *, known: bool, ephemeral: b
 {indented}
   Shell (pip install awscli):
 
-    export AWS_ENDPOINT_URL={access.endpoint} AWS_DEFAULT_REGION={access.region}
+    export AWS_ENDPOINT_URL={access.endpoint} AWS_DEFAULT_REGION={access.region}{bundle}
     export AWS_ACCESS_KEY_ID={access.access_key} AWS_SECRET_ACCESS_KEY={access.secret_key}
     aws s3 mb s3://photos && aws s3 cp README.md s3://photos/ && aws s3 ls s3://photos/
 
-  Other tools: objstore snippet rclone|restic|s3cmd --dir {root}
-  Hurt it:     objstore ctl --dir {root} stop node3 --signal KILL
-               objstore ctl --dir {root} start node3
+  Other tools: objstore snippet rclone|restic|s3cmd --dir {here}
+  Hurt it:     objstore ctl --dir {here} stop node3 --signal KILL
+               objstore ctl --dir {here} start node3
   Ctrl-C stops everything.
 """
 

@@ -12,7 +12,7 @@ ROLES = ("node", "proxy", "daemon", "services", "disks", "agent", "supervise")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 1 failed, 2 usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words and words[0] in ROLES and "--help" not in words:
+    if words and words[0] in ROLES and not {"-h", "--help"} & set(words):
         from objstore.cli.roles import run_role
 
         return run_role(words[0], words[1:])

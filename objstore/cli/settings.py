@@ -8,7 +8,7 @@ import importlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -93,10 +93,10 @@ class AgentSection(msgspec.Struct, frozen=True):
     disks_control: str = ""  # sockets of the process that serves this host's disks, in the cluster's directory
     disks_nbd: str = ""
     tunnel_address: str = ""  # its end of tunnels between hosts: ADDRESS or ADDRESS:PORT
-    network_driver: str = "auto"  # "netns" (needs root), "user"; "auto": netns where it can be had
+    network_driver: Literal["auto", "netns", "user"] = "auto"  # "netns" (needs root), "user"; "auto": netns where it can be had
     outbound: bool = False  # guests go out through this host, under its address
-    virt_type: str = "auto"  # "kvm", "tcg"; "auto": kvm where a small guest boots with it in time
-    machine: str = "q35"  # of guests that name none: "q35" or "pc"
+    virt_type: Literal["auto", "kvm", "tcg"] = "auto"  # "kvm", "tcg"; "auto": kvm where a small guest boots with it in time
+    machine: Literal["q35", "pc"] = "q35"  # of guests that name none: "q35" or "pc"
     user: int = -1  # number of the user that guests run as, where the agent is root; -1: the agent's own
     vcpus: int = 0  # reported as this host's; 0: those of the machine
     memory_mb: int = 0  # likewise
@@ -135,7 +135,7 @@ class HostSection(msgspec.Struct, frozen=True):
     """[host]: `sockets` is a directory where nodes also listen on Unix sockets, for processes of the same machine; "" is none."""
 
     sockets: str = ""
-    scheduling: str = "batch"  # of the store's processes among others: "batch" or "normal", see child.py
+    scheduling: Literal["batch", "normal"] = "batch"  # of the store's processes among others: "batch" or "normal", see child.py
 
 
 class MetricsSection(msgspec.Struct, frozen=True):
@@ -148,8 +148,8 @@ class MetricsSection(msgspec.Struct, frozen=True):
 class LogSection(msgspec.Struct, frozen=True):
     """[log]: "debug" "info" "warning" "error"; "json" or "text"."""
 
-    level: str = "info"
-    style: str = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    style: Literal["json", "text"] = "json"
 
 
 COMPONENTS = {

@@ -1,5 +1,7 @@
 """`objstore snippet TOOL`: a configuration to paste, with a running cluster's own endpoint, region and keys."""
 
+import json
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +42,7 @@ def access_of(summary: Mapping[str, Any]) -> Access:
 
 def boto3(access: Access) -> str:
     """Python."""
-    verify = f', verify="{access.ca_cert}"' if access.ca_cert else ""
+    verify = f", verify={json.dumps(access.ca_cert)}" if access.ca_cert else ""
     return f'''import boto3
 
 s3 = boto3.client("s3", endpoint_url="{access.endpoint}", region_name="{access.region}",
@@ -53,7 +55,7 @@ print(s3.get_object(Bucket="demo", Key="hello.txt")["Body"].read())
 
 def awscli(access: Access) -> str:
     """The AWS command line: environment for a shell."""
-    authority = f"export AWS_CA_BUNDLE={access.ca_cert}\n" if access.ca_cert else ""
+    authority = f"export AWS_CA_BUNDLE={shlex.quote(access.ca_cert)}\n" if access.ca_cert else ""
     return f"""export AWS_ENDPOINT_URL={access.endpoint}
 export AWS_DEFAULT_REGION={access.region}
 export AWS_ACCESS_KEY_ID={access.access_key}
@@ -67,7 +69,7 @@ export AWS_SECRET_ACCESS_KEY={access.secret_key}
 
 def rclone(access: Access) -> str:
     """For ~/.config/rclone/rclone.conf."""
-    authority = f"# rclone needs the authority on its command line: --ca-cert {access.ca_cert}\n" if access.ca_cert else ""
+    authority = f"# rclone needs the authority on its command line: --ca-cert {shlex.quote(access.ca_cert)}\n" if access.ca_cert else ""
     return f"""{authority}[objstore]
 type = s3
 provider = Other
@@ -81,7 +83,7 @@ force_path_style = true
 
 def restic(access: Access) -> str:
     """Environment for a shell."""
-    authority = f"export RESTIC_CACERT={access.ca_cert}\n" if access.ca_cert else ""
+    authority = f"export RESTIC_CACERT={shlex.quote(access.ca_cert)}\n" if access.ca_cert else ""
     return f"""export AWS_ACCESS_KEY_ID={access.access_key}
 export AWS_SECRET_ACCESS_KEY={access.secret_key}
 export AWS_DEFAULT_REGION={access.region}

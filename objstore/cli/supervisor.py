@@ -163,6 +163,13 @@ class Supervisor:
             await self._world.clock.sleep(POLL_S)
         return hopeless
 
+    async def restart_in_turn(self, roles: Sequence[str], *, timeout_s: float) -> None:
+        """Start processes that run anew, one after the other, so that the others go on serving.  Raises ConfigError as `wait_ready`."""
+        for process in [process for role in roles for process in self.of_role(role) if process.pid is not None]:
+            await process.stop(signal.SIGTERM, timeout_s=DOWN_S)
+            process.start()
+            await self.wait_ready([process.name], timeout_s=timeout_s)
+
     async def stop_all(self, *, timeout_s: float = DOWN_S) -> None:
         """Stop everything in order, guests first; what does not end in time is killed."""
         for process in self.processes.values():

@@ -18,7 +18,7 @@ import logging
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -44,7 +44,7 @@ _NO_NONCE = bytes(12)  # each wrapping key seals one thing only
 class KmsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `[kms]` section."""
 
-    kind: str = "local"  # "local": the file; "vault": a service that speaks Vault's transit protocol
+    kind: Literal["local", "vault"] = "local"  # "local": the file; "vault": a service that speaks Vault's transit protocol
     store_key: str = STORE_KEY  # master key of SSE-S3; clients cannot name it
     default_key: str = DEFAULT_KEY  # master key of SSE-KMS where a request names none; "" refuses such requests
     cache_s: float = 300.0  # a data key is remembered for so long, and a bucket key used

@@ -4,10 +4,10 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from objstore.cluster.api import ClusterApi, Staging
 from objstore.core import names
-from objstore.core.acl import Ownership
 from objstore.core.conditions import check_as_of, check_write
 from objstore.core.container import CLASS_PART
 from objstore.core.container_sync import SYNC_TO
@@ -45,7 +45,7 @@ class ObjectSettings:
     bucket_spread: int = 0
     # What a new bucket begins with unless its maker says else, as on Amazon: lists are off, and nothing can be made public before
     # the block is taken away.  "" and False: as on Amazon before 2023.
-    new_bucket_ownership: str = Ownership.ENFORCED.value
+    new_bucket_ownership: Literal["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter", ""] = "BucketOwnerEnforced"
     new_bucket_block_public: bool = True
     # Storage class -> the policy in whose ring its large bodies lie (ADR 11); other classes are labels.
     storage_classes: Mapping[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ import dataclasses
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -209,7 +209,9 @@ def _typed(setting: Setting, given: _Assignment) -> Any:
             return msgspec.convert(msgspec.json.decode(value), setting.type)
         return msgspec.convert(value, setting.type, strict=not given.is_text)
     except msgspec.MsgspecError as failure:
-        raise ConfigError(f"{given.origin}: {setting.section}.{setting.key} = {value!r} cannot be used: {failure}") from failure
+        choices = [str(choice) for choice in get_args(setting.type)] if get_origin(setting.type) is Literal else []
+        why = f"it is one of {', '.join(choices)}" if choices else str(failure)
+        raise ConfigError(f"{given.origin}: {setting.section}.{setting.key} = {value!r} cannot be used: {why}") from failure
 
 
 def _toml_value(value: Any) -> str:

@@ -382,6 +382,23 @@ def test_identities_of_a_file_exist_from_the_start(tmp_path: Path) -> None:
         assert [b["Name"] for b in cluster.s3().list_buckets()["Buckets"]] == ["of-the-suite"]
 
 
+def test_identities_that_are_given_to_a_running_cluster_hold_at_once_and_bad_ones_change_nothing(tmp_path: Path) -> None:
+    identities = tmp_path / "identities.toml"
+    with running_cluster(tmp_path / "c", "--proxies", "2") as cluster:
+        before = cluster.ctl("pids")
+        identities.write_text('[[user]]\naccount = "late"\nname = "main"\nsecret_key = "late-secret"\n')
+        code, answer = cluster.try_ctl("up", "--identities", str(identities))
+        assert (code, "access_key" in answer["error"]) == (1, True)
+        assert cluster.ctl("pids") == before
+        identities.write_text('[[user]]\naccount = "late"\nname = "main"\naccess_key = "LATEACCESS"\nsecret_key = "late-secret"\n')
+        cluster.ctl("up", "--identities", str(identities))
+        after = cluster.ctl("pids")
+        assert {name for name in before if after[name] != before[name]} == {"proxy1", "proxy2", "services1"}
+        cluster.info |= {"access_key": "LATEACCESS", "secret_key": "late-secret"}
+        for proxy in (0, 1):
+            assert cluster.s3(proxy).list_buckets()["Buckets"] == []
+
+
 def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 

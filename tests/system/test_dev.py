@@ -17,9 +17,9 @@ from tests.support.cluster import OBJSTORE, free_port_base, is_running, wait_unt
 class Session:
     """One `objstore dev` in the foreground."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, cwd: Path | None = None) -> None:
         self.text = ""
-        self.process = subprocess.Popen([OBJSTORE, "dev", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen([OBJSTORE, "dev", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd)
         assert self.process.stdout is not None
         os.set_blocking(self.process.stdout.fileno(), False)
 
@@ -88,6 +88,21 @@ def test_what_dev_prints_works_and_the_next_run_has_the_same_keys_and_data(tmp_p
         assert _run(code) == "b'hello'\n"
     finally:
         assert again.interrupt() == 0
+
+
+def test_a_cluster_that_ctl_ends_ends_its_foreground_too_without_complaint(tmp_path: Path) -> None:
+    base = str(free_port_base())
+    session = Session("--dir", "objstore-data", "--nodes", "1", "--proxies", "1", "--port-base", base, cwd=tmp_path)
+    try:
+        session.wait_for("healthy: 1 of 1")
+        done = subprocess.run([OBJSTORE, "ctl", "down"], capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert "proxy1" in done.stdout  # without --dir: the cluster that is here
+        assert session.process.wait(20) == 0
+        session.text += (session.process.stdout.read() or b"").decode() if session.process.stdout else ""
+        assert "stopped by somebody else" in session.text
+        assert "error" not in session.text
+    finally:
+        session.interrupt()
 
 
 def test_an_ephemeral_cluster_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

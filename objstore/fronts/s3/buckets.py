@@ -140,7 +140,10 @@ async def not_implemented(front: Front, request: S3Request) -> Response:
     """A call that S3 knows and this store does not have."""
     if request.bucket:
         await front.store.bucket(request.who, request.bucket)
-    raise NotImplementedHere("A header or query parameter you provided implies functionality that is not implemented.")
+    asked = ", ".join(sorted(f"?{name}" for name in request.query if name != "x-id")[:3])
+    raise NotImplementedHere(
+        f"A header or query parameter you provided implies functionality that is not implemented: {asked or request.method}"
+    )
 
 
 async def method_not_allowed(front: Front, request: S3Request) -> Response:

@@ -44,7 +44,10 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
         409, "BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it."
     ),
     errors.BucketAlreadyExists: Row(
-        409, "BucketAlreadyExists", "The requested bucket name is not available. Please select a different name and try again."
+        409,
+        "BucketAlreadyExists",
+        "The requested bucket name is not available. Please select a different name and try again.",
+        "Accounts of a tenant share the names of buckets.",
     ),
     errors.BucketNotEmpty: Row(
         409, "BucketNotEmpty", "The bucket you tried to delete is not empty", "Delete its objects, versions and delete markers first."
@@ -121,7 +124,7 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
         400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema"
     ),
     errors.AccessDenied: Row(403, "AccessDenied", "Access Denied"),
-    errors.NotImplementedHere: Row(501, "NotImplemented"),
+    errors.NotImplementedHere: Row(501, "NotImplemented", hint="docs/reference/s3.md lists every operation and what is built of it."),
     errors.KeyNotFound: Row(400, "KMS.NotFoundException", hint="Name a key that the store's key service holds."),
     errors.KeyServiceUnavailable: _UNAVAILABLE,
     errors.StaleEpoch: _UNAVAILABLE,

@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from objstore.cli.commands import COMMANDS, run
+from objstore.cli.commands import COMMANDS, ROLES, run
+from objstore.cli.main import main
 
 
 def test_every_command_of_the_table_can_be_imported_and_has_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,7 +30,19 @@ def test_an_unknown_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
     assert "did you mean 'snippet'?" in capsys.readouterr().err
 
 
-def test_wrong_usage_of_ctl_is_one_json_object_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("asked", ["-h", "--help"])
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_says_what_it_is(role: str, asked: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([role, asked]) == 0
+    told = capsys.readouterr().out
+    assert f"objstore {role}" in told
+    assert "--config FILE" in told
+
+
+def test_wrong_usage_of_ctl_is_one_json_object_and_exit_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)  # where there is no objstore-data
     assert run(["ctl", "status"]) == 2
     assert "--dir" in json.loads(capsys.readouterr().out)["error"]
     assert run(["ctl", "--dir", "/nonexistent", "start"]) == 2
@@ -37,4 +51,7 @@ def test_wrong_usage_of_ctl_is_one_json_object_and_exit_2(capsys: pytest.Capture
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["version"]) == 0
-    assert capsys.readouterr().out.startswith("objstore 0.")
+    told = capsys.readouterr().out
+    assert told.startswith("objstore 0.")
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == told

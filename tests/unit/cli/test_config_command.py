@@ -22,7 +22,26 @@ def test_a_good_file_is_ok_and_a_bad_one_is_named_with_its_line(file: Path, caps
     assert run(["config", "check", "--dir", str(file.parent)]) == 1
     assert f"{file}:3" in (message := capsys.readouterr().err)
     assert "did you mean 'region'" in message
+    capsys.readouterr()
     assert run(["config", "check", "--dir", "/nonexistent"]) == 1
+    assert "--dir D" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    ('[kms]\nkind = "foo"\n', "one of local, vault"), ('[log]\nlevel = "verbose"\n', "one of debug, info, warning, error"),
+    ('[objects]\nnew_bucket_ownership = "mine"\n', "ObjectWriter"),
+])  # fmt: skip
+def test_what_would_keep_a_process_from_starting_is_no_good_file(
+    file: Path, text: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    file.write_text(text)
+    assert run(["config", "check", "--config", str(file)]) == 1
+    assert why in capsys.readouterr().err
+
+
+def test_the_schema_names_what_a_setting_can_be(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["config", "schema"]) == 0
+    assert 'style = "json"  # "json" or "text"' in capsys.readouterr().out
 
 
 def test_show_is_toml_with_origins_and_json_on_request(

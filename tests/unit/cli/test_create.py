@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from objstore.cli.create import create_cluster, make_node, part_power, read_admin, write_identities
+from objstore.cli.create import Admin, create_cluster, make_node, part_power, read_admin, write_identities
 from objstore.cli.layout import Layout, Place, new_layout, with_node
 from objstore.cli.world import system_world
 from objstore.identity.logic import Credentials, parse_identities
@@ -126,3 +126,19 @@ def test_each_policy_has_a_ring_over_its_own_devices(tmp_path: Path) -> None:
     assert {device.node for device in cold.devices.values()} == {"node4", "node5"}
     assert default.spec.hash_seed != cold.spec.hash_seed
     assert all(len({cold.devices[d].node for d in cold.primaries(p)}) == 2 for p in range(cold.partition_count))
+
+
+@pytest.mark.parametrize("text", ['[[user]]\naccount = "a"\nsecret_key = "s"\n', "[[nobody]]\n", "user = 3", "\0",
+    '[[user]]\naccount = "a"\nname = "n"\naccess_key = "OKADMIN"\nsecret_key = "s"\n',
+])  # fmt: skip
+def test_identities_that_no_proxy_could_read_leave_the_file_as_it_is(tmp_path: Path, text: str) -> None:
+    place = Place(tmp_path)
+    place.secrets.mkdir()
+    admin = Admin("admin", "admin", "word", "OKADMIN", "s" * 40)
+    write_identities(place, admin, None)
+    before = place.identities_file.read_bytes()
+    extra = tmp_path / "identities.toml"
+    extra.write_text(text)
+    with pytest.raises(ConfigError, match=r"identities\.toml cannot be used"):
+        write_identities(place, admin, extra)
+    assert place.identities_file.read_bytes() == before

@@ -3,6 +3,8 @@
 import ast
 import configparser
 import shlex
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +49,13 @@ def test_the_ini_snippets_parse(tool: str) -> None:
 def test_access_is_taken_from_what_up_prints() -> None:
     summary = {"s3": ["http://a:1", "http://a:2"], "region": "r", "access_key": "k", "secret_key": "s", "ca_cert": None}
     assert access_of(summary) == Access("http://a:1", "r", "k", "s", None)
+
+
+def test_a_directory_with_blanks_and_quotes_is_pasted_unharmed(tmp_path: Path) -> None:
+    path = str(tmp_path / 'my "dir" of' / "ca.pem")
+    access = Access(SECURE.endpoint, SECURE.region, SECURE.access_key, SECURE.secret_key, path)
+    for tool, variable in (("awscli", "AWS_CA_BUNDLE"), ("restic", "RESTIC_CACERT")):
+        done = subprocess.run(["sh", "-c", f'{TOOLS[tool](access)}\nprintf %s "${variable}"'], capture_output=True, text=True, check=True)
+        assert done.stdout == path
+    verify = next(node for node in ast.walk(ast.parse(TOOLS["boto3"](access))) if isinstance(node, ast.keyword) and node.arg == "verify")
+    assert ast.literal_eval(verify.value) == path
