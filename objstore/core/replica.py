@@ -11,7 +11,7 @@ Noncurrent versions (docs/adr/0006-versions.md) are rows that a replica makes of
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from objstore.core.rows import Kind, Register, Row, decode_row, encode_row
+from objstore.core.rows import BodyKind, Kind, Register, Row, decode_row, encode_row
 from objstore.core.timestamp import BALLOT_BYTES, Ballot
 from objstore.core.versions import is_version, raised, rank, speaks_of
 
@@ -77,11 +77,21 @@ def stored_with(old: Kept | None, ballot: Ballot, new: Row, held: Held, floor: B
             if before is None and row.origin <= floor:
                 continue
             found[version] = Kept(accepted_above(ballot, before, row), row, encoded)
-        elif before is None or before.row.kind != row.kind:
+        elif before is None or before.row.kind != row.kind or not _has_bytes_of(before.row, row):
             return None
         else:
             found[version] = Kept(accepted_above(ballot, before, row), row, encoded, before.of_head)
     return found
+
+
+def _has_bytes_of(held: Row, row: Row) -> bool:
+    """Whether the bytes that a changed row needs are those of the row held.
+
+    Always for a version with an id.  The null version is overwritten in place: a replica that missed that holds others under the same key.
+    """
+    if row.body not in (BodyKind.INLINE, BodyKind.BLOB):
+        return True
+    return (held.body, held.blob, held.digest) == (row.body, row.blob, row.digest)
 
 
 def _at(ballot: Ballot, effect: bytes) -> tuple[Row, bytes]:

@@ -1,10 +1,13 @@
 from random import Random
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from objstore.core.replica import Kept, decide_accept, decide_prepare, stored_with
-from objstore.core.rows import EMPTY, Kind, Register, Row, decode_row, encode_row
+from objstore.core.rows import EMPTY, BodyKind, Kind, Register, Row, decode_row, encode_row
 from objstore.core.timestamp import ZERO, Ballot, ballot_at
 
 
@@ -93,3 +96,26 @@ def test_effects_of_a_head_that_is_proposed_again_outrank_what_heads_in_between_
     kept = stored[at(1).hex()]
     assert (kept.accepted, kept.row.kind, kept.row.origin) == (at(9), Kind.TOMBSTONE, at(9))
     assert decode_row(kept.encoded) == kept.row
+
+
+@pytest.mark.parametrize(
+    "other", [{"digest": b"d" * 16}, {"body": BodyKind.BLOB, "blob": b"b" * 16, "digest": b""}, {"body": BodyKind.MANIFEST, "digest": b""}]
+)
+@pytest.mark.parametrize("where", ["head", "version"])
+def test_an_effect_on_the_null_version_needs_the_bytes_that_it_was_made_of(other: dict[str, Any], where: str) -> None:
+    """The null version is overwritten in place: a replica that missed that holds other bytes under the same key."""
+    changed = Row(Kind.OBJECT, b"", at(5), at(3), 0, size=9, body=BodyKind.INLINE, digest=b"m" * 16, tags={"a": "b"})
+
+    def stored(held: Row, effect: Row) -> dict[str, Kept] | None:
+        kept = Kept(at(3), held, encode_row(held))
+        head = Row(Kind.OBJECT, b"", at(5), at(2), 0, version=at(2).hex(), effects=(encode_row(effect),))
+        versions = {"": kept} if where == "version" else {}
+        return stored_with(kept if where == "head" else None, at(5), head, versions.get, ZERO)
+
+    same = replace(changed, origin=at(3), tags={})
+    assert stored(replace(same, **other), changed) is None
+    found = stored(same, changed)
+    assert found is not None
+    assert (found[""].row, found[""].of_head) == (changed, where == "head")
+    moved = replace(changed, body=BodyKind.MANIFEST, digest=b"")  # its bytes are in other rows
+    assert stored(replace(same, **other), moved) is not None
