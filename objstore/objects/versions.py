@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from objstore.cluster.api import ScannedRow
 from objstore.core import names
 from objstore.core.rows import Row, RowKey, Space
 from objstore.core.timestamp import Ballot, wall_us_of
@@ -31,6 +32,8 @@ from objstore.objects.context import object_key
 from objstore.objects.info import object_info
 from objstore.objects.listing import Listings, common_prefix, start_after
 from objstore.objects.lock import PART as LOCK_PART
+
+SCANNED_AGAIN = 4  # times, where heads move while they are listed; then what was seen is shown
 
 
 class Versions(Listings):
@@ -81,6 +84,22 @@ class _Chunk(NamedTuple):
     heads: dict[bytes, Row]
     others: dict[bytes, list[Row]]
     end: _Place | None
+
+
+class _Since:
+    """Which heads are others when the versions are scanned than when the heads were."""
+
+    def __init__(self, heads: Sequence[ScannedRow]) -> None:
+        self._shown = {item.name: item for item in heads}
+        self.names: set[bytes] = set()
+
+    def is_another(self, head: ScannedRow) -> bool:
+        """Whether to show it too."""
+        shown = self._shown.get(head.name)
+        if shown is None or shown.accepted == head.accepted or shown.row.version == head.row.version:
+            return False
+        self.names.add(head.name)
+        return True
 
 
 class _Listing:
@@ -164,16 +183,20 @@ class _Listing:
     async def _scan(self, place: _Place) -> _Chunk:
         """What there is from a place on.
 
-        Heads are scanned first: a version that ceases to be the head meanwhile is then still among the noncurrent ones, and one
-        that becomes it, as the one above it is removed, is asked for as the head that it is by then.  One more than there is room for is asked for, to know whether the page is the last.
+        Heads are scanned first: a version that ceases to be the head meanwhile is then still among the noncurrent ones.  Where another
+        one is the head by then, both are scanned again.  One that lost its place to a newer one would come a second time where a page
+        ends between the two; and one that became the head, as the one above it was removed, may not lie among the noncurrent ones.
         """
         bucket, limit = self._bucket, self._room + 1
-        heads = await self._cluster.scan(bucket.id, Space.OBJECTS, prefix=self._prefix, start=place.name, limit=limit, markers=True)
-        current = {item.name: item.accepted for item in heads.rows}
-        others = await self._cluster.scan(
-            bucket.id, Space.VERSIONS, prefix=self._prefix, start=place.name, limit=limit, versions=True, start_version=place.version,
-            heads=lambda head: current.get(head.name, head.accepted) != head.accepted,
-        )  # fmt: skip
+        for _ in range(SCANNED_AGAIN):
+            heads = await self._cluster.scan(bucket.id, Space.OBJECTS, prefix=self._prefix, start=place.name, limit=limit, markers=True)
+            since = _Since(heads.rows)
+            others = await self._cluster.scan(
+                bucket.id, Space.VERSIONS, prefix=self._prefix, start=place.name, limit=limit, versions=True, start_version=place.version,
+                heads=since.is_another,
+            )  # fmt: skip
+            if not since.names:
+                break
         end: _Place | None = None
         if others.next_start is not None:
             end = _Place(others.next_start, others.next_version, _age_of(others.next_version))

@@ -228,3 +228,29 @@ def test_a_version_that_becomes_the_head_while_versions_are_listed_is_not_missed
         assert [found[1] for found in await store.versions(proxy=1)] == [version]
 
     with_sim_store(test, nodes=3)
+
+
+def test_a_version_that_loses_its_place_while_versions_are_listed_is_not_shown_twice() -> None:
+    async def test(store: SimStore) -> None:
+        version = (await store.put("k", b"first")).version_id
+        await store.put("k2", b"other")
+        seat: Any = store.cluster.proxies[0]
+        scan = seat.store.cluster.scan
+        overwritten = asyncio.Event()
+
+        async def slow_scan(bucket: bytes, space: int, **rest: Any) -> Any:
+            if space == Space.VERSIONS:
+                await overwritten.wait()
+            return await scan(bucket, space, **rest)
+
+        seat.store.cluster.scan = slow_scan
+        listing = asyncio.ensure_future(store.versions(limit=2))
+        await asyncio.sleep(1)
+        for data in (b"second", b"third"):
+            await store.put("k", data, proxy=1)
+        overwritten.set()
+        ids = [found[1] for found in await listing]
+        assert version in ids
+        assert len(set(ids)) == len(ids)
+
+    with_sim_store(test, nodes=3)
