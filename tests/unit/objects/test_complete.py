@@ -12,6 +12,7 @@ from objstore.errors import (
     ConditionalConflict,
     EntityTooSmall,
     InvalidPart,
+    InvalidPartNumber,
     InvalidRequest,
     NoSuchUpload,
     ObjstoreError,
@@ -39,7 +40,7 @@ def test_parts_become_an_object_with_what_the_upload_said() -> None:
         assert await rig.get("k") == whole
         assert await rig.get("k", range_=ByteRange(8990, 10501)) == whole[8990:10502]
         assert await rig.get("k", part_number=5) == DATA[1]
-        with pytest.raises(InvalidPart):
+        with pytest.raises(InvalidPartNumber):
             await rig.get("k", part_number=2)
         assert (await rig.store.list_uploads(ALICE, "photos")).uploads == []
         with pytest.raises(NoSuchUpload):
