@@ -4,6 +4,7 @@ Every call prints one JSON object on standard output and nothing else there; exi
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ UP_TIMEOUT_S = 120.0
 DOWN_TIMEOUT_S = 60.0  # 40 s of it are for guests and their disks, where there are any
 SHORT_TIMEOUT_S = 60.0
 RING_TIMEOUT_S = 240.0
+COUNT = click.IntRange(min=1)
 SERVICES = ("identity", "image", "volume", "network", "compute")
 ANSWER_MARGIN_S = 60.0  # beyond a call's own limit: the supervisor ends it first and can say why
 
@@ -47,6 +49,27 @@ def _services(_context: click.Context, _parameter: click.Parameter, given: str) 
     return given
 
 
+def _assignments(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    for text in given:
+        if not text.partition("=")[0].rpartition(":")[2] or "=" not in text:
+            raise click.BadParameter(f"{text!r} is not of the form NAME:K=V or K=V")
+    return given
+
+
+def _settings(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    for text in given:
+        section, _, key = text.partition("=")[0].strip().partition(".")
+        if "=" not in text or not section or not key:
+            raise click.BadParameter(f"{text!r} is not of the form section.key=value")
+    return given
+
+
+def _weight(_context: click.Context, _parameter: click.Parameter, given: float) -> float:
+    if not 0 <= given < math.inf:
+        raise click.BadParameter(f"{given} is no weight: it is 0 or more")
+    return given
+
+
 def _answer(root: Path, name: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float = SHORT_TIMEOUT_S) -> int:
     try:
         result = call(root, name, arguments, timeout_s=timeout_s)
@@ -64,10 +87,10 @@ def ctl(directory: Path | None) -> None:
 
 @ctl.command()
 @_dir_option
-@click.option("--nodes", default=3, show_default=True, help="Storage nodes of a new cluster.")
-@click.option("--devices", default=1, show_default=True, help="Devices of each node.")
-@click.option("--zones", default=3, show_default=True, help="Failure domains; node i is in zone ((i - 1) mod zones) + 1.")
-@click.option("--proxies", default=2, show_default=True, help="Proxies of a new cluster.")
+@click.option("--nodes", type=COUNT, default=3, show_default=True, help="Storage nodes of a new cluster.")
+@click.option("--devices", type=COUNT, default=1, show_default=True, help="Devices of each node.")
+@click.option("--zones", type=COUNT, default=3, show_default=True, help="Failure domains; node i is in zone ((i - 1) mod zones) + 1.")
+@click.option("--proxies", type=COUNT, default=2, show_default=True, help="Proxies of a new cluster.")
 @click.option("--port-base", default=21000, show_default=True, help="All ports are in this one and the 999 after it, on 127.0.0.1.")
 @click.option(
     "--identities", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Users and keys that exist from the start."
@@ -80,8 +103,8 @@ def ctl(directory: Path | None) -> None:
 @click.option("--services", callback=_services, default="", help="NAME,NAME...: services that must be there; all five always are.")
 @click.option("--exec-prefix", "exec_prefix", multiple=True, help='"CMD" before every process, "NAME:CMD" before one; may be repeated.')
 @click.option("--uid-base", type=int, help="Node i runs as user id UID_BASE + i (needs root).")
-@click.option("--env", "environment", multiple=True, help="NAME:K=V for one process, K=V for all; may be repeated.")
-@click.option("--set", "overrides", multiple=True, help="section.key=value of the configuration; may be repeated.")
+@click.option("--env", "environment", multiple=True, callback=_assignments, help="NAME:K=V for one process, K=V for all; may be repeated.")
+@click.option("--set", "overrides", multiple=True, callback=_settings, help="section.key=value of the configuration; may be repeated.")
 @click.option("--timeout", "timeout_s", default=UP_TIMEOUT_S, show_default=True, help="Seconds until writes must be possible.")
 @click.pass_context
 def up(context: click.Context, /, directory: Path | None, **options: Any) -> int:
@@ -202,9 +225,9 @@ def _work(root: Path, name: str, *, wait: bool, timeout_s: float) -> int:
 
 @ctl.command("add-node")
 @_dir_option
-@click.option("--devices", default=1, show_default=True, help="Devices of the new node.")
+@click.option("--devices", type=COUNT, default=1, show_default=True, help="Devices of the new node.")
 @click.option("--zone", type=int, help="Its zone; by default as `up` numbers them.")
-@click.option("--weight", default=1.0, show_default=True, help="Weight of each device.")
+@click.option("--weight", default=1.0, callback=_weight, show_default=True, help="Weight of each device.")
 @click.option("--policy", default="", help="The storage policy whose ring it joins; the default ring without it.")
 @click.pass_context
 def add_node(context: click.Context, /, directory: Path | None, **options: Any) -> int:
@@ -215,7 +238,7 @@ def add_node(context: click.Context, /, directory: Path | None, **options: Any) 
 @ctl.command("add-policy")
 @_dir_option
 @click.argument("policy", metavar="NAME=NODES[:REPLICAS]")
-@click.option("--devices", default=1, show_default=True, help="Devices of each node.")
+@click.option("--devices", type=COUNT, default=1, show_default=True, help="Devices of each node.")
 @click.pass_context
 def add_policy(context: click.Context, directory: Path | None, policy: str, devices: int) -> int:
     """Make a further ring for bodies of a storage class; proxies are started anew, one after the other."""

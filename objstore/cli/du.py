@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from objstore.cli.client import CallFailed, call
+from objstore.cli.directory import cluster_directory
 from objstore.cli.errors import complain
 
 CALL_TIMEOUT_S = 150.0
@@ -26,10 +27,7 @@ Row = dict[str, Any]
 
 
 @click.command()
-@click.option(
-    "--dir", "directory", default="objstore-data", show_default=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The cluster's directory.",
-)  # fmt: skip
+@cluster_directory
 @click.option("--bucket", default="", help="This bucket alone.")
 @click.option("--prefix", default="", help="What lies below this prefix of --bucket, by looking at it.")
 @click.option("--depth", default=0, type=click.IntRange(0, 64), help="Show directories below the prefix, so many levels deep.")

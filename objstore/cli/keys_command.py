@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from objstore.cli.directory import cluster_directory
 from objstore.cli.errors import complain
 from objstore.cli.kms import ensure_master_keys, read_keys
 from objstore.cli.layout import Place, write_file
@@ -14,10 +15,6 @@ from objstore.errors import KeyNotFound
 from objstore.identity.kms import RELOAD_S, key_name, render_keys, rotated
 from objstore.runtime.config import ConfigError
 
-_DIRECTORY = click.option(
-    "--dir", "directory", default="objstore-data", show_default=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
-)
-
 
 @click.group()
 def keys() -> None:
@@ -25,7 +22,7 @@ def keys() -> None:
 
 
 @keys.command("list")
-@_DIRECTORY
+@cluster_directory
 def list_keys(directory: Path) -> int:
     """Print the names and their versions as JSON."""
     try:
@@ -39,7 +36,7 @@ def list_keys(directory: Path) -> int:
 
 @keys.command()
 @click.argument("name")
-@_DIRECTORY
+@cluster_directory
 def add(name: str, directory: Path) -> int:
     """Make a key NAME for clients to name in x-amz-server-side-encryption-aws-kms-key-id."""
     return _write(directory, name, new=True)
@@ -47,7 +44,7 @@ def add(name: str, directory: Path) -> int:
 
 @keys.command()
 @click.argument("name")
-@_DIRECTORY
+@cluster_directory
 def rotate(name: str, directory: Path) -> int:
     """Give key NAME a new version.  New objects are encrypted under it; older versions stay, and open what they encrypted.
 

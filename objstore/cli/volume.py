@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from objstore.cli.directory import cluster_directory
 from objstore.cli.errors import complain
 from objstore.cli.volume_store import Opened, open_volumes
 from objstore.errors import ObjstoreError
@@ -59,10 +60,6 @@ class VolumeId(click.ParamType[bytes]):
 
 
 SIZE, ID = Size(), VolumeId()
-DIRECTORY = click.option(
-    "--dir", "directory", default="objstore-data", show_default=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The cluster's directory.",
-)  # fmt: skip
 
 
 @click.group()
@@ -71,10 +68,10 @@ def volume() -> None:
 
 
 @volume.command()
-@DIRECTORY
+@cluster_directory
 @click.option("--size", required=True, type=SIZE, help="Length of the device, such as 10G.")
 @click.option("--chunk-size", default=DEFAULT_CHUNK_BYTES, type=SIZE, help="64K to 16M, a power of two.")
-@click.option("--name", default="")
+@click.option("--name", default="", help="What `objstore volume list` shows besides the id.")
 def create(directory: Path, size: int, chunk_size: int, name: str) -> int:
     """Make a volume of zeros."""
 
@@ -85,7 +82,7 @@ def create(directory: Path, size: int, chunk_size: int, name: str) -> int:
 
 
 @volume.command("list")
-@DIRECTORY
+@cluster_directory
 def list_volumes(directory: Path) -> int:
     """All volumes."""
 
@@ -96,7 +93,7 @@ def list_volumes(directory: Path) -> int:
 
 
 @volume.command()
-@DIRECTORY
+@cluster_directory
 @click.argument("volume", type=ID)
 def show(directory: Path, volume: bytes) -> int:
     """One volume."""
@@ -108,9 +105,9 @@ def show(directory: Path, volume: bytes) -> int:
 
 
 @volume.command()
-@DIRECTORY
+@cluster_directory
 @click.argument("volume", type=ID)
-@click.option("--size", required=True, type=SIZE)
+@click.option("--size", required=True, type=SIZE, help="Its new length, such as 20G; never shorter than it is.")
 def resize(directory: Path, volume: bytes, size: int) -> int:
     """Make a volume longer that nobody has attached."""
 
@@ -121,9 +118,9 @@ def resize(directory: Path, volume: bytes, size: int) -> int:
 
 
 @volume.command()
-@DIRECTORY
+@cluster_directory
 @click.argument("volume", type=ID)
-@click.option("--name", default="")
+@click.option("--name", default="", help="What `objstore volume list` shows besides the id.")
 @click.option("--drop", type=ID, help="Let go of this snapshot instead of making one.")
 def snapshot(directory: Path, volume: bytes, name: str, drop: bytes | None) -> int:
     """Keep what the store has of a volume now."""
@@ -138,11 +135,11 @@ def snapshot(directory: Path, volume: bytes, name: str, drop: bytes | None) -> i
 
 
 @volume.command()
-@DIRECTORY
+@cluster_directory
 @click.argument("volume", type=ID)
 @click.option("--snapshot", type=ID, help="Begin with this snapshot instead of what the store has now.")
 @click.option("--size", default=0, type=SIZE, help="Make it longer than what it is cloned from.")
-@click.option("--name", default="")
+@click.option("--name", default="", help="What `objstore volume list` shows besides the id.")
 def clone(directory: Path, volume: bytes, snapshot: bytes | None, size: int, name: str) -> int:
     """Make a volume that begins with another's bytes; none is copied."""
 
@@ -153,7 +150,7 @@ def clone(directory: Path, volume: bytes, snapshot: bytes | None, size: int, nam
 
 
 @volume.command()
-@DIRECTORY
+@cluster_directory
 @click.argument("volume", type=ID)
 @click.option("--force", is_flag=True, help="Also when it is attached.")
 def delete(directory: Path, volume: bytes, *, force: bool) -> int:
@@ -167,7 +164,7 @@ def delete(directory: Path, volume: bytes, *, force: bool) -> int:
 
 
 @volume.command("import")
-@DIRECTORY
+@cluster_directory
 @click.argument("volume", type=ID)
 @click.argument("source", type=click.File("rb"))
 def import_(directory: Path, volume: bytes, source: BinaryIO) -> int:
@@ -185,7 +182,7 @@ def import_(directory: Path, volume: bytes, source: BinaryIO) -> int:
 
 
 @volume.command()
-@DIRECTORY
+@cluster_directory
 @click.argument("volume", type=ID)
 @click.argument("target", type=click.File("wb"))
 @click.option("--snapshot", type=ID, help="This snapshot instead of what the store has now.")
@@ -202,7 +199,7 @@ def export(directory: Path, volume: bytes, target: BinaryIO, snapshot: bytes | N
 
 
 @volume.command()
-@DIRECTORY
+@cluster_directory
 @click.option(
     "--grace", default=3600.0, show_default=True, help="Seconds for which what nobody names is kept for readers that opened it before."
 )
@@ -221,7 +218,7 @@ def sweep(directory: Path, grace: float) -> int:
 
 
 @volume.command()
-@DIRECTORY
+@cluster_directory
 @click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),

@@ -144,3 +144,14 @@ def test_services_that_are_not_there_are_wrong_usage(tmp_path: Path, names: str,
     assert run(["ctl", "up", "--dir", str(tmp_path / "c"), "--services", names]) == 2
     assert "identity, image, volume, network, compute" in json.loads(capsys.readouterr().out)["error"]
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(("words", "why"), [
+    (("up", "--nodes", "0"), "x>=1"), (("up", "--set", "x"), "section.key=value"), (("up", "--set", "s3.=x"), "section.key=value"),
+    (("up", "--env", "K"), "K=V"), (("up", "--env", "node1:=v"), "K=V"), (("add-node", "--weight", "nan"), "no weight"),
+    (("add-node", "--weight", "-1"), "no weight"), (("add-node", "--weight", "inf"), "no weight"),
+])  # fmt: skip
+def test_what_cannot_be_meant_is_wrong_usage(words: tuple[str, ...], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ctl", *words, "--dir", str(tmp_path / "c")]) == 2
+    assert why in json.loads(capsys.readouterr().out)["error"]
+    assert not (tmp_path / "c").exists()
