@@ -91,15 +91,27 @@ class _Since:
 
     def __init__(self, heads: Sequence[ScannedRow]) -> None:
         self._shown = {item.name: item for item in heads}
-        self.names: set[bytes] = set()
+        self._others = False
 
     def is_another(self, head: ScannedRow) -> bool:
         """Whether to show it too."""
         shown = self._shown.get(head.name)
         if shown is None or shown.accepted == head.accepted or shown.row.version == head.row.version:
             return False
-        self.names.add(head.name)
+        self._others = True
         return True
+
+    def moved(self, versions: Sequence[ScannedRow]) -> bool:
+        """Whether one of them has lost its place: another is the head, or it lies among the versions, and a newer one as well."""
+        found: dict[bytes, set[bytes]] = {}
+        for item in versions:
+            found.setdefault(item.name, set()).add(item.version)
+        for name, those in found.items():
+            head = self._shown.get(name)
+            version = version_bytes(head.row.version) if head is not None else b""
+            if version and version in those and max(those) > version:
+                return True
+        return self._others
 
 
 class _Listing:
@@ -195,7 +207,7 @@ class _Listing:
                 bucket.id, Space.VERSIONS, prefix=self._prefix, start=place.name, limit=limit, versions=True, start_version=place.version,
                 heads=since.is_another,
             )  # fmt: skip
-            if not since.names:
+            if not since.moved(others.rows):
                 break
         end: _Place | None = None
         if others.next_start is not None:
