@@ -6,7 +6,8 @@
     account                 every user of an account
     account:user            one user; either may be *; account and user by id or by name
 
-The last referrer entry that fits decides.  What was parsed is kept in its normal form, which is also what is shown.
+The last referrer entry that fits decides.  An entry that leaves its account or its user empty names nobody.  What was parsed is kept in its
+normal form, which is also what is shown.
 """
 
 from collections.abc import Sequence
@@ -30,8 +31,8 @@ class ContainerAcl:
 
     @property
     def is_public(self) -> bool:
-        """Whether anybody may come in unknown."""
-        return any(not referrer.startswith("-") for referrer in self.referrers)
+        """Whether it lets in whom it does not name: the unknown, or, as S3 sees it too, users of all accounts."""
+        return any(not referrer.startswith("-") for referrer in self.referrers) or any(map(_is_for_all, self.grants))
 
 
 NOBODY = ContainerAcl()
@@ -47,7 +48,7 @@ def normal_acl(header: str, value: str) -> str:
 def _normal_entry(header: str, entry: str) -> str:
     first, colon, second = (part.strip() for part in entry.partition(":"))
     if not first.startswith("."):
-        return f"{first}{colon}{second}" if second else first
+        return f"{first}{colon}{second}"
     if not colon:
         if first != LISTINGS:
             raise InvalidArgument(f"Unknown designator {first!r} in ACL: {entry!r}")
@@ -75,7 +76,7 @@ def parse_acl(normal: str) -> ContainerAcl:
             listings = True
         elif entry.startswith(".r:"):
             referrers.append(entry[3:])
-        else:
+        elif entry:  # older releases kept empty ones
             grants.append(entry)
     return ContainerAcl(tuple(referrers), tuple(grants), listings)
 
@@ -97,14 +98,21 @@ def lets_referrer(acl: ContainerAcl, referrer: str | None) -> bool:
     return allowed
 
 
-def lets_user(acl: ContainerAcl, accounts: Sequence[str], users: Sequence[str]) -> bool:
-    """Whether a list names a caller, who goes by these ids and names of his account and of himself."""
+def lets_user(acl: ContainerAcl, accounts: Sequence[str], users: Sequence[str], *, restricted: bool = False) -> bool:
+    """Whether a list names a caller, who goes by these ids and names of his account and of himself; empty ones are no names.
+
+    `restricted`: what is said of the users of all accounts does not count.
+    """
     for grant in acl.grants:
         account, colon, user = grant.partition(":")
+        if not account or (colon and not user) or (restricted and account == "*"):
+            continue
         if account != "*" and account not in accounts:
             continue
-        if account == "*" and not colon:
-            return True
         if not colon or user == "*" or user in users:
             return True
     return False
+
+
+def _is_for_all(grant: str) -> bool:
+    return grant.partition(":")[0] == "*"

@@ -283,7 +283,8 @@ def _container_allows(who: Principal, bucket: BucketInfo, gate: Gate, action: Ac
     reads, writes = action in BY_READ_LIST, action in BY_WRITE_LIST
     if container is None or not (reads or writes):
         return False
-    if not who.anonymous and who.account and lets_user(container.read if reads else container.write, *_goes_by(who)):
+    named = container.read if reads else container.write
+    if not who.anonymous and who.account and lets_user(named, *_goes_by(who), restricted=gate.block.restrict):
         return True
     if not reads or gate.block.restrict or (action in LISTS and not container.read.listings):
         return False

@@ -142,8 +142,9 @@ def check_change(part: str, config: Mapping[str, bytes], name: str) -> None:
     elif part == "ownershipControls":
         _check_lists(config)
     elif part == "container":
-        if block_of(config).restrict and parse_acl(decode_container(config["container"]).read).is_public:
-            raise AccessDenied("the bucket's public access block refuses public readers", hint="Take the public access block away first.")
+        container = decode_container(config["container"])
+        if block_of(config).restrict and any(parse_acl(acl).is_public for acl in (container.read, container.write)):
+            raise AccessDenied("the bucket's public access block refuses public lists", hint="Take the public access block away first.")
     elif part == "policy":
         check_policy(policy_of(config["policy"], name), block_of(config))
 

@@ -16,7 +16,7 @@ READ, WRITE = "X-Container-Read", "X-Container-Write"
         (".referrer:*.Example.com", ".r:.example.com"),
         (".ref: - evil.example", ".r:-evil.example"),
         ("bob, account : sue,,*:*", "bob,account:sue,*:*"),
-        ("account:", "account"),
+        ("account:, :bob, :", "account:,:bob,:"),
     ],
 )
 def test_a_list_is_kept_in_its_normal_form(given: str, kept: str) -> None:
@@ -67,10 +67,25 @@ def test_the_last_referrer_that_fits_decides(acl: str, referrer: str | None, let
         (".r:*", ["acc"], ["bob"], False),
         ("", ["acc"], ["bob"], False),
         ("id1:id2", ["acc", "id1"], ["bob", "id2"], True),
+        ("acc:", ["acc", ""], ["bob", ""], False),
+        (":bob", ["acc", ""], ["bob", ""], False),
+        ("x,:", ["acc", ""], ["bob", ""], False),
+        ("*:", ["acc", ""], ["bob", ""], False),
     ],
 )
 def test_users_are_named_by_account_and_name(acl: str, accounts: list[str], users: list[str], let_in: bool) -> None:
     assert lets_user(parse_acl(normal_acl(READ, acl)), accounts, users) is let_in
+
+
+def test_an_empty_entry_of_an_older_release_lets_nobody_in() -> None:
+    assert not lets_user(parse_acl("x,"), ["acc", ""], ["bob", ""])
+
+
+@pytest.mark.parametrize("acl", ["*", "*:*", "*:bob"])
+def test_what_is_for_users_of_all_accounts_is_public(acl: str) -> None:
+    assert parse_acl(acl).is_public
+    assert not lets_user(parse_acl(acl), ["acc"], ["bob"], restricted=True)
+    assert lets_user(parse_acl(f"{acl},acc:bob"), ["acc"], ["bob"], restricted=True)
 
 
 def test_what_lets_everybody_in_is_public() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.s3_server import Running
-from tests.support.swift_server import MEMBER, OTHER, TESTER, Reply, Swift
+from tests.support.swift_server import MEMBER, OTHER, S3_USER, TESTER, Reply, Swift
 
 KEY = "temp-url-secret"
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "COPY")
@@ -102,18 +102,38 @@ def test_an_address_in_a_header_is_not_believed(stranger: Swift, keyed: str) -> 
 
 
 @pytest.mark.parametrize(
-    "given", ["", ".r:*", ".rlistings", "test2:tester2x", "test2x", "te", "*:x", "test2:", ".r:-127.0.0.1", ".r:localhost"]
+    "given", ["", ".r:*", ".rlistings", "test2:tester2x", "test2x", "te", "*:x", "test2:", ":", "x,:", ":tester2", ".r:-127.0.0.1", ".r:localhost"]
 )
 def test_a_list_lets_in_whom_it_names_and_nobody_like_him(running: Running, swift: Swift, box: str, given: str) -> None:
     """S25 and the parser of lists: what it does not understand lets in nobody."""
     swift("PUT", f"{box}/o", b"x")
     assert swift("POST", box, X_Container_Write="" if given.startswith(".r") else given).status == 204
     assert swift("POST", box, X_Container_Read=given).status == 204
-    named = given == "test2:"  # which is the account, as in Swift
     other = Swift(running, OTHER).at("test")
-    assert other("PUT", f"{box}/p", b"").status == (201 if named else 403)
-    assert other("GET", f"{box}/o").status == (200 if named or given == ".r:*" else 403)
+    assert other("PUT", f"{box}/p", b"").status == 403
+    assert other("GET", f"{box}/o").status == (200 if given == ".r:*" else 403)
     assert Swift(running, None)("GET", box).status == 401
+
+
+@pytest.mark.parametrize("given", ["*", "*:*", "*:tester2", "test2,*:*"])
+def test_a_list_for_users_of_all_accounts_does_not_pass_the_public_access_block(running: Running, swift: Swift, given: str) -> None:
+    """S25: what S3 calls public (anybody with an account) is no less so in a list of Swift's."""
+    s3 = running.client(S3_USER)
+    name = f"blocked-{hash(given) & 0xFFFFFF:x}"
+    s3.create_bucket(Bucket=name)
+    s3.put_object(Bucket=name, Key="o", Body=b"x")
+    other = Swift(running, OTHER).at("test")
+    for kind in ("X_Container_Read", "X_Container_Write"):
+        assert swift("POST", name, **{kind: given}).status == 403
+    s3.delete_public_access_block(Bucket=name)
+    assert swift("POST", name, X_Container_Read=given, X_Container_Write=given).status == 204
+    assert [other("GET", f"{name}/o").status, other("PUT", f"{name}/p", b"").status] == [200, 201]
+    block = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+    s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=block)
+    time.sleep(0.1)
+    allowed = given == "test2,*:*"  # which names the account, too
+    assert other("GET", f"{name}/o").status == (200 if allowed else 403)
+    assert other("PUT", f"{name}/p", b"").status == (201 if allowed else 403)
 
 
 @pytest.mark.parametrize("given", [".r:", ".x:y", ".r:*,.unknown", ".r", "." + "r" * 9000, ".r:-", ".referrer:-"])
