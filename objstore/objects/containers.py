@@ -134,11 +134,14 @@ class Containers(Alterations):
     async def set_attributes(self, who: Principal, bucket: str, key: str, attributes: Attributes) -> ObjectInfo:
         """Replace an object's metadata and headers, and its type where one is given; its bytes and ETag stay.
 
+        Who says when it goes removes it, for good also where versions are kept, and must be let do that besides.
         Raises NoSuchKey, MetadataTooLarge, AccessDenied for a version that is locked, ConditionalConflict under a storm of writes.
         """
         if attributes.metadata:
             names.check_metadata(attributes.metadata)
         home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT, key)
+        if EXPIRES in attributes.headers:
+            await self.admit(who, home, Action.DELETE_VERSION if home.info.versioning else Action.DELETE_OBJECT, key)
         now_us = self.clock.wall_us()
         register = object_key(home, names.object_name(key))
         if EXPIRES in attributes.headers:

@@ -4,9 +4,11 @@ import pytest
 
 from objstore.core.container import ContainerChange
 from objstore.core.locks import ObjectLock
+from objstore.core.policy import Kind, parse_policy
 from objstore.errors import AccessDenied, BucketAlreadyOwnedByYou, InvalidBucketName, InvalidRequest, NoSuchBucket, NoSuchKey
 from objstore.objects.api import Attributes, Principal
 from objstore.objects.context import EXPIRES
+from tests.support.policies import identity_policy
 from tests.support.store_rig import ALICE, BOB, Rig, with_rig
 
 HOME = ALICE.at("alice")
@@ -138,6 +140,30 @@ def test_what_is_said_of_a_locked_version_stays_as_it_is(how: str) -> None:
         assert (await rig.store.head(ALICE, "locked", "k")).metadata == {"a": "1"}
         if how != "legal hold":
             assert (await rig.store.set_attributes(HOME, "locked", "k", Attributes(metadata={"a": "2"}))).metadata == {"a": "2"}
+
+    with_rig(test)
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_who_may_only_write_sets_no_time_for_what_others_wrote_to_go(versioned: bool) -> None:  # noqa: FBT001 a case of the test
+    """The expirer removes the version for good: versions are there to outlive whoever may only put new ones."""
+
+    async def test(rig: Rig) -> None:
+        if versioned:
+            await rig.store.set_versioning(ALICE, "photos", "Enabled")
+        await rig.put("k", b"kept")
+        soon = Attributes(headers={EXPIRES: str(rig.clock.wall_us() // 1_000_000 + 1)})
+        removal = "s3:DeleteObjectVersion" if versioned else "s3:DeleteObject"
+        other = "s3:DeleteObject" if versioned else "s3:DeleteObjectVersion"
+        for actions, allowed in ((("s3:PutObject",), False), (("s3:PutObject", other), False), (("s3:PutObject", removal), True)):
+            policy = parse_policy(identity_policy(*actions).encode(), Kind.IDENTITY)
+            writer = Principal(account="alice", user="writer", policies=(policy,)).at("alice")
+            await rig.store.set_attributes(writer, "photos", "k", Attributes())
+            if allowed:
+                await rig.store.set_attributes(writer, "photos", "k", soon)
+            else:
+                with pytest.raises(AccessDenied):
+                    await rig.store.set_attributes(writer, "photos", "k", soon)
 
     with_rig(test)
 
