@@ -22,6 +22,7 @@ from objstore.fronts.swift import (
     info,
     staticweb,
     symlinks,
+    tempurl,
     writing,
 )
 from objstore.fronts.swift.answers import HTML, Answer, page, refusal
@@ -110,6 +111,8 @@ class SwiftApp:
         except Exception:
             log.exception("request %s: %s failed", request.id, request.method)
             answer = page(500)
+        if request.temp_url is not None:
+            answer.headers = tempurl.without_private(answer.headers)
         if self._front.settings.etag_quoter and request.key:
             await etags.quote_etag(self._front, request, answer)
         if "origin" in request.headers:

@@ -57,7 +57,7 @@ async def authenticate(front: SwiftFront, request: SwiftRequest) -> None:
     elif container_sync.KEY in request.headers and request.key:
         who = await container_sync.authenticate_by_key(front, request, account) or NOBODY
     request.who = await at_home(front, who.of_request(request.facts), account)
-    if request.flag("x-open-expired") and token and owns_home(request.who):
+    if request.flag("x-open-expired") and token and request.temp_url is None and owns_home(request.who):
         request.who = request.who.opening_expired()
 
 

@@ -116,7 +116,7 @@ async def head_object(front: SwiftFront, request: SwiftRequest) -> Answer:
 
 def _headers(request: SwiftRequest, info: ObjectInfo) -> Headers:
     headers = object_headers(info)
-    if request.temp_url is not None and request.method == "GET":
+    if request.temp_url is not None:
         disposition(request, headers)
     return headers
 

@@ -67,7 +67,7 @@ class Web:
 
 def applies(request: SwiftRequest) -> bool:
     """Whether a GET or HEAD is to be answered as a web site would."""
-    if not request.container:
+    if not request.container or request.temp_url is not None:  # what is signed is one object, not what a site makes of its name
         return False
     return request.who.anonymous or is_true(request.headers.get("x-web-mode", ""))
 

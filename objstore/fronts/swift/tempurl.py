@@ -33,6 +33,8 @@ _FORBIDDEN_HEADERS = (
 _FORBIDDEN_PARAMETERS = ("bulk-delete", "extract-archive", "version-id")
 _ISO_FORMATS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ")
 _MAX_CHARS = 2048
+_LATEST_S = 253_402_300_799  # the last second of the year 9999: HTTP writes no later date
+_PRIVATE, _PUBLIC = b"x-object-meta-", b"x-object-meta-public-"
 
 
 async def check_temp_url(front: SwiftFront, request: SwiftRequest, account: str) -> None:
@@ -86,8 +88,13 @@ def _check_reach(request: SwiftRequest) -> None:
         raise SwiftRefused(400, "A temporary URL is for one object: no bulk operation, no other version, no manifest to be written.")
 
 
+def without_private(headers: Headers) -> Headers:
+    """What an answer to a signed request shows: of the object's metadata what is said to be public, as in Swift."""
+    return [header for header in headers if not header[0].startswith(_PRIVATE) or header[0].startswith(_PUBLIC)]
+
+
 def disposition(request: SwiftRequest, headers: Headers) -> None:
-    """What the answer to a GET by a signed address says of saving the file."""
+    """What the answer to a GET or HEAD by a signed address says of saving the file."""
     query = request.query
     name = query.get("filename", "")
     kept = b"" if name or "inline" in query else next((value for key, value in headers if key == b"content-disposition"), b"")
@@ -98,7 +105,7 @@ def disposition(request: SwiftRequest, headers: Headers) -> None:
     headers.append((b"content-disposition", kept or (f"{kind}; {_filename(name)}" if name else kind).encode()))
     expires = _expires_s(query.get("temp_url_expires", ""))
     if expires is not None:
-        headers.append((b"expires", http_time(expires * 1_000_000)))
+        headers.append((b"expires", http_time(min(expires, _LATEST_S) * 1_000_000)))
 
 
 def _filename(name: str) -> str:

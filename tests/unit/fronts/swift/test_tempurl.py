@@ -78,6 +78,40 @@ def test_how_it_is_saved_may_be_told(swift: Swift, stranger: Swift, box: str) ->
     assert stranger("GET", f"{box}/o", query=query + "&inline&filename=x").headers["content-disposition"].startswith("inline; ")
 
 
+def test_a_time_beyond_all_dates_is_understood(swift: Swift, stranger: Swift, box: str) -> None:
+    swift("PUT", f"{box}/o", b"1")
+    reply = stranger("GET", f"{box}/o", query=signed("GET", f"/v1/AUTH_test/{box}/o", expires=999_999_999_999))
+    assert (reply.status, reply.headers["expires"]) == (200, "Fri, 31 Dec 9999 23:59:59 GMT")
+
+
+def test_metadata_is_shown_where_it_is_said_to_be_public(swift: Swift, stranger: Swift, box: str) -> None:
+    swift("PUT", f"{box}/o", b"1", X_Object_Meta_Owner="joe", X_Object_Meta_Public_Licence="free")
+    query = signed("GET", f"/v1/AUTH_test/{box}/o")
+    for method in ("GET", "HEAD"):
+        headers = stranger(method, f"{box}/o", query=query).headers
+        assert (headers.get("x-object-meta-owner"), headers["x-object-meta-public-licence"]) == (None, "free"), method
+        assert headers["content-disposition"].startswith("attachment"), method
+    assert swift("HEAD", f"{box}/o").headers["x-object-meta-owner"] == "joe"
+
+
+def test_a_signed_address_opens_no_object_whose_time_has_run_out(swift: Swift, stranger: Swift, box: str) -> None:
+    """Who may open such objects shows a token, and a signature is none: nobody looks at the token beside it."""
+    swift("PUT", f"{box}/o", b"1", X_Delete_After="1")
+    query = signed("GET", f"/v1/AUTH_test/{box}/o")
+    time.sleep(2)
+    assert swift("GET", f"{box}/o", X_Open_Expired="true").status == 200
+    assert stranger("GET", f"{box}/o", query=query, X_Open_Expired="true", X_Auth_Token="anything").status == 404
+
+
+def test_a_signed_address_is_no_way_into_a_site(swift: Swift, stranger: Swift, box: str) -> None:
+    swift("POST", box, X_Container_Meta_Web_Listings="true", X_Container_Meta_Web_Index="i", X_Container_Meta_Web_Error="error")
+    for name in ("d/secret", "e/i", "404error"):
+        swift("PUT", f"{box}/{name}", b"secret")
+    for name in ("d/", "e/", "none"):
+        reply = stranger("GET", f"{box}/{name}", query=signed("GET", f"/v1/AUTH_test/{box}/{name}"), X_Web_Mode="true")
+        assert (reply.status, b"secret" in reply.body) == (404, False), name
+
+
 def test_other_forms_of_signature_and_time_are_understood(swift: Swift, stranger: Swift, box: str) -> None:
     swift("PUT", f"{box}/o", b"1")
     expires = int(time.time()) + 600
