@@ -31,6 +31,7 @@ AUTH, KEY = "x-container-sync-auth", "x-container-sync-key"
 _TO = "x-container-sync-to"
 _METHODS = ("PUT", "DELETE", "HEAD")
 _MAX_AUTH_CHARS = 1024
+_BULK = ("bulk-delete", "extract-archive")  # which no signature covers, and which reach beyond the one object that is named
 
 
 # -- what an owner says -----------------------------------------------------------------------------------------
@@ -110,6 +111,8 @@ async def authenticate_by_key(front: SwiftFront, request: SwiftRequest, account:
 
 
 def _accepted(front: SwiftFront, request: SwiftRequest, account: str, stamp: str) -> Principal:
+    if any(name in request.query for name in _BULK):
+        raise SwiftRefused(400, "Another cluster's request is for one object: no bulk operation.")
     as_of_us = parse_stamp(stamp)
     if as_of_us is None:
         raise SwiftRefused(400, "X-Timestamp should be a UNIX timestamp float value")

@@ -30,13 +30,13 @@ def owner(synced: Running) -> Swift:
 
 def send(
     swift: Swift, method: str, name: str, body: bytes | None = None, *, us: int = NOW_US, realm_key: str = "realm-key-of-us", key: str = KEY,
-    **headers: str,
+    query: str = "", **headers: str,
 ) -> Reply:  # fmt: skip
     """A request as another cluster signs it."""
     path, stamp = swift.path(name), stamp_of(us)
     signed = sign(method, path, stamp, "nonce", realm_key=realm_key, user_key=key)
     sent = {key.replace("_", "-"): value for key, value in headers.items()}
-    return swift.raw(method, path, body, {"X-Timestamp": stamp, "X-Container-Sync-Auth": f"us nonce {signed}", **sent})
+    return swift.raw(method, f"{path}?{query}" if query else path, body, {"X-Timestamp": stamp, "X-Container-Sync-Auth": f"us nonce {signed}", **sent})
 
 
 def test_owners_alone_see_and_set_the_peer(owner: Swift, synced: Running) -> None:
@@ -143,3 +143,14 @@ def test_a_bare_key_counts_from_addresses_of_the_list_alone(owner: Swift, runnin
     elsewhere = Swift(running)  # where no address is listed
     elsewhere("PUT", "c", X_Container_Sync_Key=KEY)
     assert elsewhere.raw("PUT", elsewhere.path("c/bare"), b"x", headers).status == 401
+
+
+def test_the_key_of_one_container_reaches_no_other_by_a_bulk_operation(owner: Swift) -> None:
+    """The query is not signed, and who sends acts as the owner of all the account."""
+    owner("PUT", "private")
+    owner("PUT", "private/o", b"kept")
+    for method, query, body in (("DELETE", "bulk-delete", b"private/o\n"), ("PUT", "extract-archive=tar", bytes(1024))):
+        assert send(owner, method, "c/x", body, query=query).status == 400, query
+        by_key = {"X-Container-Sync-Key": KEY, "X-Timestamp": stamp_of(NOW_US)}
+        assert owner.raw(method, f"{owner.path('c/x')}?{query}", body, by_key).status == 400, query
+    assert owner("GET", "private/o").body == b"kept"
