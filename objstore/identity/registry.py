@@ -403,10 +403,11 @@ class Registry:
 
     async def change_grant(self, actor: str, target: str, edit: Callable[[Grant], Grant]) -> Grant:
         """Give or take roles; a grant without any goes."""
-        empty = Grant(RECORD_VERSION, f"{actor}/{target}", actor=actor, target=target)
-        record = grant_record(actor, target)
-        changed = cast("Grant", await self.feed.change("grant", record, lambda found: edit(cast("Grant", found)), empty))
-        if not changed.roles and not changed.inherited and record not in self.feed.tables["grant"].below:
+        record, below = grant_record(actor, target), self.feed.tables["grant"].below
+        # What is there from the start is changed, too: a record hides it, and must hold what it held.
+        default = below.get(record) or Grant(RECORD_VERSION, f"{actor}/{target}", actor=actor, target=target)
+        changed = cast("Grant", await self.feed.change("grant", record, lambda found: edit(cast("Grant", found)), default))
+        if not changed.roles and not changed.inherited and record not in below:
             await self.feed.delete("grant", record, lambda found: not cast("Grant", found).roles and not cast("Grant", found).inherited)
         return changed
 

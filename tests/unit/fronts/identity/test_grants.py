@@ -40,6 +40,28 @@ def test_giving_looking_and_taking(target: str, kind: str) -> None:
     on_rig(test)
 
 
+def test_a_role_beside_those_of_the_identities_file_takes_none_of_them_away() -> None:
+    async def test(rig: Rig) -> None:
+        root, _, _, roles = await cast_of(rig)
+        joe = rig.registry.user_named("joe", "default")
+        assert joe is not None
+        base = f"/projects/acme/users/{joe.id}/roles"
+
+        async def held() -> set[str]:
+            return {role["name"] for role in (await rig.ask("GET", base, token=root)).body["roles"]}
+
+        assert await held() == {"manager"}
+        assert (await rig.ask("PUT", f"{base}/{roles['service']}", token=root)).status == 204
+        assert await held() == {"manager", "service"}
+        assert (await rig.ask("DELETE", f"{base}/{roles['manager']}", token=root)).status == 204
+        assert await held() == {"service"}
+        assert (await rig.ask("DELETE", f"{base}/{roles['service']}", token=root)).status == 204
+        assert await held() == set()
+        assert (await rig.login("joe", project="acme")).status == 401
+
+    on_rig(test)
+
+
 def test_inherited_roles_hold_below_and_not_there() -> None:
     async def test(rig: Rig) -> None:
         root, user, _, roles = await cast_of(rig)
