@@ -8,6 +8,7 @@ with every change.
 
 import asyncio
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
@@ -25,6 +26,7 @@ from objstore.identity.managed import BUILT_IN, EVERYTHING, NOTHING
 from objstore.identity.model import Keyholder, User
 from objstore.identity.registry import Registry
 from objstore.identity.rules import S3_FULL, S3_NONE, S3_READ, Access, s3_rights
+from objstore.identity.tenancy import Project, person_id
 from objstore.identity.tokens import Session, TokenSealer
 from objstore.objects.api import Principal
 from objstore.objects.kept import Kept
@@ -40,6 +42,7 @@ POLL_S = 0.5
 RELOAD_S = 60.0
 REFRESH_WAIT_S = 1.0  # longer no unknown key may hold its request up
 REFRESH_S = 0.05  # an unknown key makes a proxy look at once, but not more often than this
+_MADE = re.compile("[0-9a-f]{32}")  # ids of projects that were made, as against those of the identities file
 POLICIES_KEPT = 8192
 SESSIONS_KEPT = 4096
 
@@ -101,7 +104,7 @@ class Directory(Credentials):
         self._turn = asyncio.Lock()  # one reader at a time: an older answer must not overtake a newer one
         self._index()
         if registry is not None:
-            registry.on_change.append(self._keyholders.clear)
+            registry.on_change.append(self._forget)
 
     def add(self, user: User) -> None:
         """Add a user of the identities file."""
@@ -252,16 +255,34 @@ class Directory(Credentials):
             self._keyholders[access_key] = holder
         return holder.secret_key, holder.principal
 
+    def _forget(self) -> None:
+        self._keyholders.clear()
+        self._sessions.clear()
+
+    def _is_open(self, account: str, user: User | None = None) -> bool:
+        """Whether an account may be used, by its users, roles and sessions alike: not when its project, or that one's domain, is
+        disabled or gone; and a user of the identities file only while it is not disabled as a user of the identity service."""
+        registry = self._registry
+        if registry is None:
+            return True
+        project = registry.get(Project, account)
+        if project is None:
+            return _MADE.fullmatch(account) is None  # what has no project and never had one is nobody's to close
+        person = registry.person(person_id(user)) if user is not None else None
+        return registry.is_usable(project) and (person is None or registry.is_usable(person))
+
     def _keyholder(self, access_key: str) -> Keyholder | None:
         user = self._fixed.get(access_key)
         if user is not None:
-            return Keyholder(user.secret_key, self._principal_of_fixed(user))
+            return Keyholder(user.secret_key, self._principal_of_fixed(user)) if self._is_open(user.account, user) else None
         record = self._keys.get(access_key)
         if record is None:
             return None
         holder = self.holders[record]
         secret = next(key.secret for key in holder.keys if key.id == access_key)
         fixed = self._fixed_names.get(record)
+        if not self._is_open(holder.account, fixed):
+            return None
         return Keyholder(secret, self._principal_of_fixed(fixed) if fixed is not None else self._principal_of(holder))
 
     def _project_key(self, access_key: str) -> tuple[str, Principal] | None:
@@ -430,6 +451,8 @@ class Directory(Credentials):
         return found
 
     def _principal_of_session(self, session: Session) -> Principal | None:
+        if not self._is_open(session.account):
+            return None
         kind, _, name = session.subject.partition("/")
         limits = None if session.policies is None else tuple(self.parsed(text) for text in session.policies)
         if kind == USER:
@@ -453,7 +476,7 @@ class Directory(Credentials):
     def _principal_of_user_session(self, session: Session, name: str, limits: tuple[Policy, ...] | None) -> Principal | None:
         fixed = self._fixed_names.get(HolderKey(USER, session.account, name).record)
         holder = self.user(session.account, name)
-        if holder is None or holder.id != session.subject_id:
+        if holder is None or holder.id != session.subject_id or not self._is_open(session.account, fixed):
             return None
         base = self._principal_of_fixed(fixed) if fixed is not None else self._principal_of(holder)
         return replace(base, session_policies=limits, facts={**base.facts, **_facts_of(session)})

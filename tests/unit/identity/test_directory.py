@@ -323,3 +323,57 @@ def test_a_key_made_with_an_application_credential_never_reaches_iam_and_ends_wi
         assert directory.lookup("AKAPP") is None
 
     run(test())
+
+
+def test_a_project_that_is_disabled_or_gone_closes_its_account_for_keys_and_sessions_of_iam_too() -> None:
+    async def test() -> None:
+        rig = Rig()
+        registry = Registry(MemoryCluster(rig.cluster.registers, proxy_id=2), memory_world(rig.clock), CLUSTER_KEY, built_in([ROOT, ACME]))
+        directory = Directory([ROOT, ACME], MemoryCluster(rig.cluster.registers, proxy_id=3), memory_world(rig.clock), SEALER, (), registry)
+        await directory.start()
+        await asyncio.sleep(1)
+        root = await rig.admin()
+        team = (await rig.made(root, "/projects", "project", name="team"))["id"]
+        changes = Changes(directory)
+        await changes.create_holder(Holder(1, USER, team, "jim", "AIDAJIM", 0, keys=(AccessKey("AKJIM", "s", 0),)))
+        await changes.create_holder(Holder(1, ROLE, team, "r", "AROAJIM", 0))
+        token = SEALER.seal(Session(1, "ASIA1", "s", team, "role/r", "AROAJIM", "me", 9, 10))
+
+        async def good() -> tuple[bool, bool]:
+            await directory.refresh()
+            return directory.lookup("AKJIM") is not None, directory.session(token) is not None
+
+        async def enabled(path: str, kind: str, *, on: bool) -> None:
+            assert (await rig.ask("PATCH", path, {kind: {"enabled": on}}, token=root)).status == 200
+
+        assert await good() == (True, True)
+        await enabled(f"/projects/{team}", "project", on=False)
+        assert await good() == (False, False)
+        await enabled(f"/projects/{team}", "project", on=True)
+        assert await good() == (True, True)
+        assert (await rig.ask("DELETE", f"/projects/{team}", token=root)).status == 204
+        assert await good() == (False, False)
+        await directory.aclose()
+
+    run(test())
+
+
+def test_a_user_of_the_file_that_is_disabled_has_no_key_and_no_session() -> None:
+    async def test() -> None:
+        rig = Rig()
+        registry = Registry(MemoryCluster(rig.cluster.registers, proxy_id=2), memory_world(rig.clock), CLUSTER_KEY, built_in([ROOT, ACME]))
+        directory = Directory([ROOT, ACME], MemoryCluster(rig.cluster.registers, proxy_id=3), memory_world(rig.clock), SEALER, (), registry)
+        await directory.start()
+        await asyncio.sleep(1)
+        root, joe = await rig.admin(), rig.registry.user_named("joe", "default")
+        assert joe is not None
+        mine = SEALER.seal(Session(1, "ASIA1", "s", "acme", "user/joe", fixed_id(ACME), "joe", 0, 10))
+        for path, kind in ((f"/users/{joe.id}", "user"), ("/projects/acme", "project")):
+            for on in (False, True):
+                assert (await rig.ask("PATCH", path, {kind: {"enabled": on}}, token=root)).status == 200
+                await directory.refresh()
+                assert (directory.lookup("AKJOE") is not None, directory.session(mine) is not None) == (on, on), path
+                assert directory.lookup("AKROOT") is not None
+        await directory.aclose()
+
+    run(test())
