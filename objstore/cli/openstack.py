@@ -44,7 +44,7 @@ async def identity_app(
     }
     registry = Registry(cluster, world, key, built_in(users, region=section.region, catalog=catalog(section), passwords=hashes))
     stack.push_async_callback(registry.aclose)
-    await registry.start(sweeps=True, token_key_s=settings.token_key_days * DAY_S)
+    await registry.start(sweeps=True, token_key_s=settings.token_key_days * DAY_S, expired_token_s=settings.expired_token_s)
     passwords = Passwords(
         world.clock, world.rng, threads, failures=settings.lockout_failures, lock_s=settings.lockout_s, memory_kib=settings.hash_memory_kib
     )

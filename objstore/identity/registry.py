@@ -72,22 +72,25 @@ class Registry:
         kinds = {struct: kind for kind, struct in KINDS.items()}
         self.feed.lay_below((kinds[type(value)], value) for value in below)
 
-    async def start(self, *, sweeps: bool = False, token_key_s: float = 0.0) -> None:
-        """Begin to keep up; whoever `sweeps` also removes what has run out, now and then, and changes the key of tokens at this age."""
+    async def start(self, *, sweeps: bool = False, token_key_s: float = 0.0, expired_token_s: float = 0.0) -> None:
+        """Begin to keep up; whoever `sweeps` also removes what has run out, now and then, and changes the key of tokens at this age.
+
+        `expired_token_s`: how long services may ask about a token that has expired.
+        """
         await self.feed.start()
         if sweeps:
-            self._tasks.spawn(self._keep_tidy(token_key_s), name="sweep")
+            self._tasks.spawn(self._keep_tidy(token_key_s, expired_token_s), name="sweep")
 
     async def aclose(self) -> None:
         """Stop keeping up."""
         await self._tasks.aclose()
         await self.feed.aclose()
 
-    async def _keep_tidy(self, token_key_s: float) -> None:
+    async def _keep_tidy(self, token_key_s: float, expired_token_s: float) -> None:
         while True:
             await self.clock.sleep(SWEEP_S)
             try:
-                await self.sweep()
+                await self.sweep(expired_token_s)
                 # The first key has no beginning: it is changed at once.
                 if token_key_s and self.bearers.keys.age_us(self.clock.wall_us()) > token_key_s * 1e6:
                     await self.rotate_token_keys()
@@ -426,10 +429,11 @@ class Registry:
             except PreconditionFailed:
                 await self.feed.refresh()
 
-    async def sweep(self) -> int:
-        """Remove the marks of tokens that have expired, and trusts that have; how many."""
+    async def sweep(self, expired_token_s: float = 0.0) -> int:
+        """Remove trusts that have expired, and the marks of tokens that did so long ago that nobody may ask about them; how many."""
         now_us = self.clock.wall_us()
-        gone: list[Kept] = [mark for mark in self.all(Revocation) if mark.expires_us < now_us]
+        asked_us = now_us - int(expired_token_s * 1e6)  # without its mark a token that was made void would only have expired
+        gone: list[Kept] = [mark for mark in self.all(Revocation) if mark.expires_us < asked_us]
         gone += [trust for trust in self.all(Trust) if 0 < trust.expires_us < now_us]
         for value in gone:
             await self.delete(value)

@@ -174,7 +174,7 @@ class AccessRule(Kept, frozen=True, array_like=True):
 
 
 class Revocation(Kept, frozen=True, array_like=True):
-    """The token of this audit id is void; the record goes when the token would have expired."""
+    """The token of this audit id is void; the record goes when nobody may ask about the token any more, expired or not."""
 
     expires_us: int = 0
 

@@ -164,6 +164,18 @@ def test_marks_of_void_tokens_go_when_the_tokens_would_have() -> None:
     on_rig(test)
 
 
+def test_marks_of_void_tokens_stay_while_services_may_ask_about_expired_ones() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.registry.start(sweeps=True, expired_token_s=2 * SWEEP_S)
+        now_us = rig.clock.wall_us()
+        await rig.registry.revoke(Bearer(1, "u", (), "", now_us, now_us + 10**8, ("a1",)))
+        for there in (1, 1, 0):
+            await asyncio.sleep(SWEEP_S + 1)
+            assert len(rig.registry.all(Revocation)) == there
+
+    on_rig(test)
+
+
 def test_an_application_credential_narrows_and_ends() -> None:
     async def test(rig: Rig) -> None:
         registry = rig.registry

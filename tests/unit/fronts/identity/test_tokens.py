@@ -170,6 +170,20 @@ def test_an_expired_token_is_shown_to_services_that_ask_for_it_for_a_while() -> 
     on_rig(test)
 
 
+def test_a_voided_token_stays_void_when_it_has_expired() -> None:
+    async def test(rig: Rig) -> None:
+        old, other = (await rig.login("joe")).token, (await rig.login("joe")).token
+        assert (await rig.ask("DELETE", "/auth/tokens", token=old, headers={"x-subject-token": old})).status == 204
+        rig.clock.skew_us += 2 * 3_600_000_000
+        await rig.registry.sweep(rig.settings.expired_token_s)
+        root = await rig.admin()
+        for token, status in ((other, 200), (old, 404)):
+            asked = await rig.ask("GET", "/auth/tokens?allow_expired=1", token=root, headers={"x-subject-token": token})
+            assert asked.status == status
+
+    on_rig(test)
+
+
 def test_where_a_user_could_go() -> None:
     async def test(rig: Rig) -> None:
         root, joe = await rig.admin("unscoped"), (await rig.login("joe", scope="unscoped")).token
