@@ -17,11 +17,11 @@ from objstore.identity.bearer import Bearer, BearerSealer, SecretBox
 from objstore.identity.feed import Change, Feed
 from objstore.identity.rules import Access, expanded
 from objstore.identity.tenancy import (
-    ADMIN,
     KINDS,
     RECORD_VERSION,
     SYSTEM,
     TOTP,
+    UNBOUND,
     AppCredential,
     Credential,
     Domain,
@@ -198,12 +198,14 @@ class Registry:
         """Whose grants a user has: its own, and its groups'."""
         return [f"u:{user.id}", *(f"g:{group}" for group in user.groups if self.get(Group, group) is not None)]
 
-    def administers(self, actors: Iterable[str]) -> bool:
-        """Whether any of these was given the role admin anywhere, or one that implies it."""
-        admin = self.role_named(ADMIN)
-        implies = {role.id: role.implies for role in self.all(Role)}
-        held = {id_ for actor in actors for grant in self._grants.get(actor, {}).values() for id_ in (*grant.roles, *grant.inherited)}
-        return admin is not None and admin.id in expanded(held, implies)
+    def acts_everywhere(self, actors: Iterable[str]) -> bool:
+        """Whether any of these was given, on whatever, a role that is not bound to it, or one that implies such; or any on the system."""
+        grants = [grant for actor in actors for grant in self._grants.get(actor, {}).values()]
+        roles = {role.id: role for role in self.all(Role)}
+        held = {id_ for grant in grants for id_ in (*grant.roles, *grant.inherited)}
+        found = expanded(held, {id_: role.implies for id_, role in roles.items()})
+        unbound = any(id_ in roles and not roles[id_].domain_id and roles[id_].name in UNBOUND for id_ in found)
+        return unbound or any(grant.target == SYSTEM and grant.roles for grant in grants)
 
     def lineage(self, project: Project) -> list[Project]:
         """The projects above one, the nearest first."""

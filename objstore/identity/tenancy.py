@@ -21,6 +21,7 @@ DEFAULT_DOMAIN = "default"
 ADMIN, MANAGER, MEMBER, READER, SERVICE = "admin", "manager", "member", "reader", "service"
 TOTP = "totp"  # type of a credential: the secret of passcodes that change with time
 RESELLER_ADMIN = "ResellerAdmin"  # acts in every account of Swift
+UNBOUND = frozenset((ADMIN, SERVICE, RESELLER_ADMIN))  # roles that are good beyond what they were assigned on
 _SLOT_CHARS = 128  # of a name inside a record's name; a longer one is there by its digest
 SYSTEM = "s"  # targets of roles: the system, "p:ID" a project, "d:ID" a domain
 

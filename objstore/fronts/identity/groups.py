@@ -38,8 +38,10 @@ def _known(call: Call) -> Group:
 
 
 def _own(call: Call) -> Group:
+    """The group of a call that changes it or who is in it.  Raises 403, 404."""
     group = call.find(Group, call.parameters["group_id"], "group")
     call.check_change(domain_id=group.domain_id)
+    check_not_above(call, [f"g:{group.id}"])
     return group
 
 
@@ -81,7 +83,6 @@ def _pair(call: Call) -> tuple[Group, Person]:
     group = _own(call)
     user = call.find(Person, call.parameters["user_id"], "user")
     call.check_change(domain_id=user.domain_id)
-    check_not_above(call, [f"g:{group.id}"])
     return group, user
 
 

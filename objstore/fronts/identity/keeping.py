@@ -57,9 +57,10 @@ async def sweep(call: Call, fits: Callable[[Credential | AppCredential | AccessR
 
 
 def check_not_above(call: Call, actors: list[str]) -> None:
-    """That whoever is no administrator has no hand on one: a new password, or a place in a group, would be a way up.  Raises 403."""
+    """That whoever is no administrator has no hand on one, nor on whom roles beyond his domain were given: a new password, or a place in
+    a group, would be a way up.  Raises 403."""
     if not call.who.is_admin:
-        call.check(right=not call.registry.administers(actors))
+        call.check(right=not call.registry.acts_everywhere(actors))
 
 
 def check_may_make(call: Call) -> str:

@@ -60,5 +60,7 @@ def test_a_domains_manager_cannot_join_the_administrators() -> None:
         token = (await rig.login("boss", "pw", scope={"domain": {"id": "default"}})).token
         assert (await rig.ask("PUT", f"/groups/{group['id']}/users/{boss['id']}", token=token)).status == 403
         assert (await rig.ask("GET", f"/groups/{group['id']}", token=token)).status == 200
+        assert (await rig.ask("PATCH", f"/groups/{group['id']}", {"group": {"name": "none"}}, token=token)).status == 403
+        assert (await rig.ask("DELETE", f"/groups/{group['id']}", token=token)).status == 403
 
     on_rig(test)

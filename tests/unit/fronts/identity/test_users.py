@@ -1,5 +1,7 @@
 """Users and their passwords."""
 
+import pytest
+
 from tests.support.identity_rig import PASSWORD, Rig, on_rig
 
 
@@ -118,6 +120,27 @@ def test_a_domains_manager_has_no_hand_on_an_administrator() -> None:
         assert (await rig.ask("DELETE", f"/users/{admin.id}", token=token)).status == 403
         other = await rig.made(token, "/users", "user", name="other")
         assert (await rig.ask("PATCH", f"/users/{other['id']}", {"user": {"password": "pw"}}, token=token)).status == 200
+
+    on_rig(test)
+
+
+@pytest.mark.parametrize(("role", "target"), [("ResellerAdmin", "/projects/acme"), ("service", "/projects/acme"), ("reader", "/system")])
+def test_a_domains_manager_has_no_hand_on_whom_roles_beyond_the_domain_were_given(role: str, target: str) -> None:
+    async def test(rig: Rig) -> None:
+        root = await rig.admin()
+        roles = {found["name"]: found["id"] for found in (await rig.ask("GET", "/roles", token=root)).body["roles"]}
+        boss = await rig.made(root, "/users", "user", name="boss", password="pw")
+        robot = await rig.made(root, "/users", "user", name="robot", password="pw")
+        group = await rig.made(root, "/groups", "group", name="robots")
+        await rig.ask("PUT", f"/domains/default/users/{boss['id']}/roles/{roles['manager']}", token=root)
+        token = (await rig.login("boss", "pw", scope={"domain": {"id": "default"}})).token
+        password, join = f"/users/{robot['id']}", f"/groups/{group['id']}/users/{boss['id']}"
+        assert (await rig.ask("PATCH", password, {"user": {"password": "mine"}}, token=token)).status == 200
+        for actor in (f"users/{robot['id']}", f"groups/{group['id']}"):
+            assert (await rig.ask("PUT", f"{target}/{actor}/roles/{roles[role]}", token=root)).status == 204
+        assert (await rig.ask("PATCH", password, {"user": {"password": "mine"}}, token=token)).status == 403
+        assert (await rig.ask("PUT", join, token=token)).status == 403
+        assert (await rig.ask("PUT", join, token=root)).status == 204
 
     on_rig(test)
 
