@@ -60,6 +60,8 @@ def test_a_program_logs_in_with_it() -> None:
         ({"roles": "reader"}, 400),
         ({"expires_at": "2001-01-01T00:00:00"}, 400),
         ({"expires_at": "soon"}, 400),
+        ({"expires_at": "1970-01-01T00:00:00Z"}, 400),
+        ({"expires_at": "9999-12-31T23:59:59-12:00"}, 400),
         ({"name": ""}, 400),
         ({"unrestricted": "yes"}, 400),
         ({"project_id": "admin"}, 403),

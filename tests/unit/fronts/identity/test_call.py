@@ -110,6 +110,8 @@ def test_times_there_and_back() -> None:
     assert parse_time("t", "2001-09-09T01:46:40.123456Z") == 1_000_000_000_123_456
     assert parse_time("t", "2001-09-09T03:46:40.123456+02:00") == 1_000_000_000_123_456
     assert parse_time("t", "2001-09-09T01:46:40") == 1_000_000_000_000_000
-    for bad in ("", "tomorrow", None, 5, "9999-99-99T00:00:00", "x" * 100):
+    assert time_text(parse_time("t", "9999-12-31T23:59:59Z")) == "9999-12-31T23:59:59.000000Z"
+    never = ("1970-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-00:01")
+    for bad in ("", "tomorrow", None, 5, "9999-99-99T00:00:00", "x" * 100, *never):
         with pytest.raises(IdentityProblem):
             parse_time("t", bad)

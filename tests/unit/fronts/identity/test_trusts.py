@@ -108,7 +108,7 @@ def test_nobody_lends_what_he_has_not_nor_for_another() -> None:
         for fields, status in (
             ({"roles": [{"name": "admin"}]}, 403), ({"roles": [{"id": "none"}]}, 403), ({"roles": []}, 403), ({"project_id": "admin"}, 403),
             ({"project_id": "none"}, 404), ({"project_id": None}, 400), ({"trustor_user_id": pair.ann_id}, 403), ({"trustee_user_id": "none"}, 404),
-            ({"expires_at": "bad.123Z"}, 400), ({"expires_at": "2001-01-01T00:00:00Z"}, 400), ({"remaining_uses": 0}, 400),
+            ({"expires_at": "9999-12-31T23:59:59-12:00"}, 400), ({"expires_at": "bad.123Z"}, 400), ({"expires_at": "2001-01-01T00:00:00Z"}, 400), ({"remaining_uses": 0}, 400),
             ({"remaining_uses": "1"}, 400), ({"impersonation": "yes"}, 400), ({"roles": "member"}, 400), ({"redelegation_count": 1}, 400),
             ({"allow_redelegation": True, "redelegation_count": 9}, 403), ({"allow_redelegation": True, "remaining_uses": 1}, 400),
         ):  # fmt: skip
