@@ -25,6 +25,7 @@ from objstore.fronts.identity.domains import remove_domain
 from objstore.fronts.identity.errors import IdentityProblem, invalid, not_found
 from objstore.fronts.identity.keeping import alter, remove, store, sweep
 from objstore.fronts.identity.views import acting_view, project_view
+from objstore.identity.registry import MAX_DEPTH
 from objstore.identity.rules import may_read
 from objstore.identity.tenancy import RECORD_VERSION, AccessRule, Domain, EndpointLink, Limit, Project, Trust, new_id
 
@@ -134,32 +135,49 @@ async def show(call: Call) -> Answer:
     view = project_view(call, project)
     above = call.registry.lineage(project)
     if "parents_as_list" in call.query:
-        view["parents"] = [{"project": project_view(call, parent)} for parent in above if may_read(call.who, domain_id=parent.domain_id)]
+        view["parents"] = [{"project": project_view(call, parent)} for parent in above if _is_known(call, parent)]
     if "parents_as_ids" in call.query:
         ids: View | None = None
         for parent in reversed(above):
             ids = {parent.id: ids}
         view["parents"] = ids
     if "subtree_as_list" in call.query:
-        view["subtree"] = [{"project": project_view(call, below)} for below in _below(call, project)]
+        below = [child for child in _below(_family(call), project) if _is_known(call, child)]
+        view["subtree"] = [{"project": project_view(call, child)} for child in below]
     if "subtree_as_ids" in call.query:
-        view["subtree"] = _tree(call, project)
+        view["subtree"] = _tree(_family(call), project)
     return Answer(body={"project": view})
+
+
+def _is_known(call: Call, project: Project) -> bool:
+    """Whether the caller may be told more of a project above or below the one asked about than its id, as in Keystone: not by that alone."""
+    who = call.who
+    return may_read(who, domain_id=project.domain_id, project_id=project.id) or bool(call.registry.roles_on(who.user, f"p:{project.id}"))
 
 
 def _children(call: Call, project: Project) -> list[Project]:
     return [child for child in call.registry.all(Project) if child.parent_id == project.id]
 
 
-def _below(call: Call, project: Project, depth: int = 0) -> list[Project]:
-    found = _children(call, project) if depth < call.identity.settings.max_project_depth else []
-    return found + [below for child in found for below in _below(call, child, depth + 1)]
+Family = dict[str, list[Project]]
 
 
-def _tree(call: Call, project: Project, depth: int = 0) -> View | None:
-    if depth >= call.identity.settings.max_project_depth:
-        return None
-    return {child.id: _tree(call, child, depth + 1) for child in _children(call, project)} or None
+def _family(call: Call) -> Family:
+    """The projects right below each, looked through once."""
+    found: Family = {}
+    for project in call.registry.all(Project):
+        found.setdefault(project.parent_id, []).append(project)
+    return found
+
+
+def _below(family: Family, project: Project, depth: int = 0) -> list[Project]:
+    found = family.get(project.id, []) if depth < MAX_DEPTH else []
+    return found + [below for child in found for below in _below(family, child, depth + 1)]
+
+
+def _tree(family: Family, project: Project, depth: int = 0) -> View | None:
+    found = family.get(project.id, []) if depth < MAX_DEPTH else []
+    return {child.id: _tree(family, child, depth + 1) for child in found} or None
 
 
 async def update(call: Call) -> Answer:

@@ -65,6 +65,31 @@ def test_a_tree_of_projects() -> None:
     on_rig(test, max_project_depth=3)
 
 
+def test_who_is_in_a_project_is_told_of_those_above_and_below_where_he_is_in_them() -> None:
+    async def test(rig: Rig) -> None:
+        root = await rig.admin()
+        jane = await rig.made(root, "/users", "user", name="jane", password="pw")
+        reader = rig.registry.role_named("reader")
+        assert reader is not None
+        ids = {}
+        for name, parent in (("top", None), ("mid", "top"), ("one", "mid"), ("two", "mid")):
+            ids[name] = (await rig.made(root, "/projects", "project", name=name, parent_id=ids.get(parent)))["id"]
+        query = f"/projects/{ids['mid']}?parents_as_list&subtree_as_list"
+
+        async def told() -> list[str]:
+            token = (await rig.login("jane", "pw", project=ids["mid"])).token
+            view = (await rig.ask("GET", query, token=token)).body["project"]
+            return [entry["project"]["name"] for entry in (*view["parents"], *view["subtree"])]
+
+        for name, seen in (("mid", []), ("two", ["two"]), ("top", ["top", "two"])):
+            await rig.ask("PUT", f"/projects/{ids[name]}/users/{jane['id']}/roles/{reader.id}", token=root)
+            assert await told() == seen
+        view = (await rig.ask("GET", query, token=root)).body["project"]
+        assert {entry["project"]["name"] for entry in (*view["parents"], *view["subtree"])} == {"top", "one", "two"}
+
+    on_rig(test)
+
+
 def test_tags() -> None:
     async def test(rig: Rig) -> None:
         root = await rig.admin()
