@@ -1,6 +1,8 @@
 """Projects and their tags.  A project is an account of S3 and of Swift; deleting it deletes no bucket."""
 
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -238,8 +240,12 @@ async def delete(call: Call) -> Answer:
 # -- tags ---------------------------------------------------------------------------------------------------------
 
 
-async def _set_tags(call: Call, project: Project, tags: tuple[str, ...]) -> Project:
-    return await alter(call, "project", project, lambda found: msgspec.structs.replace(found, tags=tags))
+Tags = tuple[str, ...]
+
+
+async def _change_tags(call: Call, project: Project, change: Callable[[Tags], Tags]) -> Project:
+    """`change` sees the tags as they are when they are written: others may put theirs at the same moment."""
+    return await alter(call, "project", project, lambda found: msgspec.structs.replace(found, tags=change(found.tags)))
 
 
 async def tags(call: Call) -> Answer:
@@ -253,7 +259,8 @@ async def tags(call: Call) -> Answer:
 async def put_tags(call: Call) -> Answer:
     """PUT /projects/{project_id}/tags."""
     project = _own(call)
-    changed = await _set_tags(call, project, tag_list("tags", call.body.get("tags")))
+    wanted = tag_list("tags", call.body.get("tags"))
+    changed = await _change_tags(call, project, lambda _: wanted)
     return Answer(
         body={"tags": list(changed.tags), "links": {"self": call.link(f"/projects/{project.id}/tags"), "next": None, "previous": None}}
     )
@@ -261,15 +268,15 @@ async def put_tags(call: Call) -> Answer:
 
 async def delete_tags(call: Call) -> Answer:
     """DELETE /projects/{project_id}/tags."""
-    await _set_tags(call, _own(call), ())
+    await _change_tags(call, _own(call), lambda _: ())
     return Answer(204)
 
 
 async def put_tag(call: Call) -> Answer:
     """PUT /projects/{project_id}/tags/{tag}."""
     project, one = _own(call), tag("tag", call.parameters["tag"])
-    await _set_tags(call, project, tag_list("tags", list(dict.fromkeys([*project.tags, one]))))
-    return Answer(201, b"", [(b"location", call.link(f"/projects/{project.id}/tags/{one}").encode("ascii", "replace"))])
+    await _change_tags(call, project, lambda held: tag_list("tags", list(dict.fromkeys([*held, one]))))
+    return Answer(201, b"", [(b"location", call.link(f"/projects/{quote(project.id, safe='')}/tags/{quote(one, safe='')}").encode())])
 
 
 async def check_tag(call: Call) -> Answer:
@@ -284,7 +291,7 @@ async def delete_tag(call: Call) -> Answer:
     project, one = _own(call), call.parameters["tag"]
     if one not in project.tags:
         raise not_found("project tag", one)
-    await _set_tags(call, project, tuple(held for held in project.tags if held != one))
+    await _change_tags(call, project, lambda tags: tuple(held for held in tags if held != one))
     return Answer(204)
 
 

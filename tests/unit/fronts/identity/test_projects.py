@@ -1,5 +1,7 @@
 """Projects: names, a tree, tags."""
 
+import asyncio
+
 import pytest
 
 from tests.support.identity_rig import Rig, on_rig
@@ -111,6 +113,29 @@ def test_tags() -> None:
         assert (await rig.ask("GET", base, token=root)).body["tags"] == []
         for bad in ({}, {"tags": "x"}, {"tags": [1]}, {"tags": ["a,b"]}, {"tags": ["x"] * 81}, {"tags": [""]}):
             assert (await rig.ask("PUT", base, bad, token=root)).status == 400
+
+    on_rig(test)
+
+
+def test_tags_that_are_put_at_once_are_all_there() -> None:
+    async def test(rig: Rig) -> None:
+        root = await rig.admin()
+        base = f"/projects/{(await rig.made(root, '/projects', 'project', name='t'))['id']}/tags"
+        replies = await asyncio.gather(*(rig.ask("PUT", f"{base}/{name}", token=root) for name in "abcdef"))
+        assert {reply.status for reply in replies} == {201}
+        assert sorted((await rig.ask("GET", base, token=root)).body["tags"]) == list("abcdef")
+
+    on_rig(test)
+
+
+def test_a_tag_is_whatever_text_and_its_address_a_header_all_the_same() -> None:
+    async def test(rig: Rig) -> None:
+        root = await rig.admin()
+        base = f"/projects/{(await rig.made(root, '/projects', 'project', name='t'))['id']}/tags"
+        for name in ("a%0D%0AX-Other%3A%20b", "%C3%A9%20%3F"):
+            reply = await rig.ask("PUT", f"{base}/{name}", token=root)
+            assert (reply.status, reply.headers["location"].rpartition("/")[2]) == (201, name)
+            assert (await rig.ask("GET", f"{base}/{name}", token=root)).status == 204
 
     on_rig(test)
 
