@@ -164,14 +164,15 @@ def _entries(call: Call) -> list[Entry]:
     return found
 
 
-def _effective(call: Call, entries: list[Entry]) -> list[Entry]:
-    """What they come to: members in place of groups, projects in place of what they inherit from, implied roles beside each."""
+def _effective(call: Call, entries: list[Entry], wanted: set[str] | None, user: str) -> list[Entry]:
+    """What they come to on the `wanted` targets (None: on all) for that user (empty: for all): members in place of groups, projects in
+    place of what they inherit from, implied roles beside each."""
     registry = call.registry
     implies = {role.id: role.implies for role in registry.all(Role)}
     of_group: dict[str, list[str]] = {}
-    for user in registry.all(Person):
-        for group in user.groups:
-            of_group.setdefault(f"g:{group}", []).append(f"u:{user.id}")
+    for person in registry.all(Person):
+        for group in person.groups:
+            of_group.setdefault(f"g:{group}", []).append(f"u:{person.id}")
     below: dict[str, list[str]] = {}
     for project in registry.all(Project):
         for above in [f"d:{project.domain_id}", *(f"p:{parent.id}" for parent in registry.lineage(project))]:
@@ -180,6 +181,9 @@ def _effective(call: Call, entries: list[Entry]) -> list[Entry]:
     for entry in entries:
         actors = of_group.get(entry.actor, []) if entry.actor[0] == "g" else [entry.actor]
         targets = below.get(entry.target, []) if entry.inherited else [entry.target]
+        # What is not asked for is left out here: all of it would be more than an answer may have.
+        actors = [actor for actor in actors if not user or actor == f"u:{user}"]
+        targets = [target for target in targets if wanted is None or target in wanted]
         for role in expanded([entry.role], implies):
             known = registry.get(Role, role)
             if known is None or known.domain_id:
@@ -232,7 +236,7 @@ async def assignments(call: Call) -> Answer:
         mine = set(call.registry.actors(person)) if person is not None and effective else {f"u:{user}"}
         entries = [entry for entry in entries if entry.actor in mine]
     if effective:
-        entries = _effective(call, entries)
+        entries = _effective(call, entries, targets, user)
     heir = query.get("scope.OS-INHERIT:inherited_to") == "projects"
     shown = [
         entry
@@ -242,7 +246,7 @@ async def assignments(call: Call) -> Answer:
         and (not group or entry.actor == f"g:{group}")
         and (not role or entry.role == role)
         and (not heir or entry.inherited)
-        and (here or _may_see(call, entry))
+        and ((here and project is not None and entry.target == f"p:{project.id}") or _may_see(call, entry))
     ]
     names = "include_names" in query and truth(query["include_names"])
     views = [_entry_view(call, entry, names=names, effective=effective) for entry in shown]

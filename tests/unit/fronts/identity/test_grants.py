@@ -2,6 +2,7 @@
 
 import pytest
 
+from objstore.fronts.identity import grants
 from tests.support.identity_rig import Rig, on_rig
 
 
@@ -144,6 +145,37 @@ def test_others_see_their_own_or_their_projects_assignments() -> None:
         assert (await rig.ask("GET", "/role_assignments?scope.project.id=admin", token=joe)).status == 403
         own = reply.body["token"]["user"]["id"]
         assert len((await rig.ask("GET", f"/role_assignments?user.id={own}", token=joe)).body["role_assignments"]) == 1
+
+    on_rig(test)
+
+
+def test_a_projects_manager_sees_no_assignments_of_the_projects_below() -> None:
+    async def test(rig: Rig) -> None:
+        root, user, _, roles = await cast_of(rig)
+        child = await rig.made(root, "/projects", "project", name="child", parent_id="acme")
+        await rig.ask("PUT", f"/projects/{child['id']}/users/{user}/roles/{roles['member']}", token=root)
+        query = "/role_assignments?scope.project.id=acme&include_subtree"
+        seen = (await rig.ask("GET", query, token=(await rig.login("joe")).token)).body["role_assignments"]
+        assert [entry["scope"]["project"]["id"] for entry in seen] == ["acme"]
+        assert len((await rig.ask("GET", query, token=root)).body["role_assignments"]) == 2
+
+    on_rig(test)
+
+
+def test_what_is_asked_for_bounds_effective_assignments_not_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grants, "MAX_ENTRIES", 4)
+
+    async def test(rig: Rig) -> None:
+        root, user, group, roles = await cast_of(rig)
+        for number in range(4):
+            await rig.made(root, "/projects", "project", name=f"p{number}")
+        await rig.ask("PUT", f"/OS-INHERIT/domains/default/groups/{group}/roles/{roles['member']}/inherited_to_projects", token=root)
+        assert (await rig.ask("GET", "/role_assignments?effective", token=root)).status == 400
+        assert (await rig.ask("GET", f"/role_assignments?effective&user.id={user}", token=root)).status == 400
+        for query in ("scope.project.id=acme&user.id=" + user, "scope.system=all&role.id=" + roles["admin"]):
+            found = await rig.ask("GET", f"/role_assignments?effective&{query}", token=root)
+            assert found.status == 200
+            assert found.body["role_assignments"] != []
 
     on_rig(test)
 
