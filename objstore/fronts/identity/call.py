@@ -181,6 +181,14 @@ def fields(found: Mapping[str, Any], spec: Mapping[str, Check], *, required: Ite
     return {**known, "extra": extra}
 
 
+def with_extra(held: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that the service does not know after a change.  Raises 400 when they come to too much together."""
+    both = {**held, **given}
+    if given and len(repr(both)) > MAX_EXTRA_BYTES:
+        raise IdentityProblem(400, f"attributes that the service does not know may have {MAX_EXTRA_BYTES} characters together")
+    return both
+
+
 # -- lists --------------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,20 @@ from typing import Any
 
 import msgspec
 
-from objstore.fronts.identity.call import Answer, Call, Handler, called, fields, filtered, flag, identifier, listed, nullable, text
+from objstore.fronts.identity.call import (
+    Answer,
+    Call,
+    Handler,
+    called,
+    fields,
+    filtered,
+    flag,
+    identifier,
+    listed,
+    nullable,
+    text,
+    with_extra,
+)
 from objstore.fronts.identity.errors import IdentityProblem, invalid, not_found
 from objstore.fronts.identity.keeping import alter, remove, store
 from objstore.fronts.identity.views import endpoint_view, region_view, service_view
@@ -34,7 +47,7 @@ _REGION = {"description": nullable(text), "parent_region_id": nullable(identifie
 
 
 def _merged(found: Any, given: dict[str, Any]) -> Any:
-    return msgspec.structs.replace(found, **{**given, "extra": {**found.extra, **given.get("extra", {})}})
+    return msgspec.structs.replace(found, **{**given, "extra": with_extra(found.extra, given.get("extra", {}))})
 
 
 # -- services -----------------------------------------------------------------------------------------------------

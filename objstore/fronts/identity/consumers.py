@@ -2,7 +2,7 @@
 
 import msgspec
 
-from objstore.fronts.identity.call import Answer, Call, Handler, View, fields, filtered, listed, nullable, text
+from objstore.fronts.identity.call import Answer, Call, Handler, View, fields, filtered, listed, nullable, text, with_extra
 from objstore.fronts.identity.errors import IdentityProblem
 from objstore.fronts.identity.keeping import alter, remove, store
 from objstore.identity.tenancy import RECORD_VERSION, Consumer, new_id
@@ -49,7 +49,7 @@ async def update(call: Call) -> Answer:
         raise IdentityProblem(400, "The secret of a consumer cannot be changed; make another one.")
 
     def edit(found: Consumer) -> Consumer:
-        return msgspec.structs.replace(found, extra={**found.extra, **extra}, **given)
+        return msgspec.structs.replace(found, extra=with_extra(found.extra, extra), **given)
 
     return Answer(body={"consumer": _view(call, await alter(call, "consumer", consumer, edit))})
 

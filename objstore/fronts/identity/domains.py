@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from objstore.fronts.identity.call import Answer, Call, Handler, fields, filtered, flag, listed, nullable, short, table, text
+from objstore.fronts.identity.call import Answer, Call, Handler, fields, filtered, flag, listed, nullable, short, table, text, with_extra
 from objstore.fronts.identity.errors import IdentityProblem
 from objstore.fronts.identity.keeping import alter, remove, store
 from objstore.fronts.identity.views import domain_view
@@ -54,7 +54,7 @@ async def update(call: Call) -> Answer:
     extra = given.pop("extra")
 
     def edit(found: Domain) -> Domain:
-        return msgspec.structs.replace(found, extra={**found.extra, **extra}, **given)
+        return msgspec.structs.replace(found, extra=with_extra(found.extra, extra), **given)
 
     return Answer(body={"domain": domain_view(call, await alter(call, "domain", domain, edit))})
 

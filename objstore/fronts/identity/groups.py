@@ -2,7 +2,20 @@
 
 import msgspec
 
-from objstore.fronts.identity.call import Answer, Call, Handler, called, domain_of, fields, filtered, identifier, listed, nullable, text
+from objstore.fronts.identity.call import (
+    Answer,
+    Call,
+    Handler,
+    called,
+    domain_of,
+    fields,
+    filtered,
+    identifier,
+    listed,
+    nullable,
+    text,
+    with_extra,
+)
 from objstore.fronts.identity.errors import IdentityProblem, not_found
 from objstore.fronts.identity.keeping import alter, check_not_above, remove, store
 from objstore.fronts.identity.views import group_view, user_view
@@ -59,7 +72,7 @@ async def update(call: Call) -> Answer:
     extra = given.pop("extra")
 
     def edit(found: Group) -> Group:
-        return msgspec.structs.replace(found, extra={**found.extra, **extra}, **given)
+        return msgspec.structs.replace(found, extra=with_extra(found.extra, extra), **given)
 
     return Answer(body={"group": group_view(call, await alter(call, "group", group, edit))})
 

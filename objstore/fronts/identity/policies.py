@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from objstore.fronts.identity.call import Answer, Call, Handler, View, called, fields, filtered, listed
+from objstore.fronts.identity.call import Answer, Call, Handler, View, called, fields, filtered, listed, with_extra
 from objstore.fronts.identity.errors import invalid
 from objstore.fronts.identity.keeping import alter, remove, store
 from objstore.identity.tenancy import RECORD_VERSION, PolicyText, new_id
@@ -57,7 +57,7 @@ async def update(call: Call) -> Answer:
     extra = given.pop("extra")
 
     def edit(found: PolicyText) -> PolicyText:
-        return msgspec.structs.replace(found, extra={**found.extra, **extra}, **given)
+        return msgspec.structs.replace(found, extra=with_extra(found.extra, extra), **given)
 
     return Answer(body={"policy": _view(call, await alter(call, "policy", policy, edit))})
 

@@ -22,6 +22,7 @@ from objstore.fronts.identity.call import (
     table,
     text,
     truth,
+    with_extra,
 )
 from objstore.fronts.identity.domains import remove_domain
 from objstore.fronts.identity.errors import IdentityProblem, invalid, not_found
@@ -201,7 +202,7 @@ async def update(call: Call) -> Answer:
     extra = given.pop("extra")
 
     def edit(found: Project) -> Project:
-        return msgspec.structs.replace(found, extra={**found.extra, **extra}, **given)
+        return msgspec.structs.replace(found, extra=with_extra(found.extra, extra), **given)
 
     return Answer(body={"project": project_view(call, await alter(call, "project", project, edit))})
 
@@ -213,7 +214,7 @@ async def _update_domain(call: Call) -> Answer:
     kept = {name: value for name, value in given.items() if name in ("name", "description", "enabled")}
 
     def edit(found: Domain) -> Domain:
-        return msgspec.structs.replace(found, extra={**found.extra, **given["extra"]}, **kept)
+        return msgspec.structs.replace(found, extra=with_extra(found.extra, given["extra"]), **kept)
 
     return Answer(body={"project": acting_view(call, await alter(call, "domain", domain, edit))})
 

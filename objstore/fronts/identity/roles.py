@@ -2,7 +2,21 @@
 
 import msgspec
 
-from objstore.fronts.identity.call import Answer, Call, Handler, View, called, fields, filtered, identifier, listed, nullable, table, text
+from objstore.fronts.identity.call import (
+    Answer,
+    Call,
+    Handler,
+    View,
+    called,
+    fields,
+    filtered,
+    identifier,
+    listed,
+    nullable,
+    table,
+    text,
+    with_extra,
+)
 from objstore.fronts.identity.errors import IdentityProblem, not_found
 from objstore.fronts.identity.keeping import alter, remove, store
 from objstore.fronts.identity.views import role_view
@@ -60,7 +74,7 @@ async def update(call: Call) -> Answer:
     extra = given.pop("extra")
 
     def edit(found: Role) -> Role:
-        return msgspec.structs.replace(found, extra={**found.extra, **extra}, **given)
+        return msgspec.structs.replace(found, extra=with_extra(found.extra, extra), **given)
 
     return Answer(body={"role": role_view(call, await alter(call, "role", role, edit))})
 

@@ -15,6 +15,7 @@ from objstore.fronts.identity.call import (
     listed,
     nullable,
     text,
+    with_extra,
 )
 from objstore.fronts.identity.errors import IdentityProblem, unauthorized
 from objstore.fronts.identity.keeping import alter, check_not_above, remove, store, sweep
@@ -86,7 +87,7 @@ async def update(call: Call) -> Answer:
         changes["valid_from_us"] = call.identity.now_us()
 
     def edit(found: Person) -> Person:
-        kept = {**found.extra, **extra}
+        kept = with_extra(found.extra, extra)
         return msgspec.structs.replace(found, extra=kept, options=merged(found.options, options), **{**given, **changes})
 
     return Answer(body={"user": user_view(call, await alter(call, "user", user, edit))})

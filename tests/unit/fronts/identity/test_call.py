@@ -5,6 +5,7 @@ from typing import Any, cast
 import pytest
 
 from objstore.fronts.identity.call import (
+    MAX_EXTRA_BYTES,
     Call,
     called,
     fields,
@@ -17,6 +18,7 @@ from objstore.fronts.identity.call import (
     parse_time,
     table,
     time_text,
+    with_extra,
 )
 from objstore.fronts.identity.call import text as any_text
 from objstore.fronts.identity.errors import IdentityProblem
@@ -103,6 +105,14 @@ def test_bad_values_are_400(check: Any, value: Any) -> None:
     with pytest.raises(IdentityProblem) as caught:
         check("field", value)
     assert caught.value.status == 400
+
+
+def test_unknown_attributes_are_bounded_together_and_those_held_bind_no_other_change() -> None:
+    assert with_extra({"a": 1, "b": 2}, {"b": 3}) == {"a": 1, "b": 3}
+    full = {"a": "x" * MAX_EXTRA_BYTES}
+    assert with_extra(full, {}) == full
+    with pytest.raises(IdentityProblem, match="together"):
+        with_extra(full, {"b": 1})
 
 
 def test_times_there_and_back() -> None:

@@ -35,6 +35,17 @@ def test_a_user_lives() -> None:
     on_rig(test)
 
 
+def test_what_the_service_does_not_know_of_a_user_stays_bounded_over_all_changes() -> None:
+    async def test(rig: Rig) -> None:
+        root = await rig.admin()
+        path = f"/users/{(await rig.made(root, '/users', 'user', name='jane', first='x' * 9000))['id']}"
+        assert (await rig.ask("PATCH", path, {"user": {"second": "x" * 9000}}, token=root)).status == 400
+        assert (await rig.ask("PATCH", path, {"user": {"first": "y" * 9000}}, token=root)).status == 200
+        assert (await rig.ask("PATCH", path, {"user": {"enabled": False}}, token=root)).body["user"]["first"] == "y" * 9000
+
+    on_rig(test)
+
+
 def test_a_user_without_a_password_cannot_log_in() -> None:
     async def test(rig: Rig) -> None:
         await rig.made(await rig.admin(), "/users", "user", name="jane")
