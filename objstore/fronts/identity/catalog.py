@@ -21,7 +21,7 @@ from objstore.fronts.identity.call import (
 from objstore.fronts.identity.errors import IdentityProblem, invalid, not_found
 from objstore.fronts.identity.keeping import alter, remove, store
 from objstore.fronts.identity.views import endpoint_view, region_view, service_view
-from objstore.identity.tenancy import RECORD_VERSION, Endpoint, Kept, Region, Service, new_id
+from objstore.identity.tenancy import RECORD_VERSION, Endpoint, EndpointLink, Kept, Region, Service, new_id
 
 _INTERFACES = ("public", "internal", "admin")
 
@@ -90,7 +90,15 @@ async def delete_service(call: Call) -> Answer:
     await remove(call, "service", service)
     for endpoint in [endpoint for endpoint in call.registry.all(Endpoint) if endpoint.service_id == service.id]:
         await call.registry.delete(endpoint)
+        await _unlink(call, endpoint)
     return Answer(204)
+
+
+async def _unlink(call: Call, endpoint: Endpoint) -> None:
+    """Take an endpoint that is gone from the projects it was given to: who was given nothing else sees all again, not nothing."""
+    for link in call.registry.all(EndpointLink):
+        if link.endpoint_id == endpoint.id:
+            await call.registry.delete(link)
 
 
 # -- endpoints ----------------------------------------------------------------------------------------------------
@@ -145,7 +153,9 @@ async def update_endpoint(call: Call) -> Answer:
 async def delete_endpoint(call: Call) -> Answer:
     """DELETE /endpoints/{endpoint_id}."""
     call.check_change()
-    await remove(call, "endpoint", call.find(Endpoint, call.parameters["endpoint_id"], "endpoint"))
+    endpoint = call.find(Endpoint, call.parameters["endpoint_id"], "endpoint")
+    await remove(call, "endpoint", endpoint)
+    await _unlink(call, endpoint)
     return Answer(204)
 
 

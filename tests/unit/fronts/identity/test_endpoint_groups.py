@@ -57,6 +57,19 @@ def test_a_project_sees_the_endpoints_it_was_given_and_all_when_it_was_given_non
     on_rig(test)
 
 
+def test_an_endpoint_that_is_gone_leaves_no_project_without_any() -> None:
+    async def test(rig: Rig) -> None:
+        root = await rig.admin()
+        service, public, internal = await _services(rig, root)
+        for path, id_ in ((f"/endpoints/{public}", public), (f"/services/{service}", internal)):
+            assert (await rig.ask("PUT", f"{EP}/projects/acme/endpoints/{id_}", token=root)).status == 204
+            assert await _seen(rig, "joe", "acme") == {id_}
+            assert (await rig.ask("DELETE", path, token=root)).status == 204
+            assert await _seen(rig, "joe", "acme") == await _seen(rig, "admin", "admin") != set()
+
+    on_rig(test)
+
+
 def test_a_group_is_changed_and_says_what_it_may_filter_by() -> None:
     async def test(rig: Rig) -> None:
         root = await rig.admin()
