@@ -98,6 +98,16 @@ def conditions_of(headers: Mapping[str, str]) -> Conditions:
     )
 
 
+def write_conditions(headers: Mapping[str, str]) -> Conditions:
+    """The one condition that a write may have.  Raises SwiftRefused."""
+    none_match = headers.get("if-none-match")
+    if none_match is None:
+        return NO_CONDITIONS
+    if none_match.strip() != "*":
+        raise SwiftRefused(400, "If-None-Match only supports *")
+    return Conditions(if_none_match=("*",))
+
+
 def object_headers(info: ObjectInfo) -> Headers:
     """What GET and HEAD say of an object, but for its length."""
     headers: Headers = [

@@ -147,12 +147,12 @@ async def _rest(reading: Reading) -> AsyncIterator[bytes | memoryview]:
 async def _get_many(front: SwiftFront, request: SwiftRequest, info: ObjectInfo, spans: list[tuple[int, int]]) -> Answer:
     """multipart/byteranges: each range with a head of its own, all of the very version that was found."""
     if len(spans) == 1:
-        reading = await _reread(front, request.who, request.container, info, spans[0])
+        reading = await _reread(front, request, info, spans[0])
         headers = [*_headers(request, info), content_range(*spans[0], info.size)]
         return Answer(206, headers, b"", _rest(reading), reading.length)
 
     async def read(offset: int, length: int) -> AsyncIterator[bytes | memoryview]:
-        async for chunk in _rest(await _reread(front, request.who, request.container, info, (offset, length))):
+        async for chunk in _rest(await _reread(front, request, info, (offset, length))):
             yield chunk
 
     return _many(front, _headers(request, info), info.size, spans, read)
@@ -181,10 +181,12 @@ def _many(front: SwiftFront, headers: Headers, size: int, spans: list[tuple[int,
     return Answer(206, shown, b"", body(), total)
 
 
-async def _reread(front: SwiftFront, who: Principal, container: str, info: ObjectInfo, span: tuple[int, int]) -> Reading:
+async def _reread(front: SwiftFront, request: SwiftRequest, info: ObjectInfo, span: tuple[int, int]) -> Reading:
     offset, length = span
-    same = Conditions(if_match=(info.etag,))
-    return await front.store.get(who, container, info.key, conditions=same, range_=ByteRange(offset, offset + length - 1))
+    return await front.store.get(
+        request.who, request.container, info.key, version_id=request.query.get("version-id", ""), conditions=Conditions(if_match=(info.etag,)),
+        range_=ByteRange(offset, offset + length - 1),
+    )  # fmt: skip
 
 
 # -- dynamic large objects ------------------------------------------------------------------------------------

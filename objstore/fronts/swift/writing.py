@@ -6,7 +6,7 @@ import dataclasses
 import mimetypes
 import re
 from collections.abc import AsyncIterator, Mapping
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from objstore.core.etag import bare_etag
 from objstore.errors import NotImplementedHere, PreconditionFailed, VersionIsMarker
@@ -24,6 +24,7 @@ from objstore.fronts.swift.headers import (
     STORED,
     attributes_of,
     shown_metadata,
+    write_conditions,
     written_headers,
 )
 from objstore.fronts.swift.reading import MANIFEST, find_segments, parse_manifest, stream_segments
@@ -43,6 +44,9 @@ async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
         return await _synced_here(front, request, request.as_of_us)
     if "x-copy-from" in headers:
         return await _copied_here(front, request)
+    version = request.query.get("version-id")
+    if version:
+        return await _restored(front, request, version)
     if request.query.get("multipart-manifest") == "put":
         # A list is up to megabytes, and its answer tells of other objects: not for everybody.
         await front.store.check_access(request.who, request.container, Action.WRITE_OBJECT, request.key)
@@ -54,8 +58,21 @@ async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     if headers.get(links.TARGET):
         attributes = dataclasses.replace(attributes, headers={**attributes.headers, **await links.link_headers(front, request)})
     body = request.body(front.settings.max_file_bytes)
-    expected, conditions = Expected(md5=_promised(headers)), _write_conditions(headers)
+    expected, conditions = Expected(md5=_promised(headers)), write_conditions(headers)
     info = await write(front, request, request.container, request.key, body, attributes, expected=expected, conditions=conditions)
+    return empty(201, [HTML, *written_headers(info)])
+
+
+async def _restored(front: SwiftFront, request: SwiftRequest, version: str) -> Answer:
+    """PUT ?version-id=: that version becomes the current one again, as it is; its bytes are shared."""
+    _demand_no_body(front, request, "PUT version-id")
+    who, container, key = request.who, request.container, request.key
+    found = await front.store.head(who, container, key, version_id=version)
+    source = CopySource(container, key, version, conditions=Conditions(if_match=(found.etag,)), home=who.home)
+    attributes = Attributes(found.content_type, found.headers, found.metadata)
+    info = await front.store.copy(
+        who, source, container, key, conditions=write_conditions(request.headers), attributes=attributes, storage_class=found.storage_class
+    )
     return empty(201, [HTML, *written_headers(info)])
 
 
@@ -90,6 +107,8 @@ async def write(
 async def post_object(front: SwiftFront, request: SwiftRequest) -> Answer:
     """Replace an object's metadata."""
     _refuse_unbuilt(request)
+    if request.query.get("version-id"):
+        raise SwiftRefused(400, "POST to a specific version is not allowed")
     if links.TARGET in request.headers:
         raise SwiftRefused(400, "A PUT request is required to set a symlink target")
     manifest = request.headers.get(MANIFEST)
@@ -156,9 +175,7 @@ async def copy_object(front: SwiftFront, request: SwiftRequest) -> Answer:
 
 
 async def _copied_here(front: SwiftFront, request: SwiftRequest) -> Answer:
-    body = request.body(0, must_be_announced=False)
-    if body.size != 0:
-        raise SwiftRefused(400, "Copy requests require a zero byte body")
+    _demand_no_body(front, request, "Copy")
     container, key = _place(request.headers["x-copy-from"], "X-Copy-From")
     account = request.headers.get("x-copy-from-account")
     home = front.account_of(unquote(header_text(account))) if account else request.who.home
@@ -175,6 +192,7 @@ async def _copy(front: SwiftFront, request: SwiftRequest, source: CopySource, ta
         source = CopySource(place.container, place.key, home=place.account)
         target = reader.at(target.home)
     as_is = request.query.get("multipart-manifest") == "get"
+    conditions = write_conditions(request.headers)
     attributes = _copied_attributes(front, request, found, keep_manifest=as_is)
     archive = await archiving.archive_of(front, target, container)
     if archive is not None:
@@ -183,16 +201,16 @@ async def _copy(front: SwiftFront, request: SwiftRequest, source: CopySource, ta
     if MANIFEST in found.headers and not as_is:
         large = await find_segments(front, reader, found)
         body = _Streamed(stream_segments(front, reader, large.segments, 0, large.size), large.size)
-        info = await front.store.put(target, container, key, body, attributes=attributes, expected=Expected())
+        info = await front.store.put(target, container, key, body, attributes=attributes, expected=Expected(), conditions=conditions)
     else:
         same = dataclasses.replace(source, conditions=Conditions(if_match=(found.etag,)))
-        info = await front.store.copy(target, same, container, key, attributes=attributes)
-    segment = front.segment_of(source.home).encode()
+        info = await front.store.copy(target, same, container, key, conditions=conditions, attributes=attributes)
+    segment = front.segment_of(source.home)
     headers: Headers = [
         HTML,
         *written_headers(info),
-        (b"x-copied-from", f"{source.bucket}/{source.key}".encode()),
-        (b"x-copied-from-account", segment),
+        (b"x-copied-from", quote(f"{source.bucket}/{source.key}").encode()),
+        (b"x-copied-from-account", quote(segment).encode()),
         (b"x-copied-from-last-modified", http_time(found.modified_us)),
         *shown_metadata(attributes.metadata, OBJECT_META),
     ]
@@ -202,6 +220,8 @@ async def _copy(front: SwiftFront, request: SwiftRequest, source: CopySource, ta
 def _copied_attributes(front: SwiftFront, request: SwiftRequest, found: ObjectInfo, *, keep_manifest: bool) -> Attributes:
     """What is said of the copy: what was said of its source, and over that what the request says; or that alone."""
     given = attributes_of(request.headers, front.clock.wall_us(), content_type=header_text(request.headers.get("content-type", "")))
+    if MANIFEST in given.headers:
+        parse_manifest(given.headers[MANIFEST])
     fresh = request.flag("x-fresh-metadata")
     kept = {name: value for name, value in found.headers.items() if name in STORED or name == EXPIRES_AT}
     link = {name: value for name, value in found.headers.items() if name in links.LINK_HEADERS}
@@ -217,6 +237,11 @@ def _copied_attributes(front: SwiftFront, request: SwiftRequest, found: ObjectIn
         headers={**kept, **link, **given.headers},
         metadata={**metadata, **given.metadata},
     )
+
+
+def _demand_no_body(front: SwiftFront, request: SwiftRequest, what: str) -> None:
+    if request.body(front.settings.max_file_bytes, must_be_announced=False).size != 0:
+        raise SwiftRefused(400, f"{what} requests require a zero byte body")
 
 
 class _Streamed:
@@ -273,12 +298,3 @@ def _promised(headers: Mapping[str, str]) -> bytes | None:
     if not _MD5.fullmatch(bare):
         raise SwiftRefused(422, "The ETag is no MD5 of the body.")
     return binascii.unhexlify(bare)
-
-
-def _write_conditions(headers: Mapping[str, str]) -> Conditions:
-    none_match = headers.get("if-none-match")
-    if none_match is None:
-        return NO_CONDITIONS
-    if none_match.strip() != "*":
-        raise SwiftRefused(400, "If-None-Match only supports *")
-    return Conditions(if_none_match=("*",))

@@ -145,7 +145,7 @@ def test_what_is_said_of_a_locked_version_stays_as_it_is(how: str) -> None:
 
 
 @pytest.mark.parametrize("versioned", [False, True])
-def test_who_may_only_write_sets_no_time_for_what_others_wrote_to_go(versioned: bool) -> None:  # noqa: FBT001 a case of the test
+def test_who_may_only_write_sets_no_time_for_what_others_wrote_to_go(versioned: bool) -> None:
     """The expirer removes the version for good: versions are there to outlive whoever may only put new ones."""
 
     async def test(rig: Rig) -> None:

@@ -139,6 +139,29 @@ def test_versions_are_listed_and_read(swift: Swift, box: str) -> None:
     assert swift("GET", f"{box}/o").body == b"two!"
 
 
+def test_several_ranges_of_an_older_version_are_its_own(swift: Swift, box: str) -> None:
+    swift("POST", box, X_Versions_Enabled="true")
+    first = swift("PUT", f"{box}/o", b"0123456789").headers["x-object-version-id"]
+    swift("PUT", f"{box}/o", b"other")
+    reply = swift("GET", f"{box}/o", query=f"version-id={first}", Range="bytes=0-1,8-9")
+    assert (reply.status, b"\r\n\r\n01\r\n" in reply.body, b"\r\n\r\n89\r\n" in reply.body) == (206, True, True)
+    assert swift("GET", f"{box}/o", query=f"version-id={first}", Range="bytes=8-9,90-").body == b"89"
+
+
+def test_an_older_version_becomes_the_current_one_again(swift: Swift, box: str) -> None:
+    swift("POST", box, X_Versions_Enabled="true")
+    first = swift("PUT", f"{box}/o", b"one", X_Object_Meta_A="1", Content_Type="x/y").headers["x-object-version-id"]
+    swift("PUT", f"{box}/o", b"two!")
+    assert swift("PUT", f"{box}/o", b"three", query=f"version-id={first}").status == 400
+    assert swift("POST", f"{box}/o", query=f"version-id={first}", X_Object_Meta_A="2").status == 400
+    assert swift("GET", f"{box}/o").body == b"two!"
+    assert swift("PUT", f"{box}/o", query=f"version-id={first}").status == 201
+    reply = swift("GET", f"{box}/o")
+    assert (reply.body, reply.headers["x-object-meta-a"], reply.headers["content-type"]) == (b"one", "1", "x/y")
+    assert len(swift("GET", box, query="versions&format=json").json) == 3
+    assert swift("PUT", f"{box}/none", query=f"version-id={first}").status == 404
+
+
 def test_keys_of_signed_addresses_are_shown_to_the_owner_alone(running: Running, swift: Swift, box: str) -> None:
     swift("POST", box, X_Container_Meta_Temp_URL_Key="secret", X_Container_Read=".r:*,.rlistings")
     assert swift("HEAD", box).headers["x-container-meta-temp-url-key"] == "secret"

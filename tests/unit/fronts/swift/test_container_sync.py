@@ -36,7 +36,9 @@ def send(
     path, stamp = swift.path(name), stamp_of(us)
     signed = sign(method, path, stamp, "nonce", realm_key=realm_key, user_key=key)
     sent = {key.replace("_", "-"): value for key, value in headers.items()}
-    return swift.raw(method, f"{path}?{query}" if query else path, body, {"X-Timestamp": stamp, "X-Container-Sync-Auth": f"us nonce {signed}", **sent})
+    return swift.raw(
+        method, f"{path}?{query}" if query else path, body, {"X-Timestamp": stamp, "X-Container-Sync-Auth": f"us nonce {signed}", **sent}
+    )
 
 
 def test_owners_alone_see_and_set_the_peer(owner: Swift, synced: Running) -> None:

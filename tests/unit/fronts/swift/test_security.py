@@ -102,7 +102,8 @@ def test_an_address_in_a_header_is_not_believed(stranger: Swift, keyed: str) -> 
 
 
 @pytest.mark.parametrize(
-    "given", ["", ".r:*", ".rlistings", "test2:tester2x", "test2x", "te", "*:x", "test2:", ":", "x,:", ":tester2", ".r:-127.0.0.1", ".r:localhost"]
+    "given",
+    ["", ".r:*", ".rlistings", "test2:tester2x", "test2x", "te", "*:x", "test2:", ":", "x,:", ":tester2", ".r:-127.0.0.1", ".r:localhost"],
 )
 def test_a_list_lets_in_whom_it_names_and_nobody_like_him(running: Running, swift: Swift, box: str, given: str) -> None:
     """S25 and the parser of lists: what it does not understand lets in nobody."""

@@ -41,6 +41,24 @@ def test_only_what_is_new_is_written_on_that_condition(swift: Swift, box: str) -
     assert swift("GET", f"{box}/o").body == b"1"
 
 
+def test_a_copy_holds_to_that_condition_too(swift: Swift, box: str) -> None:
+    swift("PUT", f"{box}/a", b"a")
+    swift("PUT", f"{box}/o", b"1")
+    swift("PUT", f"{box}/dlo", b"", X_Object_Manifest=f"{box}/a")
+    for source in ("a", "dlo"):
+        assert swift("COPY", f"{box}/{source}", Destination=f"{box}/o", If_None_Match="*").status == 412
+        assert swift("PUT", f"{box}/o", X_Copy_From=f"{box}/{source}", If_None_Match="*").status == 412
+        assert swift("COPY", f"{box}/{source}", Destination=f"{box}/{source}-2", If_None_Match="*").status == 201
+    assert swift("GET", f"{box}/o").body == b"1"
+
+
+def test_a_copy_tells_of_any_name(swift: Swift, box: str) -> None:
+    swift("PUT", f"{box}/a\nü", b"a")
+    reply = swift("COPY", f"{box}/a\nü", Destination=f"{box}/b")
+    assert (reply.status, reply.headers["x-copied-from"]) == (201, f"{box}/a%0A%C3%BC")
+    assert swift("COPY", f"{box}/b", Destination=f"{box}/c", X_Object_Manifest="nothing").status == 400
+
+
 def test_a_body_of_unknown_length_is_taken(swift: Swift, box: str) -> None:
     reply = swift.raw("PUT", swift.path(f"{box}/o"), iter([b"ab", b"cd"]), {"X-Auth-Token": swift.token})  # type: ignore[arg-type]
     assert reply.status == 201
