@@ -102,15 +102,19 @@ class StoreContext:
         Where that depends on the object it is read; with `row_follows` the caller promises to do so himself, and to call
         `check_row` or `check_missing`.  `tags` and `given` are what the operation knows of itself, see asked.py.
         """
+        bucket = await self.find_home(who, name)
+        if bucket.gate is not None or not who.plain or who.account != bucket.account:
+            await self._admit(who, bucket, Question(action, key, version_id, tags=tags, given=given), row_follows=row_follows)
+        return bucket
+
+    async def find_home(self, who: Principal, name: str) -> Bucket:
+        """Resolve a bucket.  Raises NoSuchBucket, in another account's place to who may list its containers; AccessDenied to others."""
         try:
-            bucket = await self.directory.find(who, name)
+            return await self.directory.find(who, name)
         except NoSuchBucket:
             if who.home:
                 check_may_list(who)
             raise
-        if bucket.gate is not None or not who.plain or who.account != bucket.account:
-            await self._admit(who, bucket, Question(action, key, version_id, tags=tags, given=given), row_follows=row_follows)
-        return bucket
 
     async def admit(self, who: Principal, bucket: Bucket, action: Action, key: str = "", version_id: str = "") -> None:
         """The same for a bucket that is open already.  Raises AccessDenied."""

@@ -57,7 +57,7 @@ class Deletes(Alterations):
 
     async def delete_many(self, who: Principal, bucket: str, targets: Sequence[DeleteTarget]) -> list[DeleteOutcome]:
         """Some at a time; errors come back in the outcomes, which are in the order asked."""
-        home = await self.directory.find(who, bucket)
+        home = await self.find_home(who, bucket)
         outcomes = [DeleteOutcome(key=target.key, version_id=target.version_id) for target in targets]
         by_key: dict[str, list[int]] = {}  # versions of one key one after the other: they would only get into each other's way
         for index, target in enumerate(targets):
@@ -85,7 +85,7 @@ class Deletes(Alterations):
 
     async def delete_later(self, who: Principal, bucket: str, keys: Sequence[str]) -> None:
         """Have objects removed that are there now; when this returns, they will be.  Raises AccessDenied, NoSuchBucket, Unavailable."""
-        home = await self.directory.find(who, bucket)
+        home = await self.find_home(who, bucket)
         for key in keys:
             names.object_name(key)
             await self.admit(who, home, Action.DELETE_OBJECT, key)

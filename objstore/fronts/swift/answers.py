@@ -118,7 +118,7 @@ def status_line(status: int) -> str:
 def page(status: int, text: str = "", headers: Headers | None = None) -> Answer:
     """A short page of HTML."""
     phrase = HTTPStatus(status).phrase if status != 499 else "Client Disconnect"
-    body = f"<html><h1>{phrase}</h1><p>{escape(text or _TEXTS.get(status, phrase))}</p></html>".encode()
+    body = f"<html><h1>{phrase}</h1><p>{escape(text or _TEXTS.get(status, phrase))}</p></html>".encode("utf-8", "backslashreplace")
     return Answer(400 if status == 499 else status, [HTML, *(headers or [])], body)
 
 

@@ -1,21 +1,25 @@
 """Bulk delete: many objects and containers by one request, told one by one in the answer."""
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from html import escape
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
-from objstore.errors import NoSuchBucket, NoSuchKey, ObjstoreError
+from objstore.errors import NoSuchBucket, NoSuchKey, NoSuchVersion, ObjstoreError
+from objstore.fronts.swift import archive as archiving
 from objstore.fronts.swift.answers import JSON, TEXT, XML, Answer, Header, SwiftRefused, refusal, status_line, unauthorized
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.heartbeat import kept_alive
 from objstore.fronts.swift.request import SwiftRequest
-from objstore.objects.api import Conditions, DeleteTarget
+from objstore.objects.actions import Action
+from objstore.objects.api import Conditions, DeleteOutcome, DeleteTarget
 
 MAX_NAME_BYTES = 3 * 1024 + 512  # percent-encoded
 MAX_ERRORS_TOLD = 1000
 _AT_ONCE = 500
+_KEPT_AT_ONCE = 8  # of a container that keeps older versions elsewhere: each is several operations
 
 
 class Tally:
@@ -24,6 +28,12 @@ class Tally:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.errors: list[tuple[str, str]] = []
+        self.failure = 400  # the status, should there be errors
+
+    @property
+    def status(self) -> int:
+        """Of all: as Swift has it, what was not there to be deleted is no failure."""
+        return self.failure if self.errors else 200
 
     def facts(self, status: str, body: str) -> dict[str, object]:
         """What the report says: its status stands inside, as Swift has it."""
@@ -32,10 +42,11 @@ class Tally:
 
     def failed(self, path: str, error: ObjstoreError) -> None:
         """One that was not deleted."""
-        if isinstance(error, NoSuchBucket | NoSuchKey):
+        if isinstance(error, NoSuchBucket | NoSuchKey | NoSuchVersion):
             self.counts["Number Not Found"] += 1
             return
         status = refusal(error, known=True, realm="").status
+        self.failure = 502 if status >= 500 else self.failure
         if len(self.errors) < MAX_ERRORS_TOLD:
             self.errors.append((path, status_line(status)))
 
@@ -47,7 +58,7 @@ async def bulk_delete(front: SwiftFront, request: SwiftRequest) -> Answer:
     most = front.settings.max_bulk_deletes
     data = await request.document(most * MAX_NAME_BYTES)
     lines = [line.strip() for line in data.split(b"\n")]
-    names = [unquote(line.decode("latin-1"), encoding="utf-8", errors="replace").lstrip("/") for line in lines if line]
+    names = [unquote_to_bytes(line).decode("utf-8", "replace").lstrip("/") for line in lines if line]
     if len(names) > most:
         raise SwiftRefused(413, f"Maximum Bulk Deletes: {most} per request")
     if not names:
@@ -56,21 +67,31 @@ async def bulk_delete(front: SwiftFront, request: SwiftRequest) -> Answer:
     return await delete_names(front, request, names)
 
 
-async def delete_names(front: SwiftFront, request: SwiftRequest, names: list[str]) -> Answer:
-    """Delete objects, then containers, by their names; the report."""
+async def delete_names(front: SwiftFront, request: SwiftRequest, names: list[str], version: str = "") -> Answer:
+    """Delete objects, of the first one this `version`, then containers, by their names; the report."""
     kind = report_type(request)
 
     async def work() -> bytes:
-        tally = await delete_all(front, request, names)
-        status = 400 if tally.errors else 200 if tally.counts["Number Deleted"] else 404
-        return report(kind, tally.facts(status_line(status), ""), tally.errors, "delete")
+        tally = Tally()
+        if version:
+            await _delete_version(front, request, names[0], version, tally)
+        await delete_all(front, request, names[1:] if version else names, tally)
+        return report(kind, tally.facts(status_line(tally.status), ""), tally.errors, "delete")
 
     return await kept_alive(work(), [kind], every_s=front.settings.yield_frequency_s)
 
 
-async def delete_all(front: SwiftFront, request: SwiftRequest, names: list[str]) -> Tally:
-    """The same; how it went."""
-    tally = Tally()
+async def _delete_version(front: SwiftFront, request: SwiftRequest, name: str, version: str, tally: Tally) -> None:
+    container, _, key = name.partition("/")
+    try:
+        await front.store.delete(request.who, container, key, version_id=version, conditions=Conditions(if_match=("*",)))
+        tally.counts["Number Deleted"] += 1
+    except ObjstoreError as error:
+        tally.failed(name, error)
+
+
+async def delete_all(front: SwiftFront, request: SwiftRequest, names: list[str], tally: Tally) -> None:
+    """The same, as `tally` tells."""
     by_container: dict[str, list[str]] = {}
     containers: list[str] = []
     for name in names:
@@ -91,7 +112,6 @@ async def delete_all(front: SwiftFront, request: SwiftRequest, names: list[str])
             tally.counts["Number Deleted"] += 1
         except ObjstoreError as error:
             tally.failed(container, error)
-    return tally
 
 
 async def _delete_all(
@@ -101,7 +121,11 @@ async def _delete_all(
     for first in range(0, len(keys), _AT_ONCE):
         some = keys[first : first + _AT_ONCE]
         try:
-            outcomes = await front.store.delete_many(request.who, container, [DeleteTarget(key, conditions=there) for key in some])
+            archive = await archiving.archive_of(front, request.who, container)
+            if archive is not None:
+                outcomes = await _delete_kept(front, request, archive, container, some)
+            else:
+                outcomes = await front.store.delete_many(request.who, container, [DeleteTarget(key, conditions=there) for key in some])
         except ObjstoreError as error:
             for key in some:
                 yield key, error
@@ -109,6 +133,33 @@ async def _delete_all(
         for outcome in outcomes:
             assert outcome.error is None or isinstance(outcome.error, ObjstoreError)
             yield outcome.key, outcome.error
+
+
+async def _delete_kept(
+    front: SwiftFront, request: SwiftRequest, archive: archiving.Archive, container: str, keys: list[str]
+) -> list[DeleteOutcome]:
+    """Delete from a container whose older versions are kept in another one, some keys at a time; one named twice goes twice."""
+    outcomes: list[DeleteOutcome] = []
+    waiting: dict[str, int] = {}
+    for key in keys:
+        waiting[key] = waiting.get(key, 0) + 1
+    left = iter(waiting.items())
+
+    async def worker() -> None:
+        for key, times in left:
+            for _ in range(times):
+                error: ObjstoreError | None = None
+                try:
+                    await front.store.check_access(request.who, container, Action.DELETE_OBJECT, key)
+                    await archiving.delete(front, archive, request.who, container, key)
+                except ObjstoreError as failure:
+                    error = failure
+                outcomes.append(DeleteOutcome(key=key, error=error))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(_KEPT_AT_ONCE, len(waiting))):
+            group.create_task(worker())
+    return outcomes
 
 
 def report_type(request: SwiftRequest) -> Header:

@@ -19,17 +19,19 @@ from urllib.parse import quote
 import msgspec
 
 from objstore.core.ranges import resolve_range
-from objstore.errors import InvalidRange, NoSuchBucket, NoSuchKey, ObjstoreError
+from objstore.errors import InvalidRange, NoSuchBucket, NoSuchKey, ObjstoreError, PreconditionFailed, Unavailable
 from objstore.fronts.dates import http_time
+from objstore.fronts.swift import archive as archiving
 from objstore.fronts.swift import links
 from objstore.fronts.swift.answers import HTML, JSON, Answer, Header, SwiftRefused, empty, refusal, status_line
 from objstore.fronts.swift.bulk import delete_names, report, report_type
 from objstore.fronts.swift.context import SwiftFront
-from objstore.fronts.swift.headers import attributes_of, large_etag, object_headers, written_headers
+from objstore.fronts.swift.headers import attributes_of, large_etag, object_headers, write_conditions, written_headers
 from objstore.fronts.swift.heartbeat import kept_alive
 from objstore.fronts.swift.ranges import parse_ranges
 from objstore.fronts.swift.request import Bytes, SwiftRequest, header_text, is_true
 from objstore.fronts.swift.times import listing_time
+from objstore.objects.actions import Action
 from objstore.objects.api import ByteRange, CompletedPart, Conditions, CopySource, Expected, ObjectInfo
 
 MAX_MANIFEST_SEGMENTS = 1000
@@ -37,6 +39,7 @@ MAX_MANIFEST_BYTES = 8 * 1024 * 1024
 _KEYS = frozenset(("path", "etag", "size_bytes", "range", "data"))
 _AT_ONCE = 8
 _PARTS_PAGE = 1000
+_MAX_NUMBER_DIGITS = 6
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
@@ -95,7 +98,7 @@ def _parse_line(number: int, row: Any) -> Line:
         raise wrong("not a JSON object")
     unknown = row.keys() - _KEYS
     if unknown:
-        raise wrong(f"extraneous keys {', '.join(sorted(map(str, unknown)))[:200]}")
+        raise wrong(f"extraneous keys {', '.join(sorted(map(ascii, unknown)))[:200]}")
     if "data" in row:
         if len(row) > 1:
             raise wrong("data stands alone")
@@ -108,7 +111,7 @@ def _parse_line(number: int, row: Any) -> Line:
         return Line("", "", hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data), "", data)
     path, etag, size, range_ = row.get("path"), row.get("etag"), row.get("size_bytes"), row.get("range")
     container, slash, key = path.lstrip("/").partition("/") if isinstance(path, str) else ("", "", "")
-    if not slash or not container or not key:
+    if not slash or not container or not key or not _is_text(str(path)):
         raise wrong("path does not refer to an object. Path must be of the form /container/object.")
     if not (etag is None or isinstance(etag, str)) or not (range_ is None or isinstance(range_, str)):
         raise wrong("etag and range are texts")
@@ -117,6 +120,15 @@ def _parse_line(number: int, row: Any) -> Line:
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
         raise wrong("size_bytes must be a positive number")
     return Line(container, key, (etag or "").strip('"').lower(), size, range_ or "", b"")
+
+
+def _is_text(path: str) -> bool:
+    """Whether a text of JSON, which may hold halves of characters, is one."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class SegmentsRefused(SwiftRefused):
@@ -129,20 +141,21 @@ class SegmentsRefused(SwiftRefused):
 
 async def put_manifest(front: SwiftFront, request: SwiftRequest) -> Answer:
     """PUT ?multipart-manifest=put; with `heartbeat=on` a report tells how it went, behind blanks."""
+    conditions = write_conditions(request.headers)
     lines = parse_manifest(await request.document(MAX_MANIFEST_BYTES))
     if not is_true(request.query.get("heartbeat", "")):
-        return empty(201, [HTML, *written_headers(await _make(front, request, lines))])
+        return empty(201, [HTML, *written_headers(await _make(front, request, lines, conditions))])
     kind = report_type(request)
     every_s = front.settings.yield_frequency_s
-    return await kept_alive(_reported(front, request, lines, kind), [kind], every_s=every_s, status=202)
+    return await kept_alive(_reported(front, request, lines, conditions, kind), [kind], every_s=every_s, status=202)
 
 
-async def _reported(front: SwiftFront, request: SwiftRequest, lines: list[Line], kind: Header) -> bytes:
+async def _reported(front: SwiftFront, request: SwiftRequest, lines: list[Line], conditions: Conditions, kind: Header) -> bytes:
     """Make the object; the report."""
     facts: dict[str, object] = {}
     status, text, problems = 201, "", []
     try:
-        info = await _make(front, request, lines)
+        info = await _make(front, request, lines, conditions)
         facts = {"Etag": large_etag(info), "Last Modified": http_time(info.modified_us).decode()}
     except SegmentsRefused as refused:
         status, problems = 400, refused.problems
@@ -152,8 +165,8 @@ async def _reported(front: SwiftFront, request: SwiftRequest, lines: list[Line],
     return report(kind, {"Response Status": status_line(status), "Response Body": text, **facts}, problems, "upload")
 
 
-async def _make(front: SwiftFront, request: SwiftRequest, lines: list[Line]) -> ObjectInfo:
-    """The object that a manifest makes.  Raises SwiftRefused."""
+async def _make(front: SwiftFront, request: SwiftRequest, lines: list[Line], conditions: Conditions) -> ObjectInfo:
+    """The object that a manifest makes; what it overwrites is kept where the container says so.  Raises SwiftRefused, PreconditionFailed."""
     kind = header_text(request.headers.get("content-type", "")) or "application/octet-stream"
     attributes = attributes_of(request.headers, front.clock.wall_us(), content_type=kind)
     lines = await _find_all(front, request, lines)
@@ -173,7 +186,12 @@ async def _make(front: SwiftFront, request: SwiftRequest, lines: list[Line]) -> 
     upload = await store.create_upload(who, request.container, request.key, attributes=attributes, segments=segments)
     try:
         parts = await _copy_all(front, request, upload.upload_id, lines)
-        info = await store.complete_upload(who, request.container, request.key, upload.upload_id, parts, expected=Expected())
+        archive = await archiving.archive_of(front, who, request.container)
+        if archive is not None:
+            await archiving.keep_current(front, archive, request.container, request.key)
+        info = await store.complete_upload(
+            who, request.container, request.key, upload.upload_id, parts, conditions=conditions, expected=Expected()
+        )
     except BaseException:
         await _abort(front, request, upload.upload_id)
         raise
@@ -203,6 +221,8 @@ async def _find_all(front: SwiftFront, request: SwiftRequest, lines: list[Line])
             except (NoSuchKey, NoSuchBucket):
                 problems.append((line.path, "404 Not Found"))
                 return line
+            except Unavailable:
+                raise  # about the store, not about the segment
             except ObjstoreError:
                 problems.append((line.path, "403 Forbidden"))
                 return line
@@ -251,11 +271,18 @@ async def _copy_all(front: SwiftFront, request: SwiftRequest, upload_id: str, li
                     line.source or CopySource(line.container, line.key), conditions=Conditions(if_match=(line.found.etag,)),
                     first=offset if line.range else None, last=offset + length - 1 if line.range else None,
                 )  # fmt: skip
-                part = await store.copy_part(who, source, container, key, upload_id, number)
+                try:
+                    part = await store.copy_part(who, source, container, key, upload_id, number)
+                except (PreconditionFailed, NoSuchKey) as error:  # it was what the manifest says a moment ago
+                    why = "Etag Mismatch" if isinstance(error, PreconditionFailed) else "404 Not Found"
+                    raise SegmentsRefused([(line.path, why)]) from None
             return CompletedPart(number, part.etag)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(copy(number, line)) for number, line in enumerate(lines, 1)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(copy(number, line)) for number, line in enumerate(lines, 1)]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
 
 
@@ -276,12 +303,15 @@ async def get_special(front: SwiftFront, request: SwiftRequest, version: str) ->
         return None
     if request.query.get("multipart-manifest") == "get":
         return await manifest_answer(front, request, info, version)
-    text = request.query["part-number"]
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:6]) <= info.part_count:
-        raise SwiftRefused(416 if text.isascii() and text.isdigit() and int(text[:6]) else 400, "part-number must be that of a segment")
-    page = await front.store.object_parts(request.who, request.container, request.key, version_id=version, after=0, limit=int(text))
+    text = request.query["part-number"].lstrip("0")
+    if not (text.isascii() and text.isdigit()) or len(text) > _MAX_NUMBER_DIGITS or int(text) > info.part_count:
+        raise SwiftRefused(416 if text.isascii() and text.isdigit() else 400, "part-number must be that of a segment")
+    same = Conditions(if_match=(info.etag,))
+    page = await front.store.object_parts(
+        request.who, request.container, request.key, version_id=version, conditions=same, after=0, limit=int(text)
+    )
     number = page.parts[-1].number
-    reading = await front.store.get(request.who, request.container, request.key, version_id=version, part_number=number)
+    reading = await front.store.get(request.who, request.container, request.key, version_id=version, conditions=same, part_number=number)
     headers = object_headers(info)
     headers.append((b"x-parts-count", b"%d" % info.part_count))
     headers.append((b"content-range", b"bytes %d-%d/%d" % (reading.offset, reading.offset + reading.length - 1, info.size)))
@@ -350,18 +380,23 @@ async def delete_manifest(front: SwiftFront, request: SwiftRequest, version: str
     if info.segments:
         names += list(dict.fromkeys(kept.path.lstrip("/") for kept in await segments_of(front, request, info, version) if kept.path))
     if not is_true(request.query.get("async", "")):
-        return await delete_names(front, request, names)
+        return await delete_names(front, request, names, version)
     if version:
         raise SwiftRefused(400, "async=yes is for the current version of an object")
-    return await _delete_later(front, request, names[1:])
+    return await _delete_later(front, request, names)
 
 
-async def _delete_later(front: SwiftFront, request: SwiftRequest, segments: list[str]) -> Answer:
+async def _delete_later(front: SwiftFront, request: SwiftRequest, names: list[str]) -> Answer:
     """The segments will be removed, as they are now, from when this is answered; the object is."""
+    segments = names[1:]
     containers = sorted({path.partition("/")[0] for path in segments})
     if len(containers) > 1:
         shown = ", ".join(f'"{quote(container)}"' for container in containers)
         raise SwiftRefused(400, f"All segments must be in one container. Found segments in {shown}")
+    for container in {request.container, *containers}:
+        if await archiving.archive_of(front, request.who, container) is not None:
+            return await delete_names(front, request, names)  # each is kept before it goes: that is not the daemon's
+    await front.store.check_access(request.who, request.container, Action.DELETE_OBJECT, request.key)
     if containers:
         await front.store.delete_later(request.who, containers[0], [path.partition("/")[2] for path in segments])
     await front.store.delete(request.who, request.container, request.key, conditions=Conditions(if_match=("*",)))

@@ -58,6 +58,41 @@ def test_copies_keep_what_they_overwrite_too(swift: Swift, box: str, old: str) -
     assert len(swift("GET", old).lines) == 1
 
 
+@pytest.mark.parametrize("kind", ["X_Versions_Location", "X_History_Location"])
+def test_bulk_deletions_keep_what_single_ones_keep(swift: Swift, box: str, old: str, kind: str) -> None:
+    swift("POST", box, **{kind: old})
+    for body in (b"one", b"two"):
+        swift("PUT", f"{box}/o", body)
+    reply = swift("POST", "", f"{box}/o\n{box}/none\n".encode(), query="bulk-delete", Accept="application/json").json
+    assert (reply["Number Deleted"], reply["Number Not Found"], reply["Response Status"]) == (1, 1, "200 OK")
+    if kind == "X_Versions_Location":
+        assert swift("GET", f"{box}/o").body == b"one"
+    else:
+        assert swift("GET", f"{box}/o").status == 404
+        kept = [row["bytes"] for row in swift("GET", old, query="format=json").json]
+        assert kept == [3, 3, 0]
+
+
+@pytest.mark.parametrize("query", ["multipart-manifest=delete", "multipart-manifest=delete&async=yes"])
+def test_large_objects_and_their_segments_are_kept_when_they_go(swift: Swift, box: str, old: str, query: str) -> None:
+    swift("PUT", f"{box}/s", b"segment")
+    swift("PUT", f"{box}/big", f'[{{"path": "{box}/s"}}]'.encode(), query="multipart-manifest=put")
+    swift("POST", box, X_History_Location=old)
+    assert swift("DELETE", f"{box}/big", query=query).status in (200, 204)
+    assert swift("GET", box).status == 204
+    assert sorted(row["bytes"] for row in swift("GET", old, query="format=json").json) == [0, 0, 7, 7]
+
+
+def test_a_list_of_segments_keeps_what_it_overwrites(swift: Swift, box: str, old: str) -> None:
+    swift("POST", box, X_Versions_Location=old)
+    swift("PUT", f"{box}/s", b"segment")
+    swift("PUT", f"{box}/o", b"one")
+    assert swift("PUT", f"{box}/o", f'[{{"path": "{box}/s"}}]'.encode(), query="multipart-manifest=put").status == 201
+    assert [row["bytes"] for row in swift("GET", old, query="format=json").json] == [3]
+    swift("DELETE", f"{box}/o")
+    assert swift("GET", f"{box}/o").body == b"one"
+
+
 def test_without_the_other_container_nothing_is_overwritten(swift: Swift, box: str) -> None:
     swift("POST", box, X_Versions_Location="nowhere-at-all")
     assert swift("PUT", f"{box}/o", b"one").status == 201

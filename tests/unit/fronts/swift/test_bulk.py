@@ -1,7 +1,7 @@
 """Bulk delete."""
 
 from tests.support.s3_server import Running
-from tests.support.swift_server import MEMBER, Swift
+from tests.support.swift_server import MEMBER, OTHER, Swift
 
 
 def test_many_go_by_one_request_and_each_is_told(swift: Swift, box: str) -> None:
@@ -12,6 +12,24 @@ def test_many_go_by_one_request_and_each_is_told(swift: Swift, box: str) -> None
     assert reply.status == 200
     assert reply.json == {"Response Status": "200 OK", "Response Body": "", "Number Deleted": 4, "Number Not Found": 2, "Errors": []}
     assert swift("HEAD", box).status == 404
+
+
+def test_names_may_come_as_they_are(swift: Swift, box: str) -> None:
+    """Percent-encoded or not, as Swift takes them; what was not there to be deleted is no failure."""
+    for name in ("ö", "Ã¶"):
+        swift("PUT", f"{box}/{name}", b"x")
+    body = f"{box}/ö\n".encode()
+    reply = swift("POST", "", body, query="bulk-delete", Accept="application/json").json
+    assert (reply["Number Deleted"], swift("GET", box).lines) == (1, ["Ã¶"])
+    reply = swift("POST", "", body, query="bulk-delete", Accept="application/json").json
+    assert (reply["Number Not Found"], reply["Response Status"]) == (1, "200 OK")
+
+
+def test_strangers_are_not_told_which_containers_there_are(running: Running, swift: Swift, box: str) -> None:
+    """S21."""
+    stranger = Swift(running, OTHER).at("test")
+    reply = stranger("POST", "", f"{box}/x\nnowhere/x\n".encode(), query="bulk-delete", Accept="application/json").json
+    assert sorted(reply["Errors"]) == sorted([[f"{box}/x", "403 Forbidden"], ["nowhere/x", "403 Forbidden"]])
 
 
 def test_what_could_not_be_deleted_is_named(running: Running, swift: Swift, box: str) -> None:

@@ -67,7 +67,9 @@ def test_parts_can_be_read_one_by_one(swift: Swift, box: str, rows: list[dict[st
     reply = swift("GET", f"{box}/big", query="part-number=1")
     assert (reply.status, reply.body, reply.headers["x-parts-count"]) == (206, PIECES[0], "3")
     assert swift("GET", f"{box}/big", query="part-number=4").status == 416
-    assert swift("GET", f"{box}/big", query="part-number=x").status == 400
+    assert swift("GET", f"{box}/big", query="part-number=0002").body == PIECES[1]
+    for text, status in (("x", 400), ("0", 400), ("", 400), ("-1", 400), ("9" * 7, 416), ("1" * 5000, 416), ("0" * 5000 + "9", 416)):
+        assert swift("GET", f"{box}/big", query=f"part-number={text}").status == status, text[:10]
 
 
 def test_data_may_come_with_the_list(swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
@@ -120,13 +122,55 @@ def test_segments_that_are_not_as_told_make_nothing(running: Running, swift: Swi
     [
         b"", b"{", b"{}", b"[]", b"[1]", b'[{"path": 5}]', b'[{"path": "/c"}]', b'[{"path": "/c/o", "odd": 1}]', b'[{"path": "/c/o", "size_bytes": 0}]',
         b'[{"path": "/c/o", "size_bytes": true}]', b'[{"path": "/c/o", "etag": 1}]', b'[{"data": ""}]', b'[{"data": "%"}]', b'[{"data": "YQ==", "path": "/c/o"}]',
-        b"[" * 5000, b'[{"path": "/c/o", "range": 5}]',
+        b"[" * 5000, b'[{"path": "/c/o", "range": 5}]', b'[{"path": "/c/\\ud800"}]', b'[{"path": "/c/o", "\\ud800": 1}]',
     ],
 )  # fmt: skip
 def test_what_is_no_list_of_segments_is_refused(data: bytes) -> None:
     with pytest.raises(SwiftRefused) as refused:
         parse_manifest(data)
     assert refused.value.status == 400
+
+
+def test_halves_of_characters_are_told_of(swift: Swift, box: str) -> None:
+    for data in (b'[{"path": "/c/\\ud800"}]', b'[{"path": "/c/o", "\\ud800": 1}]'):
+        for query in ("multipart-manifest=put", "multipart-manifest=put&heartbeat=on"):
+            assert swift("PUT", f"{box}/big", data, query=query).status == 400
+
+
+def test_only_what_is_new_is_made_on_that_condition(swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
+    swift("PUT", f"{box}/big", b"there")
+    assert put(swift, f"{box}/big", rows, If_None_Match="*").status == 412
+    assert put(swift, f"{box}/big", rows, If_None_Match='"x"').status == 400
+    assert swift("GET", f"{box}/big").body == b"there"
+    assert put(swift, f"{box}/new", rows, If_None_Match="*").status == 201
+
+
+def test_a_segment_that_changes_meanwhile_is_told_of(
+    swift: Swift, box: str, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = swift.running.store
+    copy_part = store.copy_part
+
+    async def late(who: Any, source: Any, *rest: Any) -> Any:
+        await store.delete(who, source.bucket, source.key)
+        return await copy_part(who, source, *rest)
+
+    monkeypatch.setattr(store, "copy_part", late)
+    reply = put(swift, f"{box}/big", rows)
+    assert (reply.status, b"404 Not Found" in reply.body) == (400, True)
+    assert swift("HEAD", f"{box}/big").status == 404
+
+
+def test_an_older_version_goes_with_its_segments_and_the_current_one_stays(swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
+    swift("PUT", f"{box}-v")
+    swift("POST", f"{box}-v", X_Versions_Enabled="true")
+    first = put(swift, f"{box}-v/big", rows).headers["x-object-version-id"]
+    swift("PUT", f"{box}-v/big", b"current")
+    reply = swift("DELETE", f"{box}-v/big", query=f"multipart-manifest=delete&version-id={first}", Accept="application/json").json
+    assert (reply["Number Deleted"], reply["Response Status"]) == (4, "200 OK")
+    assert swift("GET", box).status == 204
+    assert swift("GET", f"{box}-v/big").body == b"current"
+    assert swift("GET", f"{box}-v/big", query=f"version-id={first}").status == 404
 
 
 def test_a_list_that_is_too_long_is_refused() -> None:
