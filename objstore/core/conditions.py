@@ -79,7 +79,8 @@ def check_copy_source(asked: Asked, etag: str, modified_us: int) -> None:
 def check_write(asked: Asked, current: Row | None) -> None:
     """Judge a PUT, DELETE or the end of an upload against the row it would replace; a deleted object is absent.
 
-    If-(Un)modified-Since do not condition writes.  Raises NoSuchKey where something must match on an absent key (as S3 does),
+    If-Match decides in place of If-Unmodified-Since; If-Modified-Since does not condition writes (RFC 9110, section 13).  Size and time
+    of an object to delete are those of one that is there.  Raises NoSuchKey where an ETag must match on an absent key (as S3 does),
     PreconditionFailed otherwise.
     """
     present = current is not None and is_live(current)
@@ -89,15 +90,17 @@ def check_write(asked: Asked, current: Row | None) -> None:
             raise NoSuchKey("If-Match names an ETag, but there is no object")
         if not etag_listed(etag, asked.if_match):
             raise PreconditionFailed("the object's ETag is another", condition="If-Match")
-    if asked.if_none_match is not None and present and etag_listed(etag, asked.if_none_match):
+    if current is None or not present:
+        return
+    modified_s, unmodified_us = modified_us(current) // _SECOND_US, asked.if_unmodified_since_us
+    if asked.if_match is None and unmodified_us is not None and modified_s > unmodified_us // _SECOND_US:
+        raise PreconditionFailed("the object was modified since", condition="If-Unmodified-Since")
+    if asked.if_none_match is not None and etag_listed(etag, asked.if_none_match):
         raise PreconditionFailed("an object that If-None-Match excludes exists", condition="If-None-Match")
-    if asked.if_match_size is not None or asked.if_match_modified_us is not None:
-        if current is None or not present:
-            raise NoSuchKey("the size or time of an object is named, but there is no object")
-        if asked.if_match_size is not None and asked.if_match_size != current.size:
-            raise PreconditionFailed("the object's size is another", condition="x-amz-if-match-size")
-        if asked.if_match_modified_us is not None and asked.if_match_modified_us // _SECOND_US != modified_us(current) // _SECOND_US:
-            raise PreconditionFailed("the object was last modified at another time", condition="x-amz-if-match-last-modified-time")
+    if asked.if_match_size is not None and asked.if_match_size != current.size:
+        raise PreconditionFailed("the object's size is another", condition="x-amz-if-match-size")
+    if asked.if_match_modified_us is not None and asked.if_match_modified_us // _SECOND_US != modified_s:
+        raise PreconditionFailed("the object was last modified at another time", condition="x-amz-if-match-last-modified-time")
 
 
 def check_as_of(as_of_us: int | None, current: Row | None) -> None:

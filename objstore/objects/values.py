@@ -50,7 +50,7 @@ class Conditions:
     @property
     def demands_presence(self) -> bool:
         """Whether there must be an object for a write under these conditions."""
-        return self.if_match is not None or self.if_match_size is not None or self.if_match_modified_us is not None
+        return self.if_match is not None
 
 
 NO_CONDITIONS = Conditions()

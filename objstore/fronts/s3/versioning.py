@@ -2,6 +2,7 @@
 
 from objstore.errors import MalformedXml, NotImplementedHere
 from objstore.fronts.s3.context import Front, Response, empty_answer, xml_answer
+from objstore.fronts.s3.errors import S3Refused
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.xml import element, parse
 from objstore.objects.actions import Action
@@ -20,6 +21,8 @@ async def put_bucket_versioning(front: Front, request: S3Request) -> Response:
     await front.store.bucket(request.who, request.bucket, Action.WRITE_VERSIONING)
     root = parse(await front.document(request), "VersioningConfiguration")
     status, second_factor = root.value("Status"), root.value("MfaDelete")
+    if not status:
+        raise S3Refused(400, "IllegalVersioningConfigurationException", "The Versioning element must be specified")
     if status not in STATES or second_factor not in ("", "Enabled", "Disabled"):
         raise MalformedXml
     if second_factor == "Enabled":

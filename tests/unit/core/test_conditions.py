@@ -135,7 +135,16 @@ def test_size_and_time_condition_writes(asked: Asked, condition: str) -> None:
 
 
 @pytest.mark.parametrize("asked", [Asked(if_match_size=0), Asked(if_match_modified_us=NOW)])
-def test_size_and_time_need_an_object(asked: Asked) -> None:
+def test_size_and_time_are_those_of_an_object_that_is_there(asked: Asked) -> None:
     for current in (None, row(Kind.DELETE_MARKER), row(Kind.TOMBSTONE)):
-        with pytest.raises(NoSuchKey):
-            check_write(asked, current)
+        check_write(asked, current)
+
+
+def test_a_write_heeds_what_was_modified_since_unless_an_etag_decides() -> None:
+    check_write(Asked(if_unmodified_since_us=NOW), row())
+    check_write(Asked(if_unmodified_since_us=NOW - S), None)
+    check_write(Asked(if_match=("e",), if_unmodified_since_us=NOW - S), row())
+    check_write(Asked(if_modified_since_us=NOW), row())
+    with pytest.raises(PreconditionFailed) as refusal:
+        check_write(Asked(if_unmodified_since_us=NOW - S), row())
+    assert refusal.value.facts == {"condition": "If-Unmodified-Since"}

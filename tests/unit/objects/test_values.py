@@ -16,8 +16,8 @@ def test_no_conditions_are_false_however_they_were_made() -> None:
     ("conditions", "demanded"),
     [
         (Conditions(if_match=("*",)), True),
-        (Conditions(if_match_size=0), True),
-        (Conditions(if_match_modified_us=0), True),
+        (Conditions(if_match_size=0), False),
+        (Conditions(if_match_modified_us=0), False),
         (Conditions(if_none_match=("*",)), False),
         (Conditions(if_unmodified_since_us=1), False),
     ],

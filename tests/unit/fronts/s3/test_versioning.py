@@ -30,12 +30,13 @@ def test_the_state_of_versioning_is_set_and_shown(server: Running, s3: Any, buck
     enabled = {"Status": "Enabled", "MFADelete": "Enabled"}
     assert refusal(s3.put_bucket_versioning, Bucket=bucket, VersioningConfiguration=enabled) == (501, "NotImplemented")
     for document in (
-        b"<VersioningConfiguration/>",
         b"<VersioningConfiguration><Status>On</Status></VersioningConfiguration>",
         b"<x/>",
         b"",
     ):
         assert call(server, "PUT", f"/{bucket}?versioning", document).code == "MalformedXML"
+    nothing = call(server, "PUT", f"/{bucket}?versioning", b"<VersioningConfiguration/>")
+    assert (nothing.status, nothing.code) == (400, "IllegalVersioningConfigurationException")
 
 
 def test_versions_are_told_in_headers(s3: Any, versioned: str) -> None:
@@ -155,7 +156,25 @@ def test_deletes_go_by_etag_size_and_time(server: Running, s3: Any, bucket: str)
     for headers in ({size: "four"}, {time: "noon"}):
         assert call(server, "DELETE", f"/{bucket}/k", b"", headers).code == "InvalidArgument"
     assert call(server, "DELETE", f"/{bucket}/k", b"", {size: "5", time: modified}).status == 204
-    assert call(server, "DELETE", f"/{bucket}/k", b"", {size: "5"}).code == "NoSuchKey"
+    # Size and time are those of an object that is there; an ETag must match one.
+    assert call(server, "DELETE", f"/{bucket}/k", b"", {size: "5"}).status == 204
+    assert call(server, "DELETE", f"/{bucket}/k", b"", {time: modified}).status == 204
+    assert call(server, "DELETE", f"/{bucket}/k", b"", {size: "5", "if-match": "*"}).code == "NoSuchKey"
+    gone = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k", "Size": 5}, {"Key": "l", "ETag": '"x"'}]})
+    assert ([d["Key"] for d in gone["Deleted"]], [e["Code"] for e in gone["Errors"]]) == (["k"], ["NoSuchKey"])
+
+
+def test_writes_heed_what_was_modified_since(server: Running, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"one")
+    old, new = {"if-unmodified-since": "Sat, 29 Oct 1994 19:43:31 GMT"}, {"if-unmodified-since": "Fri, 29 Oct 2100 19:43:31 GMT"}
+    source = {"x-amz-copy-source": f"{bucket}/k"}
+    s3.put_object(Bucket=bucket, Key="there", Body=b"x")
+    for method, key, headers in (("PUT", "k", old), ("DELETE", "k", old), ("PUT", "there", {**old, **source})):
+        refused = call(server, method, f"/{bucket}/{key}", b"", headers)
+        assert (refused.status, refused.value("Condition")) == (412, "If-Unmodified-Since")
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"one"
+    assert call(server, "PUT", f"/{bucket}/k", b"two", new).status == 200
+    assert call(server, "PUT", f"/{bucket}/absent", b"", old).status == 200
 
 
 def test_a_versioned_multipart_object(s3: Any, versioned: str) -> None:
