@@ -153,7 +153,7 @@ class PreconditionFailed(Refused):
 
 
 class NotModified(Refused):
-    """The object is as the caller knows it.  Facts: etag, modified_us."""
+    """The object is as the caller knows it.  Facts: etag, modified_us; headers, where those that are kept with the object are known."""
 
 
 class ConditionalConflict(Refused):

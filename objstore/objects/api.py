@@ -241,9 +241,9 @@ class ObjectStoreApi(Protocol):
 
     async def complete_upload(
         self, who: Principal, bucket: str, key: str, upload_id: str, parts: Sequence[CompletedPart], *, conditions: Conditions = NO_CONDITIONS,
-        expected: Expected, object_size: int | None = None,
+        expected: Expected, object_size: int | None = None, checksum_type: str = "",
     ) -> ObjectInfo:  # fmt: skip
-        """Make the parts an object.  Idempotent: a repeat gives the same answer."""
+        """Make the parts an object.  Idempotent: a repeat gives the same answer.  `checksum_type`: that with which the upload must have begun."""
 
     async def abort_upload(self, who: Principal, bucket: str, key: str, upload_id: str) -> None:
         """Drop an upload and its parts.  Raises NoSuchUpload."""

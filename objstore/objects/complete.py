@@ -51,9 +51,9 @@ class Completions(Uploads):
 
     async def complete_upload(
         self, who: Principal, bucket: str, key: str, upload_id: str, parts: Sequence[CompletedPart], *, conditions: Conditions = NO_CONDITIONS,
-        expected: Expected, object_size: int | None = None,
+        expected: Expected, object_size: int | None = None, checksum_type: str = "",
     ) -> ObjectInfo:  # fmt: skip
-        """Make the parts an object.  Idempotent: a repeat gives the same answer."""
+        """Make the parts an object.  Idempotent: a repeat gives the same answer.  Raises InvalidRequest for another checksum type."""
         home = await self.open_bucket(who, bucket, Action.WRITE_OBJECT, key, given=CREATES)
         name = names.object_name(key)
         try:
@@ -63,6 +63,10 @@ class Completions(Uploads):
             if made is None:
                 raise
             return object_info(key, made, null_of(home.info))
+        if checksum_type and checksum_type != record.checksum_type:
+            raise InvalidRequest(
+                f"The upload was created using the {record.checksum_type} checksum mode. The complete request must use the same checksum mode."
+            )
         attempts, uploaded = await claimed_attempts(self.cluster, home.id, upload_id, parts)
         chosen = choose_parts(parts, attempts, record, 1 if record.segments else self.settings.min_part_bytes)
         draft = self._manifest(row, record, chosen, expected, object_size)

@@ -77,7 +77,10 @@ class Copies(Linking, Puts, Uploads):
             try:
                 row = opened.row
                 if source.key == key and source.bucket == bucket and not changes and row.storage_class == storage_class:
-                    raise InvalidRequest("the copy would put the object onto itself and change nothing about it")
+                    raise InvalidRequest(
+                        "This copy request is illegal because it is trying to copy an object to itself without changing the object's "
+                        "metadata, storage class, website redirect location or encryption attributes."
+                    )
                 if tags is None and row.tags:
                     # What is taken along unasked is read and written all the same.
                     await self.open_bucket(who, source.bucket, Action.READ_TAGS, source.key, source.version_id)

@@ -20,7 +20,7 @@ from objstore.core.manifest import Piece, pieces_of, span_of_part
 from objstore.core.ranges import resolve_range
 from objstore.core.rows import BodyKind, PartRef, Row, RowKey
 from objstore.core.versions import modified_us, pick_head
-from objstore.errors import Damaged, DamagedBody, NoSuchVersion, Refused, Unavailable
+from objstore.errors import Damaged, DamagedBody, NoSuchVersion, NotModified, Refused, Unavailable
 from objstore.objects.access import Action
 from objstore.objects.api import NO_CONDITIONS, ByteRange, Conditions, ObjectInfo, ObjectParts, PartInfo, Principal, Reading
 from objstore.objects.buckets import Bucket
@@ -97,7 +97,7 @@ class Gets(Sealing):
 
         def judge(row: Row) -> tuple[int, int]:
             if conditions:
-                check_read(conditions, row.etag, modified_us(row))
+                _check_read(row, conditions)
             if part_number is not None:
                 return span_of_part(row, part_number)
             return (0, row.size) if range_ is None else resolve_range(range_.first, range_.last, row.size)
@@ -203,7 +203,17 @@ def _check(row: Row, conditions: Conditions, customer_key: bytes, *, keyed: bool
     if keyed:
         check_key(row, customer_key)
     if conditions:
+        _check_read(row, conditions)
+
+
+def _check_read(row: Row, conditions: Conditions) -> None:
+    try:
         check_read(conditions, row.etag, modified_us(row))
+    except NotModified as refusal:
+        # What a cache goes by is said again where the object itself is not (RFC 9110, section 15.4.5).
+        if row.headers:
+            refusal.facts["headers"] = row.headers
+        raise
 
 
 class _Whole:

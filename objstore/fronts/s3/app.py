@@ -5,7 +5,7 @@ carries a request id, equal to the one in an error's document and in the log.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from objstore.errors import NotModified, ObjstoreError
@@ -17,6 +17,7 @@ from objstore.fronts.s3.counters import Counters
 from objstore.fronts.s3.errors import Failure, error_document, failure_of
 from objstore.fronts.s3.facts import S3Facts, TrustedProxies
 from objstore.fronts.s3.notifier import Notifier
+from objstore.fronts.s3.params import header_bytes
 from objstore.fronts.s3.request import Receive, S3Request, Scope, Send, bucket_of_host
 from objstore.fronts.s3.settings import S3Settings
 from objstore.fronts.s3.times import http_time, iso_time
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 EXPECTED_OWNER = "x-amz-expected-bucket-owner"
 BROKEN_OFF = "BrokenOff"  # the outcome under which answers are counted that did not reach their end
+CACHED_BY = ("cache-control", "expires")  # what a cache goes by, said with a 304 too
 HEALTH_PATH = "/-/health"  # no bucket is called "-"
 _INTERNAL = Failure(500, "InternalError", "We encountered an internal error. Please try again.", "Give the request id to the operator.")
 _ID_STEP = 0x9E3779B97F4A7C15  # odd, so the ids of 2**64 requests all differ
@@ -159,6 +161,12 @@ class S3App:
         if isinstance(error, NotModified):
             headers: Headers = [(b"etag", b'"%s"' % str(error.facts["etag"]).encode())]
             headers.append((b"last-modified", http_time(int(str(error.facts["modified_us"])))))
+            stored = error.facts.get("headers")
+            if isinstance(stored, Mapping):
+                asked = request.query
+                headers += [
+                    (name.encode(), header_bytes(stored[name])) for name in CACHED_BY if name in stored and f"response-{name}" not in asked
+                ]
             return Response(304, headers), "304"
         now = iso_time(self._clock.wall_us())
         failure = failure_of(error, bucket=request.bucket, key=request.key, server_time=now)

@@ -121,6 +121,7 @@ async def complete_multipart_upload(front: Front, request: S3Request) -> Respons
             conditions=conditions_of(headers),
             expected=promised,
             object_size=None if text is None else int(text),
+            checksum_type=headers.get("x-amz-checksum-type", "").upper(),
         )
         headers_out = written_version(info) + encryption_headers(info.encryption)
         await add_expiry(front, request, info, headers_out)

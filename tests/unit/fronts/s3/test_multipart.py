@@ -108,9 +108,14 @@ def test_completions_are_checked(server: Running, s3: Any, bucket: str) -> None:
     assert complete([{**parts[0], "ETag": '"0"'}]) == (400, "InvalidPart")
     assert complete([parts[0], {**parts[1], "PartNumber": 9}]) == (400, "InvalidPart")
     assert complete(parts, MpuObjectSize=5) == (400, "InvalidRequest")
+    assert complete(parts, ChecksumType="COMPOSITE") == (400, "InvalidRequest")
     s3.upload_part(**where, PartNumber=4, Body=b"x")
     assert complete([*parts, {"PartNumber": 4, "ETag": md5(b"x").hexdigest()}]) == (400, "EntityTooSmall")
     path = f"/{bucket}/k?uploadId={where['UploadId']}"
+    lines = [*parts, {"PartNumber": 4, "ETag": md5(b"x").hexdigest()}]
+    listed = "".join(f"<Part><PartNumber>{line['PartNumber']}</PartNumber><ETag>{line['ETag']}</ETag></Part>" for line in lines)
+    small = call(server, "POST", path, f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode())
+    assert (small.value("PartNumber"), small.value("MinSizeAllowed")) == ("3", "100")
     for body in (
         b"", b"<x/>", b"<CompleteMultipartUpload><Part/></CompleteMultipartUpload>",
         b"<CompleteMultipartUpload><Part><PartNumber>x</PartNumber><ETag>e</ETag></Part></CompleteMultipartUpload>",
