@@ -132,7 +132,10 @@ def settled(wish: Wish, default: BucketEncryption | None) -> Wish:
         if wish.algorithm or wish.key_id:
             raise InvalidArgument("Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
         if default is not None and CUSTOMER in default.blocked:
-            raise AccessDenied("this bucket does not accept objects encrypted with customer-provided keys")
+            raise AccessDenied(
+                "this bucket does not accept objects encrypted with customer-provided keys",
+                hint="Write without a customer's key, or take SSE-C out of the bucket's BlockedEncryptionTypes (PutBucketEncryption).",
+            )
         return wish
     if wish.algorithm:
         if wish.algorithm not in ALGORITHMS:
@@ -165,7 +168,9 @@ def check_customer_key(description: Description | None, customer_key: bytes) -> 
     if not customer_key:
         raise InvalidRequest(NEEDS_CUSTOMER_KEY)
     if not hmac.compare_digest(customer_keys(customer_key, description.salt)[1], description.verifier):
-        raise AccessDenied("the object is encrypted with another customer-provided key")
+        raise AccessDenied(
+            "the object is encrypted with another customer-provided key", hint="Send the customer's key with which the object was written."
+        )
 
 
 def customer_keys(customer_key: bytes, salt: bytes) -> tuple[bytes, bytes]:

@@ -19,6 +19,11 @@ CONFIG_VERSION = 1
 MAX_DAYS = 36_500
 MAX_YEARS = 100
 _DAY_US = 86_400_000_000
+_HINT_HOLD = "The version is under legal hold: take that off first (PutObjectLegalHold)."
+_HINTS = {
+    GOVERNANCE: "The version is under GOVERNANCE retention: who may bypass it says x-amz-bypass-governance-retention: true.",
+    COMPLIANCE: "The version is under COMPLIANCE retention, which nobody can lift or shorten before its end.",
+}
 DAYS_OF_A_YEAR = 365  # a default retention of years is counted in days, as nothing says from which calendar
 
 
@@ -90,9 +95,9 @@ def check_removable(row: Row, now_us: int, *, bypass: bool) -> None:
     if row.kind != Kind.OBJECT:
         return
     if row.legal_hold:
-        raise AccessDenied("the version is under legal hold")
+        raise AccessDenied("the version is under legal hold", hint=_HINT_HOLD)
     if row.retain_until_us > now_us and not (bypass and row.lock_mode == GOVERNANCE):
-        raise AccessDenied(f"the version is under {row.lock_mode} retention")
+        raise AccessDenied(f"the version is under {row.lock_mode} retention", hint=_HINTS[row.lock_mode])
 
 
 def check_overwritten(current: Row | None, draft: Row, now_us: int) -> None:
@@ -113,4 +118,4 @@ def check_retention_change(row: Row, mode: str, until_us: int, now_us: int, *, b
     if mode == row.lock_mode and until_us >= row.retain_until_us:
         return
     if row.lock_mode == COMPLIANCE or not bypass:
-        raise AccessDenied(f"the version is under {row.lock_mode} retention")
+        raise AccessDenied(f"the version is under {row.lock_mode} retention", hint=_HINTS[row.lock_mode])

@@ -49,7 +49,7 @@ _POLICY_NAME = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
 
 def check_bucket_name(name: str) -> None:
     """S3's rules for new names, which also fit a DNS label chain.  Raises InvalidBucketName."""
-    if not _BUCKET.fullmatch(name) or ".." in name or ".-" in name or "-." in name or _IPV4.fullmatch(name):
+    if not _BUCKET.fullmatch(name) or ".." in name or ".-" in name or "-." in name or _IPV4.fullmatch(name) or name.startswith("xn--"):
         raise InvalidBucketName(f"{name!r}: a bucket name has 3 to 63 of a-z, 0-9, dots and hyphens and is no IPv4 address")
 
 

@@ -196,10 +196,16 @@ def parse_presigned(parameters: Sequence[tuple[str, str]], services: frozenset[s
     if fields["X-Amz-Algorithm"] != ALGORITHM:
         raise SignatureRefused(problem, f"X-Amz-Algorithm only supports {ALGORITHM}.")
     expires = fields["X-Amz-Expires"]
-    if not (expires.isascii() and expires.isdigit()):
-        raise SignatureRefused(problem, "X-Amz-Expires should be a number of seconds.")
-    if len(expires) > 6 or not 1 <= int(expires) <= MAX_EXPIRES_S:
-        raise SignatureRefused(problem, f"X-Amz-Expires must be between 1 and {MAX_EXPIRES_S} seconds.")
+    if not (expires.isascii() and expires.removeprefix("-").isdigit()):
+        raise SignatureRefused(problem, "X-Amz-Expires should be a number")
+    if expires.startswith("-"):
+        raise SignatureRefused(problem, "X-Amz-Expires must be non-negative")
+    if len(expires) > 6 or int(expires) > MAX_EXPIRES_S:
+        raise SignatureRefused(
+            problem,
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than "
+            f"{MAX_EXPIRES_S} seconds",
+        )
     values = (fields["X-Amz-Credential"], fields["X-Amz-Date"], fields["X-Amz-SignedHeaders"], fields["X-Amz-Signature"])
     claim = _checked(values, problem, services)
     return Claim(claim.credential, claim.timestamp, claim.time_s, claim.signed_headers, claim.signature, int(expires))
@@ -213,7 +219,7 @@ def check_time(claim: Claim, now_s: int) -> None:
         return
     if claim.time_s > now_s + MAX_SKEW_S:
         raise SignatureRefused(Problem.NOT_YET_VALID)
-    if now_s > claim.time_s + claim.expires_s:
+    if now_s > claim.time_s + claim.expires_s or not claim.expires_s:  # nothing is in time for no time at all
         raise SignatureRefused(Problem.EXPIRED, expires_s=claim.time_s + claim.expires_s)
 
 

@@ -58,7 +58,7 @@ class RequestBody:
         elif "transfer-encoding" not in headers:
             raise S3Refused(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
         if self.size is not None and self.size > limit_bytes:
-            raise EntityTooLarge
+            raise EntityTooLarge(f"{self.size} bytes are more than one request may have", size=self.size, limit=limit_bytes)
 
     def _open_chunks(self, request: S3Request) -> None:
         decoded = request.headers.get("x-amz-decoded-content-length")

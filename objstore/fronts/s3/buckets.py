@@ -1,8 +1,9 @@
 """Buckets: create, delete, head, list; and the honest answers about configuration that is not set or not built."""
 
 import re
+from collections.abc import Mapping
 
-from objstore.errors import BucketAlreadyOwnedByYou, InvalidArgument, NotImplementedHere
+from objstore.errors import BucketAlreadyExists, BucketAlreadyOwnedByYou, InvalidArgument, NotImplementedHere
 from objstore.fronts.s3.context import Front, Response, empty_answer, xml_answer
 from objstore.fronts.s3.errors import S3Refused
 from objstore.fronts.s3.ownership import config_of_creation
@@ -13,10 +14,12 @@ from objstore.fronts.s3.times import iso_time
 from objstore.fronts.s3.xml import element, parse
 from objstore.objects.actions import Action
 from objstore.objects.api import BucketInfo
+from objstore.objects.lock import PART as LOCK_PART
 
 DEFAULT_REGION = "us-east-1"
 MAX_BUCKETS = 10_000
 _REGION = re.compile(r"[a-z0-9-]{1,64}")
+_HINT_OTHER = "The bucket is yours already, with another {}: change it by its own call, or choose another name."
 _LEGACY_REGIONS = {"EU": "eu-west-1"}
 
 
@@ -26,7 +29,10 @@ async def list_buckets(front: Front, request: S3Request) -> Response:
     limit = parse_number(query.get("max-buckets"), "max-buckets", default=MAX_BUCKETS, least=1, most=MAX_BUCKETS)
     prefix = query.get("prefix", "")
     page = await front.store.list_buckets(who, prefix=prefix, after=query.get("continuation-token", ""), limit=limit)
-    buckets = "".join([f"<Bucket>{_bucket(front, info)}</Bucket>" for info in page.buckets])
+    wanted, home = query.get("bucket-region", ""), front.settings.region
+    # A page may have fewer than were asked for, as on Amazon: what is elsewhere is passed over.
+    shown = [info for info in page.buckets if not wanted or (info.region or home) == wanted]
+    buckets = "".join([f"<Bucket>{_bucket(front, info)}</Bucket>" for info in shown])
     owner = f"<Owner>{element('ID', who.canonical_id)}{element('DisplayName', who.display_name)}</Owner>"
     tail = element("Prefix", prefix) if prefix else ""
     if page.truncated:
@@ -44,16 +50,29 @@ async def create_bucket(front: Front, request: S3Request) -> Response:
     headers = request.headers
     locked = headers.get("x-amz-bucket-object-lock-enabled", "false").lower() == "true"
     refuse_unbuilt(request.amz, front.settings.storage_classes)
-    region, tags = await _asked(front, request)
+    asked, tags = await _asked(front, request)
+    region = asked or front.settings.region
     config = config_of_creation(front, request) | tags
     try:
-        await front.store.create_bucket(
-            request.who, request.bucket, region=region or front.settings.region, object_lock=locked, config=config
-        )
+        await front.store.create_bucket(request.who, request.bucket, region=region, object_lock=locked, config=config)
     except BucketAlreadyOwnedByYou:
-        if (region or front.settings.region) != DEFAULT_REGION:
+        if region != DEFAULT_REGION:
             raise
+        _check_as_asked(await front.store.find_bucket(request.who, request.bucket), region, config, locked=locked)
     return empty_answer(200, [(b"location", b"/" + request.bucket.encode())])
+
+
+def _check_as_asked(info: BucketInfo, region: str, config: Mapping[str, bytes], *, locked: bool) -> None:
+    """See that a bucket that is there is what was asked for: a 200 would say that it is.  Raises BucketAlreadyExists, BucketAlreadyOwnedByYou."""
+    if config.get("acl", b"") != info.config.get("acl", b""):
+        raise BucketAlreadyExists("the bucket has another list", bucket=info.name, hint=_HINT_OTHER.format("access control list"))
+    others = [part for part, value in config.items() if value != info.config.get(part)]
+    if locked and LOCK_PART not in info.config:
+        others.append(LOCK_PART)
+    if info.region and info.region != region:
+        others.append("location")
+    if others:
+        raise BucketAlreadyOwnedByYou("the bucket is another", bucket=info.name, hint=_HINT_OTHER.format(", ".join(others)))
 
 
 async def _asked(front: Front, request: S3Request) -> tuple[str, dict[str, bytes]]:
@@ -143,13 +162,6 @@ async def not_implemented(front: Front, request: S3Request) -> Response:
     asked = ", ".join(sorted(f"?{name}" for name in request.query if name != "x-id")[:3])
     raise NotImplementedHere(
         f"A header or query parameter you provided implies functionality that is not implemented: {asked or request.method}"
-    )
-
-
-async def method_not_allowed(front: Front, request: S3Request) -> Response:
-    """A method that this kind of resource does not have."""
-    raise S3Refused(
-        405, "MethodNotAllowed", "The specified method is not allowed against this resource.", elements={"Method": request.method}
     )
 
 

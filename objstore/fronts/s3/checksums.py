@@ -41,7 +41,7 @@ def parse_md5(text: str | None) -> bytes | None:
         return None
     raw = decode_base64(text)
     if raw is None or len(raw) != 16:
-        raise InvalidDigest("The Content-MD5 you specified was invalid.")
+        raise InvalidDigest("The Content-MD5 you specified was invalid.", digest=text)
     return raw
 
 

@@ -22,7 +22,9 @@ def _directive(headers: Mapping[str, str], name: str) -> bool:
     """Whether a directive says REPLACE.  Raises InvalidArgument."""
     value = headers.get(name, "COPY")
     if value not in ("COPY", "REPLACE"):
-        raise InvalidArgument("Unknown metadata directive." if "metadata" in name else "Unknown tagging directive.")
+        raise InvalidArgument(
+            "Unknown metadata directive." if "metadata" in name else "Unknown tagging directive.", argument=name, value=value
+        )
     return value == "REPLACE"
 
 

@@ -4,12 +4,13 @@ Codes, statuses and messages are Amazon's, since clients compare them; `<Hint>` 
 or a disk said never leaves through here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from objstore import errors
 from objstore.core.sigv4 import MAX_SKEW_S, Problem, SignatureRefused
-from objstore.fronts.s3.times import http_time
+from objstore.fronts.s3.hints import HINTS
+from objstore.fronts.s3.times import http_time, iso_time
 from objstore.fronts.s3.xml import DECLARATION, element, escape
 
 RETRY_AFTER = (b"retry-after", b"1")
@@ -32,7 +33,12 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
     errors.NoSuchBucket: Row(404, "NoSuchBucket", "The specified bucket does not exist", "Create it, or list the buckets you own."),
     errors.NoSuchKey: Row(404, "NoSuchKey", "The specified key does not exist."),
     errors.NoSuchVersion: Row(404, "NoSuchVersion", "The specified version does not exist."),
-    errors.VersionIsMarker: Row(405, "MethodNotAllowed", "The specified method is not allowed against this resource."),
+    errors.VersionIsMarker: Row(
+        405,
+        "MethodNotAllowed",
+        "The specified method is not allowed against this resource.",
+        "This version is a delete marker, which can only be deleted; list the versions (?versions) to find one with bytes.",
+    ),
     errors.NoSuchConfig: Row(404, "NoSuchConfiguration", "The specified configuration does not exist."),
     errors.NoSuchUpload: Row(
         404,
@@ -147,6 +153,19 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
     errors.DamagedFile: _INTERNAL,
 }
 
+# Amazon's elements beside Code and Message, and the facts of an error that they show.
+FACTS: Mapping[type[errors.ObjstoreError], tuple[tuple[str, str], ...]] = {
+    errors.EntityTooSmall: (("ProposedSize", "size"), ("MinSizeAllowed", "min_size"), ("PartNumber", "number"), ("ETag", "etag")),
+    errors.EntityTooLarge: (("ProposedSize", "size"), ("MaxSizeAllowed", "limit")),
+    errors.KeyTooLong: (("Size", "size"), ("MaxSizeAllowed", "limit")),
+    errors.MetadataTooLarge: (("Size", "size"), ("MaxSizeAllowed", "limit")),
+    errors.InvalidArgument: (("ArgumentName", "argument"), ("ArgumentValue", "value")),
+    errors.InvalidDigest: (("Content-MD5", "digest"),),
+    errors.InvalidPart: (("PartNumber", "number"), ("ETag", "etag")),
+    errors.InvalidPartNumber: (("PartNumberRequested", "part_number"), ("ActualPartCount", "part_count")),
+    errors.NoSuchUpload: (("UploadId", "upload_id"),),
+}
+
 _ABOUT_BUCKETS = (
     errors.NoSuchBucket,
     errors.InvalidBucketName,
@@ -156,18 +175,26 @@ _ABOUT_BUCKETS = (
 )
 _HINT_CLOCK = "Set the client's clock by NTP."
 _HINT_SIGNATURE = "Compare the canonical request below with the one your client signed; check the secret key."
+_HINT_CHAIN = "Each chunk is signed over its bytes and the signature before it, the first over the request's; nothing was stored."
 SIGNATURE_TABLE: Mapping[Problem, Row] = {
     Problem.HEADER_MALFORMED: Row(400, "AuthorizationHeaderMalformed"),
     Problem.QUERY_MALFORMED: Row(400, "AuthorizationQueryParametersError"),
     Problem.WRONG_REGION: Row(400, "AuthorizationHeaderMalformed", hint="Set the client's region to the one in <Region>."),
-    Problem.WRONG_SERVICE: Row(400, "AuthorizationHeaderMalformed"),
-    Problem.DATE_MISSING: Row(403, "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header"),
+    Problem.WRONG_SERVICE: Row(400, "AuthorizationHeaderMalformed", hint="Sign for the service that the message names."),
+    Problem.DATE_MISSING: Row(
+        403, "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header", "Send x-amz-date as YYYYMMDDTHHMMSSZ, in UTC."
+    ),
     Problem.SKEWED: Row(
         403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.", _HINT_CLOCK
     ),
     Problem.EXPIRED: Row(403, "AccessDenied", "Request has expired", "Make a new presigned URL."),
     Problem.NOT_YET_VALID: Row(403, "AccessDenied", "Request is not valid yet", _HINT_CLOCK),
-    Problem.HEADERS_NOT_SIGNED: Row(403, "AccessDenied", "There were headers present in the request which were not signed"),
+    Problem.HEADERS_NOT_SIGNED: Row(
+        403,
+        "AccessDenied",
+        "There were headers present in the request which were not signed",
+        "Sign the headers in <HeadersNotSigned> too, or leave them out; see that nothing between client and store adds any.",
+    ),
     Problem.MISMATCH: Row(
         403,
         "SignatureDoesNotMatch",
@@ -180,22 +207,32 @@ SIGNATURE_TABLE: Mapping[Problem, Row] = {
         "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, "
         "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
     ),
-    Problem.CHUNK_MISMATCH: Row(403, "SignatureDoesNotMatch", "The signature of a chunk does not match."),
-    Problem.TRAILER_MISMATCH: Row(403, "SignatureDoesNotMatch", "The signature of the trailer does not match."),
+    Problem.CHUNK_MISMATCH: Row(403, "SignatureDoesNotMatch", "The signature of a chunk does not match.", _HINT_CHAIN),
+    Problem.TRAILER_MISMATCH: Row(403, "SignatureDoesNotMatch", "The signature of the trailer does not match.", _HINT_CHAIN),
     Problem.V2_HEADER_MALFORMED: Row(400, "InvalidArgument"),
-    Problem.V2_QUERY_MALFORMED: Row(403, "AccessDenied"),
+    Problem.V2_QUERY_MALFORMED: Row(403, "AccessDenied", hint="A URL of Version 2 has AWSAccessKeyId, Expires and Signature, once each."),
 }
 
 
 class S3Refused(errors.Refused):
     """A refusal that only S3 knows: its code and status are decided where it is raised."""
 
-    def __init__(self, status: int, code: str, message: str, *, hint: str = "", elements: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        hint: str = "",
+        elements: Mapping[str, str] | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.hint = hint
         self.elements = dict(elements or {})
+        self.headers = list(headers)
 
 
 @dataclass
@@ -222,19 +259,25 @@ def row_of(error: errors.ObjstoreError) -> Row:
 def failure_of(error: errors.ObjstoreError, *, bucket: str = "", key: str = "", server_time: str = "") -> Failure:
     """How an expected error is answered."""
     if isinstance(error, S3Refused):
-        return Failure(error.status, error.code, error.message, error.hint, error.elements)
-    if isinstance(error, SignatureRefused):
-        return _signature_failure(error, server_time)
-    row = row_of(error)
-    failure = Failure(row.status, row.code, row.message or str(error), row.hint)
-    if row.status == 503:
-        failure.headers.append(RETRY_AFTER)
-    _add_facts(failure, error, bucket, key)
+        failure = Failure(error.status, error.code, error.message, error.hint, error.elements, error.headers)
+    elif isinstance(error, SignatureRefused):
+        failure = _signature_failure(error, server_time)
+    else:
+        row = row_of(error)
+        failure = Failure(row.status, row.code, row.message or str(error), row.hint)
+        if row.status == 503:
+            failure.headers.append(RETRY_AFTER)
+        _add_facts(failure, error, bucket, key)
+    failure.hint = failure.hint or HINTS.get(failure.code, "")
     return failure
 
 
 def _add_facts(failure: Failure, error: errors.ObjstoreError, bucket: str, key: str) -> None:
     elements, facts = failure.elements, error.facts
+    failure.hint = str(facts.get("hint", "")) or failure.hint
+    for name, fact in FACTS.get(type(error), ()):
+        if fact in facts:
+            elements[name] = str(facts[fact])
     if isinstance(error, errors.PreconditionFailed):
         elements["Condition"] = str(facts.get("condition", ""))
     elif isinstance(error, errors.InvalidRange):
@@ -242,8 +285,6 @@ def _add_facts(failure: Failure, error: errors.ObjstoreError, bucket: str, key: 
         if size is not None:
             elements["ActualObjectSize"] = str(size)
             failure.headers.append((b"content-range", f"bytes */{size}".encode()))
-    elif isinstance(error, errors.InvalidPartNumber):
-        elements |= {"PartNumberRequested": str(facts["part_number"]), "ActualPartCount": str(facts["part_count"])}
     elif isinstance(error, errors.NoSuchKey):
         elements["Key"] = key
         if "marker" in facts:
@@ -254,8 +295,6 @@ def _add_facts(failure: Failure, error: errors.ObjstoreError, bucket: str, key: 
         elements["ResourceType"] = "DeleteMarker"
         failure.headers += [*_marker_headers(str(facts["marker"])), (b"allow", b"DELETE")]
         failure.headers.append((b"last-modified", http_time(int(str(facts["modified_us"])))))
-    elif isinstance(error, errors.AccessDenied):
-        failure.hint = str(facts.get("hint", row_of(error).hint))
     elif isinstance(error, _ABOUT_BUCKETS):
         elements["BucketName"] = bucket
 
@@ -274,6 +313,8 @@ def _signature_failure(error: SignatureRefused, server_time: str) -> Failure:
         elements |= {"RequestTime": str(facts["request_time"]), "ServerTime": server_time}
         elements["MaxAllowedSkewMilliseconds"] = str(MAX_SKEW_S * 1000)
     elif error.problem is Problem.EXPIRED:
+        if "expires_s" in facts:
+            elements["Expires"] = iso_time(int(str(facts["expires_s"])) * 1_000_000)
         elements["ServerTime"] = server_time
     elif error.problem is Problem.HEADERS_NOT_SIGNED:
         elements["HeadersNotSigned"] = str(facts["headers"])

@@ -102,7 +102,7 @@ class Form:
             raise StopAsyncIteration
         self._sent += len(piece)
         if self.most_bytes is not None and self._sent > self.most_bytes:
-            raise EntityTooLarge
+            raise EntityTooLarge("the file is larger than it may be", size=self._sent, limit=self.most_bytes)
         return piece
 
     async def finish(self) -> Mapping[str, bytes]:
@@ -112,5 +112,5 @@ class Form:
             raise malformed("Too much follows the file.")
         self.size = self._sent
         if self.size < self.least_bytes:
-            raise EntityTooSmall
+            raise EntityTooSmall("the file is smaller than the policy demands", size=self.size, min_size=self.least_bytes)
         return await self._body.finish()

@@ -24,7 +24,7 @@ def encoding_of(request: S3Request) -> str | None:
     """The encoding-type parameter.  Raises InvalidArgument."""
     encoding = request.query.get("encoding-type")
     if encoding is not None and encoding != "url":
-        raise InvalidArgument("Invalid Encoding Method specified in Request")
+        raise InvalidArgument("Invalid Encoding Method specified in Request", argument="encoding-type", value=encoding)
     return encoding
 
 
@@ -42,7 +42,7 @@ def parse_continuation_token(token: str) -> str:
     except (binascii.Error, ValueError):
         text = ""
     if not text.startswith(_TOKEN_PREFIX):
-        raise InvalidArgument("The continuation token provided is incorrect")
+        raise InvalidArgument("The continuation token provided is incorrect", argument="continuation-token", value=token)
     return text.removeprefix(_TOKEN_PREFIX)
 
 
@@ -162,7 +162,9 @@ async def list_object_versions(front: Front, request: S3Request) -> Response:
     limit = parse_number(query.get("max-keys"), "max-keys", default=MAX_KEYS, most=MAX_KEYS)
     key_marker, version_marker = query.get("key-marker", ""), query.get("version-id-marker", "")
     if version_marker and not key_marker:
-        raise InvalidArgument("A version-id marker cannot be specified without a key marker.")
+        raise InvalidArgument(
+            "A version-id marker cannot be specified without a key marker.", argument="version-id-marker", value=version_marker
+        )
     if limit == 0:
         await front.store.bucket(request.who, request.bucket, Action.LIST_VERSIONS)
         page: ListPage = _EMPTY_PAGE

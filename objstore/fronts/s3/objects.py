@@ -381,7 +381,7 @@ async def get_object_tagging(front: Front, request: S3Request) -> Response:
     """GetObjectTagging."""
     version = parse_version(request.query.get("versionId"))
     info = await front.store.head(request.who, request.bucket, request.key, version_id=version, action=Action.READ_TAGS)
-    tags = "".join([f"<Tag>{element('Key', name)}{element('Value', value)}</Tag>" for name, value in info.tags.items()])
+    tags = "".join([f"<Tag>{element('Key', name)}{element('Value', value)}</Tag>" for name, value in sorted(info.tags.items())])
     return xml_answer("Tagging", f"<TagSet>{tags}</TagSet>", version_header(info))
 
 

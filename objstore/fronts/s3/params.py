@@ -104,7 +104,9 @@ def parse_copy_range(text: str | None) -> tuple[int | None, int | None]:
         return None, None
     match = _COPY_RANGE.fullmatch(text)
     if match is None or int(match.group(1)) > int(match.group(2)):
-        raise InvalidArgument("The x-amz-copy-source-range value must be of the form bytes=first-last.")
+        raise InvalidArgument(
+            "The x-amz-copy-source-range value must be of the form bytes=first-last.", argument="x-amz-copy-source-range", value=text
+        )
     return int(match.group(1)), int(match.group(2))
 
 
@@ -113,7 +115,7 @@ def parse_version(text: str | None) -> str:
     if text is None:
         return ""
     if text != NULL_VERSION and parse_version_id(text) is None:
-        raise InvalidArgument("Invalid version id specified")
+        raise InvalidArgument("Invalid version id specified", argument="versionId", value=text)
     return text
 
 
@@ -122,17 +124,17 @@ def parse_number(text: str | None, name: str, *, default: int, least: int = 0, m
     if text is None or not text:
         return default
     if not (text.isascii() and text.isdigit()) or len(text) > 10:
-        raise InvalidArgument(f"Provided {name} not an integer or within integer range")
+        raise InvalidArgument(f"Provided {name} not an integer or within integer range", argument=name, value=text)
     value = int(text)
     if value < least or value > 2**31 - 1:
-        raise InvalidArgument(f"Argument {name} must be an integer between {least} and {2**31 - 1}")
+        raise InvalidArgument(f"Argument {name} must be an integer between {least} and {2**31 - 1}", argument=name, value=text)
     return min(value, most)
 
 
 def parse_part_number(text: str | None) -> int:
     """A part number, 1 to 10,000.  Raises InvalidArgument."""
     if text is None or not (text.isascii() and text.isdigit()) or len(text) > 5 or not 1 <= int(text) <= 10_000:
-        raise InvalidArgument("Part number must be an integer between 1 and 10000, inclusive")
+        raise InvalidArgument("Part number must be an integer between 1 and 10000, inclusive", argument="partNumber", value=text or "")
     return int(text)
 
 
@@ -215,12 +217,12 @@ def _check_redirect_location(value: str) -> None:
 
 
 def check_tags(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Tags within their limits.  Raises InvalidTag or BadRequest."""
+    """Tags of an object within their limits.  Raises InvalidTag."""
     if len(pairs) > MAX_TAGS:
-        raise S3Refused(400, "BadRequest", "Object tags cannot be greater than 10")
+        raise S3Refused(400, "InvalidTag", "Object tags cannot be greater than 10")
     tags: dict[str, str] = {}
     for name, value in pairs:
-        check_tag(name, value)
+        check_own_tag(name, value)
         if name in tags:
             raise S3Refused(400, "InvalidTag", "Cannot provide multiple Tags with the same key", elements={"TagKey": name})
         tags[name] = value
@@ -233,6 +235,13 @@ def check_tag(name: str, value: str) -> None:
         raise S3Refused(400, "InvalidTag", "The TagKey you have provided is invalid", elements={"TagKey": name})
     if len(value) > MAX_TAG_VALUE or _TAG_TEXT.fullmatch(value) is None:
         raise S3Refused(400, "InvalidTag", "The TagValue you have provided is invalid", elements={"TagValue": value})
+
+
+def check_own_tag(name: str, value: str) -> None:
+    """One tag that a caller sets, within its limits.  Raises InvalidTag."""
+    check_tag(name, value)
+    if name.lower().startswith("aws:"):
+        raise S3Refused(400, "InvalidTag", "System tags cannot be added/updated by requester", elements={"TagKey": name})
 
 
 def parse_tagging_header(text: str) -> dict[str, str]:

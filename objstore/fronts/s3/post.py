@@ -22,6 +22,9 @@ from objstore.objects.api import Principal
 
 FILENAME = "${filename}"
 MAX_REDIRECT_CHARS = 2048
+_HINT_POLICY = (
+    "Every field but the file must be as a condition of the policy says, and named by one; sign another policy, or change the form."
+)
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")  # in lower case
 _HEADERS = frozenset((*STORED_HEADERS, "content-type", "content-md5"))
 # x-amz-* fields that belong to the signature, and such as would speak of a body that a form does not have.
@@ -33,7 +36,9 @@ async def post_object(front: Front, request: S3Request) -> Response:
     """PostObject."""
     boundary = boundary_of(request.headers.get("content-type", ""))
     if boundary is None:
-        raise PreconditionFailed(condition="Bucket POST must be of the enclosure-type multipart/form-data")
+        raise PreconditionFailed(
+            condition="Bucket POST must be of the enclosure-type multipart/form-data", hint="Send the form as multipart/form-data."
+        )
     if not request.who.anonymous:
         raise InvalidRequest("A form is signed by its policy field, not by its headers or its query.")
     assert front.authenticator is not None
@@ -66,7 +71,7 @@ def _check_policy(front: Front, request: S3Request, form: Form) -> None:
     except post_policy.PolicyMalformed as failure:
         raise S3Refused(400, "InvalidPolicyDocument", failure.message) from None
     except post_policy.PolicyViolated as failure:
-        raise S3Refused(403, "AccessDenied", failure.message) from None
+        raise S3Refused(403, "AccessDenied", failure.message, hint=_HINT_POLICY) from None
     most = front.settings.max_put_bytes
     form.limit(policy.least_bytes, most if policy.most_bytes is None else min(most, policy.most_bytes))
 

@@ -33,6 +33,7 @@ from objstore.fronts.s3 import (
     website,
 )
 from objstore.fronts.s3.context import Front, Response
+from objstore.fronts.s3.errors import S3Refused
 from objstore.fronts.s3.request import S3Request
 
 Handler = Callable[[Front, S3Request], Awaitable[Response]]
@@ -116,14 +117,32 @@ _OBJECT_SUBRESOURCES = frozenset((*(name for _, name in OBJECT if name), "annota
 # What a query may hold besides: plain parameters, which may be empty.
 _PARAMETERS = frozenset(
     (
-        "continuation-token", "delimiter", "encoding-type", "fetch-owner", "id", "key-marker", "marker", "max-buckets", "max-keys",
+        "bucket-region", "continuation-token", "delimiter", "encoding-type", "fetch-owner", "id", "key-marker", "marker", "max-buckets", "max-keys",
         "max-parts", "max-uploads", "part-number-marker", "partNumber", "prefix", "response-cache-control",
         "response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type",
         "response-expires", "select-type", "start-after", "upload-id-marker", "version-id-marker", "versionId",
     )
 )  # fmt: skip
 
-_NOT_ALLOWED = Route("MethodNotAllowed", buckets.method_not_allowed)
+# Methods that S3 has for a sub-resource of which only others are built.
+_METHODS_UNBUILT = frozenset(("PUT", name) for name in (*buckets.UNSET, *buckets.EMPTY, *absent.BY_ID))
+
+
+async def _not_allowed(_front: Front, request: S3Request) -> Response:
+    """A method that this kind of resource does not have."""
+    table = OBJECT if request.key else BUCKET if request.bucket else {(method, ""): route for method, route in SERVICE.items()}
+    name = next((name for name in request.query if any(known == name for _, known in table)), "")
+    kind = name or ("object" if request.key else "bucket" if request.bucket else "service")
+    raise S3Refused(
+        405,
+        "MethodNotAllowed",
+        "The specified method is not allowed against this resource.",
+        elements={"Method": request.method, "ResourceType": kind.upper()},
+        headers=[(b"allow", ", ".join(sorted(method for method, known in table if known == name)).encode())],
+    )
+
+
+_NOT_ALLOWED = Route("MethodNotAllowed", _not_allowed)
 _NOT_IMPLEMENTED = Route("NotImplemented", buckets.not_implemented)
 _CONFLICTING = Route("Conflicting", buckets.conflicting)
 PREFLIGHT = Route("OPTIONS", cors.preflight)
@@ -163,7 +182,8 @@ def _find_in(table: dict[tuple[str, str], Route], known: frozenset[str], request
     route = table.get((request.method, name))
     if route is not None:
         return route
-    return _NOT_IMPLEMENTED if name or request.method == "POST" else _NOT_ALLOWED
+    built = not name or any(built == name for _, built in table)
+    return _NOT_ALLOWED if built and (request.method, name) not in _METHODS_UNBUILT else _NOT_IMPLEMENTED
 
 
 def _looks_like_a_subresource(name: str, value: str) -> bool:

@@ -6,7 +6,7 @@ from objstore.errors import MalformedXml
 from objstore.fronts.s3.context import Front, Response, empty_answer, xml_answer
 from objstore.fronts.s3.documents import kept, needed, one, only, read_document
 from objstore.fronts.s3.errors import S3Refused
-from objstore.fronts.s3.params import check_tag
+from objstore.fronts.s3.params import check_own_tag
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.xml import Element, element
 
@@ -71,9 +71,7 @@ def bucket_tags(pairs: list[tuple[str, str]]) -> dict[str, str]:
         raise S3Refused(400, "BadRequest", f"Bucket tag count cannot be greater than {MAX_BUCKET_TAGS}")
     tags: dict[str, str] = {}
     for name, value in pairs:
-        check_tag(name, value)
-        if name.lower().startswith("aws:"):
-            raise S3Refused(400, "InvalidTag", "System tags cannot be added/updated by requester", elements={"TagKey": name})
+        check_own_tag(name, value)
         if name in tags:
             raise S3Refused(400, "InvalidTag", "Cannot provide multiple Tags with the same key", elements={"TagKey": name})
         tags[name] = value

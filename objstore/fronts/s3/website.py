@@ -186,7 +186,9 @@ async def serve(front: Front, request: S3Request) -> Response:
 
 async def _serve(front: Front, request: S3Request) -> Response:
     if request.method not in ("GET", "HEAD"):
-        raise S3Refused(405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
+        raise S3Refused(
+            405, "MethodNotAllowed", "The specified method is not allowed against this resource.", headers=[(b"allow", b"GET, HEAD")]
+        )
     # A query means nothing here, and least of all a version or headers of the answer.
     request.query = {}
     config = PARSED.of(await front.store.find_bucket(request.who, request.bucket))

@@ -197,9 +197,9 @@ def test_another_service_and_a_missing_date_have_their_own_problems() -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("86400", "0"),
         ("86400", str(MAX_EXPIRES_S + 1)),
         ("86400", "-1"),
+        ("86400", "--1"),
         ("86400", "1e3"),
         ("86400", "9" * 5000),
         ("86400", ""),
@@ -222,6 +222,11 @@ def test_presigned_requests_are_valid_from_their_date_until_they_expire() -> Non
     check_time(claim, claim.time_s - MAX_SKEW_S)
     assert problem_of(check_time, claim, claim.time_s + 86401) is Problem.EXPIRED
     assert problem_of(check_time, claim, claim.time_s - MAX_SKEW_S - 1) is Problem.NOT_YET_VALID
+
+
+def test_a_request_presigned_for_no_time_at_all_has_expired() -> None:
+    claim = presigned(PRESIGNED.replace("86400", "0"))
+    assert problem_of(check_time, claim, claim.time_s) is Problem.EXPIRED
 
 
 def test_signed_headers_requests_may_be_a_quarter_of_an_hour_off() -> None:

@@ -114,7 +114,7 @@ CALL = b"Action=GetCallerIdentity&Version=2011-06-15"
         ("POST", "/alices/", "application/xml", (412, "PreconditionFailed")),
         ("POST", "/alices/?Action=GetCallerIdentity", "application/xml", (412, "PreconditionFailed")),
         ("POST", "/alices?delete", "application/xml", (400, "InvalidRequest")),  # no digest of its body
-        ("POST", "/alices/key", "application/xml", (501, "NotImplemented")),
+        ("POST", "/alices/key", "application/xml", (405, "MethodNotAllowed")),
         ("POST", "/%2F", "application/xml", (412, "PreconditionFailed")),
         ("PUT", "/?Action=GetCallerIdentity", "application/xml", (405, "MethodNotAllowed")),
         ("DELETE", "/", "application/xml", (405, "MethodNotAllowed")),

@@ -133,8 +133,10 @@ def test_presigned_requests_expire(server: Running, bucket: str) -> None:
 
 
 def test_presigned_requests_live_a_week_at_most_and_are_whole(server: Running, bucket: str) -> None:
-    for expires in (0, 604801, -5):
+    for expires in (604801, -5):
         assert of(send(server, "GET", presign(server, "GET", f"/{bucket}", expires=expires))) == (400, "AuthorizationQueryParametersError")
+    none = send(server, "GET", presign(server, "GET", f"/{bucket}", expires=0))
+    assert (of(none), none.value("Message")) == ((403, "AccessDenied"), "Request has expired")
     path = presign(server, "GET", f"/{bucket}")
     for parameter in ("X-Amz-Algorithm", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Credential"):
         kept = "&".join(item for item in path.partition("?")[2].split("&") if not item.startswith(parameter))

@@ -66,6 +66,24 @@ def test_a_strict_region_takes_only_itself() -> None:
         )
 
 
+def test_ones_own_bucket_again_must_be_what_is_there(s3: Any) -> None:
+    s3.create_bucket(Bucket="again", ObjectOwnership="ObjectWriter", ACL="log-delivery-write")
+    assert code_of(s3.create_bucket, Bucket="again") == (409, "BucketAlreadyExists")
+    s3.create_bucket(Bucket="again", ObjectOwnership="ObjectWriter", ACL="log-delivery-write")
+    s3.create_bucket(Bucket="plain")
+    s3.create_bucket(Bucket="plain")
+    s3.create_bucket(Bucket="plain", ACL="private", ObjectOwnership="BucketOwnerEnforced")
+    for other in (
+        {"ObjectLockEnabledForBucket": True},
+        {"ObjectOwnership": "ObjectWriter"},
+        {"CreateBucketConfiguration": {"Tags": [{"Key": "a", "Value": "b"}]}},
+        {"CreateBucketConfiguration": {"LocationConstraint": "eu-two"}},
+    ):
+        assert code_of(s3.create_bucket, Bucket="plain", **other) == (409, "BucketAlreadyOwnedByYou"), other
+    s3.create_bucket(Bucket="locked-again", ObjectLockEnabledForBucket=True)
+    s3.create_bucket(Bucket="locked-again", ObjectLockEnabledForBucket=True)
+
+
 def test_odd_creations_are_refused(server: Running, s3: Any) -> None:
     assert code_of(s3.create_bucket, Bucket="public", ACL="public-read") == (400, "InvalidBucketAclWithObjectOwnership")
     assert code_of(s3.create_bucket, Bucket="owned", ObjectOwnership="Mine") == (400, "InvalidArgument")
@@ -106,6 +124,8 @@ def test_ones_own_buckets_are_listed_in_pages(server: Running) -> None:
     pages = s3.get_paginator("list_buckets").paginate(Prefix="page-", PaginationConfig={"PageSize": 2})
     assert [found["Name"] for page in pages for found in page["Buckets"]] == names
     assert first["Owner"]["DisplayName"] == "eve"
+    assert len(s3.list_buckets(Prefix="page-", BucketRegion="us-east-1")["Buckets"]) == len(names)
+    assert s3.list_buckets(Prefix="page-", BucketRegion="eu-one").get("Buckets", []) == []
     assert call(server, "GET", "/?max-buckets=0").code == "InvalidArgument"
     assert not [found for found in server.client(BOB).list_buckets()["Buckets"] if found["Name"].startswith("page-")]
 
@@ -166,5 +186,5 @@ def test_wrong_methods_and_two_subresources_are_refused(server: Running, bucket:
     assert call(server, "PATCH", f"/{bucket}").code == "MethodNotAllowed"
     assert call(server, "GET", f"/{bucket}?acl&location").code == "InvalidArgument"
     assert call(server, "POST", f"/{bucket}", b"form").status == 412
-    for query in ("torrent", "select&select-type=2", "restore", "renameObject", "encryption"):
+    for query in ("torrent", "select&select-type=2", "restore", "encryption"):
         assert call(server, "GET", f"/{bucket}/k?{query}").status == 501

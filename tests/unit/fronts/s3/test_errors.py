@@ -8,6 +8,7 @@ import pytest
 from objstore import errors
 from objstore.core.sigv4 import Problem, SignatureRefused
 from objstore.fronts.s3.errors import SIGNATURE_TABLE, TABLE, Failure, S3Refused, error_document, failure_of
+from objstore.fronts.s3.hints import HINTS
 
 BASES = {errors.ObjstoreError, errors.Refused, errors.Unavailable, errors.Damaged}
 
@@ -49,10 +50,21 @@ def test_facts_become_elements() -> None:
     failure = failure_of(errors.InvalidRange("m", size_bytes=5))
     assert (failure.elements, failure.headers) == ({"ActualObjectSize": "5"}, [(b"content-range", b"bytes */5")])
     assert failure_of(errors.InvalidRange("m")).elements == {}
+    small = errors.EntityTooSmall("m", size=4, min_size=5, number=1, etag="e")
+    assert failure_of(small).elements == {"ProposedSize": "4", "MinSizeAllowed": "5", "PartNumber": "1", "ETag": "e"}
+    assert failure_of(errors.NoSuchUpload("m", upload_id="u")).elements == {"UploadId": "u"}
+    assert failure_of(errors.KeyTooLong("m", size=1025, limit=1024)).elements == {"Size": "1025", "MaxSizeAllowed": "1024"}
+    assert failure_of(errors.InvalidArgument("m", argument="max-keys", value="x")).elements == {
+        "ArgumentName": "max-keys",
+        "ArgumentValue": "x",
+    }
+    assert failure_of(errors.InvalidArgument("m")).elements == {}
     region = SignatureRefused(Problem.WRONG_REGION, "m", region="eu")
     assert failure_of(region).elements == {"Region": "eu"}
     expired = failure_of(SignatureRefused(Problem.EXPIRED), server_time="now")
     assert expired.elements == {"ServerTime": "now"}
+    told = failure_of(SignatureRefused(Problem.EXPIRED, expires_s=0), server_time="now")
+    assert told.elements == {"Expires": "1970-01-01T00:00:00.000Z", "ServerTime": "now"}
 
 
 def test_a_new_kind_of_error_falls_back_to_its_family() -> None:
@@ -83,6 +95,12 @@ def test_a_refusal_of_s3s_own_says_what_it_is() -> None:
         ("HostId", "HOST"),
         ("Hint", "pour"),
     ]
+
+
+def test_a_refusals_own_hint_goes_before_the_one_of_its_code() -> None:
+    assert failure_of(errors.AccessDenied("m", hint="pour")).hint == "pour"
+    assert failure_of(errors.AccessDenied("m")).hint == HINTS["AccessDenied"]
+    assert failure_of(S3Refused(403, "AccessDenied", "m", hint="pour", headers=[(b"allow", b"GET")])).headers == [(b"allow", b"GET")]
 
 
 def test_lines_of_an_element_stay_lines() -> None:

@@ -51,7 +51,13 @@ def request(method: str, bucket: str = "", key: str = "", headers: dict[str, str
         (request("PUT", "b", "k", something_new=""), "NotImplemented"),
         (request("PUT", "b", "k", something_new="1"), "PutObject"),
         (request("GET", "b", prefix="", delimiter="", marker=""), "ListObjects"),
-        (request("POST", "b", "k"), "NotImplemented"),
+        (request("POST", "b", "k"), "MethodNotAllowed"),
+        (request("POST", "b", policy=""), "MethodNotAllowed"),
+        (request("DELETE", "b", versioning=""), "MethodNotAllowed"),
+        (request("PUT", "b", "k", attributes=""), "MethodNotAllowed"),
+        (request("PUT", "b", accelerate=""), "NotImplemented"),
+        (request("PUT", "b", metrics="", id="x"), "NotImplemented"),
+        (request("POST", "b", "k", restore=""), "NotImplemented"),
         (request("PUT", "b", replication=""), "NotImplemented"),
         (request("OPTIONS", "b", "k"), "MethodNotAllowed"),
         (request("DELETE"), "MethodNotAllowed"),
@@ -60,6 +66,19 @@ def request(method: str, bucket: str = "", key: str = "", headers: dict[str, str
 )
 def test_requests_find_their_route(made: S3Request, api: str) -> None:
     assert routes.find(made).api == api
+
+
+def test_a_method_that_is_not_allowed_names_those_that_are(server: Running, bucket: str) -> None:
+    for method, path, kind, allowed in (
+        ("POST", f"/{bucket}/k", "OBJECT", "DELETE, GET, HEAD, PUT"),
+        ("PATCH", f"/{bucket}", "BUCKET", "DELETE, GET, HEAD, POST, PUT"),
+        ("POST", f"/{bucket}?policy", "POLICY", "DELETE, GET, PUT"),
+        ("DELETE", f"/{bucket}?versioning", "VERSIONING", "GET, PUT"),
+        ("PUT", "/", "SERVICE", "GET"),
+    ):
+        refused = call(server, method, path)
+        assert (refused.status, refused.code) == (405, "MethodNotAllowed")
+        assert (refused.value("Method"), refused.value("ResourceType"), refused.headers["allow"]) == (method, kind, allowed)
 
 
 def test_every_call_that_the_sdk_knows_has_its_own_route() -> None:
