@@ -1,8 +1,9 @@
 """The S3 backend of Terraform and OpenTofu with `use_lockfile`, request by request as its documentation and code have it.
 
-The program itself comes neither as a package of PyPI or npm nor from Debian, so this is an emulation with boto3: the state lies
-under `env:/WORKSPACE/KEY`, the lock beside it as KEY.tflock, taken by PutObject with If-None-Match: * and given back by
-DeleteObject; the state is written with a SHA-256 checksum; workspaces are found by listing `env:/`.
+No package of PyPI, npm or Debian carries a program new enough for it (`terraform_state.py` runs an old one), so this is an
+emulation with boto3: the state lies under `env:/WORKSPACE/KEY`, the lock beside it as KEY.tflock, taken by PutObject with
+If-None-Match: * and given back by DeleteObject; the state is written with a SHA-256 checksum; workspaces are found by
+listing `env:/`.
 """
 
 import json
