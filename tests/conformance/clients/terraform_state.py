@@ -88,7 +88,8 @@ def workspaces() -> None:
     for name in ("staging", "production"):
         terraform("infra", "workspace", "new", "-no-color", name)
         terraform("infra", "apply", "-auto-approve", "-no-color", text=f"of {name}")
-    assert {line.strip(" *") for line in terraform("infra", "workspace", "list").split("\n") if line.strip()} == {"default", "production", "staging"}
+    listed = terraform("infra", "workspace", "list").replace("*", "").split()
+    assert sorted(listed) == ["default", "production", "staging"]
     terraform("infra", "workspace", "select", "-no-color", "staging")
     assert terraform("infra", "output", "text").strip() == "of staging"
     terraform("infra", "destroy", "-auto-approve", "-no-color", text="none")
