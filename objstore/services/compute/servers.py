@@ -73,7 +73,8 @@ class ServerCalls:
         around = await context.around(call, servers if detail or asked.ip or asked.ip6 else [])
         if asked.ip or asked.ip6:
             found = {id_: [one["addr"] for shown in labels.values() for one in shown] for id_, labels in around.addresses.items()}
-            servers = [server for server in servers if server_listing.has_address(asked, found[server.id])]
+            fitting = set(server_listing.with_addresses(asked, found))
+            servers = [server for server in servers if server.id in fitting]
         views = [server_view(server, around, in_list=True) if detail else brief_view(server, around) for server in servers]
         body: dict[str, Any] = {"servers": views}
         if more and last:
