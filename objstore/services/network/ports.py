@@ -195,6 +195,10 @@ def _check_change(tx: Tx, network: Row, row: Row, values: Row) -> None:
     for what in ("port_security_enabled", "allowed_address_pairs"):
         if what in values and values[what] != row[what]:
             raise denied(f"(rule:update_port:{what}) is disallowed by policy: only the network's owner chooses this")
+    if row["device_owner"] in SERVICE_OWNERS and "fixed_ips" in values:
+        raise denied(
+            "(rule:update_port:fixed_ips) is disallowed by policy: only the network's owner moves a router to another subnet of it"
+        )
     if any(asked.address for asked in values.get("fixed_ips", ())):
         raise denied("(rule:update_port:fixed_ips:ip_address) is disallowed by policy: only the network's owner chooses this")
 

@@ -7,9 +7,10 @@ from typing import Any
 from objstore.services.network import checks
 from objstore.services.network.addresses import Asked, Fixed, chosen, fixed_of, set_fixed
 from objstore.services.network.checks import uuid
+from objstore.services.network.groups import set_port_groups
 from objstore.services.network.placing import place
 from objstore.services.network.ports import ROUTER_INTERFACE, drop, new_port
-from objstore.services.network.problems import NetworkRefused, bad, shown
+from objstore.services.network.problems import NetworkRefused, bad, denied, shown
 from objstore.services.network.quotas import left
 from objstore.services.network.records import Row, Tx, bump, by_id, change, get, one, rows
 from objstore.services.network.rights import SHARED, is_open, is_own
@@ -67,11 +68,17 @@ def _plug(tx: Tx, router: Row, port_id: str) -> tuple[Row, list[str]]:
     subnets = by_id(tx, SUBNETS, [each.subnet for each in fixed])
     if sum(1 for each in fixed if subnets[each.subnet]["ip_version"] == 4) > 1:
         raise _bad("Cannot have multiple IPv4 subnets on router port")
+    # A router that is on such a subnet advertises itself to all guests there as their way out.
+    if any(subnet["ipv6_ra_mode"] for subnet in subnets.values()) and not is_own(tx.who, one(tx, NETWORKS, port["network_id"])):
+        raise denied(
+            f"(rule:add_router_interface) is disallowed by policy: guests on the network {port['network_id']} would take the router for their "
+            "way out, and it is another project's"
+        )
     ids = list(dict.fromkeys(each.subnet for each in fixed))
     check_apart(tx, router, ids)
-    change(
-        tx, PORTS, port, {"device_id": router["id"], "device_owner": ROUTER_INTERFACE, "status": "ACTIVE", "port_security_enabled": False}
-    )
+    set_port_groups(tx, port_id, [])  # nothing filters at a router's port
+    values = {"device_id": router["id"], "device_owner": ROUTER_INTERFACE, "status": "ACTIVE"}
+    change(tx, PORTS, port, {**values, "port_security_enabled": False, "allowed_address_pairs": []})
     return port, ids
 
 

@@ -74,3 +74,24 @@ def test_a_subnet_of_others_is_not_connected() -> None:
         assert (await api.refused("PUT", add, {"subnet_id": shared["id"]}))[0] == 400
 
     on_network_api(test)
+
+
+def test_a_router_never_becomes_the_way_out_of_guests_on_anothers_network() -> None:
+    async def test(api: NetworkApi) -> None:
+        network, plain = await api.plain("admin", "10.3.0.0/24", shared=True)
+        modes = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
+        told = await api.made("subnets", "subnet", "admin", network_id=network["id"], ip_version=6, cidr="2001:db8:1::/64", **modes)
+        router = await api.made("routers", "router", name="r")
+        add = f"/routers/{router['id']}/add_router_interface"
+        both = await api.made("ports", "port", network_id=network["id"])
+        assert {each["subnet_id"] for each in both["fixed_ips"]} == {plain["id"], told["id"]}
+        assert await api.refused("PUT", add, {"port_id": both["id"]}) == (403, "PolicyNotAuthorized")
+        one = await api.made("ports", "port", network_id=network["id"], fixed_ips=[{"subnet_id": plain["id"]}])
+        assert (await api.ask("PUT", add, {"port_id": one["id"]})).status == 200
+        change = {"port": {"fixed_ips": [{"subnet_id": plain["id"]}, {"subnet_id": told["id"]}]}}
+        assert await api.refused("PUT", f"/ports/{one['id']}", change) == (403, "PolicyNotAuthorized")
+        assert (await api.ask("PUT", f"/ports/{one['id']}", {"port": {"name": "mine"}})).status == 200
+        theirs = await api.made("routers", "router", "admin", name="r")
+        assert (await api.ask("PUT", f"/routers/{theirs['id']}/add_router_interface", {"subnet_id": told["id"]}, who="admin")).status == 200
+
+    on_network_api(test)
