@@ -23,7 +23,7 @@ from objstore.services.image.records import ACTIVE, IMPORTING, QUEUED, UPLOADING
 from objstore.services.image.rights import check_change, unknown
 from objstore.services.image.service import ImageService, seen_image
 from objstore.services.image.tables import SERVICE
-from objstore.services.image.tasks import FAILURE, PROCESSING, SUCCESS, add_task, set_task
+from objstore.services.image.tasks import FAILURE, PROCESSING, SUCCESS, add_task, is_over, set_task
 from objstore.services.image.uploads import DROP, activate, room_for
 from objstore.services.image.views import STORE
 from objstore.services.tables.jobs import Job, Worker, enqueue
@@ -32,6 +32,7 @@ JOB = "import"
 COPY = "copy-image"  # to other stores, of which there are none
 COPIED = ("hw_", "trait:", "os_distro", "os_secure_boot", "os_type")  # beginnings of properties that an image from another one takes over
 MAX_MESSAGE_CHARS = 500
+GONE = "The image was deleted before it was imported."
 MAX_IMPORT_BYTES = 16 * 1024  # of a request, which its task keeps for days
 
 
@@ -98,13 +99,12 @@ class ImportCalls:
     async def run(self, job: Job) -> None:
         """Carry an import out.  Raises Unavailable where it is worth another try."""
         service = self._service
-        image = await service.read(lambda connection: records.find_image(connection, job.subject))
-        if image is None or image.status != IMPORTING:
-            return  # deleted, or done before
+        image = await service.write(lambda connection: self._begun(connection, job))
+        if image is None:
+            return
         if image.operation:
             raise Unavailable("an earlier run of the import still holds the image")
-        now_us, task = service.now_us(), job.details["task"]
-        await service.write(lambda connection: set_task(connection, task, PROCESSING, now_us=now_us))
+        task = job.details["task"]
         try:
             if job.details["method"] == "web-download":
                 await self._fetch(image, job.details["uri"])
@@ -119,6 +119,21 @@ class ImportCalls:
         else:
             done_us = service.now_us()
             await service.write(lambda connection: set_task(connection, task, SUCCESS, now_us=done_us, result={"image_id": image.id}))
+
+    def _begun(self, connection: Connection, job: Job) -> Image | None:
+        """The image, if it is still to be imported by this job; otherwise its task says how it ended, if no run has come to say so."""
+        now_us, task = self._service.now_us(), job.details["task"]
+        if is_over(connection, task):
+            return None  # the image may be another import's by now
+        image = records.find_image(connection, job.subject)
+        if image is not None and image.status == IMPORTING:
+            set_task(connection, task, PROCESSING, now_us=now_us)
+            return image
+        if image is not None and image.body is not None:
+            set_task(connection, task, SUCCESS, now_us=now_us, result={"image_id": image.id})
+        else:
+            set_task(connection, task, FAILURE, now_us=now_us, message=GONE)
+        return None
 
     async def give_up(self, job: Job) -> None:
         """The import has failed too often."""
@@ -158,7 +173,8 @@ class ImportCalls:
             if row is None:
                 raise not_found("The staged data is gone; stage it again.")
             stored = Stored(row.size, row.checksum, row.sha512, Found(row.format, row.virtual_size))
-            activate(connection, image.id, row.id, stored, now_us=now_us, before=(IMPORTING,), operation="")
+            if not activate(connection, image.id, row.id, stored, now_us=now_us, before=(IMPORTING,), operation=""):
+                raise not_found(GONE)
             if records.release(connection, row.id):
                 enqueue(connection, rng, SERVICE, DROP, row.id, now_us=now_us)
 
@@ -187,16 +203,11 @@ class ImportCalls:
             room_for(service.settings, records.usage_of(connection, image.owner), int(source.size or 0))
             stored = Stored(int(source.size or 0), str(source.checksum), str(source.os_hash_value), Found("", source.virtual_size))
             copied = {name: value for name, value in source.properties.items() if name.startswith(COPIED)}
-            if activate(connection, image.id, source.body, stored, now_us=now_us, before=(IMPORTING,), operation=""):
-                records.change(
-                    connection,
-                    image.id,
-                    status=(ACTIVE,),
-                    body=source.body,
-                    disk_format=source.disk_format,
-                    container_format=source.container_format,
-                )
-                records.set_properties(connection, image.id, {**image.properties, **copied})
+            if not activate(connection, image.id, source.body, stored, now_us=now_us, before=(IMPORTING,), operation=""):
+                raise not_found(GONE)
+            formats = {"disk_format": source.disk_format, "container_format": source.container_format}
+            records.change(connection, image.id, status=(ACTIVE,), body=source.body, **formats)
+            records.set_properties(connection, image.id, {**image.properties, **copied})
 
         await service.write(work)
 

@@ -58,6 +58,11 @@ def set_task(connection: Connection, id_: str, status: str, *, now_us: int, mess
     )  # fmt: skip
 
 
+def is_over(connection: Connection, id_: str) -> bool:
+    """Whether it was told how it ended."""
+    return connection.execute(select(TASKS.c.status).where(TASKS.c.id == id_)).scalar_one_or_none() in (SUCCESS, FAILURE)
+
+
 class TaskCalls:
     """The handlers."""
 

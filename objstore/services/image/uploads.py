@@ -66,6 +66,11 @@ class Uploads:
         """The time."""
         return self._world.clock.wall_us()
 
+    def check_count(self, connection: Connection, project: str) -> None:
+        """Whether a project may have one more image.  Raises 413."""
+        if 0 < self._settings.quota_images <= records.usage_of(connection, project).images:
+            raise too_large(f"The project may have {self._settings.quota_images} images.")
+
     # -- one upload -----------------------------------------------------------------------------------------------
 
     async def receive(
@@ -74,7 +79,7 @@ class Uploads:
         """Write bytes into an image that is in one of the states `before`; it is in the state `during` while they come.
 
         Afterwards it is active, or for `staged` still in the state `during`.  Raises 400, 404, 409, 413, Unavailable; then the image is
-        queued again.
+        queued again, or where it was importing still importing: its job says what becomes of it.
         """
         held = await self._begin(image_id, size, before, during)
         renewing = self._tasks.spawn(self._renew(held), name="renew upload")
@@ -174,10 +179,12 @@ class Uploads:
 
     async def _fail(self, held: Held) -> None:
         now_us, rng = self.now_us(), self._world.rng
+        # Queued by now, an import would be anybody's to begin anew, and this one's job would do its work on that one's image.
+        after = IMPORTING if held.image.status == IMPORTING else QUEUED
 
         def work(connection: Connection) -> None:
             records.change(
-                connection, held.image.id, status=(SAVING, UPLOADING, IMPORTING), operation=held.operation, status_=QUEUED, operation_="",
+                connection, held.image.id, status=(SAVING, UPLOADING, IMPORTING), operation=held.operation, status_=after, operation_="",
                 operation_until_us=0, updated_us=now_us,
             )  # fmt: skip
             if records.release(connection, held.operation):

@@ -1,10 +1,13 @@
 """Imports: staged bytes, bytes of another image, and what becomes of those that fail."""
 
 import os
+from collections.abc import AsyncIterator
 
 import pytest
 
+from objstore.errors import Unavailable
 from objstore.services.image.records import IMPORTING, change
+from objstore.services.image.tasks import set_task
 from objstore.services.tables.jobs import ATTEMPTS, Job
 from tests.support.image_rig import ADMIN, BOB, OCTETS, PROJECTS, READER, ImageRig, on_image_rig
 
@@ -164,5 +167,57 @@ def test_a_job_that_fails_again_and_again_gives_the_image_back() -> None:
         await rig.app._imports.give_up(Job("j", "import", id_, {"task": "t", "method": "glance-direct"}, ATTEMPTS))
         assert (await rig.show(id_))["status"] == "queued"
         assert await rig.settled() == []
+
+    on_image_rig(test)
+
+
+async def cut_off() -> AsyncIterator[bytes]:
+    yield b"half of it"
+    raise Unavailable("the store is away for a moment")
+
+
+def test_an_import_that_is_cut_off_goes_on_and_is_nobody_elses_meanwhile() -> None:
+    async def test(rig: ImageRig) -> None:
+        id_ = await rig.made()
+        await rig.sql.write(lambda connection: change(connection, id_, status=("queued",), status_=IMPORTING))
+        with pytest.raises(Unavailable):
+            await rig.service.uploads.receive(id_, cut_off(), size=None, before=(IMPORTING,), during=IMPORTING)
+        assert (await rig.show(id_))["status"] == "importing"  # its job comes again
+        assert (await rig.upload(id_, b"something else")).status == 409
+        assert (await rig.ask("POST", f"/v2/images/{id_}/import", DIRECT)).status == 409
+        assert await rig.settled() == []
+
+    on_image_rig(test)
+
+
+def test_a_job_whose_import_has_ended_leaves_the_next_import_alone() -> None:
+    async def test(rig: ImageRig) -> None:
+        source, id_ = await rig.active(b"not this one"), await rig.made()
+        missing = {"name": "glance-download", "glance_image_id": "36d4b546-64a2-4bb9-bdd0-ba676aa48f2c"}
+        assert (await rig.ask("POST", f"/v2/images/{id_}/import", {"method": missing})).status == 202
+        await rig.until(id_, "queued")
+        (task,) = (await rig.ask("GET", f"/v2/images/{id_}/tasks")).body["tasks"]
+        assert task["status"] == "failure"
+        await rig.sql.write(lambda connection: change(connection, id_, status=("queued",), status_=IMPORTING))  # another import began
+        details = {"task": task["id"], "method": "glance-download", "source": source, "region": "", "project": PROJECTS["alice"]}
+        await rig.app._imports.run(Job("j", "import", id_, details, 1))
+        assert (await rig.show(id_))["status"] == "importing"
+
+    on_image_rig(test)
+
+
+@pytest.mark.parametrize(("deleted", "status"), [(False, "success"), (True, "failure")])
+def test_a_task_is_told_the_end_that_a_run_died_before_telling(deleted: bool, status: str) -> None:
+    async def test(rig: ImageRig) -> None:
+        id_ = await staged(rig)
+        await rig.ask("POST", f"/v2/images/{id_}/import", DIRECT)
+        await rig.until(id_, "active")
+        await rig.settled()
+        (task,) = (await rig.ask("GET", f"/v2/images/{id_}/tasks")).body["tasks"]
+        await rig.sql.write(lambda connection: set_task(connection, task["id"], "processing", now_us=rig.clock.wall_us()))
+        if deleted:
+            await rig.ask("DELETE", f"/v2/images/{id_}")
+        await rig.app._imports.run(Job("j", "import", id_, {"task": task["id"], "method": "glance-direct"}, 1))
+        assert (await rig.ask("GET", f"/v2/tasks/{task['id']}", who=ADMIN)).body["status"] == status
 
     on_image_rig(test)
