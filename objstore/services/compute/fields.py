@@ -124,11 +124,8 @@ def address(version: int) -> Check:
     def check(name: str, value: Any) -> str:
         if value in (None, ""):
             return ""
-        try:
-            found = ipaddress.ip_address(value if isinstance(value, str) else "")
-        except ValueError:
-            raise wrong(name, value, f"It is not a 'ipv{version}'") from None
-        if found.version != version:
+        found = _address(value)
+        if found is None or found.version != version:
             raise wrong(name, value, f"It is not a 'ipv{version}'")
         return str(found)
 
@@ -137,10 +134,18 @@ def address(version: int) -> Check:
 
 def any_address(name: str, value: Any) -> str:
     """An IP address of either kind."""
+    found = _address(value)
+    if found is None:
+        raise wrong(name, value, "It is not an IP address")
+    return str(found)
+
+
+def _address(value: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address without a zone, which could be any text: fd00::5%x is fd00::5 by another name."""
     try:
-        return str(ipaddress.ip_address(value if isinstance(value, str) else ""))
+        return ipaddress.ip_address(value) if isinstance(value, str) and "%" not in value else None
     except ValueError:
-        raise wrong(name, value, "It is not an IP address") from None
+        return None
 
 
 def metadata(name: str, value: Any) -> dict[str, str]:

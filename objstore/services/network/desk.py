@@ -12,6 +12,7 @@ from sqlalchemy import and_, insert, or_, select, update
 from objstore.identity.rules import Access
 from objstore.services.network import groups, placing, port_views, records
 from objstore.services.network.addresses import Asked, subnets_of, taken
+from objstore.services.network.checks import address
 from objstore.services.network.kinds import UNSET
 from objstore.services.network.port_views import NetworkView, PortView, network_view, port_views_of
 from objstore.services.network.ports import ACTIVE, BUILD, COMPUTE, DOWN, MIGRATING_TO, create, drop, network_for
@@ -111,7 +112,7 @@ class NetworkDesk:
                     tx,
                     {
                         "project": project_id, "name": "", "description": "", "network_id": network_id, "admin_state_up": True, "mac_address": UNSET,
-                        "fixed_ips": [Asked("", fixed_ip)] if fixed_ip else UNSET, "device_id": server_id, "device_owner": owner,
+                        "fixed_ips": [Asked("", address("ip_address", fixed_ip))] if fixed_ip else UNSET, "device_id": server_id, "device_owner": owner,
                         "security_groups": UNSET, "port_security_enabled": UNSET, "allowed_address_pairs": (), "extra_dhcp_opts": (), "host": "",
                         "vnic_type": "normal", "profile": {}, "dns_name": host_name, "dns_domain": "",
                     },

@@ -29,7 +29,7 @@ def test_what_is_right_is_taken_in_one_form(check: fields.Check, value: object, 
         (fields.metadata, {"a": 1}), (fields.metadata, {"": "x"}), (fields.metadata, {"a" * 256: "x"}), (fields.metadata, {"a": "x" * 256}),
         (fields.metadata, []), (fields.tag, ""), (fields.tag, "a,b"), (fields.tag, "a/b"), (fields.tag, "x" * 61), (fields.tags, ["a"] * 51),
         (fields.user_data, "%%%"), (fields.user_data, "A" * 65_536), (fields.device, "/etc/passwd"), (fields.device, 5), (fields.host_name, "-a"),
-        (fields.host_name, "a" * 64), (fields.any_address, "1.2.3"), (fields.one_of("a"), "b"),
+        (fields.host_name, "a" * 64), (fields.any_address, "1.2.3"), (fields.any_address, "fd00::5%x"), (fields.address(6), "fe80::1%a\nb"), (fields.one_of("a"), "b"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_refused_with_400(check: fields.Check, value: object) -> None:

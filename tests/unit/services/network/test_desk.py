@@ -175,3 +175,18 @@ def test_many_servers_at_once_have_addresses_of_their_own() -> None:
         assert len({port.mac for port in made}) == 29
 
     on_network_rig(test)
+
+
+def test_an_address_has_one_name() -> None:
+    async def test(rig: NetworkRig) -> None:
+        network, _ = await rig.network(cidr="fd00::/64")
+        await rig.desk.create_port(ALICE, network, server_id="s1", fixed_ip="fd00::5")
+        for other in ("fd00::5", "FD00:0::5"):
+            with pytest.raises(NetworkRefused) as refused:
+                await rig.desk.create_port(ALICE, network, server_id="s2", fixed_ip=other)
+            assert refused.value.status == 409
+        with pytest.raises(NetworkRefused) as refused:
+            await rig.desk.create_port(ALICE, network, server_id="s2", fixed_ip="fd00::5%x")
+        assert refused.value.status == 400
+
+    on_network_rig(test)
