@@ -196,6 +196,9 @@ class BaseDisks(Protocol):
     async def clone(self, image_id: str, volume: bytes, size_bytes: int) -> None:
         """A volume of the store that begins with an image; nothing happens when it is there.  Raises Refused where the image cannot become a disk."""
 
+    def check_count(self, connection: Connection, project: str) -> None:
+        """Whether a project may have one more image.  Raises 413."""
+
     async def to_image(self, volume: bytes, image_id: str, *, snapshot: bytes = b"", size_bytes: int = 0) -> None:
         """Upload a volume, or a snapshot of it, as the bytes of a queued image.  Raises CallRefused, Unavailable, NoSuchKey."""
 

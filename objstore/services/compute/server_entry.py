@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from objstore.services.calls.call import parse_json
 from objstore.services.calls.microversions import Version
 from objstore.services.calls.problems import CallRefused, bad_request, forbidden
@@ -14,6 +16,7 @@ MAX_COUNT = 100  # servers of one request
 MAX_DISKS = 26
 MAX_NICS = 16
 MAX_GB = 2**20
+MAX_HINTS_BYTES = 16 * 1024  # which are kept with each of the servers
 FIRST: Version = (2, 1)
 GONE = "This cloud does not do that: "
 
@@ -366,6 +369,8 @@ def _hints(given: Any) -> dict[str, Any]:
     """Hints that the scheduler honours; others are kept and mean nothing, as in Nova."""
     if not isinstance(given, dict) or len(given) > 32:
         raise wrong("os:scheduler_hints", given, "It is not of type 'object'")
+    if len(msgspec.json.encode(given)) > MAX_HINTS_BYTES:
+        raise wrong("os:scheduler_hints", "", f"They have {MAX_HINTS_BYTES} bytes at most")
     found = dict(given)
     if "group" in found:
         found["group"] = fields.uuid("group", found["group"])

@@ -44,6 +44,7 @@ def _image(
     limit = context.catalog.metadata_limit(connection, call.project)
     if 0 <= limit < len(metadata):
         raise forbidden(f"Maximum number of metadata items exceeds {limit}")
+    context.bases.check_count(connection, server.project)
     now_us = context.now_us()
     base = images.find_image(connection, server.image) if server.image else None
     properties: dict[str, str | None] = {

@@ -20,6 +20,11 @@ PAGED: Version = (2, 40)
 STRICT: Version = (2, 75)
 HOUR_S = 3600.0
 WEEKS_US = 28 * 86_400 * 1_000_000  # what is told where nobody says since when
+# Not whole rows: without a limit, which older versions know nothing of, these are all servers that there were.
+_COLUMNS = (
+    SERVERS.c.id, SERVERS.c.project, SERVERS.c.name, SERVERS.c.flavor, SERVERS.c.flavor_document, SERVERS.c.vcpus, SERVERS.c.memory_mb,
+    SERVERS.c.vm_state, SERVERS.c.task_state, SERVERS.c.launched_us, SERVERS.c.terminated_us,
+)  # fmt: skip
 _QUERY = ("start", "end", "detailed", "limit", "marker")
 
 
@@ -66,7 +71,7 @@ class UsageCalls:
         return Answer(body={"tenant_usage": view} | self._links(call, path, "tenant_usage", rows, more=more))
 
     async def _rows(self, call: Call, span: _Span, project: str | None) -> tuple[list[Any], bool]:
-        query = select(SERVERS).where(
+        query = select(*_COLUMNS).where(
             SERVERS.c.launched_us.is_not(None), SERVERS.c.launched_us < span.stop_us,
             or_(SERVERS.c.terminated_us.is_(None), SERVERS.c.terminated_us > span.start_us),
         ).order_by(SERVERS.c.id)  # fmt: skip

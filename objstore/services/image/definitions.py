@@ -24,6 +24,7 @@ MAX_NAMESPACE_CHARS = 80
 MAX_NAME_CHARS = 255
 MAX_DOCUMENT_BYTES = 65_536
 MAX_OF_KIND = 1000  # of one namespace
+MAX_TYPES = 100  # that one list is filtered by
 RESOURCE_TYPES = (
     "OS::Glance::Image", "OS::Cinder::Volume", "OS::Nova::Flavor", "OS::Nova::Aggregate", "OS::Nova::Server", "OS::Trove::Instance",
 )  # fmt: skip
@@ -94,6 +95,8 @@ class DefinitionCalls:
         if marker is not None:
             query = query.where(NAMESPACES.c.namespace > marker)
         wanted = [name for name in (call.first("resource_types") or "").split(",") if name]
+        if len(wanted) > MAX_TYPES:
+            raise bad_request(f"A list is of {MAX_TYPES} resource types at most.")
         if wanted:
             chosen = select(DEFINITIONS.c.namespace).where(and_(DEFINITIONS.c.kind == RESOURCE_TYPE.path, DEFINITIONS.c.name.in_(wanted)))
             query = query.where(NAMESPACES.c.namespace.in_(chosen))

@@ -19,6 +19,7 @@ RESERVED = ("deleted", "deleted_at", "is_public", "member", "members", "properti
 RESERVED_PREFIX = "os_glance"
 MAX_NAME_CHARS = 255
 MAX_VALUE_CHARS = 65_535
+MAX_PROPERTIES_CHARS = 256 * 1024  # of an image, names and values together
 MAX_OPERATIONS = 512
 MAX_NUMBER = 2**31 - 1
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
@@ -128,6 +129,8 @@ def check_image(image: Image, settings: ImageSettings) -> None:
     ):  # fmt: skip
         if 0 < most < have:
             raise too_large(f"The limit has been exceeded on the number of allowed image {what}. Attempted: {have}, Maximum: {most}")
+    if sum(len(name) + len(value or "") for name, value in image.properties.items()) > MAX_PROPERTIES_CHARS:
+        raise too_large(f"The properties of an image have {MAX_PROPERTIES_CHARS} characters together at most.")
 
 
 @dataclass(frozen=True)

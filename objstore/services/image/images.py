@@ -9,7 +9,7 @@ from objstore.runtime.rng import Rng
 from objstore.runtime.sql import IntegrityError
 from objstore.services.calls.call import Answer, Call, Handler
 from objstore.services.calls.paging import link, query_without
-from objstore.services.calls.problems import bad_request, conflict, forbidden, not_found, too_large
+from objstore.services.calls.problems import bad_request, conflict, forbidden, not_found
 from objstore.services.image import entry, listing, records
 from objstore.services.image.records import ACTIVE, DEACTIVATED, DELETED, QUEUED, SHARED, STATUSES, Image
 from objstore.services.image.rights import check_change, check_visibility
@@ -62,8 +62,7 @@ class ImageCalls:
         entry.check_image(image, settings)
 
         def work(connection: Connection) -> Image:
-            if 0 < settings.quota_images <= records.usage_of(connection, owner).images:
-                raise too_large(f"The project may have {settings.quota_images} images.")
+            service.uploads.check_count(connection, owner)
             records.add_image(connection, image)
             found = records.find_image(connection, image.id)
             assert found is not None

@@ -30,6 +30,7 @@ _SIZES = {"min_disk": IMAGES.c.min_disk, "min_ram": IMAGES.c.min_ram, "size": IM
 _PAGING = ("limit", "marker", "sort", "sort_key", "sort_dir", "member_status", "visibility", "tag", "size_min", "size_max")
 MEMBER_STATUSES = ("pending", "accepted", "rejected", "all")
 MAX_FILTERS = 64
+MAX_PAGE_CHARS = 8 * 1024 * 1024  # of properties: quotas allow a page of images gigabytes of them
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,20 @@ def page(connection: Connection, asked: Wanted) -> tuple[list[Image], bool]:
         column = _ordered(key)
         query = query.order_by(column.asc() if direction == "asc" else column.desc())
     rows = connection.execute(query.limit(asked.limit + 1)).all()
-    return images_of(connection, rows[: asked.limit]), len(rows) > asked.limit
+    shown = rows[: _fitting(connection, rows[: asked.limit])]
+    return images_of(connection, shown), len(rows) > len(shown)
+
+
+def _fitting(connection: Connection, rows: Sequence[Any]) -> int:
+    """How many of these images are shown at once: one in any case, and no more than have their properties on one page."""
+    mine = select(PROPERTIES.c.image, func.sum(func.length(PROPERTIES.c.value))).where(PROPERTIES.c.image.in_([row.id for row in rows]))
+    chars = {row[0]: int(row[1] or 0) for row in connection.execute(mine.group_by(PROPERTIES.c.image))}
+    taken = 0
+    for number, row in enumerate(rows):
+        taken += chars.get(row.id, 0)
+        if number and taken > MAX_PAGE_CHARS:
+            return number
+    return len(rows)
 
 
 def _behind(connection: Connection, asked: Wanted) -> ColumnElement[bool]:

@@ -144,6 +144,10 @@ class BaseDisks:
         except NoSuchKey as failure:
             raise ImageUnusable(f"the image {image_id} was deleted") from failure
 
+    def check_count(self, connection: Connection, project: str) -> None:
+        """Whether a project may have one more image, of which the bytes come later.  Raises 413."""
+        self._uploads.check_count(connection, project)
+
     async def to_image(self, volume: bytes, image_id: str, *, snapshot: bytes = b"", size_bytes: int = 0) -> None:
         """Upload what the store has of a volume, or a snapshot of it, as the bytes of a queued image whose disk format is raw.
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from objstore.services.calls.call import Answer, Call
-from objstore.services.calls.problems import bad_request, forbidden, too_large
+from objstore.services.calls.problems import bad_request, forbidden
 from objstore.services.image import records as image_records
 from objstore.services.image.records import PRIVATE, PUBLIC, QUEUED, VISIBILITIES, Image
 from objstore.services.volume.api import entry, records
@@ -43,9 +43,7 @@ async def upload(service: VolumeService, call: Call, fields: dict[str, Any]) -> 
         expected = (AVAILABLE, IN_USE) if force else (AVAILABLE,)
         if row.status not in expected:
             raise bad_request(f"Invalid volume: Volume {row.id} status must be {' or '.join(expected)} to upload it, it is {row.status}.")
-        most = service.images.settings.quota_images
-        if 0 < most <= image_records.usage_of(connection, row.project).images:
-            raise too_large(f"The project may have {most} images.")
+        service.images.uploads.check_count(connection, row.project)
         now_us = service.now_us()
         known = records.properties_of(connection, "image", row.id)
         image = Image(

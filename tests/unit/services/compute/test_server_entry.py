@@ -134,3 +134,9 @@ def test_later_fields_come_with_their_versions() -> None:
     assert (found.description, found.tags, found.hostname) == ("d", ["t"], "h")
     assert refused(LAST, imageRef=IMAGE, networks="none", trusted_image_certificates=["x"])[0] == 400
     assert refused(LAST, imageRef=IMAGE, networks="none", personality=[])[0] == 400
+
+
+def test_hints_are_few_and_short() -> None:
+    assert parsed(imageRef=IMAGE, hints={"a": "b" * 1000}).hints == {"a": "b" * 1000}
+    assert refused(imageRef=IMAGE, hints={"a": "b" * 20_000})[0] == 400
+    assert refused(imageRef=IMAGE, hints={str(number): "" for number in range(40)})[0] == 400

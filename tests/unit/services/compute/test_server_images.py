@@ -74,3 +74,16 @@ def test_an_image_that_cannot_have_all_its_snapshots_has_none() -> None:
         assert len((await rig.got("GET", "/snapshots"))["snapshots"]) == 2
 
     on_compute_rig(test)
+
+
+def test_images_of_servers_count_for_the_quota_of_images() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server(flavorRef="5")
+        uploads = rig.service.uploads
+        uploads._settings = msgspec.structs.replace(uploads._settings, quota_images=1)
+        assert (await rig.act(id_, "createImage", {"name": "one too many"})).status == 413
+        backup = {"name": "b", "backup_type": "daily", "rotation": 1}
+        assert (await rig.act(id_, "createBackup", backup)).status == 413
+        assert (await rig.record(id_)).task_state == ""
+
+    on_compute_rig(test)

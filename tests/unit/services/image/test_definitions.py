@@ -99,3 +99,11 @@ def test_documents_that_make_no_sense_are_refused(document: object) -> None:
         assert (await rig.ask("POST", ROOT, document, who=ADMIN)).status == 400
 
     on_image_rig(test)
+
+
+def test_lists_are_of_so_many_resource_types_and_no_more() -> None:
+    async def test(rig: ImageRig) -> None:
+        assert (await rig.ask("GET", "/v2/metadefs/namespaces?resource_types=" + ",".join(["a"] * 100))).status == 200
+        assert (await rig.ask("GET", "/v2/metadefs/namespaces?resource_types=" + ",".join(["a"] * 101))).status == 400
+
+    on_image_rig(test)

@@ -181,3 +181,16 @@ def test_the_administrator_may_give_images_to_others() -> None:
         assert (await rig.show(id_, ALICE))["owner"] == "a" * 32
 
     on_image_rig(test)
+
+
+def test_the_properties_of_an_image_are_of_bounded_length_together() -> None:
+    async def test(rig: ImageRig) -> None:
+        most = {f"p{number}": "x" * 65_000 for number in range(4)}
+        id_ = await rig.made(**most)
+        more = {"op": "add", "path": "/one-more", "value": "x" * 65_000}
+        assert (await rig.patch(id_, more)).status == 413
+        assert "one-more" not in await rig.show(id_)
+        document = {"name": "i", **most, "one-more": "x" * 65_000}
+        assert (await rig.ask("POST", "/v2/images", document)).status == 413
+
+    on_image_rig(test)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from objstore.services.image import listing
 from tests.support.image_rig import ADMIN, ALICE, BOB, ImageRig, on_image_rig
 
 
@@ -100,5 +101,23 @@ def test_hidden_images_are_listed_when_asked_for_and_sizes_compare() -> None:
         image = (await rig.ask("GET", "/v2/images?name=small")).body["images"][0]
         assert await rig.listed(f"?created_at=eq:{image['created_at']}&name=small") == ["small"]
         assert await rig.listed(f"?checksum={image['checksum']}") == ["small"]
+
+    on_image_rig(test)
+
+
+def test_a_page_ends_where_its_properties_are_too_many() -> None:
+    async def test(rig: ImageRig) -> None:
+        for name in ("a", "b", "c"):
+            await rig.made(name=name, **{f"p{number}": "x" * 60_000 for number in range(4)})
+        saved, listing.MAX_PAGE_CHARS = listing.MAX_PAGE_CHARS, 500_000
+        try:
+            names, path = [], "/v2/images?limit=10&sort=name:asc"
+            while path:
+                page = (await rig.ask("GET", path)).body
+                names.append([image["name"] for image in page["images"]])
+                path = page.get("next", "")
+        finally:
+            listing.MAX_PAGE_CHARS = saved
+        assert names == [["a", "b"], ["c"]]
 
     on_image_rig(test)
