@@ -59,9 +59,15 @@ class FlavorCalls:
         return await self._list(call, "flavors/detail", flavor_view)
 
     async def show(self, call: Call) -> Answer:
-        """One; also one that is not the caller's to use, by its id."""
-        found = await self._service.read(lambda connection: flavors.find_flavor(connection, call.parameters["flavor_id"]))
-        return Answer(body={"flavor": self._view(call, found)})
+        """One that the caller may use."""
+        return Answer(body={"flavor": self._view(call, await self._seen(call))})
+
+    async def _seen(self, call: Call) -> FlavorRow:
+        id_ = call.parameters["flavor_id"]
+        found = await self._service.read(lambda connection: flavors.flavor_for(connection, call.project, id_, is_admin=call.is_admin))
+        if found is None:
+            raise flavors.unknown(id_)
+        return found
 
     async def create(self, call: Call) -> Answer:
         """A new one."""
@@ -118,15 +124,13 @@ class FlavorCalls:
 
     async def specs(self, call: Call) -> Answer:
         """All of them."""
-        found = await self._service.read(lambda connection: flavors.find_flavor(connection, call.parameters["flavor_id"]))
-        return Answer(body={"extra_specs": dict(found.extra_specs)})
+        return Answer(body={"extra_specs": dict((await self._seen(call)).extra_specs)})
 
     async def spec(self, call: Call) -> Answer:
         """One of them."""
-        id_, key = call.parameters["flavor_id"], call.parameters["key"]
-        found = await self._service.read(lambda connection: flavors.find_flavor(connection, id_))
+        key, found = call.parameters["key"], await self._seen(call)
         if key not in found.extra_specs:
-            raise _no_spec(id_, key)
+            raise _no_spec(found.id, key)
         return Answer(body={key: found.extra_specs[key]})
 
     async def add_specs(self, call: Call) -> Answer:

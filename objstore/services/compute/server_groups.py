@@ -38,6 +38,7 @@ class ServerGroupCalls:
 
     async def list_groups(self, call: Call) -> Answer:
         """The project's; administrators may ask for all."""
+        call.check_read()
         everyone = call.first("all_projects") is not None and call.is_admin
         limit = limit_of(call, default=0, most=self._service.settings.page_limit) or self._service.settings.page_limit
         offset = call.first("offset") or "0"
@@ -53,6 +54,7 @@ class ServerGroupCalls:
 
     async def show(self, call: Call) -> Answer:
         """One."""
+        call.check_read()
 
         def work(connection: Connection) -> View:
             row = self._find(connection, call)

@@ -119,6 +119,9 @@ def test_flavors_that_are_not_public_are_seen_by_those_who_may_use_them() -> Non
         assert reply.body == {"flavor_access": [{"flavor_id": "1", "tenant_id": PROJECTS[ALICE]}]}
         assert await ids(rig) == await ids(rig, who=READER) == ["1"]
         assert await ids(rig, who=BOB) == []
+        await rig.ask("POST", "/flavors/1/os-extra_specs", {"extra_specs": {"hw:x": "y"}}, who=ADMIN)
+        for path in ("/flavors/1", "/flavors/1/os-extra_specs", "/flavors/1/os-extra_specs/hw:x"):
+            assert [(await rig.ask("GET", path, who=who)).status for who in (ALICE, READER, ADMIN, BOB)] == [200, 200, 200, 404]
         assert (await rig.ask("POST", "/flavors/1/action", add, who=ADMIN)).status == 409
         assert (await rig.ask("POST", "/flavors/1/action", {"addTenantAccess": {"tenant": "nobody"}}, who=ADMIN)).status == 400
         assert (await rig.ask("GET", "/flavors/1/os-flavor-access", who=ADMIN)).body == reply.body
