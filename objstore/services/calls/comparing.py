@@ -62,7 +62,8 @@ def time_us(text: str) -> int:
     """Microseconds since 1970 of a time in ISO 8601, in UTC where it names no zone.  Raises 400."""
     try:
         found = datetime.fromisoformat(text[:MAX_TIME_CHARS])
-        return int((found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+        # In UTC too it is of the years 1 to 9999, or could not be shown again.
+        return int((found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC).timestamp() * 1_000_000)
     except (ValueError, OverflowError):
         raise bad_request("A time is needed in ISO 8601, such as 2026-11-23T01:02:03Z.") from None
 

@@ -42,7 +42,7 @@ class AttachmentCalls:
         server = await self._context.server(call)
         limit = limit_of(call, default=self._context.page_limit, most=self._context.page_limit)
         text = call.first("offset") or "0"
-        if not text.isdigit() or len(text) > 9:
+        if not text.isascii() or not text.isdigit() or len(text) > 9:
             raise bad_request("offset param must be an integer")
         shown = [disk for disk in server.disks if disk.is_volume and disk.api_volume and disk.state not in HIDDEN]
         return Answer(body={"volumeAttachments": [attachment_view(disk, call.version) for disk in shown[int(text) :][:limit]]})

@@ -169,7 +169,7 @@ async def _boot_volume(context: Context, call: Call, disk: WantedDisk, flavor: F
     if not volume.bootable:
         raise bad_request(f"Block Device {disk.id} is not bootable.")
     least = str(volume.image_metadata.get("min_ram", "0"))
-    if least.isdigit() and flavor.memory_mb < int(least):
+    if least.isascii() and least.isdigit() and len(least) < 10 and flavor.memory_mb < int(least):
         raise bad_request("Flavor's memory is too small for requested image.")
     return {name: value for name, value in volume.image_metadata.items() if name.startswith(_KEPT)}
 

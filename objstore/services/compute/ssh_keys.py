@@ -82,6 +82,6 @@ def _of_certificate(public_key: str) -> str:
     try:
         certificate = x509.load_pem_x509_certificate(public_key.encode())
         der = certificate.public_bytes(serialization.Encoding.DER)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise bad_request("Keypair data is invalid: failed to generate X509 fingerprint") from None
     return hashlib.sha1(der, usedforsecurity=False).hexdigest()

@@ -17,6 +17,8 @@ TYPES: dict[str, Any] = {"network": NETWORKS, "subnetpool": POOLS, "address_scop
 
 
 def _target(name: str, value: Any) -> str:
+    if value == "":
+        raise bad("Invalid input for target_tenant. Reason: it is the id of a project, or *.")
     return EVERYBODY if value == EVERYBODY else str(checks.project(name, value))
 
 
@@ -40,8 +42,6 @@ def create(tx: Tx, values: Row) -> Row:
         raise NetworkRefused(404, "ObjectNotFound", f"Object {values['object_id']} not found.")
     if values["action"] == EXTERNAL and values["object_type"] != "network":
         raise bad(f"Action {EXTERNAL} is not valid for object type {values['object_type']}")
-    if not values["target"]:
-        raise bad("Invalid input for target_tenant. Reason: it is the id of a project, or *.")
     _check_everybody(tx, values["target"])
     _check_external(tx, values["action"])
     check_quota(tx, KIND, values["project"])

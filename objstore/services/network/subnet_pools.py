@@ -10,15 +10,16 @@ from objstore.services.network import checks, ipam
 from objstore.services.network.checks import IpNetwork, is_uuid
 from objstore.services.network.kinds import REQUIRED, UNSET, Attribute, Kind, description, name, project_attribute
 from objstore.services.network.operations import Operations, View, plain_views, shared_filter, shared_ones
-from objstore.services.network.problems import NetworkRefused, bad, invalid
+from objstore.services.network.problems import NetworkRefused, bad, invalid, over_quota
 from objstore.services.network.quotas import check_quota
-from objstore.services.network.records import Row, Tx, add, after, change, get, remove, rows
+from objstore.services.network.records import Row, Tx, add, after, change, count, get, remove, rows
 from objstore.services.network.rights import EVERYBODY, SHARED, is_open, is_own, seen_shared
 from objstore.services.network.tables import POOLS, RBAC, SCOPES, SUBNETS
 
 BITS = {4: 32, 6: 128}
 MIN_PREFIX = {4: 8, 6: 64}
 MAX_PREFIXES = 50
+MAX_SCOPES = 100  # of a project; Neutron has no quota of them
 POOL_KIND = Kind(
     "subnetpool", "subnetpools", "subnetpools", POOLS, "SubnetPool", "Subnet pool",
     (
@@ -226,6 +227,8 @@ def create_scope(tx: Tx, values: Row) -> Row:
     """An address scope."""
     values = dict(values)
     shared = values.pop("shared")
+    if count(tx, SCOPES, SCOPES.c.project == values["project"]) >= MAX_SCOPES:
+        raise over_quota("address_scope")
     row = add(tx, SCOPES, values)
     if shared:
         share(tx, row, "address_scope")

@@ -128,16 +128,19 @@ def _range(tx: Tx, values: Row) -> IpNetwork:
     given = None if values["cidr"] is UNSET else values["cidr"]
     pool = allocate(tx, values, given)
     if pool is not None:
-        return pool
+        return _usable(pool)
     if given is None:
         raise NetworkRefused(400, "BadRequest", "Bad subnets request: a subnetpool must be specified in the absence of a cidr.")
     if values["prefixlen"] is not UNSET:
         raise NetworkRefused(400, "BadRequest", "Bad subnets request: cidr and prefixlen must not be supplied together.")
     if values["ip_version"] is UNSET:
         raise NetworkRefused(400, "BadRequest", "Bad subnets request: ip_version must be specified in the absence of a subnetpool.")
-    cidr = ip_network(given)
-    if cidr.is_multicast or cidr.is_loopback or (cidr.is_unspecified) or cidr.prefixlen == 0:
-        raise invalid(f"'{given}' is not a range that guests can have")
+    return _usable(ip_network(given))
+
+
+def _usable(cidr: IpNetwork) -> IpNetwork:
+    if cidr.is_multicast or cidr.is_loopback or cidr.is_unspecified or cidr.prefixlen == 0:
+        raise invalid(f"'{cidr}' is not a range that guests can have")
     return cidr
 
 

@@ -78,7 +78,7 @@ class AttachmentCalls:
             status = ATTACHING if connector else RESERVED
             connection.execute(
                 insert(ATTACHMENTS).values(
-                    id=id_, volume=volume_id, project=volume.project, server=server, host=str(connector.get("host", ""))[:255], device="",
+                    id=id_, volume=volume_id, project=volume.project, server=server, host=entry.text(connector, "host") or "", device="",
                     mode="ro" if volume.read_only else mode, status=status, connector=msgspec.json.encode(connector).decode(), owner="", attached_us=0,
                     created_us=now_us, updated_us=now_us,
                 )
@@ -129,8 +129,8 @@ class AttachmentCalls:
                 raise bad_request(f"Invalid volume: the attachment {row.id} is {row.status}.")
             values = {
                 "status_": ATTACHING,
-                "host": str(connector.get("host", ""))[:255],
-                "device": str(connector.get("mountpoint", ""))[:255],
+                "host": entry.text(connector, "host") or "",
+                "device": entry.text(connector, "mountpoint") or "",
             }
             text = msgspec.json.encode(connector).decode()
             records.change(connection, ATTACHMENTS, row.id, connector=text, updated_us=service.now_us(), **values)

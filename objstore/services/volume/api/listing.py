@@ -18,6 +18,9 @@ from objstore.services.volume.api.versions import has
 Row = Any
 PAGING = ("limit", "marker", "offset", "sort", "sort_key", "sort_dir", "all_tenants", "with_count", "project_id")
 MAX_LITERAL_CHARS = 4096
+MAX_LITERAL_NAMES = 64
+MAX_TIMES = 4  # that one time is compared with
+MAX_CONDITIONS = 200  # which databases nest
 MAX_OFFSET = 10**9
 
 
@@ -54,9 +57,13 @@ def filters(call: Call, listed: Listed, more: Mapping[str, ColumnElement[bool] |
             if has(call, 31):
                 raise bad_request(f"Invalid filters {name[:64]} are found in query options.")
         elif like:
+            if isinstance(column.type, Boolean) or column.type.python_type is int:
+                raise bad_request(f"Invalid filters {name[:64]} are found in query options: it is no text.")
             found.append(column.like(f"%{_escaped(value)}%", escape="\\"))
         else:
             found.append(_condition(call, listed, name_, column, value))
+        if len(found) > MAX_CONDITIONS:
+            raise bad_request(f"A list has {MAX_CONDITIONS} filters at most.")
     return found
 
 
@@ -65,6 +72,8 @@ def _condition(call: Call, listed: Listed, name: str, column: Any, value: str) -
         if not has(call, 60):
             raise bad_request(f"Invalid filters {name} are found in query options.")
         parts = [split_operator(one) for one in value.split(",")]
+        if len(parts) > MAX_TIMES:
+            raise bad_request(f"A filter of a time has {MAX_TIMES} parts at most.")
         return and_(*(compared(column, operator, time_us(threshold)) for operator, threshold in parts))
     if isinstance(column.type, Boolean):
         return column.is_(asked_flag(value, name))  # type: ignore[no-any-return]  # a column, which is Any here
@@ -85,11 +94,16 @@ def literal(name: str, value: str) -> dict[str, str]:
     """Names with values as clients write them in queries: {'a': 'b'}, Python's or JSON's.  Raises 400."""
     try:
         found = ast.literal_eval(value) if len(value) <= MAX_LITERAL_CHARS else None
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise bad_request(f"Invalid filter value for {name}: names with values are written {{'name': 'value'}}.")
-    return {str(key): str(each) for key, each in found.items()}
+    if len(found) > MAX_LITERAL_NAMES:
+        raise bad_request(f"A filter has {MAX_LITERAL_NAMES} names at most.")
+    given = {str(key): str(each) for key, each in found.items()}
+    if any("\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text) for pair in given.items() for text in pair):
+        raise bad_request(f"Invalid filter value for {name}: it holds a character that no text has.")
+    return given
 
 
 def _escaped(value: str) -> str:
@@ -133,7 +147,7 @@ def _offset(call: Call) -> int:
     value = call.first("offset")
     if value is None:
         return 0
-    if not value.isascii() or not value.isdigit() or int(value[:12]) > MAX_OFFSET:
+    if not value.isascii() or not value.isdigit() or len(value) > 12 or int(value) > MAX_OFFSET:
         raise bad_request("offset param must be an integer that is not negative")
     return int(value)
 

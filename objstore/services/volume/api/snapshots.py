@@ -174,10 +174,11 @@ class SnapshotCalls:
 def _progress(value: Any) -> str:
     if (
         not isinstance(value, str)
+        or len(value) > len("100%")
         or not value.endswith("%")
         or not value[:-1].isdigit()
         or not value.isascii()
-        or int(value[:4].rstrip("%")) > 100
+        or int(value.rstrip("%")) > 100
     ):
         raise entry.wrong("progress", value, "It must be a percentage from 0% to 100%.")
     return value

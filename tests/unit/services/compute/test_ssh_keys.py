@@ -1,12 +1,13 @@
 """Public keys and their fingerprints."""
 
 import base64
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
 from objstore.services.calls.problems import CallRefused
-from objstore.services.compute.ssh_keys import SSH, X509, fingerprint, new_pair
+from objstore.services.compute.ssh_keys import SSH, X509, fingerprint, new_certificate, new_pair
 
 # ssh-keygen -l -E md5 says: 256 MD5:65:96:2d:fc:e8:d5:a9:11:64:0c:0f:ea:00:6e:5b:bd (the key of RFC 8709's example form)
 KNOWN = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl github"
@@ -50,3 +51,14 @@ def test_what_is_no_key_is_refused(text: str) -> None:
     for kind in (SSH, X509):
         with pytest.raises(CallRefused, match="Keypair data is invalid"):
             fingerprint(kind, text)
+
+
+def test_a_certificate_of_a_version_that_there_is_not_is_refused() -> None:
+    _, text = new_certificate(bytes(range(48)), "alice", datetime(2026, 1, 1, tzinfo=UTC))
+    assert len(fingerprint(X509, text)) == 59
+    der = base64.b64decode("".join(text.splitlines()[1:-1]))
+    other = base64.b64encode(der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020107"), 1)).decode()
+    lines = [other[at : at + 64] for at in range(0, len(other), 64)]
+    with pytest.raises(CallRefused) as refused:
+        fingerprint(X509, "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""]))
+    assert refused.value.status == 400

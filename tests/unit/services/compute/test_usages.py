@@ -53,3 +53,13 @@ def test_later_versions_have_pages() -> None:
         assert (await rig.ask("GET", "/os-simple-tenant-usage?marker=x", who=ADMIN, version="2.40")).status == 400
 
     on_cloud_rig(test)
+
+
+def test_a_time_that_no_calendar_has_is_refused() -> None:
+    async def test(rig: CloudRig) -> None:
+        await rig.add_server("s1")
+        path = f"/os-simple-tenant-usage/{PROJECTS[ALICE]}"
+        assert (await rig.ask("GET", f"{path}?start=0001-01-01T00:00:00%2B23:00")).status == 400
+        assert (await rig.ask("GET", f"{path}?end=9999-12-31T23:59:59-23:00")).status == 400
+
+    on_cloud_rig(test)

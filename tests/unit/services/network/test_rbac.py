@@ -73,3 +73,14 @@ def test_nobody_opens_what_is_not_his_or_to_everybody() -> None:
         assert await api.refused("POST", "/rbac-policies", again) == (409, "DuplicateRbacPolicy")
 
     on_network_api(test)
+
+
+def test_a_policy_is_never_changed_to_be_for_nobody() -> None:
+    async def test(api: NetworkApi) -> None:
+        network = await api.made("networks", "network", name="n")
+        fields = {"object_type": "network", "object_id": network["id"], "action": "access_as_shared"}
+        made = await api.made("rbac-policies", "rbac_policy", **fields, target_tenant="b" * 32)
+        assert (await api.refused("POST", "/rbac-policies", {"rbac_policy": {**fields, "target_tenant": ""}}))[0] == 400
+        assert (await api.refused("PUT", f"/rbac-policies/{made['id']}", {"rbac_policy": {"target_tenant": ""}}))[0] == 400
+
+    on_network_api(test)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from objstore.services.network.subnet_pools import MAX_SCOPES
 from tests.support.network_rig import NetworkApi, on_network_api
 
 
@@ -71,5 +72,26 @@ def test_pools_of_one_scope_do_not_overlap() -> None:
         shared = await api.ask("PUT", f"/address-scopes/{scope['id']}", {"address_scope": {"shared": True}}, who="admin")
         assert shared.body["address_scope"]["shared"] is True
         assert (await api.refused("PUT", f"/address-scopes/{scope['id']}", {"address_scope": {"shared": False}}, who="admin"))[0] == 400
+
+    on_network_api(test)
+
+
+def test_a_pool_gives_no_range_that_guests_cannot_have() -> None:
+    async def test(api: NetworkApi) -> None:
+        network = await api.made("networks", "network", name="n")
+        for prefix in ("127.0.0.0/8", "224.0.0.0/8"):
+            pool = await api.made("subnetpools", "subnetpool", name="p", prefixes=[prefix], default_prefixlen=24)
+            body = {"subnet": {"network_id": network["id"], "subnetpool_id": pool["id"], "ip_version": 4}}
+            assert (await api.refused("POST", "/subnets", body))[0] == 400
+
+    on_network_api(test)
+
+
+def test_a_project_has_so_many_address_scopes_and_no_more() -> None:
+    async def test(api: NetworkApi) -> None:
+        many = [{"name": "s", "ip_version": 4}] * MAX_SCOPES
+        assert (await api.ask("POST", "/address-scopes", {"address_scopes": many})).status == 201
+        assert await api.refused("POST", "/address-scopes", {"address_scope": many[0]}) == (409, "OverQuota")
+        assert (await api.ask("POST", "/address-scopes", {"address_scope": many[0]}, who="bob")).status == 201
 
     on_network_api(test)
