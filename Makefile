@@ -23,7 +23,7 @@ check: setup          ## format, lint, types, import contracts, unit and propert
 	$(PY) -m pytest tests/unit tests/props tests/fuzz tests/test_tidy.py -n 2
 
 test: check           ## everything that CI runs
-	$(PY) -m pytest tests/sim tests/conformance tests/system -m "not slow" -n 2 --dist loadfile
+	$(PY) -m pytest tests/conformance tests/sim tests/system -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder --durations=12
 	$(PY) -m tests.sim --seeds 500 --jobs 2
 	$(PY) -m tests.sim --workload objects --seeds 30 --jobs 2
 
