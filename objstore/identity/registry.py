@@ -6,7 +6,7 @@ Look-ups are look-ups in dictionaries.  Keys of S3 that belong to a user and a p
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -416,10 +416,10 @@ class Registry:
             await self.feed.delete("grant", record, lambda found: not cast("Grant", found).roles and not cast("Grant", found).inherited)
         return changed
 
-    async def delete_grants(self, *, actor: str = "", target: str = "") -> None:
-        """Remove what is left of something that is gone."""
+    async def delete_grants(self, gone: Collection[str]) -> None:
+        """Remove what is left of users, groups, projects, domains that are gone, by their ids."""
         for grant in self.all(Grant):
-            if grant.actor == actor or grant.target == target:
+            if grant.actor[2:] in gone or grant.target[2:] in gone:
                 await self.feed.delete("grant", grant.record)
 
     async def revoke(self, bearer: Bearer) -> None:

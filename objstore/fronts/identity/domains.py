@@ -6,10 +6,10 @@ import msgspec
 
 from objstore.fronts.identity.call import Answer, Call, Handler, fields, filtered, flag, listed, nullable, short, table, text, with_extra
 from objstore.fronts.identity.errors import IdentityProblem
-from objstore.fronts.identity.keeping import alter, remove, store
+from objstore.fronts.identity.keeping import alter, remove, store, sweep
 from objstore.fronts.identity.views import domain_view
 from objstore.identity.rules import may_read
-from objstore.identity.tenancy import RECORD_VERSION, Domain, DomainConfig, Group, Limit, Person, Project, Role, Trust, new_id
+from objstore.identity.tenancy import RECORD_VERSION, Domain, DomainConfig, EndpointLink, Group, Limit, Person, Project, Role, Trust, new_id
 
 _SPEC = {"name": short, "description": nullable(text), "enabled": flag, "options": table, "tags": lambda _, value: value}
 _KEPT = ("name", "description", "enabled")
@@ -79,7 +79,12 @@ async def remove_domain(call: Call, domain: Domain) -> None:
         for trust in call.registry.all(Trust):
             if gone & {trust.trustor_id, trust.trustee_id, trust.project_id}:
                 await call.registry.delete(trust)
-        await call.registry.delete_grants(target=f"d:{domain.id}")
+        given: list[EndpointLink | Limit] = [*call.registry.all(EndpointLink), *call.registry.all(Limit)]
+        for one in given:
+            if one.project_id in gone:
+                await call.registry.delete(one)
+        await sweep(call, lambda secret: secret.user_id in gone or getattr(secret, "project_id", "") in gone)
+        await call.registry.delete_grants(gone | {domain.id})
         config = call.registry.get(DomainConfig, domain.id)
         if config is not None:
             await call.registry.delete(config)

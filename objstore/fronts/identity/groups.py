@@ -81,7 +81,7 @@ async def delete(call: Call) -> Answer:
     """DELETE /groups/{group_id}: its members lose what they had by it at once."""
     group = _own(call)
     await remove(call, "group", group)
-    await call.registry.delete_grants(actor=f"g:{group.id}")
+    await call.registry.delete_grants({group.id})
     return Answer(204)
 
 

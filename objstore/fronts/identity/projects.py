@@ -229,7 +229,7 @@ async def delete(call: Call) -> Answer:
     if _children(call, project):
         raise IdentityProblem(403, f"Cannot delete the project {project.id} since it is not a leaf in the hierarchy.")
     await remove(call, "project", project)
-    await call.registry.delete_grants(target=f"p:{project.id}")
+    await call.registry.delete_grants({project.id})
     await sweep(call, lambda secret: not isinstance(secret, AccessRule) and secret.project_id == project.id)
     for kind in (EndpointLink, Limit, Trust):
         for value in call.registry.all(kind):

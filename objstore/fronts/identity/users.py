@@ -99,7 +99,7 @@ async def delete(call: Call) -> Answer:
     call.check_change(domain_id=user.domain_id)
     check_not_above(call, call.registry.actors(user))
     await remove(call, "user", user)
-    await call.registry.delete_grants(actor=f"u:{user.id}")
+    await call.registry.delete_grants({user.id})
     await sweep(call, lambda secret: secret.user_id == user.id)
     for trust in [trust for trust in call.registry.all(Trust) if user.id in (trust.trustor_id, trust.trustee_id)]:
         await call.registry.delete(trust)

@@ -1,6 +1,6 @@
 """Domains."""
 
-from objstore.identity.tenancy import Trust
+from objstore.identity.tenancy import AccessRule, AppCredential, Credential, Endpoint, EndpointLink, Grant, Trust
 from tests.support.identity_rig import Rig, on_rig
 
 
@@ -34,6 +34,34 @@ def test_a_domain_lives_and_goes_with_all_that_is_in_it() -> None:
         assert rig.registry.all(Trust) == []
         assert [p["id"] for p in (await rig.ask("GET", "/projects", token=root)).body["projects"]] == ["acme", "admin"]
         assert (await rig.ask("DELETE", path, token=root)).status == 404
+
+    on_rig(test)
+
+
+def test_a_domain_leaves_no_secret_and_no_role_behind() -> None:
+    async def test(rig: Rig) -> None:
+        root = await rig.admin()
+        path = f"/domains/{(await rig.made(root, '/domains', 'domain', name='Other'))['id']}"
+        domain_id = path.rpartition("/")[2]
+        user = (await rig.made(root, "/users", "user", name="u", domain_id=domain_id, password="pw"))["id"]
+        project = (await rig.made(root, "/projects", "project", name="p", domain_id=domain_id))["id"]
+        joe = rig.registry.user_named("joe", "default")
+        member, endpoint = rig.registry.role_named("member"), rig.registry.all(Endpoint)[0]
+        assert joe is not None
+        assert member is not None
+        before = {kind: rig.registry.all(kind) for kind in (Credential, AppCredential, AccessRule, Grant, EndpointLink)}
+        for target in (f"projects/acme/users/{user}", f"projects/{project}/users/{user}", f"projects/{project}/users/{joe.id}"):
+            assert (await rig.ask("PUT", f"/{target}/roles/{member.id}", token=root)).status == 204
+        for owner, where in ((user, "acme"), (user, project), (joe.id, project)):
+            made = await rig.ask("POST", f"/users/{owner}/credentials/OS-EC2", {"tenant_id": where}, token=root)
+            assert made.status == 201
+        own = (await rig.login("u", "pw", domain=domain_id, project="acme")).token
+        rule = {"service": "s", "method": "GET", "path": "/"}
+        await rig.made(own, f"/users/{user}/application_credentials", "application_credential", name="a", access_rules=[rule])
+        assert (await rig.ask("PUT", f"/OS-EP-FILTER/projects/{project}/endpoints/{endpoint.id}", token=root)).status == 204
+        assert (await rig.ask("PATCH", path, {"domain": {"enabled": False}}, token=root)).status == 200
+        assert (await rig.ask("DELETE", path, token=root)).status == 204
+        assert {kind: rig.registry.all(kind) for kind in before} == before
 
     on_rig(test)
 
