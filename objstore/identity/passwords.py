@@ -22,6 +22,7 @@ MAX_WAITING = 64  # hashes that wait or run
 REMEMBERED = 1024
 REMEMBER_S = 300.0
 FAILURES_KEPT = 10_000  # users with wrong guesses
+MAX_WHO_CHARS = 600  # of a name: strangers choose them, and they are kept
 
 
 def hash_password(password: str, rng: Rng, *, memory_kib: int = MEMORY_KIB) -> str:
@@ -72,6 +73,7 @@ class Passwords:
 
         Without `locks` wrong ones are not counted, and who is locked out is let in.
         """
+        who = who[:MAX_WHO_CHARS]
         data = password.encode("utf-8", "surrogatepass")
         if len(data) > MAX_PASSWORD_BYTES:
             return False

@@ -71,7 +71,10 @@ async def create(call: Call) -> Answer:
     if parent is not None:
         if parent.domain_id != domain_id:
             raise IdentityProblem(400, "A project and its parent must be in the same domain.")
-        if len(call.registry.lineage(parent)) + 2 > call.identity.settings.max_project_depth:
+        above = [parent, *call.registry.lineage(parent)]
+        if not all(found.enabled for found in above):
+            raise IdentityProblem(400, f"Cannot create a project in a branch containing a disabled project: {parent_id}.")
+        if len(above) + 1 > call.identity.settings.max_project_depth:
             raise IdentityProblem(403, f"Max hierarchy depth reached for {parent_id} branch.")
     parent_id = parent.id if parent is not None else ""
     project = Project(RECORD_VERSION, new_id(call.registry.rng), domain_id=domain_id, parent_id=parent_id, **given)

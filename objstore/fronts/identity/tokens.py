@@ -79,7 +79,7 @@ async def _by_password(call: Call, given: Mapping[str, Any]) -> Proof:
     # Whoever is not there is asked for a password all the same, and locked out alike.
     who = user.id if user is not None else f"{asked.get('id')}/{asked.get('name')}/{asked.get('domain')}"
     locks = user is None or not user.options.get(NO_LOCKOUT)
-    right = await call.identity.passwords.check(who[:600], password, user.password if user is not None else "", locks=locks)
+    right = await call.identity.passwords.check(who, password, user.password if user is not None else "", locks=locks)
     if user is None or not right or not call.registry.is_usable(user):
         raise unauthorized()
     if is_expired(user, call.identity.now_us()):
@@ -109,7 +109,7 @@ async def _by_app_credential(call: Call, given: Mapping[str, Any]) -> Proof:
             found = call.registry.named(AppCredential(RECORD_VERSION, "", name, user_id=user.id))
             credential = call.registry.app_credential(found.id) if found is not None else None
     who = credential.id if credential is not None else f"{id_}/{name}"
-    right = await call.identity.passwords.check(f"app/{who[:600]}", secret, credential.secret if credential is not None else "")
+    right = await call.identity.passwords.check(f"app/{who}", secret, credential.secret if credential is not None else "")
     user = call.registry.get(Person, credential.user_id) if credential is not None else None
     if credential is None or not right or user is None or not call.registry.is_usable(user):
         raise unauthorized()

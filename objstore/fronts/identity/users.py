@@ -17,7 +17,7 @@ from objstore.fronts.identity.call import (
     text,
     with_extra,
 )
-from objstore.fronts.identity.errors import IdentityProblem, unauthorized
+from objstore.fronts.identity.errors import IdentityProblem, duplicate, unauthorized
 from objstore.fronts.identity.keeping import alter, check_not_above, remove, store, sweep
 from objstore.fronts.identity.password_rules import NO_LOCKOUT, merged, password, user_options, with_password
 from objstore.fronts.identity.views import group_view, project_view, user_view
@@ -41,7 +41,9 @@ async def create(call: Call) -> Answer:
     given["options"] = merged({}, given.get("options", {}))
     given["default_project_id"] = given.get("default_project_id") or ""
     user = Person(RECORD_VERSION, new_id(call.registry.rng), domain_id=domain_id, **given)
-    if call.registry.named(user) is None and new is not None:
+    if call.registry.named(user) is not None:
+        raise duplicate("user", user.name)
+    if new is not None:
         user = msgspec.structs.replace(user, **await with_password(call, user, new, own=False))
     await store(call, "user", user)
     return Answer(201, {"user": user_view(call, user)})

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from objstore.errors import TooBusy
-from objstore.identity.passwords import MAX_PASSWORD_BYTES, REMEMBER_S, REMEMBERED, Passwords, hash_password
+from objstore.identity.passwords import MAX_PASSWORD_BYTES, MAX_WHO_CHARS, REMEMBER_S, REMEMBERED, Passwords, hash_password
 from objstore.runtime.rng import SystemRng
 from tests.support.memory_cluster import InlineThreads, LoopClock, run
 
@@ -51,6 +51,20 @@ def test_nobody_costs_as_much_as_somebody() -> None:
         before = threads.calls
         assert not await checker.check("nobody", "pw", "")
         assert threads.calls == before + 1
+
+    run(test())
+
+
+def test_of_the_names_that_strangers_guess_for_so_much_is_kept_and_no_more() -> None:
+    async def test() -> None:
+        checker, _ = passwords()
+        hashed = await checker.hash("pw")
+        long = "x" * MAX_WHO_CHARS
+        assert await checker.check(long + "2", "pw", hashed)
+        for _ in range(3):
+            assert not await checker.check(long + "1", "no", "")
+        assert not await checker.check(long + "2", "pw", hashed)
+        assert await checker.check("x", "pw", hashed)
 
     run(test())
 

@@ -59,6 +59,7 @@ def test_a_tree_of_projects() -> None:
         assert (await rig.ask("PATCH", f"/projects/{mid['id']}", {"project": {"enabled": False}}, token=root)).status == 403
         assert (await rig.ask("PATCH", f"/projects/{low['id']}", {"project": {"enabled": False}}, token=root)).status == 200
         assert (await rig.ask("PATCH", f"/projects/{mid['id']}", {"project": {"enabled": False}}, token=root)).status == 200
+        assert (await rig.ask("POST", "/projects", {"project": {"name": "x", "parent_id": mid["id"]}}, token=root)).status == 400
         assert (await rig.ask("PATCH", f"/projects/{low['id']}", {"project": {"enabled": True}}, token=root)).status == 403
         assert (await rig.ask("PATCH", f"/projects/{low['id']}", {"project": {"parent_id": top["id"]}}, token=root)).status == 403
         found = (await rig.ask("GET", f"/projects?parent_id={top['id']}", token=root)).body["projects"]
