@@ -49,6 +49,9 @@ class Bearer(msgspec.Struct, frozen=True, array_like=True):
     app_credential_id: str = ""
     credential_id: str = ""  # made from a key of S3: it goes with that
     trust_id: str = ""  # of a trust: `user_id` is its trustor when it impersonates, else its trustee
+    # `valid_from_us` of whoever proved who he is (the user; of a trust its trustee), as it was then: what voids his tokens changes it,
+    # also while a password is being checked, or where clocks differ.  -1 in tokens of earlier versions, which go by their time.
+    proved_from_us: int = -1
 
 
 _ENCODE = msgspec.msgpack.Encoder().encode

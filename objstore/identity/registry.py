@@ -276,7 +276,7 @@ class Registry:
     def judge(self, bearer: Bearer) -> Access | None:
         """What these words are good for, whenever they expire."""
         user = self.get(Person, bearer.user_id)
-        if user is None or not self.is_usable(user) or bearer.issued_us < user.valid_from_us:
+        if user is None or not self.is_usable(user) or not (bearer.trust_id or _is_current(bearer, user)):
             return None
         if any(self.get(Revocation, audit_id) is not None for audit_id in bearer.audit_ids[:1]):
             return None
@@ -328,9 +328,12 @@ class Registry:
 
     def _stands_for(self, bearer: Bearer, trust: Trust, user: Person) -> bool:
         """Whether a token of a trust is for whom it says, and both its parties are there as they were when it was made."""
-        parties = [self.get(Person, id_) for id_ in (trust.trustor_id, trust.trustee_id)]
-        usable = all(party is not None and self.is_usable(party) and bearer.issued_us >= party.valid_from_us for party in parties)
-        return usable and user.id == (trust.trustor_id if trust.impersonation else trust.trustee_id)
+        trustor, trustee = self.get(Person, trust.trustor_id), self.get(Person, trust.trustee_id)
+        if trustor is None or trustee is None or not self.is_usable(trustor) or not self.is_usable(trustee):
+            return False
+        if bearer.issued_us < trustor.valid_from_us or not _is_current(bearer, trustee):
+            return False
+        return user.id == (trust.trustor_id if trust.impersonation else trust.trustee_id)
 
     # -- keys of S3 -------------------------------------------------------------------------------------------
 
@@ -345,11 +348,11 @@ class Registry:
 
     def key_access(self, credential: Credential) -> Access | None:
         """Who a key of S3 stands for now, with which roles; None when it may not be used."""
-        methods = ("ec2credential",)
-        now_us = self.clock.wall_us()
+        user, now_us = self.get(Person, credential.user_id), self.clock.wall_us()
         bearer = Bearer(
-            1, credential.user_id, methods, f"p:{credential.project_id}", now_us, now_us, (), credential.app_credential_id, credential.id
-        )
+            1, credential.user_id, ("ec2credential",), f"p:{credential.project_id}", now_us, now_us, (), credential.app_credential_id,
+            credential.id, proved_from_us=user.valid_from_us if user is not None else 0,
+        )  # fmt: skip
         return self.judge(bearer)
 
     # -- changes ----------------------------------------------------------------------------------------------
@@ -476,6 +479,13 @@ class Registry:
 
         await self.feed.change("token-keys", TokenKeys(RECORD_VERSION, _TOKEN_KEYS).record, edit, TokenKeys(RECORD_VERSION, _TOKEN_KEYS))
         return self.bearers.keys
+
+
+def _is_current(bearer: Bearer, proved: Person) -> bool:
+    """Whether nothing that voids somebody's tokens (another password, being disabled) came after he proved who he is."""
+    if bearer.proved_from_us < 0:
+        return bearer.issued_us >= proved.valid_from_us
+    return bearer.proved_from_us == proved.valid_from_us
 
 
 _KIND_OF: dict[type[Any], str] = {struct: kind for kind, struct in KINDS.items()}

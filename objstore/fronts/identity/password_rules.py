@@ -68,9 +68,13 @@ async def with_password(call: Call, user: Person, new: str, *, own: bool) -> dic
     if not own and settings.password_first_change and not user.options.get(NO_FIRST_CHANGE):
         expires_us = now_us
     return {
-        "password": hashed, "password_created_us": now_us, "password_expires_us": expires_us, "earlier_passwords": used,
-        "valid_from_us": now_us, "password_own": own,
+        "password": hashed, "password_created_us": now_us, "password_expires_us": expires_us, "earlier_passwords": used, "password_own": own,
     }  # fmt: skip
+
+
+def voided_us(call: Call, user: Person) -> int:
+    """`valid_from_us` of a user whose tokens end now: another number than it was, whatever the clock says."""
+    return max(call.identity.now_us(), user.valid_from_us + 1)
 
 
 def _check_strength(call: Call, new: str) -> None:

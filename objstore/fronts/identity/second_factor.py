@@ -33,6 +33,7 @@ class Receipt(msgspec.Struct, frozen=True, array_like=True):
     methods: tuple[str, ...]
     issued_us: int
     expires_us: int
+    proved_from_us: int = -1  # as in `Bearer`
 
 
 def check_rules(name: str, value: Any) -> None:
@@ -66,7 +67,7 @@ def receipt_of(call: Call) -> Receipt | None:
         return None
     receipt = _opened(call, given)
     user = call.registry.get(Person, receipt.user_id) if receipt is not None else None
-    if receipt is None or user is None or call.identity.now_us() > receipt.expires_us or receipt.issued_us < user.valid_from_us:
+    if receipt is None or user is None or call.identity.now_us() > receipt.expires_us or receipt.proved_from_us != user.valid_from_us:
         raise unauthorized()
     return receipt
 
@@ -86,7 +87,7 @@ def _opened(call: Call, given: str) -> Receipt | None:
 def receipt_answer(call: Call, user: Person, methods: tuple[str, ...]) -> Answer:
     """401, with a receipt for what was shown and the rules of which one must be fulfilled."""
     now_us = call.identity.now_us()
-    receipt = Receipt(user.id, methods, now_us, now_us + int(RECEIPT_S * 1e6))
+    receipt = Receipt(user.id, methods, now_us, now_us + int(RECEIPT_S * 1e6), user.valid_from_us)
     sealed = call.registry.secrets.seal(msgspec.msgpack.encode(receipt), _PURPOSE)
     shown = {
         "methods": list(methods),

@@ -143,7 +143,7 @@ async def _prove(call: Call, identity: Mapping[str, Any]) -> Proof:
         found = await _BY[method](call, _object(identity, method))
         if proof is None:
             proof = found
-        elif proof.user.id != found.user.id:
+        elif (proof.user.id, proof.user.valid_from_us) != (found.user.id, found.user.valid_from_us):
             raise unauthorized()
         else:
             ends = [us for us in (proof.expires_us, found.expires_us) if us]
@@ -213,7 +213,7 @@ async def issue(call: Call) -> Answer:
     receipt = receipt_of(call)
     proof = await _prove(call, _object(auth, "identity"))
     if receipt is not None:
-        if receipt.user_id != proof.user.id:
+        if (receipt.user_id, receipt.proved_from_us) != (proof.user.id, proof.user.valid_from_us):
             raise unauthorized()
         proof.methods = tuple(dict.fromkeys([*receipt.methods, *proof.methods]))
     if not suffices(proof.user, proof.methods):
@@ -238,7 +238,9 @@ async def _by_trust(call: Call, proof: Proof, asked: Mapping[str, Any]) -> Answe
     user = call.registry.get(Person, trust.trustor_id if trust.impersonation else trust.trustee_id)
     ends = min((us for us in (proof.expires_us, *(above.expires_us for above in trust_line(call.registry, trust))) if us), default=0)
     scope = f"p:{trust.project_id}"
-    bearer = new_bearer(call, user or proof.user, proof.methods, scope, expires_us=ends, line=proof.line, trust_id=trust.id)
+    bearer = new_bearer(
+        call, user or proof.user, proof.methods, scope, expires_us=ends, line=proof.line, trust_id=trust.id, proved=proof.user
+    )
     if call.registry.judge(bearer) is None:
         raise IdentityProblem(403, "Trustee has no delegated roles.")
     await use(call, trust)
@@ -256,15 +258,17 @@ def new_bearer(
     credential: AppCredential | None = None,
     credential_id: str = "",
     trust_id: str = "",
+    proved: Person | None = None,
 ) -> Bearer:
-    """What a new token will say."""
+    """What a new token will say; `proved` is who showed a proof, where that is not `user`.  Both are as they were when it was looked at."""
     now_us = call.identity.now_us()
     ends = now_us + int(min(call.identity.settings.token_s, MAX_TOKEN_S) * 1e6)
     audit_id = call.registry.rng.token(16).hex()[:22]
     app_id = credential.id if credential is not None else ""
     audit_ids = (audit_id, line) if line else (audit_id,)
     expires_us = min(ends, expires_us) if expires_us else ends
-    return Bearer(1, user.id, methods, scope, now_us, expires_us, audit_ids, app_id, credential_id, trust_id)
+    since_us = (proved or user).valid_from_us
+    return Bearer(1, user.id, methods, scope, now_us, expires_us, audit_ids, app_id, credential_id, trust_id, since_us)
 
 
 def token_answer(call: Call, bearer: Bearer, status: int) -> Answer:

@@ -95,6 +95,16 @@ def test_a_receipt_is_no_token_ends_soon_and_is_for_one_user() -> None:
     on_rig(test)
 
 
+def test_a_receipt_is_void_with_the_password_it_was_given_for() -> None:
+    async def test(rig: Rig) -> None:
+        root, user = await jane(rig, BOTH)
+        receipt = (await ask(rig, password="pw")).headers["openstack-auth-receipt"]
+        assert (await rig.ask("PATCH", f"/users/{user}", {"user": {"password": "other"}}, token=root)).status == 200
+        assert (await ask(rig, receipt=receipt, totp=code(rig))).status == 401
+
+    on_rig(test)
+
+
 def test_what_is_wrong_gives_neither() -> None:
     async def test(rig: Rig) -> None:
         await jane(rig, BOTH)

@@ -7,6 +7,7 @@ import pytest
 
 from objstore.identity.tenancy import Person, Project
 from tests.support.identity_rig import PASSWORD, URL, Rig, on_rig
+from tests.support.memory_cluster import MemoryCluster
 
 
 def password_of(name: str, password: str = PASSWORD) -> dict[str, Any]:
@@ -180,6 +181,52 @@ def test_a_voided_token_stays_void_when_it_has_expired() -> None:
         for token, status in ((other, 200), (old, 404)):
             asked = await rig.ask("GET", "/auth/tokens?allow_expired=1", token=root, headers={"x-subject-token": token})
             assert asked.status == status
+
+    on_rig(test)
+
+
+@pytest.mark.parametrize("change", [{"password": "new one"}, {"enabled": False}])
+def test_a_password_that_was_changed_while_it_was_checked_gives_no_token(change: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        root = await rig.admin()
+        jane = await rig.made(root, "/users", "user", name="jane", password="old one")
+        check = rig.passwords.check
+
+        async def slow(who: str, *args: Any, **more: Any) -> bool:
+            right = await check(who, *args, **more)
+            if who == jane["id"]:
+                assert (await rig.ask("PATCH", f"/users/{jane['id']}", {"user": change}, token=root)).status == 200
+                assert (await rig.ask("PATCH", f"/users/{jane['id']}", {"user": {"enabled": True}}, token=root)).status == 200
+            return right
+
+        monkeypatch.setattr(rig.passwords, "check", slow)
+        assert (await rig.login("jane", "old one", scope="unscoped")).status == 401
+
+    on_rig(test)
+
+
+def test_tokens_end_with_a_password_though_clocks_differ() -> None:
+    async def test(rig: Rig) -> None:
+        ahead = Rig(MemoryCluster(rig.cluster.registers, proxy_id=2))
+        ahead.clock.skew_us = 5_000_000
+        root = await rig.admin()
+        jane = await rig.made(root, "/users", "user", name="jane", password="old one")
+        path = f"/users/{jane['id']}"
+        key = (await rig.ask("POST", f"{path}/credentials/OS-EC2", {"tenant_id": "acme"}, token=root)).body["credential"]["access"]
+        reader = rig.registry.role_named("reader")
+        assert reader is not None
+        await rig.ask("PUT", f"/projects/acme{path}/roles/{reader.id}", token=root)
+        old = (await ahead.login("jane", "old one", project="acme")).token
+        assert (await rig.ask("GET", path, token=old)).status == 200
+        assert (await rig.ask("PATCH", path, {"user": {"password": "new one"}}, token=root)).status == 200
+        assert (await rig.ask("GET", path, token=old)).status == 401  # issued later by its clock than the change by the other's
+        assert (await ahead.ask("PATCH", path, {"user": {"password": "newer one"}}, token=root)).status == 200
+        fresh = await rig.login("jane", "newer one", project="acme")
+        assert fresh.status == 201
+        credential = rig.registry.key(key)
+        assert credential is not None
+        assert rig.registry.key_access(credential) is not None
+        await ahead.registry.aclose()
 
     on_rig(test)
 
