@@ -67,6 +67,8 @@ class Feed:
         self._turn = asyncio.Lock()  # one reader at a time: an older answer must not overtake a newer one
         self._writing = asyncio.Lock()
         self._waiting: list[str] = []  # lines for the journal
+        self._begun = 0  # looks
+        self._seen = 0  # the last of them that could be made
         self._asked = 0
         self._written = 0
         self._failing = False
@@ -99,11 +101,18 @@ class Feed:
             await self._clock.sleep(POLL_S)
 
     async def catch_up(self) -> None:
-        """See everything that was acknowledged before.  Raises Unavailable."""
+        """See everything that was acknowledged before, by one look for all who ask while another is under way.  Raises Unavailable."""
+        begun = self._begun
         async with self._turn:
-            await self._look()
+            if self._seen <= begun:  # else one that began after this call has seen it
+                await self._look()
 
     async def _look(self) -> None:
+        self._begun += 1
+        await self._read_news()
+        self._seen = self._begun  # looks are made one by one
+
+    async def _read_news(self) -> None:
         self._looked_at = self._clock.monotonic()
         entry = await self._journal.get(JOURNAL)
         journal = entry.value if entry is not None else Journal(RECORD_VERSION, 0)

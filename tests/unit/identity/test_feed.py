@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from objstore.errors import PreconditionFailed
+from objstore.errors import PreconditionFailed, QuorumLost
 from objstore.identity.feed import JOURNAL_NAMES, POLL_S, RELOAD_S, Change, Feed
 from objstore.identity.tenancy import Domain, Kept
 from tests.support.memory_cluster import LoopClock, MemoryCluster, run
@@ -68,6 +68,37 @@ def test_a_burst_of_changes_costs_few_writes_of_the_journal_and_loses_none() -> 
         await one.feed.catch_up()
         await two.feed.catch_up()
         assert len(one.names()) == len(two.names()) == 100
+
+    run(test())
+
+
+def test_many_who_catch_up_at_once_share_looks_and_each_sees_what_was_acknowledged_before() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one, two = Held(cluster), Held(MemoryCluster(cluster.registers, proxy_id=2))
+        await two.feed.catch_up()
+        looks = 0
+        look = two.feed._read_news
+
+        async def counted() -> None:
+            nonlocal looks
+            looks += 1
+            await asyncio.sleep(0)
+            if looks == 4:
+                raise QuorumLost("none")
+            await look()
+
+        two.feed._read_news = counted  # type: ignore[method-assign] # counts
+        first = [asyncio.create_task(two.feed.catch_up()) for _ in range(20)]
+        await asyncio.sleep(0)
+        await one.feed.create("domain", Domain(1, "i", "a"))
+        await two.feed.catch_up()
+        assert two.names() == {"a"}
+        await asyncio.gather(*first)
+        assert looks == 3
+        failed = await asyncio.gather(*(two.feed.catch_up() for _ in range(3)), return_exceptions=True)
+        assert [isinstance(found, QuorumLost) for found in failed] == [True, False, False]  # who waited looks for himself
+        assert looks == 5
 
     run(test())
 
