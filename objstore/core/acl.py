@@ -110,7 +110,7 @@ def canned_acl(name: str) -> Acl:
     """The list behind a canned name.  Raises InvalidArgument."""
     found = _CANNED.get(name)
     if found is None:
-        raise InvalidArgument(f"x-amz-acl must be one of {', '.join(_CANNED)}, not {name!r}")
+        raise InvalidArgument(f"x-amz-acl must be one of {', '.join(_CANNED)}", argument="x-amz-acl", value=name)
     return Acl(RECORD_VERSION, PRIVATE.grants + tuple(Grant(kind, "", permission) for kind, permission in found))
 
 

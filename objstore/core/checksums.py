@@ -5,13 +5,14 @@ multipart object; SHA-1 and SHA-256 can only be COMPOSITE: the digest of the par
 FULL_OBJECT; CRC32 and CRC32C are either.  Digests are raw bytes, big-endian ("Checking object integrity", S3 User Guide).
 """
 
+import base64
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from awscrt import checksums as crt
 
-from objstore.errors import InvalidRequest
+from objstore.errors import BadDigest, InvalidRequest
 
 FULL_OBJECT: Final = "FULL_OBJECT"
 COMPOSITE: Final = "COMPOSITE"
@@ -97,6 +98,20 @@ def combine(algorithm: str, pieces: Iterable[tuple[bytes, int]]) -> bytes:
 def composite(algorithm: str, digests: Sequence[bytes]) -> bytes:
     """The checksum of the parts' checksums; clients see it in base64 with "-" and the number of parts behind."""
     return digest_of(algorithm, b"".join(digests))
+
+
+def wrong_md5(sent: bytes, found: bytes) -> BadDigest:
+    """The refusal of bytes whose MD5 is another than the one sent."""
+    return _wrong("The Content-MD5 you specified did not match what we received.", sent, found)
+
+
+def wrong_checksum(algorithm: str, sent: bytes, found: bytes) -> BadDigest:
+    """The refusal of bytes whose checksum is another than the one sent."""
+    return _wrong(f"The {algorithm.upper()} you specified did not match the calculated checksum.", sent, found)
+
+
+def _wrong(message: str, sent: bytes, found: bytes) -> BadDigest:
+    return BadDigest(message, expected=base64.b64encode(sent).decode(), calculated=base64.b64encode(found).decode())
 
 
 def upload_checksum_type(algorithm: str, asked: str) -> str:

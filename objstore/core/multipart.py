@@ -15,7 +15,7 @@ from objstore.core import checksums
 from objstore.core.etag import bare_etag, multipart_etag
 from objstore.core.names import split_part_name
 from objstore.core.rows import PartRef, Row, Space
-from objstore.errors import BadDigest, EntityTooSmall, InvalidPart, InvalidPartOrder, InvalidRequest, MalformedXml
+from objstore.errors import EntityTooSmall, InvalidPart, InvalidPartOrder, InvalidRequest, MalformedXml
 
 MIN_PART_BYTES = 5 * 1024 * 1024  # S3: every part but the last
 RECORD_VERSION = 1
@@ -133,4 +133,4 @@ def check_promised(upload: UploadRecord, checksum: bytes, promised: Mapping[str,
         if algorithm != upload.checksum_algorithm:
             raise InvalidRequest(f"the upload uses {upload.checksum_algorithm}, the request names {algorithm}")
         if digest != checksum:
-            raise BadDigest(f"the {algorithm} of the parts together is another than the one sent")
+            raise checksums.wrong_checksum(algorithm, digest, checksum)

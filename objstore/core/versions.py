@@ -25,7 +25,7 @@ VERSION_KINDS = (int(Kind.OBJECT), int(Kind.DELETE_MARKER))
 def check_version_id(text: str) -> None:
     """Raises InvalidArgument when the text names no possible version."""
     if text not in (CURRENT, NULL) and parse_version_id(text) is None:
-        raise InvalidArgument(f"{text!r} is not a version id")
+        raise InvalidArgument("Invalid version id specified", argument="versionId", value=text)
 
 
 def row_version(version_id: str) -> str:

@@ -16,7 +16,7 @@ from objstore.cluster.api import Staging
 from objstore.core import checksums
 from objstore.core.encryption import plain_limit, sealed_size
 from objstore.core.rows import BodyKind, RowKey
-from objstore.errors import BadDigest, EntityTooLarge, IncompleteBody, InvalidRequest
+from objstore.errors import EntityTooLarge, IncompleteBody, InvalidRequest
 from objstore.objects.api import Body, Expected
 from objstore.objects.bodies import stage_body
 from objstore.objects.context import StoreContext
@@ -217,13 +217,13 @@ def _digest_whole(payload: bytes, algorithms: tuple[str, ...]) -> tuple[bytes, d
 
 def _verify(md5: bytes, found: Mapping[str, bytes], expected: Expected, trailers: Mapping[str, bytes]) -> None:
     if expected.md5 is not None and expected.md5 != md5:
-        raise BadDigest("the body's MD5 is another than the one sent", algorithm="md5")
+        raise checksums.wrong_md5(expected.md5, md5)
     for promised in (expected.checksums, trailers):
         for algorithm, digest in promised.items():
             if algorithm not in found:
                 raise InvalidRequest(f"the trailer's checksum {algorithm} was not announced before the body")
             if found[algorithm] != digest:
-                raise BadDigest(f"the body's {algorithm} is another than the one sent", algorithm=algorithm)
+                raise checksums.wrong_checksum(algorithm, digest, found[algorithm])
 
 
 def _too_large(size: int, context: StoreContext) -> EntityTooLarge:

@@ -5,8 +5,8 @@ import binascii
 from collections.abc import Mapping
 from hashlib import md5
 
-from objstore.core.checksums import COMPOSITE, DEFAULT, DIGEST_BYTES, FULL_OBJECT, digest_of
-from objstore.errors import BadDigest, InvalidDigest, InvalidRequest
+from objstore.core.checksums import COMPOSITE, DEFAULT, DIGEST_BYTES, FULL_OBJECT, digest_of, wrong_checksum, wrong_md5
+from objstore.errors import InvalidDigest, InvalidRequest
 from objstore.objects.api import Expected, ObjectInfo
 
 HEADERS: Mapping[str, str] = {f"x-amz-checksum-{name}": name for name in DIGEST_BYTES}
@@ -126,8 +126,8 @@ def elements(checksums: Mapping[str, bytes]) -> str:
 
 def check_document(data: bytes, expected: Expected, trailers: Mapping[str, bytes]) -> None:
     """Verify a document against everything that was promised of it.  Raises BadDigest."""
-    if expected.md5 is not None and md5(data, usedforsecurity=False).digest() != expected.md5:
-        raise BadDigest("The Content-MD5 you specified did not match what we received.")
+    if expected.md5 is not None and (found := md5(data, usedforsecurity=False).digest()) != expected.md5:
+        raise wrong_md5(expected.md5, found)
     for name, raw in {**expected.checksums, **trailers}.items():
-        if digest_of(name, data) != raw:
-            raise BadDigest(f"The {name.upper()} you specified did not match the calculated checksum.")
+        if (found := digest_of(name, data)) != raw:
+            raise wrong_checksum(name, raw, found)

@@ -155,6 +155,7 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
 
 # Amazon's elements beside Code and Message, and the facts of an error that they show.
 FACTS: Mapping[type[errors.ObjstoreError], tuple[tuple[str, str], ...]] = {
+    errors.BadDigest: (("ExpectedDigest", "expected"), ("CalculatedDigest", "calculated")),
     errors.EntityTooSmall: (("ProposedSize", "size"), ("MinSizeAllowed", "min_size"), ("PartNumber", "number"), ("ETag", "etag")),
     errors.EntityTooLarge: (("ProposedSize", "size"), ("MaxSizeAllowed", "limit")),
     errors.KeyTooLong: (("Size", "size"), ("MaxSizeAllowed", "limit")),
@@ -286,17 +287,17 @@ def _add_facts(failure: Failure, error: errors.ObjstoreError, bucket: str, key: 
             elements["ActualObjectSize"] = str(size)
             failure.headers.append((b"content-range", f"bytes */{size}".encode()))
     elif isinstance(error, errors.NoSuchKey):
-        elements["Key"] = key
+        elements["Key"] = str(facts.get("key", key))  # of a copy that of its source
         if "marker" in facts:
             failure.headers += _marker_headers(str(facts["marker"]))
     elif isinstance(error, errors.NoSuchVersion):
-        elements |= {"Key": key, "VersionId": str(facts.get("version_id", ""))}
+        elements |= {"Key": str(facts.get("key", key)), "VersionId": str(facts.get("version_id", ""))}
     elif isinstance(error, errors.VersionIsMarker):
         elements["ResourceType"] = "DeleteMarker"
         failure.headers += [*_marker_headers(str(facts["marker"])), (b"allow", b"DELETE")]
         failure.headers.append((b"last-modified", http_time(int(str(facts["modified_us"])))))
     elif isinstance(error, _ABOUT_BUCKETS):
-        elements["BucketName"] = bucket
+        elements["BucketName"] = str(facts.get("bucket", bucket))
 
 
 def _marker_headers(version: str) -> list[tuple[bytes, bytes]]:

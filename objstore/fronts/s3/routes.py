@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from objstore.errors import InvalidArgument
 from objstore.fronts.s3 import (
     absent,
     acls,
@@ -145,6 +146,21 @@ async def _not_allowed(_front: Front, request: S3Request) -> Response:
 _NOT_ALLOWED = Route("MethodNotAllowed", _not_allowed)
 _NOT_IMPLEMENTED = Route("NotImplemented", buckets.not_implemented)
 _CONFLICTING = Route("Conflicting", buckets.conflicting)
+
+
+async def _misplaced(_front: Front, request: S3Request) -> Response:
+    """What names a version, or a part without its upload, and would otherwise write another object than is meant."""
+    if "versionId" in request.query:
+        raise InvalidArgument("This operation does not accept a version-id.", argument="versionId", value=request.query["versionId"])
+    raise InvalidArgument("A part needs the id of its upload.", argument="uploadId", value="")
+
+
+_MISPLACED = Route("Misplaced", _misplaced)
+# Parameters that a call may not have, though others of the same method have them.
+_NOT_WITH = {
+    **dict.fromkeys(("PutObject", "CopyObject"), ("versionId", "partNumber")),
+    **dict.fromkeys(("CreateMultipartUpload", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload"), ("versionId",)),
+}
 PREFLIGHT = Route("OPTIONS", cors.preflight)
 WEBSITE = Route("Website", website.serve)
 
@@ -163,13 +179,13 @@ def _find_object(request: S3Request) -> Route:
     if route is None:
         route = _find_in(OBJECT, _OBJECT_SUBRESOURCES, request)
     if request.method == "PUT" and appending.WRITE_OFFSET in request.headers and route.api == "PutObject":
-        return APPEND
-    if request.method == "PUT" and "x-amz-copy-source" in request.headers:
+        route = APPEND
+    elif request.method == "PUT" and "x-amz-copy-source" in request.headers:
         if route.api == "PutObject":
-            return COPY_OBJECT
-        if route.api == "UploadPart":
-            return UPLOAD_PART_COPY
-    return route
+            route = COPY_OBJECT
+        elif route.api == "UploadPart":
+            route = UPLOAD_PART_COPY
+    return _MISPLACED if request.query and any(name in request.query for name in _NOT_WITH.get(route.api, ())) else route
 
 
 def _find_in(table: dict[tuple[str, str], Route], known: frozenset[str], request: S3Request) -> Route:

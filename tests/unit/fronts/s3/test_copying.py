@@ -86,6 +86,14 @@ def test_sources_are_understood_or_refused(server: Running, s3: Any, bucket: str
     assert (answer.status, answer.code) == (status, code)
 
 
+def test_a_source_that_is_not_there_is_named(server: Running, bucket: str) -> None:
+    def copied(source: str) -> Any:
+        return call(server, "PUT", f"/{bucket}/copy", b"", {"x-amz-copy-source": source})
+
+    assert (copied(f"{bucket}/none").code, copied(f"{bucket}/none").value("Key")) == ("NoSuchKey", "none")
+    assert (copied("no-such-bucket/k").code, copied("no-such-bucket/k").value("BucketName")) == ("NoSuchBucket", "no-such-bucket")
+
+
 def test_directives_are_copy_or_replace(server: Running, s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")
     for header in ("x-amz-metadata-directive", "x-amz-tagging-directive"):

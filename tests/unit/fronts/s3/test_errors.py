@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from objstore import errors
+from objstore.core.checksums import wrong_md5
 from objstore.core.sigv4 import Problem, SignatureRefused
 from objstore.fronts.s3.errors import SIGNATURE_TABLE, TABLE, Failure, S3Refused, error_document, failure_of
 from objstore.fronts.s3.hints import HINTS
@@ -46,6 +47,8 @@ def test_unavailable_says_when_to_come_back_and_nothing_of_the_inside() -> None:
 def test_facts_become_elements() -> None:
     assert failure_of(errors.PreconditionFailed("m", condition="If-Match")).elements == {"Condition": "If-Match"}
     assert failure_of(errors.NoSuchKey("m"), key="k").elements == {"Key": "k"}
+    assert failure_of(errors.NoSuchKey("m", key="source"), key="k").elements == {"Key": "source"}
+    assert failure_of(wrong_md5(b"a", b"b")).elements == {"ExpectedDigest": "YQ==", "CalculatedDigest": "Yg=="}
     assert failure_of(errors.BucketNotEmpty("m"), bucket="b").elements == {"BucketName": "b"}
     failure = failure_of(errors.InvalidRange("m", size_bytes=5))
     assert (failure.elements, failure.headers) == ({"ActualObjectSize": "5"}, [(b"content-range", b"bytes */5")])

@@ -51,6 +51,11 @@ def request(method: str, bucket: str = "", key: str = "", headers: dict[str, str
         (request("PUT", "b", "k", something_new=""), "NotImplemented"),
         (request("PUT", "b", "k", something_new="1"), "PutObject"),
         (request("GET", "b", prefix="", delimiter="", marker=""), "ListObjects"),
+        (request("PUT", "b", "k", versionId="null"), "Misplaced"),
+        (request("PUT", "b", "k", {"x-amz-copy-source": "s"}, versionId="null"), "Misplaced"),
+        (request("PUT", "b", "k", partNumber="1"), "Misplaced"),
+        (request("POST", "b", "k", uploads="", versionId="null"), "Misplaced"),
+        (request("PUT", "b", "k", tagging="", versionId="null"), "PutObjectTagging"),
         (request("POST", "b", "k"), "MethodNotAllowed"),
         (request("POST", "b", policy=""), "MethodNotAllowed"),
         (request("DELETE", "b", versioning=""), "MethodNotAllowed"),
@@ -66,6 +71,13 @@ def request(method: str, bucket: str = "", key: str = "", headers: dict[str, str
 )
 def test_requests_find_their_route(made: S3Request, api: str) -> None:
     assert routes.find(made).api == api
+
+
+def test_nothing_is_written_for_a_version_or_for_a_part_of_no_upload(server: Running, s3: Any, bucket: str) -> None:
+    for query in ("versionId=null", "partNumber=1"):
+        refused = call(server, "PUT", f"/{bucket}/k?{query}", b"x")
+        assert (refused.status, refused.code) == (400, "InvalidArgument")
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
 
 
 def test_a_method_that_is_not_allowed_names_those_that_are(server: Running, bucket: str) -> None:
