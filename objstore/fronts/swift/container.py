@@ -1,9 +1,10 @@
 """Containers: PUT, HEAD, GET (its objects), POST (metadata, lists, versioning), DELETE."""
 
+import re
 from urllib.parse import unquote
 
 from objstore.core.acl import NO_BLOCK, Ownership, encode_block
-from objstore.core.container import OWNERS_NAMES, QUOTA_NAMES, ContainerChange, decode_container
+from objstore.core.container import NOTHING, OWNERS_NAMES, QUOTA_NAMES, ContainerChange, changed, decode_container
 from objstore.core.names import BUCKET_NAME_LIMIT_BYTES, could_be_bucket
 from objstore.core.quota import Usage
 from objstore.errors import BucketAlreadyOwnedByYou
@@ -20,6 +21,7 @@ from objstore.objects.access import owns_home
 from objstore.objects.api import BucketInfo, ListQuery, ObjectInfo
 
 _PAGE = 1000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # A container has lists of Swift's alone, and these may be public.
 FIRST_CONFIG = {"ownershipControls": Ownership.ENFORCED.value.encode(), "publicAccessBlock": encode_block(NO_BLOCK)}
@@ -31,6 +33,7 @@ async def put_container(front: SwiftFront, request: SwiftRequest) -> Answer:
     if length > BUCKET_NAME_LIMIT_BYTES:
         raise SwiftRefused(400, f"Container name length of {length} longer than {BUCKET_NAME_LIMIT_BYTES}")
     change = _change(front, request)
+    changed(NOTHING, change)  # what no container could be makes none
     policy = request.headers.get("x-storage-policy", "")
     status = 201
     try:
@@ -77,7 +80,7 @@ def _archive_of(request: SwiftRequest) -> tuple[str | None, bool]:
     value = stack or record
     if value:
         name = unquote(header_text(value))
-        if "/" in name or not could_be_bucket(name):
+        if "/" in name or not could_be_bucket(name) or _CONTROL.search(name):  # it is shown in a header
             raise SwiftRefused(400, "X-Versions-Location and X-History-Location must be container names.")
         return name, bool(record)
     removed = "x-remove-versions-location" in headers or "x-remove-history-location" in headers

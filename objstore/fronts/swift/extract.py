@@ -26,6 +26,7 @@ from objstore.objects.api import Expected
 MAX_PATH_CHARS = 3 * 1024  # of a name that an error tells
 MAX_AFTER_BYTES = 1024 * 1024  # behind the archive's end: padding
 _SCHILY, _LIBARCHIVE = "SCHILY.xattr.user.", "LIBARCHIVE.xattr.user."
+_UNKNOWN = "This server could not verify that you are authorized to access the document you requested."
 _XML_BEGIN = b'<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
@@ -56,6 +57,8 @@ class _Extraction:
         """Do it; the report."""
         status, text = 201, ""
         try:
+            if self.request.who.anonymous:  # not for everybody to have gigabytes unpacked
+                raise SwiftRefused(401, _UNKNOWN)
             async for member in members(self.data, self.front.settings.max_archive_members):
                 await self._take(member)
                 if len(self.errors) >= self.front.settings.max_failed_extractions:
@@ -106,10 +109,12 @@ class _Extraction:
         except ArchiveBroken:
             raise
         except ObjstoreError as error:
-            why = self.known[container]
+            status, why = self._status(error), self.known[container]
+            if why is None and status == 403:
+                why = self._not_made(container, status)  # whether there is one is not for strangers to know
             if why is not None:
                 self.errors.append(why)
-            self._failed(path, self._status(error))
+            self._failed(path, status)
         else:
             self.created += 1
 
@@ -134,7 +139,7 @@ class _Extraction:
             except BucketAlreadyOwnedByYou:
                 return
             except ObjstoreError as error:
-                self.known[name] = (quote(f"/v1/{self.request.account}/{name}")[:MAX_PATH_CHARS], status_line(self._status(error)))
+                self.known[name] = self._not_made(name, self._status(error))
                 return
             self.made += 1
             if self.made > self.front.settings.max_containers_per_extraction:
@@ -144,9 +149,12 @@ class _Extraction:
     def _status(self, error: ObjstoreError) -> int:
         status = refusal(error, known=not self.request.who.anonymous, realm="").status
         if status == 401:
-            raise SwiftRefused(401, "This server could not verify that you are authorized to access the document you requested.") from error
+            raise SwiftRefused(401, _UNKNOWN) from error
         self.failure = 502 if status >= 500 else self.failure
         return status
+
+    def _not_made(self, container: str, status: int) -> tuple[str, str]:
+        return quote(f"/v1/{self.request.account}/{container}")[:MAX_PATH_CHARS], status_line(status)
 
     def _failed(self, path: str | bytes, status: int) -> None:
         self.errors.append((quote(path)[:MAX_PATH_CHARS], status_line(status)))

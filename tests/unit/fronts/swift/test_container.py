@@ -114,6 +114,22 @@ def test_what_a_container_cannot_be_is_refused_and_nothing_changes(swift: Swift,
     assert not [name for name in swift("HEAD", box).headers if name.startswith("x-container-meta")]
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X_Container_Read": ".r:"},
+        {"X_Container_Write": ".r:*"},
+        {"X_Versions_Location": "a%0d%0aX-Evil: 1"},
+        {"X_Versions_Location": "a%00"},
+    ],
+)
+def test_what_a_container_cannot_be_makes_none(swift: Swift, box: str, headers: dict[str, str]) -> None:
+    assert swift("PUT", f"{box}-new", **headers).status == 400
+    assert swift("HEAD", f"{box}-new").status == 404
+    assert swift("PUT", box, **headers).status == 400
+    assert swift("HEAD", box).status == 204
+
+
 def test_a_full_container_takes_no_more(swift: Swift, box: str) -> None:
     assert swift("POST", box, X_Container_Meta_Quota_Bytes="10", X_Container_Meta_Quota_Count="2").status == 204
     assert swift("PUT", f"{box}/a", b"12345").status == 201

@@ -8,7 +8,7 @@ import pytest
 
 from objstore.fronts.swift.context import SwiftSettings
 from tests.support.s3_server import Running
-from tests.support.swift_server import MEMBER, Reply, Swift, swift_serving
+from tests.support.swift_server import MEMBER, OTHER, Reply, Swift, swift_serving
 from tests.unit.fronts.swift.test_unpack import PACK, archive
 
 
@@ -137,6 +137,19 @@ def test_who_may_not_write_creates_nothing(running: Running, swift: Swift, box: 
     swift("POST", box, X_Container_Write="test:tester3")
     assert upload(Swift(running, MEMBER), archive({"a": b"x"}), box).json["Number Files Created"] == 1
     assert swift("HEAD", f"{box}-other").status == 404
+
+
+def test_strangers_are_not_told_which_containers_there_are(running: Running, box: str) -> None:
+    """S21."""
+    stranger = Swift(running, OTHER).at("test")
+    found, missing = (upload(stranger, archive({f"{name}/a": b"x"})).json["Errors"] for name in (box, f"{box}-none"))
+    assert [[name.replace(f"{box}-none", box), why] for name, why in missing] == found
+
+
+def test_nothing_is_unpacked_for_nobody(running: Running) -> None:
+    """S30: a few megabytes of zeros in a member that is no file were gigabytes of work."""
+    reply = upload(Swift(running, None), b"no archive at all", form="tar.gz").json
+    assert reply["Response Status"] == "401 Unauthorized"
 
 
 def test_what_does_not_fit_is_told_and_the_rest_is_written(swift: Swift, box: str) -> None:
