@@ -108,8 +108,10 @@ class Parts:
         while self._open:
             at = self._buffer.find(delimiter)
             while at >= 0:
-                await self._demand(at + len(delimiter) + 2)
-                if self._buffer[at + len(delimiter) :][:2] in (b"--", b"\r\n"):
+                end = at + len(delimiter)
+                if len(self._buffer) < end + 2:
+                    await self._demand(end + 2)
+                if self._buffer[end : end + 2] in (b"--", b"\r\n"):
                     if at:
                         piece, self._buffer = self._buffer[:at], self._buffer[at:]
                         return piece

@@ -5,7 +5,7 @@ the processor's cache, while a thousand decoded rows and a thousand `ObjectInfo`
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import overload
 
 from objstore.cluster.api import ScannedRow
@@ -53,3 +53,4 @@ class HeadPage(ListPage):
     """One page of current versions."""
 
     objects: Heads
+    folders: Heads = field(default_factory=lambda: Heads([]))  # of the common prefixes, those that are keys as they are

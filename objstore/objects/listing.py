@@ -32,11 +32,14 @@ class Listings(StoreContext):
                 bucket.id, Space.OBJECTS, prefix=prefix, start=start, limit=filling.room + 1, delimiter=delimiter
             )  # fmt: skip
             if not (filling.take_grouped(page.rows) if delimiter else filling.take(page.rows)):
-                return HeadPage(objects=Heads(filling.objects), prefixes=filling.prefixes, truncated=True, next_after=filling.last.decode())
+                return HeadPage(
+                    objects=Heads(filling.objects), prefixes=filling.prefixes, truncated=True, next_after=filling.last.decode(),
+                    folders=Heads(filling.folders),
+                )  # fmt: skip
             start = page.next_start
             if start is not None and filling.skip_to > start:
                 start = filling.skip_to
-        return HeadPage(objects=Heads(filling.objects), prefixes=filling.prefixes, truncated=False)
+        return HeadPage(objects=Heads(filling.objects), prefixes=filling.prefixes, truncated=False, folders=Heads(filling.folders))
 
 
 class _Filling:
@@ -46,6 +49,7 @@ class _Filling:
         self.room = room
         self.objects: list[ScannedRow] = []
         self.prefixes: list[str] = []
+        self.folders: list[ScannedRow] = []  # whose keys are common prefixes
         self.last = b""  # the last key or common prefix on the page
         self.skip_to = b""  # everything below is represented by a common prefix on the page
         self._prefix = prefix
@@ -79,6 +83,8 @@ class _Filling:
                 last = name
             else:
                 last = name[: found + delimiter_length]
+                if len(last) == len(name):
+                    self.folders.append(item)
                 self.prefixes.append(last.decode())
                 skip_to = names.after_prefix(last)
         self.skip_to, self.last, self.room = skip_to, last, room

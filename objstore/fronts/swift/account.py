@@ -51,7 +51,7 @@ async def _items(front: SwiftFront, request: SwiftRequest, wanted: Wanted) -> li
         return []
     found: list[BucketInfo] = []
     grouped: dict[str, None] = {}
-    after = "" if wanted.reverse else wanted.marker
+    after, last = (wanted.end_marker, wanted.marker) if wanted.reverse else (wanted.marker, wanted.end_marker)
     while True:
         page = await front.store.list_buckets(request.who, prefix=wanted.prefix, after=after, limit=_PAGE)
         for info in page.buckets:
@@ -60,7 +60,7 @@ async def _items(front: SwiftFront, request: SwiftRequest, wanted: Wanted) -> li
                 grouped.setdefault(prefix)
             else:
                 found.append(info)
-        past_end = bool(page.buckets and wanted.end_marker and not wanted.reverse and page.buckets[-1].name >= wanted.end_marker)
+        past_end = bool(page.buckets and last and page.buckets[-1].name >= last)
         enough = not wanted.reverse and len(found) + len(grouped) > wanted.limit
         if not page.truncated or past_end or enough:
             break

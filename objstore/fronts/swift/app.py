@@ -52,7 +52,7 @@ OBJECT: Mapping[str, Handler] = {
     "COPY": writing.copy_object,
 }
 _BARE = frozenset(("/info", "/info/", "/healthcheck", "/crossdomain.xml"))
-_S3_QUERY = (b"X-Amz-", b"AWSAccessKeyId=")
+_S3_QUERY = (b"X-Amz-", b"AWSAccessKeyId=")  # which names of parameters of signed requests begin with
 _ID_STEP = 0x9E3779B97F4A7C15  # odd, so the ids of 2**64 requests all differ
 
 
@@ -62,7 +62,7 @@ def is_swift(scope: Scope) -> bool:
     if not (path.startswith("/v1/") or path in _BARE or path in auth.V1_PATHS):
         return False
     query: bytes = scope["query_string"]
-    if any(mark in query for mark in _S3_QUERY):
+    if any(mark in query for mark in _S3_QUERY) and any(part.startswith(_S3_QUERY) for part in query.split(b"&")):
         return False
     signed = any(name == b"authorization" and value.startswith((b"AWS4-", b"AWS ")) for name, value in scope["headers"])
     if signed or path.startswith("/v1/"):

@@ -140,13 +140,16 @@ async def list_items(front: SwiftFront, request: SwiftRequest, wanted: Wanted) -
     after = wanted.end_marker if wanted.reverse else wanted.marker
     last = wanted.marker if wanted.reverse else wanted.end_marker
     while True:
-        room = _PAGE if wanted.reverse else min(_PAGE, wanted.limit - len(found))
+        whole = wanted.reverse or wanted.path is not None  # of a path most may be what is not shown
+        room = _PAGE if whole else min(_PAGE, wanted.limit - len(found))
         page = await front.store.list(request.who, request.container, ListQuery(prefix, delimiter, after, room))
         items = [_item(front, request, info) for info in page.objects]
         if wanted.path is None:
             items = sorted(items + [(name, None) for name in page.prefixes], key=lambda item: item[0].encode())
-        elif prefix:
-            items = [item for item in items if item[0] != prefix]
+        else:
+            # An object that is called as a common prefix stands for a folder, and is on the path itself.
+            items += [_item(front, request, info) for info in page.folders]
+            items = sorted([item for item in items if item[0] != prefix], key=lambda item: item[0].encode())
         found += items
         reached = bool(last and items and items[-1][0] >= last)
         if not page.truncated or reached or (not wanted.reverse and len(found) >= wanted.limit):

@@ -57,8 +57,7 @@ class _Extraction:
         """Do it; the report."""
         status, text = 201, ""
         try:
-            if self.request.who.anonymous:  # not for everybody to have gigabytes unpacked
-                raise SwiftRefused(401, _UNKNOWN)
+            self._demand_caller()
             async for member in members(self.data, self.front.settings.max_archive_members):
                 await self._take(member)
                 if len(self.errors) >= self.front.settings.max_failed_extractions:
@@ -74,6 +73,11 @@ class _Extraction:
         await self.data.drain(MAX_AFTER_BYTES)
         facts = {"Response Status": status_line(status), "Response Body": text, "Number Files Created": self.created}
         return report(kind, facts, self.errors, "extract")
+
+    def _demand_caller(self) -> None:
+        """Raises SwiftRefused (401) for nobody: it is not for everybody to have gigabytes unpacked."""
+        if self.request.who.anonymous:
+            raise SwiftRefused(401, _UNKNOWN)
 
     async def _take(self, member: Member) -> None:
         """Make an object of a member, or say why not.  Raises SwiftRefused where there is no going on."""

@@ -116,26 +116,34 @@ def rendered(wanted: Wanted, items: Sequence[Item], *, root: str, name: str, ele
 
 
 def _attribute(text: str) -> str:
-    return escape(_printable(text), quote=True)
+    return _text(text, quote=True).replace("\n", "&#10;").replace("\t", "&#9;")
+
+
+def _text(text: str, *, quote: bool = False) -> str:
+    return escape(_printable(text), quote=quote).replace("\r", "&#13;")  # as it is, readers would make a line feed of it
 
 
 def _printable(text: str) -> str:
-    # XML 1.0 has no way to write most control characters.
-    return "".join(char if char >= " " or char in "\t\n\r" else "\ufffd" for char in text)
+    # XML 1.0 has no way to write most control characters, nor two code points that are none.
+    return "".join(char if (char >= " " or char in "\t\n\r") and char not in "\ufffe\uffff" else "\ufffd" for char in text)
 
 
 def _xml(key: str, facts: dict[str, object] | None, element: str) -> str:
-    shown = escape(_printable(key), quote=False)
+    shown = _text(key)
     if facts is None:
         return f'<subdir name="{_attribute(key)}"><name>{shown}</name></subdir>'
-    rest = "".join(f"<{field}>{escape(_printable(str(value)), quote=False)}</{field}>" for field, value in facts.items())
+    rest = "".join(f"<{field}>{_text(str(value))}</{field}>" for field, value in facts.items())
     return f"<{element}><name>{shown}</name>{rest}</{element}>"
 
 
 def within(names: Iterable[Item], wanted: Wanted, *, key: Callable[[Item], str] = lambda item: item[0]) -> list[Item]:
-    """The items between the markers, in the order asked for, at most `limit`."""
+    """The items between the markers, in the order asked for, at most `limit`; names behind a marker that lies in a common prefix make it one of them."""
     low, high = (wanted.end_marker, wanted.marker) if wanted.reverse else (wanted.marker, wanted.end_marker)
-    found = [item for item in names if (not low or key(item) > low) and (not high or key(item) < high)]
+    found = [item for item in names if (not low or key(item) > low or _goes_on(item, low)) and (not high or key(item) < high)]
     if wanted.reverse:
         found.reverse()
     return found[: wanted.limit]
+
+
+def _goes_on(item: Item, marker: str) -> bool:
+    return item[1] is None and item[0] != marker and marker.startswith(item[0])

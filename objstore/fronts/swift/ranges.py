@@ -1,13 +1,17 @@
 """Range headers of GET: one range, several, or nothing that is to be obeyed."""
 
 import re
+from itertools import pairwise
 
 from objstore.core.ranges import resolve_range
 from objstore.errors import InvalidRange
 
 _UNIT = "bytes="
-_RANGE = re.compile(r"\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.ASCII)
+_RANGE = re.compile(r"\s*+(\d{0,18})\s*+-\s*+(\d{0,18})\s*+", re.ASCII)  # possessive: linear on any input
 MAX_HEADER_CHARS = 4096
+# As in Swift (RFC 9110, section 14.2: many small or overlapping ranges are an attack, or a mistake).
+MAX_OVERLAPS = 2
+MAX_DISORDERED = 8
 
 
 def parse_ranges(header: str, most: int) -> list[tuple[int | None, int | None]] | None:
@@ -31,7 +35,10 @@ def parse_ranges(header: str, most: int) -> list[tuple[int | None, int | None]] 
 
 
 def resolve(ranges: list[tuple[int | None, int | None]], size: int) -> list[tuple[int, int]]:
-    """(offset, length) of those that lie within `size` bytes.  Raises InvalidRange when none does."""
+    """(offset, length) of those that lie within `size` bytes.
+
+    Raises InvalidRange when none does, more than two overlap the one before them, or eight and more are out of order.
+    """
     found: list[tuple[int, int]] = []
     for first, last in ranges:
         try:
@@ -40,4 +47,7 @@ def resolve(ranges: list[tuple[int | None, int | None]], size: int) -> list[tupl
             continue
     if not found:
         raise InvalidRange(f"no range lies within the object's {size} bytes", size_bytes=size)
+    overlaps = sum(left[0] < right[0] + right[1] and right[0] < left[0] + left[1] for left, right in pairwise(found))
+    if overlaps > MAX_OVERLAPS or (len(found) >= MAX_DISORDERED and any(left[0] > right[0] for left, right in pairwise(found))):
+        raise InvalidRange("the ranges overlap, or are out of order", size_bytes=size)
     return found

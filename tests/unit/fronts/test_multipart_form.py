@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -34,6 +35,21 @@ def test_parts_are_the_same_in_pieces_of_every_size() -> None:
     expected = [("a", b"one"), ("empty", b""), ("f", b"\r\n--XbY\r\n--XbXno\r\n"), ("g", bytes(5000))]
     for size in (1, 2, 7, 100, 1 << 20):
         assert asyncio.run(read(FORM, size)) == expected
+
+
+def test_what_only_looks_like_a_delimiter_takes_no_time() -> None:
+    data = b'--X\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"\r\n--XY" * 40_000 + b"\r\n--X--"
+
+    async def run() -> int:
+        parts, size = Parts(pieces(data, 1 << 16), b"X"), 0
+        await parts.next()
+        while piece := await parts.some():
+            size += len(piece)
+        return size
+
+    began = time.process_time()
+    assert asyncio.run(run()) == 240_000
+    assert time.process_time() - began < 0.05
 
 
 def test_what_is_not_read_is_passed_over() -> None:

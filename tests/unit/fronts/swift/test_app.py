@@ -20,6 +20,8 @@ def scope(path: str, *headers: tuple[bytes, bytes], method: str = "GET", query: 
         ("/v1/AUTH_a", (), b"", True),
         ("/v1/AUTH_a/c", ((b"authorization", b"AWS4-HMAC-SHA256 Credential=x"),), b"", False),
         ("/v1/AUTH_a/c", (), b"X-Amz-Signature=1", False),
+        ("/v1/AUTH_a/c", (), b"a=b&X-Amz-Signature=1", False),
+        ("/v1/AUTH_a/c", (), b"prefix=X-Amz-&marker=AWSAccessKeyId=", True),
         ("/auth/v1.0", ((b"x-auth-user", b"a:b"),), b"", True),
         ("/auth/v1.0", (), b"", False),
         ("/info", (), b"", True),

@@ -67,6 +67,11 @@ def test_an_empty_listing_is_204_as_text_and_an_empty_list_else(swift: Swift, bo
         ("reverse=on&marker=d&limit=2", ["b/c/3", "b/2"]),
         ("reverse=true&marker=d&end_marker=b/1", ["b/c/3", "b/2"]),
         ("delimiter=b", ["a", "b", "d", "e"]),
+        ("delimiter=/&marker=b/", ["d", "e"]),
+        ("delimiter=/&marker=b/1", ["b/", "d", "e"]),
+        ("delimiter=/&marker=b/1&limit=1", ["b/"]),
+        ("delimiter=/&marker=b/c/3", ["d", "e"]),
+        ("delimiter=/&reverse=1&end_marker=b/1", ["e", "d", "b/"]),
     ],
 )
 def test_listings_are_cut_as_asked(swift: Swift, query: str, expected: list[str]) -> None:
@@ -75,6 +80,21 @@ def test_listings_are_cut_as_asked(swift: Swift, query: str, expected: list[str]
     assert swift("GET", "listed", query=query).lines == expected
     rows = swift("GET", "listed", query=f"{query}&format=json").json
     assert [row.get("name") or row["subdir"] for row in rows] == expected
+
+
+def test_objects_that_stand_for_folders_are_on_the_path(swift: Swift, box: str) -> None:
+    fill(swift, box, "f/", "f/a", "f/g/", "f/g/b", "f/h/c", "g", "h/")
+    for query, expected in (
+        ("path=", ["f/", "g", "h/"]),
+        ("path=f", ["f/a", "f/g/"]),
+        ("path=f/", ["f/a", "f/g/"]),
+        ("path=f&marker=f/a", ["f/g/"]),
+        ("path=&limit=1", ["f/"]),
+        ("path=&limit=1&marker=f/", ["g"]),
+        ("path=&reverse=1", ["h/", "g", "f/"]),
+    ):
+        assert swift("GET", box, query=query).lines == expected, query
+    assert [row["name"] for row in swift("GET", box, query="path=f&format=json").json] == ["f/a", "f/g/"]
 
 
 def test_rows_tell_what_an_object_is(swift: Swift, box: str) -> None:

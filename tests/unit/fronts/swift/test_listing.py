@@ -1,5 +1,7 @@
 """Listings as text, JSON and XML."""
 
+from xml.etree import ElementTree
+
 import pytest
 
 from objstore.fronts.swift.answers import SwiftRefused
@@ -34,6 +36,9 @@ def test_what_cannot_be_listed_is_refused(query: bytes, accept: bytes) -> None:
 
 
 def test_names_are_written_so_that_they_are_read_back() -> None:
+    odd = rendered(Wanted("xml", 10), [("a\r\ufffe\uffff\n", None)], root="container", name="c", element="object", headers=[])
+    (subdir,) = ElementTree.fromstring(bytes(odd.body))
+    assert (subdir.get("name"), subdir.findtext("name")) == ("a\r\ufffd\ufffd\n",) * 2
     items = [('<&">\x01', {"bytes": 1}), ("sub/", None)]
     xml = rendered(Wanted("xml", 10), items, root="container", name="c&d", element="object", headers=[]).body  # type: ignore[arg-type]
     assert b'<container name="c&amp;d"><object><name>&lt;&amp;"&gt;\xef\xbf\xbd</name>' in bytes(xml)
@@ -46,6 +51,13 @@ def test_markers_turn_round_with_the_listing() -> None:
     items = [(name, None) for name in "abcde"]
     assert [name for name, _ in within(items, Wanted("text", 2, marker="b"))] == ["c", "d"]
     assert [name for name, _ in within(items, Wanted("text", 2, marker="d", end_marker="a", reverse=True))] == ["c", "b"]
+
+
+def test_names_behind_a_marker_inside_a_folder_make_it_one_of_them() -> None:
+    items = [("a/", None), ("b", {"bytes": 1})]
+    assert [name for name, _ in within(items, Wanted("text", 1, marker="a/b", delimiter="/"))] == ["a/"]
+    assert [name for name, _ in within(items, Wanted("text", 1, marker="a/", delimiter="/"))] == ["b"]
+    assert [name for name, _ in within([("b", {"bytes": 1})], Wanted("text", 1, marker="b/c"))] == []
 
 
 def test_a_delete_marker_is_shown_as_one() -> None:

@@ -1,5 +1,7 @@
 """Range headers."""
 
+import time
+
 import pytest
 
 from objstore.errors import InvalidRange
@@ -23,6 +25,24 @@ from objstore.fronts.swift.ranges import parse_ranges, resolve
 )
 def test_a_header_means_ranges_or_nothing(header: str, found: list[tuple[int | None, int | None]] | None) -> None:
     assert parse_ranges(header, 50) == found
+
+
+def test_a_long_header_takes_no_time() -> None:
+    began = time.process_time()
+    for header in (" " * 4000 + "x", "1" + " " * 4000, " " * 2000 + "1-" + " " * 2000 + "x"):
+        assert parse_ranges(f"bytes={header}", 50) is None
+    assert time.process_time() - began < 0.01
+
+
+def test_ranges_that_are_an_attack_are_refused() -> None:
+    """As in Swift: each overlapping one reads the same bytes again."""
+    assert resolve([(0, 4), (4, 5), (2, 3)], 10) == [(0, 5), (4, 2), (2, 2)]
+    with pytest.raises(InvalidRange):
+        resolve([(0, None)] * 4, 10)
+    assert len(resolve([(9 - at, 9 - at) for at in range(7)], 10)) == 7
+    with pytest.raises(InvalidRange):
+        resolve([(9 - at, 9 - at) for at in range(8)], 10)
+    assert len(resolve([(at, at) for at in range(50)], 50)) == 50
 
 
 def test_ranges_that_lie_beyond_the_end_are_left_out() -> None:
