@@ -177,10 +177,10 @@ class S3App:
         return self._error(request, failure), failure.code
 
     def _error(self, request: S3Request, failure: Failure) -> Response:
-        if request.method == "HEAD":
-            return Response(failure.status, failure.headers)
         document = error_document(failure, request.resource, request.id, self._settings.host_id)
-        return Response(failure.status, [XML_TYPE, *failure.headers], document)
+        # The length is that of what a GET would have been answered, or must not be said (RFC 9110, section 8.6).
+        body = b"" if request.method == "HEAD" else document
+        return Response(failure.status, [XML_TYPE, *failure.headers], body, length=len(document))
 
     async def _answer_health(self, request: S3Request, send: Send) -> None:
         good = self._health is None or self._health()

@@ -48,7 +48,7 @@ def _header_grants(credentials: Credentials, value: str, permission: Permission)
 
 def _known_id(credentials: Credentials, canonical_id: str) -> str:
     if credentials.display_name_of(canonical_id) is None:
-        raise InvalidArgument("Invalid id")
+        raise InvalidArgument("Invalid id", argument="CanonicalUser/ID", value=canonical_id)
     return canonical_id
 
 
@@ -65,7 +65,7 @@ def _id_of_email(credentials: Credentials, email: str) -> str:
 def _group(uri: str) -> str:
     kind = lists.GROUPS.get(uri)
     if kind is None:
-        raise InvalidArgument("Invalid group uri")
+        raise InvalidArgument("Invalid group uri", argument="Group/URI", value=uri)
     return kind
 
 

@@ -20,7 +20,7 @@ from objstore.fronts.s3.params import check_tag
 from objstore.fronts.s3.request import S3Request
 from objstore.fronts.s3.times import http_time, iso_time, parse_date
 from objstore.fronts.s3.xml import Element, element, flag, url_encode
-from objstore.objects.api import ObjectInfo
+from objstore.objects.api import ObjectInfo, UploadInfo
 from objstore.objects.config import Parsed
 
 LIMIT_BYTES = 1 << 20
@@ -79,6 +79,15 @@ async def add_expiry(front: Front, request: S3Request, info: ObjectInfo, headers
         rule_id = url_encode(found[1]).encode()
         when = http_time(min(found[0], _LATEST_US))
         headers.append((b"x-amz-expiration", b'expiry-date="%s", rule-id="%s"' % (when, rule_id)))
+
+
+async def add_abort(front: Front, request: S3Request, upload: UploadInfo, headers: Headers) -> None:
+    """Say when an upload that is not completed is given up, if a rule says so."""
+    config = PARSED.of(await front.store.find_bucket(request.who, request.bucket))
+    found = None if config is None else lifecycle.abort_at_us(config, upload.key, upload.initiated_us, front.day_us)
+    if found is not None:
+        headers.append((b"x-amz-abort-date", http_time(min(found[0], _LATEST_US))))
+        headers.append((b"x-amz-abort-rule-id", url_encode(found[1]).encode()))
 
 
 # -- writing --------------------------------------------------------------------------------------------------

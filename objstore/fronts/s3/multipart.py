@@ -10,7 +10,7 @@ from objstore.fronts.s3.context import Front, Headers, Response, empty_answer, x
 from objstore.fronts.s3.early import answer_in_time
 from objstore.fronts.s3.encryption import encryption_headers, part_key_of, wish_of, written_headers
 from objstore.fronts.s3.grants import acl_of_headers
-from objstore.fronts.s3.lifecycle import add_expiry
+from objstore.fronts.s3.lifecycle import add_abort, add_expiry
 from objstore.fronts.s3.listing import encoding_of, owner_element, prefixes_of
 from objstore.fronts.s3.notification import CREATED_UPLOAD, tell_written
 from objstore.fronts.s3.objects import written_version
@@ -53,6 +53,7 @@ async def create_multipart_upload(front: Front, request: S3Request) -> Response:
         answer.append((b"x-amz-checksum-algorithm", algorithm.upper().encode()))
         answer.append((b"x-amz-checksum-type", upload.checksum_type.encode()))
     answer += written_headers(upload.encryption, wish.customer_key)
+    await add_abort(front, request, upload, answer)
     content = f"{element('Bucket', request.bucket)}{element('Key', request.key)}{element('UploadId', upload.upload_id)}"
     return xml_answer("InitiateMultipartUploadResult", content, answer)
 
@@ -194,7 +195,9 @@ async def list_parts(front: Front, request: S3Request) -> Response:
         _declared(page.upload),
         *[_part(part) for part in page.parts],
     ]
-    return xml_answer("ListPartsResult", "".join(out))
+    headers: Headers = []
+    await add_abort(front, request, page.upload, headers)
+    return xml_answer("ListPartsResult", "".join(out), headers)
 
 
 async def list_multipart_uploads(front: Front, request: S3Request) -> Response:

@@ -276,6 +276,5 @@ def _page(front: Front, request: S3Request, failure: Failure) -> Response:
     lines = "".join([f"<li>{html.escape(name)}: {html.escape(value)}</li>\n" for name, value in facts.items()])
     text_ = f"<html>\n<head><title>{title}</title></head>\n<body>\n<h1>{title}</h1>\n<ul>\n{lines}</ul>\n<hr/>\n</body>\n</html>\n"
     headers = [HTML_TYPE, *_error_headers(failure), *failure.headers]
-    if request.method == "HEAD":
-        return Response(failure.status, headers)
-    return Response(failure.status, headers, text_.encode())
+    page = text_.encode()
+    return Response(failure.status, headers, b"" if request.method == "HEAD" else page, length=len(page))

@@ -95,6 +95,13 @@ def test_a_body_that_cannot_be_read_is_an_error_before_and_a_broken_answer_after
     assert send(failing, "GET", HEALTH_PATH).status == 503
 
 
+def test_a_refused_head_tells_the_length_of_what_a_get_is_told(server: Running, bucket: str) -> None:
+    for path in (f"/{bucket}/none", "/no-such-bucket", f"/{bucket}/k?versionId=x"):
+        head, got = call(server, "HEAD", path), call(server, "GET", path)
+        assert (head.status, head.body, head.headers["content-type"]) == (got.status, b"", "application/xml")
+        assert head.headers["content-length"] == got.headers["content-length"] == str(len(got.body))
+
+
 def test_health_is_asked_by_get_and_head_alone(server: Running) -> None:
     assert send(server, "HEAD", HEALTH_PATH).status == 200
     assert call(server, "PUT", HEALTH_PATH, b"a body that nobody reads").code == "NoSuchBucket"

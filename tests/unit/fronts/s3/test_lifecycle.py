@@ -155,6 +155,19 @@ def test_answers_say_when_an_object_expires(s3: Any, bucket: str) -> None:
     assert "9999" in str(expires(s3.head_object(Bucket=bucket, Key="a/1")))
 
 
+def test_answers_say_when_an_upload_is_given_up(s3: Any, bucket: str) -> None:
+    plain = s3.create_multipart_upload(Bucket=bucket, Key="k")
+    assert "AbortDate" not in plain
+    rule = {"ID": "a b", "Filter": {"Prefix": "k"}, "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [rule]})
+    begun = s3.create_multipart_upload(Bucket=bucket, Key="k")
+    days = (begun["AbortDate"] - datetime.datetime.now(datetime.UTC)).total_seconds() / 86400
+    assert (7 <= days <= 8, begun["AbortRuleId"]) == (True, "a%20b")
+    listed = s3.list_parts(Bucket=bucket, Key="k", UploadId=begun["UploadId"])
+    assert (listed["AbortDate"], listed["AbortRuleId"]) == (begun["AbortDate"], begun["AbortRuleId"])
+    assert "AbortDate" not in s3.create_multipart_upload(Bucket=bucket, Key="other")
+
+
 def test_a_short_day_is_said_as_it_is() -> None:
     with s3_serving(seconds_per_day=3600) as running:
         s3 = running.client()
