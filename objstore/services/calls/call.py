@@ -70,6 +70,12 @@ class Call:
         project = self.who.project
         return project.id if project is not None else ""
 
+    def need_project(self) -> str:
+        """The id of the caller's project, for what is made to belong to.  Raises 400 where the token is for a domain, the system, or nothing."""
+        if not self.project:
+            raise bad_request("What is made belongs to a project: use a token for one.")
+        return self.project
+
     def check_admin(self) -> None:
         """Raises 403 unless the cloud's administrator calls."""
         if not self.is_admin:

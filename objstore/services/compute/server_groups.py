@@ -67,7 +67,7 @@ class ServerGroupCalls:
         call.check_write()
         name, policy, rules = _entry(call.version, member(only(await call.document(), ("server_group",)), "server_group"))
         row = {
-            "id": new_uuid(self._service.world.rng), "project": call.project, "user_id": call.who.user.id, "name": name, "policy": policy,
+            "id": new_uuid(self._service.world.rng), "project": call.need_project(), "user_id": call.who.user.id, "name": name, "policy": policy,
             "rules": msgspec.json.encode(rules).decode(), "created_us": self._service.now_us(),
         }  # fmt: skip
 

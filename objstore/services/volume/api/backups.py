@@ -188,7 +188,9 @@ class BackupCalls:
                     raise bad_request(f"Invalid volume: volume size {volume.size_gb} is too small to restore backup of size {row.size_gb}.")
             else:
                 words = name or f"restore_backup_{row.id}"
-                making.write_volume(connection, service, new_id, Wanted(call.project, call.who.user.id, row.size_gb, words), begin=False)
+                making.write_volume(
+                    connection, service, new_id, Wanted(call.need_project(), call.who.user.id, row.size_gb, words), begin=False
+                )
                 volume = records.find(connection, VOLUMES, new_id)
             now_us = service.now_us()
             records.change(connection, VOLUMES, volume.id, status=(volume.status,), status_=RESTORING, updated_us=now_us)

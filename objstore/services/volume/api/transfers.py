@@ -114,6 +114,7 @@ class TransferCalls:
     async def accept(self, call: Call) -> Answer:
         """The volume becomes the caller's project's, with its snapshots where they were offered."""
         call.check_write()
+        call.need_project()
         key = entry.needed(entry.part(await call.document(), "accept"), "auth_key")
         service = self._service
 

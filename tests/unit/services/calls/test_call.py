@@ -1,11 +1,15 @@
 """Calls: bodies, documents, rights."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from objstore.errors import IncompleteBody
+from objstore.identity.bearer import Bearer
+from objstore.identity.rules import Access
+from objstore.identity.tenancy import Domain, Person, Project, Role
 from objstore.services.calls.call import Call, parse_json, parse_query
 from objstore.services.calls.problems import CallRefused
 
@@ -64,3 +68,14 @@ def test_nobody_has_no_rights() -> None:
     assert caught.value.status == 401
     for length, found in (("5", 5), ("x", None), ("9" * 30, None), ("٣", None)):
         assert call(headers={"content-length": length}).content_length == found
+
+
+def test_who_has_no_project_makes_nothing_that_would_belong_to_one() -> None:
+    one = call()
+    one.access = Access(Bearer(1, "u", (), "d:d", 0, 1, ()), Person(1, "u"), Domain(1, "d"), (Role(1, "r", "member"),))
+    one.check_write()
+    with pytest.raises(CallRefused) as caught:
+        one.need_project()
+    assert caught.value.status == 400
+    one.access = replace(one.access, project=Project(1, "p"))
+    assert one.need_project() == "p"

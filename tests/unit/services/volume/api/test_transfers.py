@@ -1,5 +1,8 @@
 """Volume transfers."""
 
+import msgspec
+
+from objstore.identity.tenancy import Person
 from objstore.services.volume.api.tables import TRANSFERS
 from tests.support.block_rig import BlockRig, on_block_rig
 from tests.support.image_rig import ADMIN, ALICE, BOB, PROJECTS
@@ -25,6 +28,22 @@ def test_who_has_the_key_gets_the_volume_once() -> None:
         shown = (await rig.got("GET", where))["transfer"]
         assert (shown["accepted"], shown["destination_project_id"]) == (True, PROJECTS[BOB])
         assert (await rig.got("GET", "/volume-transfers/detail"))["transfers"] == []
+
+    on_block_rig(test)
+
+
+def test_a_volume_comes_to_a_project_and_not_to_whoever_has_none() -> None:
+    async def test(rig: BlockRig) -> None:
+        member = rig.registry.role_named("member")
+        assert member is not None
+        actor = f"u:{next(person.id for person in rig.registry.all(Person) if person.name == BOB)}"
+        await rig.registry.change_grant(actor, "d:default", lambda found: msgspec.structs.replace(found, roles=(member.id,)))
+        id_ = await rig.volume()
+        offered = (await rig.got("POST", "/volume-transfers", {"transfer": {"volume_id": id_}}, 202))["transfer"]
+        accept = {"accept": {"auth_key": offered["auth_key"]}}
+        for token in (rig.token(BOB, "d:default"), rig.token(ADMIN, "s")):
+            await rig.got("POST", f"/volume-transfers/{offered['id']}/accept", accept, 400, project="", token=token)
+        assert (await rig.got("GET", f"/volumes/{id_}"))["volume"]["status"] == "awaiting-transfer"
 
     on_block_rig(test)
 
