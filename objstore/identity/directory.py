@@ -261,15 +261,19 @@ class Directory(Credentials):
 
     def _is_open(self, account: str, user: User | None = None) -> bool:
         """Whether an account may be used, by its users, roles and sessions alike: not when its project, or that one's domain, is
-        disabled or gone; and a user of the identities file only while it is not disabled as a user of the identity service."""
+        disabled or gone; and a user of the identities file only while it is not disabled as a user of the identity service.
+
+        The cluster's administrators look at themselves alone: who manages their project's domain must not shut them out."""
         registry = self._registry
         if registry is None:
             return True
+        person = registry.person(person_id(user)) if user is not None else None
+        if person is not None and not registry.is_usable(person):
+            return False
         project = registry.get(Project, account)
         if project is None:
             return _MADE.fullmatch(account) is None  # what has no project and never had one is nobody's to close
-        person = registry.person(person_id(user)) if user is not None else None
-        return registry.is_usable(project) and (person is None or registry.is_usable(person))
+        return registry.is_usable(project) or (user is not None and user.admin)
 
     def _keyholder(self, access_key: str) -> Keyholder | None:
         user = self._fixed.get(access_key)
@@ -451,14 +455,12 @@ class Directory(Credentials):
         return found
 
     def _principal_of_session(self, session: Session) -> Principal | None:
-        if not self._is_open(session.account):
-            return None
         kind, _, name = session.subject.partition("/")
         limits = None if session.policies is None else tuple(self.parsed(text) for text in session.policies)
         if kind == USER:
             return self._principal_of_user_session(session, name, limits)
         holder = self.holders.get(HolderKey(ROLE, session.account, name).record)
-        if holder is None or holder.id != session.subject_id:
+        if holder is None or holder.id != session.subject_id or not self._is_open(session.account):
             return None
         owner = self.owner_of(session.account)
         facts = _facts_of(session) | {

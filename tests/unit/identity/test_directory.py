@@ -374,6 +374,16 @@ def test_a_user_of_the_file_that_is_disabled_has_no_key_and_no_session() -> None
                 await directory.refresh()
                 assert (directory.lookup("AKJOE") is not None, directory.session(mine) is not None) == (on, on), path
                 assert directory.lookup("AKROOT") is not None
+        assert (await rig.ask("PATCH", "/projects/admin", {"project": {"enabled": False}}, token=await rig.admin("unscoped"))).status == 403
+        system = await rig.admin({"system": {"all": True}})
+        assert (await rig.ask("PATCH", "/projects/admin", {"project": {"enabled": False}}, token=system)).status == 200
+        await directory.refresh()
+        assert directory.lookup("AKROOT") is not None  # whoever manages the domain may do that
+        admin = rig.registry.user_named("admin", "default")
+        assert admin is not None
+        assert (await rig.ask("PATCH", f"/users/{admin.id}", {"user": {"enabled": False}}, token=system)).status == 200
+        await directory.refresh()
+        assert directory.lookup("AKROOT") is None
         await directory.aclose()
 
     run(test())
