@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
 from objstore.core import tar
-from objstore.core.tar import BLOCK_BYTES, MAX_EXTENDED_BYTES, Head, TarBroken
+from objstore.core.tar import BLOCK_BYTES, MAX_EXTENDED_BYTES, MAX_RECORDS, Head, TarBroken
 from objstore.fronts.swift.answers import SwiftRefused
 from objstore.runtime.tasks import Threads
 
@@ -194,9 +194,9 @@ async def members(data: Unpacked, most: int) -> AsyncIterator[Member]:
                 if head.kind == tar.PAX_GLOBAL:
                     everywhere = _bounded({**everywhere, **tar.parse_pax(text)})
                 elif head.kind in (tar.PAX, tar.PAX_SOLARIS):
-                    here = {**here, **tar.parse_pax(text)}
+                    here = _bounded({**here, **tar.parse_pax(text)})
                 elif head.kind == tar.LONG_NAME:
-                    here = {"path": text.partition(b"\0")[0], **here}
+                    here = _bounded({"path": text.partition(b"\0")[0], **here})
                 continue
             if head.kind == tar.SPARSE and block[tar.MORE_OF_HEAD]:
                 while (await data.take(BLOCK_BYTES))[tar.MORE_OF_MAP]:
@@ -216,8 +216,9 @@ async def _extended(data: Unpacked, head: Head) -> bytes:
 
 
 def _bounded(records: dict[str, bytes]) -> dict[str, bytes]:
-    if sum(len(keyword) + len(value) for keyword, value in records.items()) > MAX_EXTENDED_BYTES:
-        raise TarBroken(f"more than {MAX_EXTENDED_BYTES} bytes of records for all members")
+    """The records of one member, or for all, which any number of heads may say.  Raises TarBroken when these are too much together."""
+    if len(records) > MAX_RECORDS or sum(len(keyword) + len(value) for keyword, value in records.items()) > MAX_EXTENDED_BYTES:
+        raise TarBroken(f"more than {MAX_RECORDS} records, or more than {MAX_EXTENDED_BYTES} bytes of them, for one member or for all")
     return records
 
 

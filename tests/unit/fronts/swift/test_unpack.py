@@ -47,6 +47,36 @@ async def read(
     return found
 
 
+def head(kind: bytes, name: str, data: bytes) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, len(data)
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+
+
+def record(keyword: str, value: str) -> bytes:
+    text = f" {keyword}={value}\n".encode()
+    size = len(text) + 1
+    while len(str(size)) + len(text) != size:
+        size = len(str(size)) + len(text)
+    return str(size).encode() + text
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE])
+@pytest.mark.parametrize(("heads", "each", "value"), [(2000, 1, ""), (30, 1, "v" * 10_000), (3, 400, "")])
+def test_records_are_bounded_in_any_number_of_heads(kind: bytes, heads: int, each: int, value: str) -> None:
+    """They were held until a member came: 5 GiB of them, and each head took time by all that were before it."""
+    data = b"".join([head(kind, "x", b"".join([record(f"k{at}.{number}", value) for number in range(each)])) for at in range(heads)])
+    with pytest.raises(ArchiveBroken, match="records"):
+        asyncio.run(read(data + head(tarfile.REGTYPE, "a", b""), most=heads + 1))
+
+
+def test_records_of_several_heads_are_one_members() -> None:
+    data = b"".join([head(tarfile.XHDTYPE, "x", record(f"k{at}", "v")) for at in range(20)]) + head(
+        tarfile.XHDTYPE, "x", record("path", "b")
+    )
+    assert asyncio.run(read(data + head(tarfile.REGTYPE, "a", b"data"))) == {"b": b"data"}
+
+
 FILES = {"a": b"", "d/" + "long" * 60: b"x" * 512, "ö": os.urandom(5000), "z": bytes(700_000)}
 
 
