@@ -9,6 +9,7 @@ write to the directory could link a file of others into it.
 
 import ctypes
 import errno
+import fcntl
 import os
 import stat
 import threading
@@ -80,6 +81,12 @@ class Disk(Protocol):
 
     def usage(self) -> tuple[int, int]:
         """(used, free) bytes of the file system, as an unprivileged writer sees it."""
+
+    def lock(self) -> None:
+        """Keep everybody else from locking this root, until `unlock` or the end of the process.  Raises BlockingIOError: somebody has it."""
+
+    def unlock(self) -> None:
+        """Let go of it; twice is fine."""
 
 
 class RealFile:
@@ -204,6 +211,7 @@ class RealDisk:
         self._owners = frozenset((os.geteuid(), 0, os.fstat(self._root.fd).st_uid))
         self._directories: dict[str, _Directory] = {}
         self._lock = threading.Lock()  # of changes; a look into the dictionary needs none
+        self._locked: _Directory | None = None
 
     def _at(self, path: str, act: Callable[[int, str], T]) -> T:
         """What `act` does with the descriptor of the directory and the name in it; no part of the way is a link."""
@@ -330,3 +338,14 @@ class RealDisk:
         """(used, free) bytes."""
         stat = os.statvfs(self._root.fd)
         return (stat.f_blocks - stat.f_bfree) * stat.f_frsize, stat.f_bavail * stat.f_frsize
+
+    def lock(self) -> None:
+        """Lock the root's directory itself: no file in it could be replaced by another one of its name meanwhile."""
+        # A descriptor of its own: the lock goes with it, and with the process.
+        locked = _Directory(os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root.fd))
+        fcntl.flock(locked.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._locked = locked
+
+    def unlock(self) -> None:
+        """Let go of it."""
+        self._locked = None

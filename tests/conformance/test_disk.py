@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from objstore.runtime.disk import Disk, RealDisk
-from tests.sim.disk import Storage
+from tests.sim.disk import SimDisk, Storage
 
 
 @pytest.fixture(params=["real", "simulated"])
@@ -17,6 +17,15 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
         "simulated": lambda: Storage(random.Random(1)).disk("/dev/root"),
     }
     return makers[request.param]()
+
+
+@pytest.fixture
+def another(disk: Disk) -> Disk:
+    """One of the same root, as another process would have it."""
+    if isinstance(disk, SimDisk):
+        return disk._storage.disk(disk.root)
+    assert isinstance(disk, RealDisk)
+    return RealDisk(disk.root)
 
 
 def write(disk: Disk, path: str, data: bytes) -> None:
@@ -184,6 +193,18 @@ def test_usage_grows_with_what_is_written(disk: Disk) -> None:
     write(disk, "f", bytes(100_000))
     after, _ = disk.usage()
     assert after >= used
+
+
+def test_a_root_is_locked_by_one_at_a_time(disk: Disk, another: Disk) -> None:
+    disk.lock()
+    with pytest.raises(BlockingIOError):
+        another.lock()
+    disk.unlock()
+    disk.unlock()
+    another.lock()
+    with pytest.raises(BlockingIOError):
+        disk.lock()
+    another.unlock()
 
 
 def test_flushing_a_missing_directory_is_an_error(disk: Disk) -> None:

@@ -128,6 +128,7 @@ class Volume:
         self.read_failures = 0
         self.slow_s = 0.0  # added to every call in a thread
         self.kv_stores: dict[str, KvStore] = {}  # by directory
+        self.locked: dict[str, SimDisk] = {}  # by directory; one of an earlier life holds nothing
 
     def step(self) -> None:
         """Count one operation against the fuse of a crash in progress."""
@@ -516,3 +517,15 @@ class SimDisk:
         """(used, free) bytes of the volume."""
         self._path(".")
         return self.volume.used_bytes, max(0, self.volume.capacity_bytes - self.volume.used_bytes)
+
+    def lock(self) -> None:
+        """Keep everybody else out."""
+        holder = self.volume.locked.get(self._prefix)
+        if holder is not None and holder._life == self._storage.life:
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), self.root)
+        self.volume.locked[self._prefix] = self
+
+    def unlock(self) -> None:
+        """Let go of it."""
+        if self.volume.locked.get(self._prefix) is self:
+            del self.volume.locked[self._prefix]

@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 _CHECKPOINT_PAUSE_S = 5.0
 _RENEW_PAUSE_S = 600.0
 _REPLAY_SLICE = 512  # records applied between two turns of the event loop
+_LOCK_WAIT_S = 3.0  # a process that was killed may still be ending
+_LOCK_POLL_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Device:
 
     @classmethod
     async def open(cls, world: World, directory: str, settings: EngineSettings, *, salvage: bool = False) -> "Device":
-        """Open and recover.  Raises DamagedFile, OSError; FileNotFoundError when the directory was never formatted.
+        """Open and recover.  Raises DamagedFile, OSError; DeviceOffline when another process has it; FileNotFoundError when it was never formatted.
 
         A damaged index is replaced by one built from the packs, which hold everything.  `salvage`: go on when the packs are
         damaged too, lose what cannot be read, and begin a new incarnation (rebuild.py).
@@ -101,6 +103,7 @@ class Device:
         identity = load_identity(disk)
         if identity is None:
             raise FileNotFoundError(f"{directory} is not a formatted device")
+        await take(disk, directory, world.clock)
         device = cls(world, directory, settings, disk, identity)
         try:
             await device._open_index()
@@ -109,6 +112,7 @@ class Device:
             device.threads.close()
             if device.kv is not None:
                 device.kv.close()
+            disk.unlock()
             raise
         return device
 
@@ -301,6 +305,21 @@ class Device:
         await self.tasks.aclose()
         self.threads.close()
         self.state.kv.close()
+        self.disk.unlock()
+
+
+async def take(disk: Disk, directory: str, clock: Clock) -> None:
+    """Lock the device.  Two processes would each take the other's unfinished batches for torn ones, and cut them off.  Raises DeviceOffline."""
+    until_s = clock.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            disk.lock()
+        except BlockingIOError as failure:
+            if clock.monotonic() >= until_s:
+                raise DeviceOffline(f"{directory} is in use by another process; end that one first") from failure
+            await clock.sleep(_LOCK_POLL_S)
+        else:
+            return
 
 
 def _some_steps(steps: Iterator[Replay]) -> Replay | None:

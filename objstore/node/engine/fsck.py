@@ -13,7 +13,7 @@ from objstore.core.digests import contribution
 from objstore.core.rows import BodyKind, Kind, Space
 from objstore.core.timestamp import ZERO
 from objstore.core.versions import head_key
-from objstore.errors import Damaged, DamagedFile, DamagedRow
+from objstore.errors import Damaged, DamagedFile, DamagedRow, DeviceOffline
 from objstore.node.engine.blobs import DIRECTORY as BLOBS
 from objstore.node.engine.blobs import BlobReader, blob_name, blob_of_name
 from objstore.node.engine.commit import is_counted
@@ -55,9 +55,13 @@ class Report:
 
 
 def fsck(world: World, directory: str) -> dict[str, Any]:
-    """Check a device.  Blocks for as long as reading everything takes.  Raises OSError."""
+    """Check a device.  Blocks for as long as reading everything takes.  Raises OSError; DeviceOffline while a node has it open."""
     report = Report()
     disk = world.open_disk(directory)
+    try:
+        disk.lock()
+    except BlockingIOError as failure:
+        raise DeviceOffline(f"{directory} is in use by another process, and changes while it is looked at") from failure
     try:
         identity = load_identity(disk)
         if identity is None:
@@ -75,6 +79,8 @@ def fsck(world: World, directory: str) -> dict[str, Any]:
                 kv.close()
     except Damaged as failure:
         report.found(f"{type(failure).__name__}: {failure}")
+    finally:
+        disk.unlock()
     return {"clean": not report.findings, **asdict(report)}
 
 

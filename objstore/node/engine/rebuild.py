@@ -7,7 +7,7 @@ incarnation: no vote until it is refilled, while what it still has serves the ot
 
 from dataclasses import dataclass
 
-from objstore.node.engine.device import Device
+from objstore.node.engine.device import Device, take
 from objstore.node.engine.identity import index_generation, set_index_generation
 from objstore.node.engine.settings import EngineSettings
 from objstore.runtime.world import World
@@ -25,9 +25,13 @@ class RebuildReport:
 
 
 async def rebuild_index(world: World, directory: str, settings: EngineSettings) -> RebuildReport:
-    """Replace the index.  Raises DamagedFile when the identity is damaged, FileNotFoundError, OSError."""
+    """Replace the index.  Raises DamagedFile when the identity is damaged, DeviceOffline while a node has it open, FileNotFoundError, OSError."""
     disk = world.open_disk(directory)
-    set_index_generation(disk, index_generation(disk) + 1)
+    await take(disk, directory, world.clock)
+    try:
+        set_index_generation(disk, index_generation(disk) + 1)
+    finally:
+        disk.unlock()
     device = await Device.open(world, directory, settings, salvage=True)
     found = device.recovered
     registers = device.state.totals.registers

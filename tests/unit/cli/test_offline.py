@@ -10,8 +10,11 @@ from objstore.cli.commands import run
 from objstore.cli.world import system_world
 from objstore.core.rows import BodyKind, Kind, Row, RowKey, encode_row
 from objstore.core.timestamp import ballot_at
+from objstore.errors import DeviceOffline
 from objstore.node.engine.engine import Engine
+from objstore.node.engine.fsck import fsck
 from objstore.node.engine.identity import format_device
+from objstore.node.engine.rebuild import rebuild_index
 from objstore.node.engine.settings import EngineSettings
 
 
@@ -63,6 +66,26 @@ def test_an_index_that_is_gone_is_made_anew(device: Path, capsys: pytest.Capture
     assert (code, report["registers"], report["lost_records"]) == (0, 10, 0)
     code, report = _json(["fsck", str(device)], capsys)
     assert (code, report["registers"]) == (0, 10)
+
+
+def test_a_device_that_a_node_has_open_is_neither_checked_nor_opened_nor_rebuilt(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objstore.node.engine.device._LOCK_WAIT_S", 0.1)
+
+    async def main() -> None:
+        engine = await Engine.open(system_world(), str(device), EngineSettings())
+        try:
+            with pytest.raises(DeviceOffline, match="in use by another process"):
+                await Engine.open(system_world(), str(device), EngineSettings())
+            with pytest.raises(DeviceOffline, match="in use by another process"):
+                await rebuild_index(system_world(), str(device), EngineSettings())
+            with pytest.raises(DeviceOffline, match="in use by another process"):
+                fsck(system_world(), str(device))
+        finally:
+            await engine.close()
+        assert not [path for path in device.iterdir() if path.name == "generation"], "nothing was changed"
+        await (await Engine.open(system_world(), str(device), EngineSettings())).close()
+
+    asyncio.run(main())
 
 
 def test_a_directory_that_is_no_device_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

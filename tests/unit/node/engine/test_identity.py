@@ -74,6 +74,7 @@ def test_the_generation_of_the_index_is_switched_durably(rig: SimRig) -> None:
 
 
 def test_a_damaged_generation_is_seen(rig: SimRig) -> None:
+    rig.run(rig.engine.close)
     disk = rig.host.storage.disk(DIRECTORY)
     for wrong in (b"", b"index-", b"index-x", b"idx-3", b"\xff\xff"):
         file = disk.open("generation", create=True, write=True)

@@ -295,7 +295,7 @@ def test_an_audit_writes_a_damaged_header_of_a_pack_again_also_when_its_first_re
     audit(rig)
     assert bytes(file.data[:32]) == header[:32]
     rig.crash()
-    rig.open()
+    rig.reopen()
 
 
 @pytest.mark.parametrize("lose", [False, True])
