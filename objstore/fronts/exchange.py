@@ -119,6 +119,7 @@ class Exchange:
             if not self.body_done:
                 if self.wants_continue:
                     self.wants_continue = False
+                    self.window_start = self.connection.loop.time()  # its sender begins now, however long ago the head came
                     self.connection.transport.write(CONTINUE)
                 self.connection.resume_reading(self)
             elif not self.delivered:

@@ -193,6 +193,8 @@ class Connection(asyncio.Protocol):
         waiter, self.write_waiter = self.write_waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+        if self.exchange is None and waiter is not None:
+            self._go_on()
 
     def data_received(self, data: bytes) -> None:
         """Cut the stream into heads and bodies."""
@@ -210,6 +212,9 @@ class Connection(asyncio.Protocol):
         while data and not self.transport.is_closing():
             exchange = self.exchange
             if exchange is None:
+                if self.write_waiter is not None:
+                    self._hold(data)  # who does not take his answers gets no more of them: each may be a megabyte
+                    return
                 end = data.find(b"\r\n\r\n")
                 if end < 0:
                     self._incomplete_head(data)
@@ -226,10 +231,14 @@ class Connection(asyncio.Protocol):
             elif not exchange.body_done:
                 data = self._feed(exchange, data)
             else:
-                self._pending = data
-                if len(data) > MAX_HEAD_BYTES:
-                    self._pause()
+                self._hold(data)
                 return
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what is there of the next requests until their turn comes."""
+        self._pending = data
+        if len(data) > MAX_HEAD_BYTES:
+            self._pause()
 
     def _hand_over(self, data: bytes) -> None:
         """From its head on, uvicorn's protocol for WebSockets has the connection."""
@@ -347,6 +356,11 @@ class Connection(asyncio.Protocol):
         self.exchange = None
         self._since = self.loop.time()
         self._begun = False
+        if self.write_waiter is None:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take the next request, be it here already."""
         self.resume_reading(None)
         if self._pending:
             self.loop.call_soon(self.data_received, b"")

@@ -189,6 +189,29 @@ def test_pipelined_requests_are_answered_in_order(server: Running) -> None:
         assert [client.answer()[2] for _ in range(3)] == [b"5", b"3", b"0"]
 
 
+def test_who_does_not_read_his_answers_gets_no_more_of_them_and_all_once_he_reads() -> None:
+    body = bytes(64 * 1024)
+    begun = 0
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        nonlocal begun
+        begun += 1
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    with serving(lambda: app) as running, Client(running.port) as client:
+        client.send(get("/x") * 600)  # 24 KiB asked, 38 MiB answered
+        eventually(lambda: running.connections and next(iter(running.connections)).write_waiter is not None)
+        time.sleep(0.3)
+        (connection,) = running.connections
+        assert connection.transport.get_write_buffer_size() < 1024 * 1024
+        assert begun < 400, "the rest waits until the answers before have left"
+        for _ in range(600):
+            assert client.answer()[2] == body
+        assert begun == 600
+        assert client.send(get("/x")).answer()[0] == 200
+
+
 def test_a_request_may_arrive_byte_by_byte(server: Running) -> None:
     with Client(server.port) as client:
         for byte in b"\r\n" + put("/x", b"abc"):
@@ -401,6 +424,22 @@ def test_slow_uploads_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
                 client.send(b"x").more()
         assert client.data.startswith(b"HTTP/1.1 408 ")
         eventually(lambda: last(server).get("disconnected"))
+
+
+def test_a_sender_who_waited_long_to_be_told_to_continue_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objstore.fronts.http.RATE_WINDOW_S", 1.0)
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(1.6)  # before it wants the body
+        body = (await receive())["body"]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    with serving(lambda: app, limits=LIMITS) as running, Client(running.port) as client:
+        client.send(put("/x", b"abc", "Expect: 100-continue")[:-3])
+        assert client.answer()[0] == 100
+        time.sleep(0.7)
+        assert client.send(b"abc").answer()[2] == b"abc"
 
 
 def test_connections_beyond_the_limit_are_turned_away() -> None:
