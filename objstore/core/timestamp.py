@@ -14,6 +14,8 @@ BALLOT_BYTES = 12
 ZERO = Ballot(bytes(BALLOT_BYTES))
 COUNTER_BITS = 12
 MAX_AHEAD_US = 60_000_000  # a ballot further ahead than this is refused, so that one broken clock cannot push the rest
+# What is dated further ahead was dated by a clock that was wrong, and must not bind anybody until that time comes.
+CLOCKS_APART_US = 3_600_000_000
 
 
 def ballot_at(hybrid: int, proxy_id: int) -> Ballot:

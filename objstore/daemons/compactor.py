@@ -99,7 +99,7 @@ class Compactor:
         gone = 0
         for partition in range(ring.partition_count):
             now_us = self.fleet.world.clock.wall_us()
-            if self._due_us.get(partition, 0) > now_us:
+            if now_us < self._due_us.get(partition, 0) <= now_us + self._age_us:  # later ones are from before the clock was set back
                 continue
             primaries = members(ring, partition)
             due_us = now_us + self._age_us

@@ -31,6 +31,7 @@ from objstore.core.container_sync import (
 )
 from objstore.core.etag import is_md5_etag
 from objstore.core.rows import Kind, Space
+from objstore.core.timestamp import CLOCKS_APART_US
 from objstore.core.versions import modified_us
 from objstore.errors import ConditionalConflict, InvalidRequest, NoSuchKey, PreconditionFailed, Refused
 from objstore.objects.api import ObjectInfo, Principal, Reading
@@ -281,7 +282,7 @@ class ContainerSync:
     async def _walk(self, job: _Job) -> None:
         now_us, state = self._clock.wall_us(), job.state
         if not state.walking:
-            if now_us - state.walked_us < self.settings.walk_interval_s * 1e6:
+            if -CLOCKS_APART_US <= now_us - state.walked_us < self.settings.walk_interval_s * 1e6:
                 return
             state = msgspec.structs.replace(state, walking=True, walk_start=b"")
         elif now_us - state.begun_us < BEGIN_AFTER_S * 1e6:

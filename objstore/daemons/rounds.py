@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 
+from objstore.core.timestamp import CLOCKS_APART_US
 from objstore.errors import ConditionalConflict, PreconditionFailed
 from objstore.objects.buckets import LIVE, BucketRecord, all_buckets
 from objstore.objects.store import ObjectStore
@@ -59,7 +60,7 @@ class Rounds:
         now_us = self._clock.wall_us()
         self._round = entry.value if entry is not None else Round(1, 0, finished=True)
         if self._round.finished:
-            if now_us - self._round.started_us < self._round_s * 1e6:
+            if -CLOCKS_APART_US <= now_us - self._round.started_us < self._round_s * 1e6:
                 return
             self._round = Round(1, now_us)
         async for record in all_buckets(self._cluster):

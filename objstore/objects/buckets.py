@@ -20,7 +20,7 @@ import msgspec
 from objstore.cluster.api import ClusterApi, Judge
 from objstore.core import names
 from objstore.core.rows import SYSTEM_BUCKET, BucketId, Kind, Row, RowKey, Space, is_live
-from objstore.core.timestamp import ZERO
+from objstore.core.timestamp import CLOCKS_APART_US, ZERO
 from objstore.errors import (
     BucketAlreadyExists,
     BucketAlreadyOwnedByYou,
@@ -293,7 +293,7 @@ class BucketDirectory:
         stale: ClaimRecord | None = None
         found = await self._read_claim(who.tenant, name)
         if found is not None and found.account != who.account:
-            if now_us - found.claimed_us < ABANDONED_AFTER_US or await self._read_bucket(found.account, name) is not None:
+            if _is_young(found.claimed_us, now_us) or await self._read_bucket(found.account, name) is not None:
                 raise BucketAlreadyExists(f"bucket name {name!r} is taken", bucket=name)
             stale = found
 
@@ -404,7 +404,7 @@ class BucketDirectory:
 
     async def _take_back_abandoned(self, record: BucketRecord) -> BucketRecord | None:
         """A marked bucket as its finder may use it: live again when its deleter is gone, else None."""
-        if self._clock.wall_us() - record.marked_us < ABANDONED_AFTER_US:
+        if _is_young(record.marked_us, self._clock.wall_us()):
             return None
         return await self.take_back(record)
 
@@ -416,6 +416,11 @@ class BucketDirectory:
     async def _read_claim(self, tenant: str, name: str) -> ClaimRecord | None:
         row = (await self._cluster.read(_system_key(names.claim_name(tenant, name)))).row
         return _decode_claim(row.record) if row is not None and is_live(row) else None
+
+
+def _is_young(dated_us: int, now_us: int) -> bool:
+    """Whether whoever dated a mark or a claim may still be at it."""
+    return -CLOCKS_APART_US <= now_us - dated_us < ABANDONED_AFTER_US
 
 
 async def all_buckets(cluster: ClusterApi, after: bytes = b"") -> AsyncIterator[BucketRecord]:

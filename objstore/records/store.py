@@ -15,7 +15,7 @@ import msgspec
 from objstore.cluster.api import ClusterApi
 from objstore.core import names
 from objstore.core.rows import SYSTEM_BUCKET, Kind, Row, RowKey, Space, is_live
-from objstore.core.timestamp import ZERO
+from objstore.core.timestamp import CLOCKS_APART_US, ZERO
 from objstore.errors import ConditionalConflict, InvalidArgument, PreconditionFailed
 from objstore.runtime.clock import Clock
 
@@ -147,9 +147,11 @@ class Leases:
         now_us = self._clock.wall_us()
         entry = await self._records.get(name)
         current = entry.value if entry is not None else None
-        if current is not None and current.holder != holder and current.expires_us > now_us:
+        # One that would last much longer than leases do is from a clock that was wrong, and would keep everybody out until then.
+        holds = current is not None and now_us < current.expires_us <= now_us + int(ttl_s * 1e6) + CLOCKS_APART_US
+        if current is not None and current.holder != holder and holds:
             return None
-        renewed = current is not None and current.holder == holder and current.expires_us > now_us
+        renewed = current is not None and current.holder == holder and holds
         token = (current.token if current is not None else 0) + (0 if renewed else 1)
         lease = Lease(record_version=1, holder=holder, expires_us=now_us + int(ttl_s * 1e6), token=token)
         try:

@@ -31,6 +31,18 @@ def test_a_round_shows_all_wanted_buckets_once_and_the_next_one_comes_in_time() 
     with_rig(test)
 
 
+def test_a_round_that_began_while_the_clock_was_far_ahead_does_not_hold_up_the_next_one() -> None:
+    async def test(rig: Rig) -> None:
+        found = rounds(rig)
+        rig.clock.skew_us = 365 * 86_400 * 1_000_000
+        assert await seen(found) == [("photos", b"")]
+        rig.clock.skew_us = 0
+        assert await seen(found) == [("photos", b"")]
+        assert await seen(found) == []
+
+    with_rig(test)
+
+
 def test_another_holder_goes_on_where_the_first_one_was() -> None:
     async def test(rig: Rig) -> None:
         for name in ("aaa", "bbb"):

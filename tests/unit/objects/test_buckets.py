@@ -199,6 +199,16 @@ def test_an_abandoned_mark_is_taken_back_after_a_minute_and_its_owner_cannot_fin
     with_rig(test)
 
 
+def test_a_mark_of_a_proxy_whose_clock_was_far_ahead_is_taken_back_at_once() -> None:
+    async def test(rig: Rig) -> None:
+        rig.clock.skew_us = 365 * 86_400 * 1_000_000
+        marked = await rig.store.directory.begin_delete(await rig.store.directory.find(ALICE, "photos"))
+        rig.clock.skew_us = 0
+        assert (await rig.peer().store.directory.find(ALICE, "photos")).id == marked.id
+
+    with_rig(test)
+
+
 def test_only_one_of_two_deletions_goes_on() -> None:
     async def test(rig: Rig) -> None:
         peer = rig.peer()

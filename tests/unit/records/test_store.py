@@ -143,6 +143,22 @@ def test_a_lease_has_one_holder_and_its_token_grows_with_each_change() -> None:
     run(test())
 
 
+def test_a_lease_of_a_host_whose_clock_was_far_ahead_does_not_keep_others_out_until_then() -> None:
+    async def test() -> None:
+        clock = LoopClock()
+        leases = Leases(MemoryCluster(clock=clock), clock, "daemon")
+        clock.skew_us = 365 * 86_400 * 1_000_000
+        wrong = await leases.acquire("scrub", "a", 10)
+        clock.skew_us = 0
+        right = await leases.acquire("scrub", "b", 10)
+        assert wrong is not None
+        assert right is not None
+        assert right.token == wrong.token + 1
+        assert await leases.acquire("scrub", "a", 10) is None
+
+    run(test())
+
+
 def test_of_many_that_want_a_lease_one_gets_it() -> None:
     async def test() -> None:
         clock = LoopClock()
