@@ -151,9 +151,10 @@ class Directory(Credentials):
     async def _quietly(self, look: Awaitable[None]) -> None:
         try:
             await look
-        except ObjstoreError as failure:
+        except Exception as failure:  # whatever it was: without these looks what is revoked stays good here
             if not self._failing:  # said once, not twice a second
-                log.warning("identities cannot be read, those known stay: %s", failure)
+                expected = isinstance(failure, ObjstoreError)
+                log.warning("identities cannot be read, those known stay: %r", failure, exc_info=None if expected else failure)
             self._failing = True
             return
         if self._failing:

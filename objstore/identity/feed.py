@@ -94,9 +94,11 @@ class Feed:
             try:
                 await self.catch_up()
                 self._failing = False
-            except ObjstoreError as failure:
+            except Exception as failure:  # whatever it was: without this loop what is revoked stays good here
                 if not self._failing:  # said once, not twice a second
-                    log.warning("records of the identity service cannot be read, those known stay: %s", failure)
+                    expected = isinstance(failure, ObjstoreError)
+                    message = "records of the identity service cannot be read, those known stay: %r"
+                    log.warning(message, failure, exc_info=None if expected else failure)
                 self._failing = True
             await self._clock.sleep(POLL_S)
 

@@ -94,8 +94,9 @@ class Registry:
                 # The first key has no beginning: it is changed at once.
                 if token_key_s and self.bearers.keys.age_us(self.clock.wall_us()) > token_key_s * 1e6:
                     await self.rotate_token_keys()
-            except ObjstoreError as failure:
-                log.warning("what has run out is not swept now: %s", failure)
+            except Exception as failure:  # whatever it was: without this loop keys of tokens are not changed any more
+                expected = isinstance(failure, ObjstoreError)
+                log.warning("what has run out is not swept now: %r", failure, exc_info=None if expected else failure)
 
     # -- keeping the tables -----------------------------------------------------------------------------------
 

@@ -41,8 +41,9 @@ class WebKeys:
         while True:
             try:
                 keys = await fetch_keys(url)
-            except (OSError, InvalidArgument) as failure:
-                log.warning("the keys of %s cannot be fetched from %s: %s", arn, url, failure)
+            except Exception as failure:  # whatever it was: without this loop a key that the issuer withdrew stays good here
+                expected = isinstance(failure, OSError | InvalidArgument)
+                log.warning("the keys of %s cannot be fetched from %s: %r", arn, url, failure, exc_info=None if expected else failure)
                 await self._directory.clock.sleep(RETRY_S)
                 continue
             self._directory.set_provider_keys(arn, keys)

@@ -147,6 +147,8 @@ class _Answer:
             raise _Ended("the connection ended before the answer did")
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # which is no HttpParserError
+            raise ConnectionError("the answer is a change to another protocol, which nobody asked for") from None
         except httptools.HttpParserError as failure:
             raise ConnectionError(f"the answer is not HTTP: {failure}") from None
         if self._head_bytes > MAX_HEAD_BYTES:

@@ -99,6 +99,8 @@ async def _read(reader: asyncio.StreamReader, *, head_only: bool) -> Answer:
             break
         try:
             parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # which is no HttpParserError
+            raise ConnectionError("the answer is a change to another protocol, which nobody asked for") from None
         except httptools.HttpParserError as failure:
             raise ConnectionError(f"the answer is not HTTP: {failure}") from None
         if collector.size > MAX_ANSWER_BYTES:

@@ -129,10 +129,13 @@ class Notifier:
             entry = waiting[0]
             try:
                 await self._outgoing.send(message._replace(body=entry.pending.body), timeout_s=self._settings.timeout_s)
-            except (OSError, TimeoutError) as failure:
+            except (
+                Exception
+            ) as failure:  # whatever it was: without this task nothing is sent there any more, and writes that cause events fail
                 self.counts[name, "failed"] += 1
                 if not pause_s:
-                    log.warning("events for %s wait: %r; will try again", name, failure)
+                    expected = isinstance(failure, OSError)
+                    log.warning("events for %s wait: %r; will try again", name, failure, exc_info=None if expected else failure)
                 if self._clock.wall_us() - entry.pending.time_us < self._settings.give_up_after_s * 1e6:
                     pause_s = min(self._settings.longest_pause_s, max(FIRST_PAUSE_S, 2 * pause_s))
                     await self._clock.sleep(pause_s)

@@ -55,6 +55,31 @@ def test_a_change_is_there_at_once_and_elsewhere_within_a_second() -> None:
     run(test())
 
 
+def test_a_failure_that_nobody_thought_of_does_not_end_the_keeping_up() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one = Held(cluster)
+        seen: list[str] = []
+
+        def told(changes: list[Change]) -> None:
+            seen.extend(name for _, name, _ in changes)
+            if seen == ["a"]:
+                raise LookupError("a bug")
+
+        feed = Feed(MemoryCluster(cluster.registers, proxy_id=2), LoopClock(), {"domain": Domain}, told, prefix="t")
+        await feed.start()
+        await asyncio.sleep(1)
+        await one.feed.create("domain", Domain(1, "i", "a"))
+        await asyncio.sleep(2 * POLL_S)
+        assert seen[0] == "a"
+        await one.feed.create("domain", Domain(1, "j", "b"))
+        await asyncio.sleep(2 * POLL_S)
+        assert seen[-1] == "b"
+        await feed.aclose()
+
+    run(test())
+
+
 def test_a_burst_of_changes_costs_few_writes_of_the_journal_and_loses_none() -> None:
     async def test() -> None:
         cluster = MemoryCluster()

@@ -69,6 +69,7 @@ def test_bodies_end_in_all_three_ways(raw: bytes, body: bytes) -> None:
     [
         b"",
         b"SSH-2.0-server\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * MAX_ANSWER_BYTES) + bytes(2 * MAX_ANSWER_BYTES),
     ],

@@ -72,6 +72,27 @@ def test_events_arrive_in_order_and_are_tried_again(tmp_path: Path) -> None:
     run(test(), limit_s=1e5)
 
 
+def test_a_failure_that_nobody_thought_of_does_not_end_the_delivery(tmp_path: Path) -> None:
+    class Odd(Servers):
+        async def send(self, message: Message, *, timeout_s: float) -> None:
+            if not self.attempts:
+                self.attempts = 1
+                raise LookupError("a bug")
+            await super().send(message, timeout_s=timeout_s)
+
+    async def test() -> None:
+        servers = Odd()
+        first = notifier(tmp_path, servers)
+        await first.start()
+        await first.record("hook", b"event")
+        await asyncio.sleep(5)
+        assert servers.taken == [b"event"]
+        assert (first.counts["hook", "failed"], first.counts["hook", "sent"]) == (1, 1)
+        await first.aclose()
+
+    run(test(), limit_s=1e5)
+
+
 def test_a_restart_goes_on_with_what_waits(tmp_path: Path) -> None:
     async def test() -> None:
         servers = Servers()
