@@ -14,7 +14,7 @@ from objstore.cluster.once import read_one
 from objstore.cluster.read import BodyReader, look, read, settle
 from objstore.cluster.repair import Repair
 from objstore.cluster.rounds import Operation
-from objstore.cluster.stage import Staging
+from objstore.cluster.stage import Behind, Staging
 from objstore.cluster.usage import bucket_holdings, holdings_of
 from objstore.cluster.write import EarlyQuery, conditional_write, plain_write
 from objstore.core.quota import Holdings, Usage
@@ -64,6 +64,7 @@ class Cluster:
         self._tasks = TaskOwner(f"cluster of {name}", limit=self.settings.background_limit)
         self.members = Membership(Clients(world, cluster_key=cluster_key, name=name), ring)
         self.repair = Repair(self.members)
+        self._behind = Behind()
         self.failed_writes = 0  # for want of a quorum, since the start
         self._lister = Lister(
             self.members, world.clock, self._tasks,
@@ -225,6 +226,7 @@ class Cluster:
         return Staging(
             self.members, self._world.clock, self._tasks, plan, blob,
             size=-1 if size is None else size, timeout_s=self.settings.body_timeout_s, patience_s=self.settings.patience_s, early=early,
+            behind=self._behind,
         )  # fmt: skip
 
     def read_body(

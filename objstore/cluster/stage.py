@@ -15,7 +15,7 @@ from objstore.cluster.membership import Membership
 from objstore.cluster.write import EarlyQuery
 from objstore.core.placement import Plan
 from objstore.core.quorum import Tally
-from objstore.errors import NewerEpoch, NodeUnreachable, ObjstoreError, QuorumLost, StaleEpoch
+from objstore.errors import NewerEpoch, NodeUnreachable, ObjstoreError, QuorumLost, StaleEpoch, TooBusy
 from objstore.runtime.clock import Clock
 from objstore.runtime.tasks import TaskOwner
 from objstore.wire.channel import Channel
@@ -26,9 +26,22 @@ BEHIND_BYTES = 2 * 1024 * 1024  # how far ahead of the quorum's lanes the client
 GIVE_UP_BYTES = 16 * 1024 * 1024  # how far a lane may fall behind before it is given up; one whose node is silent, BEHIND_BYTES
 OPEN_AGAIN_S = 0.27  # see cluster.rounds.ASK_AGAIN_S
 CATCH_UPS = 3  # ring changes that one lane follows
+BEHIND_OF_ALL_BYTES = 128 * 1024 * 1024  # how far the slow lanes of all bodies may be behind together; then none may be any further
 GRACE_RATIO = 0.1  # once a quorum has it, the others get this part of the time that it took
 GRACE_LEAST_S = 0.05
 GRACE_MOST_S = 1.0
+
+
+class Behind:
+    """How many bytes of all bodies wait for replicas that are slower than their quorum: what one slow disk may take of a proxy's memory."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    @property
+    def too_far(self) -> bool:
+        """Whether there is no room for more."""
+        return self.bytes > BEHIND_OF_ALL_BYTES
 
 
 class _Lane:
@@ -113,9 +126,9 @@ class Staging:
 
     def __init__(
         self, members: Membership, clock: Clock, tasks: TaskOwner, plan: Plan, blob: bytes, *, size: int, timeout_s: float, patience_s: float,
-        early: EarlyQuery | None = None,
+        early: EarlyQuery | None = None, behind: Behind | None = None,
     ) -> None:  # fmt: skip
-        """Raises TooBusy.  `early`: the query of a plain write of the same key, made before."""
+        """Raises TooBusy.  `early`: the query of a plain write of the same key, made before; `behind`: shared by all bodies of a process."""
         self.blob = blob
         self.early = early
         self.plan = plan
@@ -127,6 +140,8 @@ class Staging:
         self._begun_s = clock.monotonic()
         self._hash = xxhash.xxh3_128()
         self._sent = 0
+        self._behind = behind or Behind()
+        self._mine = 0  # bytes of these that are this body's
         self._changed = asyncio.Event()
         self._lanes = [_Lane(device) for device in plan.quorum.members]
         try:
@@ -148,8 +163,11 @@ class Staging:
         for lane in self._lanes:
             if lane.failure is None:
                 lane.push(piece)
-                if lane.backlog > BEHIND_BYTES and (lane.backlog > GIVE_UP_BYTES or self._is_ill(lane)):
-                    self._give_up(lane, NodeUnreachable("it fell too far behind"))
+        self._count_behind()
+        for lane in self._lanes:
+            if lane.backlog > BEHIND_BYTES and (lane.backlog > GIVE_UP_BYTES or self._behind.too_far or self._is_ill(lane)):
+                self._give_up(lane, NodeUnreachable("it fell too far behind"))
+                self._count_behind()
         await self._until(_keeps_up, self._timeout_s)
 
     async def finish(self) -> None:
@@ -172,6 +190,12 @@ class Staging:
         for lane in self._lanes:
             if lane.open:
                 self._give_up(lane, NodeUnreachable("the body was given up"))
+        self._count_behind()
+
+    def _count_behind(self) -> None:
+        mine = sum(lane.backlog - BEHIND_BYTES for lane in self._lanes if lane.backlog > BEHIND_BYTES)
+        self._behind.bytes += mine - self._mine
+        self._mine = mine
 
     def _is_ill(self, lane: _Lane) -> bool:
         return lane.device not in self._members.ring.devices or self._members.rank(lane.device) >= SUSPECT_RANK
@@ -217,13 +241,20 @@ class Staging:
 
     async def _run(self, lane: _Lane) -> None:
         try:
-            for _ in range(CATCH_UPS):
+            catch_ups = 0
+            while catch_ups < CATCH_UPS:
                 try:
                     await self._send(lane)
                 except (StaleEpoch, NewerEpoch) as failure:
+                    catch_ups += 1
                     if not lane.begin_again():
                         raise
                     await self._members.catch_up(lane.device, failure)
+                except TooBusy:
+                    # It takes so many bodies at a time, and some of those that it has will have ended soon.
+                    if self._clock.monotonic() >= self._begun_s + self._patience_s or not lane.begin_again():
+                        raise
+                    await self._clock.sleep(OPEN_AGAIN_S)
                 else:
                     lane.done()
                     return

@@ -166,6 +166,49 @@ def test_a_lane_too_far_behind_is_given_up_and_the_rest_goes_on(monkeypatch: pyt
     run(main)
 
 
+def test_one_slow_disk_holds_a_bounded_part_of_the_memory_however_many_bodies_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BEHIND_OF_ALL_BYTES", 6_000_000)
+
+    async def main(rig: Rig) -> None:
+        slow = rig.members(key())[0]
+        slow.body_trouble = lambda _: 10.0
+        stagings = [await rig.cluster.stage(key()) for _ in range(4)]
+        most = 0
+        for _ in range(90):
+            for staging in stagings:
+                await staging.write(PIECE)
+            held = sum(lane.backlog for staging in stagings for lane in staging._lanes)  # type: ignore[attr-defined]
+            most = max(most, held)
+        assert 6_000_000 < most < 6_000_000 + len(stagings) * 3 * module.BEHIND_BYTES
+        for staging in stagings:
+            await staging.finish()
+            assert slow.number not in staging.holders  # type: ignore[attr-defined]
+        assert rig.cluster._behind.bytes == 0
+        await nothing_runs(rig)
+
+    run(main)
+
+
+def test_nodes_that_take_no_more_bodies_for_a_moment_are_waited_for() -> None:
+    async def main(rig: Rig) -> None:
+        began_s = rig.now_s
+
+        def busy(message: m.Message) -> ObjstoreError | None:
+            return TooBusy("so many already") if isinstance(message, m.StageBody) and rig.now_s < began_s + 1.5 else None
+
+        for node in rig.nodes:
+            node.trouble = busy
+        staging = await put(rig)
+        assert holders(rig, staging) == 3
+        assert 1.5 <= rig.now_s - began_s < 2.5
+        began_s = rig.now_s + 1e6
+        with pytest.raises(QuorumLost, match="so many already"):
+            await put(rig)
+        await nothing_runs(rig)
+
+    run(main)
+
+
 def test_the_client_waits_while_the_quorum_is_behind() -> None:
     async def main(rig: Rig) -> None:
         for node in rig.nodes[:2]:
