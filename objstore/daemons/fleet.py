@@ -7,7 +7,7 @@ ring changed under the caller, who then starts that piece of work over.
 import asyncio
 from typing import Any, TypeVar
 
-from objstore.errors import DeadlineExceeded, NewerEpoch, NodeUnreachable, NoSuchDevice, StaleEpoch
+from objstore.errors import NewerEpoch, NoSuchDevice, ObjstoreError, StaleEpoch
 from objstore.runtime.world import World
 from objstore.wire.channel import Channel, dial
 from objstore.wire.messages import GetRing, Message, NodeReport, NodeStatus, PutRing, Request, RingAnswer
@@ -98,7 +98,7 @@ class Fleet:
             try:
                 async with asyncio.timeout(timeout_s):  # also over the dialing, which a node that hangs lets wait
                     return await self.call(address, NodeStatus(), NodeReport, timeout_s=timeout_s)
-            except (NodeUnreachable, DeadlineExceeded, TimeoutError):
+            except (ObjstoreError, TimeoutError):  # also one that is of another cluster, or of a release that this one cannot speak to
                 return None
 
         return dict(zip(addresses, await asyncio.gather(*map(one, addresses)), strict=True))

@@ -325,6 +325,10 @@ class Channel(Connection):
             answer = decode_message(code, head)
         except ObjstoreError as unknown:
             failure = unknown
+        except BadFrame as bad:  # ends the connection, and this call is not among those any more that hear of it
+            if call is not None:
+                call[0](None, b"", NodeUnreachable(f"{self.address} gave an answer that is none: {bad}"))
+            raise
         if isinstance(answer, Failure):
             failure = error_of(answer)
         if call is not None:

@@ -339,8 +339,11 @@ class Listener:
 
     def take(self, connection: ServerConnection) -> bool:
         """A connection was opened; False when there are too many."""
-        if len(self._strangers) >= MAX_STRANGERS or len(self._connections) >= MAX_CONNECTIONS:
+        if len(self._connections) >= MAX_CONNECTIONS:
             return False
+        if len(self._strangers) >= MAX_STRANGERS:
+            # A peer is done with the handshake within milliseconds: who has been at it for longest is most likely none.
+            next(iter(self._strangers)).abort("others want to introduce themselves too")
         self._strangers[connection] = None
         return True
 

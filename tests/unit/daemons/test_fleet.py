@@ -6,6 +6,7 @@ import pytest
 
 from objstore.daemons.fleet import Fleet
 from objstore.errors import NodeUnreachable, NoSuchDevice, StaleEpoch
+from objstore.wire.channel import serve
 from objstore.wire.messages import SyncState, SyncStateAnswer
 from ring import builder
 from tests.support.memory_fleet import ring_of, world
@@ -29,6 +30,18 @@ def test_a_dead_node_is_unreachable_and_reported_as_none() -> None:
     with pytest.raises(NodeUnreachable):
         asyncio.run(fleet().ask(SyncState, SyncStateAnswer, 1, epoch=1))
     assert set(asyncio.run(fleet().reports()).values()) == {None}
+
+
+def test_a_node_of_another_cluster_is_reported_as_none_like_one_that_is_silent() -> None:
+    async def main() -> None:
+        acting = fleet()
+        address = acting.addresses()[0]
+        listener = await serve(acting.world, address, cluster_key=b"x" * 32, name="stranger", handler_factory=lambda _: None)  # type: ignore[arg-type,return-value] # nobody gets so far
+        assert set((await acting.reports()).values()) == {None}
+        await listener.aclose()
+        await acting.aclose()
+
+    asyncio.run(main())
 
 
 def test_only_a_newer_ring_is_adopted() -> None:

@@ -14,7 +14,9 @@ from objstore.runtime.rng import SystemRng
 from objstore.runtime.tasks import ThreadPool
 from objstore.runtime.world import World
 from objstore.wire import channel as channels
+from objstore.wire import codec
 from objstore.wire.channel import DEAD_AFTER_S, TICK_S, dial, serve
+from objstore.wire.codec import pack_frame
 from objstore.wire.messages import BodyBegin, Done, NodeStatus, ReadBody, RegisterAnswer, StageBody, Staged
 from objstore.wire.server import Call
 from tests.support.wires import ADDRESS, KEY, Handler, Site, query, run
@@ -209,6 +211,26 @@ def test_a_garbled_frame_closes_the_connection_and_yields_nothing() -> None:
             await channel.call(query(), b"payload", timeout_s=5)
         assert channel.closed
         assert site.fabric.counters.garbled == 1
+
+    run(main)
+
+
+def test_a_call_whose_answer_is_none_is_told_so_like_all_others_of_the_connection() -> None:
+    def garble(call: Call) -> None:
+        if len(call.payload):
+            call._connection.send(pack_frame(codec._CODES[RegisterAnswer], call._request, 0, b"\xc1"))
+
+    async def main(site: Site) -> None:
+        await site.serve(Handler(garble))
+        channel = await site.dial()
+        other = asyncio.ensure_future(channel.call(query(), timeout_s=60))
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(1):
+            with pytest.raises(NodeUnreachable):
+                await channel.call(query(), b"x", timeout_s=60)
+            with pytest.raises(NodeUnreachable):
+                await other
+        assert channel.closed
 
     run(main)
 
