@@ -24,7 +24,7 @@ from objstore.runtime.tasks import TaskOwner
 log = logging.getLogger(__name__)
 
 PARSED = Parsed("logging", bucket_logging.decode)
-LIMIT_BYTES = 16 * 1024 * 1024  # of lines that wait, for all buckets
+LIMIT_BYTES = 16 * 1024 * 1024  # of lines that wait or are being written, for all buckets: so many batches as there may be tasks
 BATCH_BYTES = 1024 * 1024  # a bucket's lines are written when there are so many
 SERVICE = "logging.s3.amazonaws.com"
 
@@ -110,8 +110,13 @@ class AccessLog:
         await self.flush()
 
     async def _write(self, config: LoggingConfig, batch: _Batch) -> None:
+        try:
+            await self._write_batch(config, batch)
+        finally:
+            self._bytes -= batch.bytes  # only now: what is on its way is in memory, and takes as long as the cluster is slow
+
+    async def _write_batch(self, config: LoggingConfig, batch: _Batch) -> None:
         info = batch.info
-        self._bytes -= batch.bytes
         key = log_key(
             config, info.account, info.region or self._settings.region, info.name,
             first_us=batch.first_us, now_us=self._clock.wall_us(), unique=self._rng.token(8).hex().upper(),

@@ -82,6 +82,30 @@ def test_large_batches_are_written_at_once_and_too_many_lines_are_dropped(monkey
             s3.delete_object(Bucket="target", Key=item["Key"])
 
 
+def test_lines_that_cannot_be_written_for_a_while_are_bounded_and_break_no_connection(monkeypatch: Any) -> None:
+    with s3_serving(settings=S3Settings(log_interval_s=1000)) as running:
+        s3 = running.client()
+        enable(s3, "source", "target")
+        log = running.app._access_log
+        hung = asyncio.Event()
+
+        async def never(*_: Any, **__: Any) -> None:
+            await hung.wait()
+
+        monkeypatch.setattr(log, "_put", never)
+        monkeypatch.setattr(access_log, "BATCH_BYTES", 1000)
+        monkeypatch.setattr(access_log, "LIMIT_BYTES", 16_000)
+        for _ in range(100):
+            s3.head_bucket(Bucket="source")
+            call(running, "GET", f"/source/{'k' * 900}")
+        assert log._bytes <= 16_000
+        assert log.counts["dropped"] > 50
+        running.loop.call_soon_threadsafe(hung.set)
+        asyncio.run_coroutine_threadsafe(log.flush(), running.loop).result(10)
+        asyncio.run_coroutine_threadsafe(log._tasks.aclose(), running.loop).result(10)
+        assert log._bytes == 0
+
+
 def test_a_target_that_is_gone_costs_its_lines_and_nothing_else() -> None:
     with s3_serving(settings=S3Settings(log_interval_s=1000)) as running:
         s3 = running.client()
