@@ -31,6 +31,7 @@ WAIT_STEP_S = 0.1
 AUDIT_TIMEOUT_S = 3600.0
 STATUS_TIMEOUT_S = 5.0  # a scrape of metrics must have its answer within 10
 DEVICE_TIMEOUT_S = 1.5  # for status: one that answers later is silent for whoever watches
+FIRST_AUDIT_S = 3600.0  # after the start: a host that is started anew every few days would never come to the end of an interval of a week
 HANDOVER_PAUSE_S = 1.0  # between two looks at a ring change that makes no progress
 
 
@@ -80,7 +81,7 @@ class Daemons:
         self.expirer = expirer
         self.sync = sync
         self.workers = {
-            name: Worker(world, self._owner, name=name, interval_s=interval_s, step=step)
+            name: Worker(world, self._owner, name=name, interval_s=interval_s, step=step, first_s=FIRST_AUDIT_S)
             for name, interval_s, step in (
                 ("replicator", settings.replicate_interval_s, self._replicate),
                 ("rebalancer", settings.rebalance_interval_s, self._rebalance),

@@ -6,6 +6,7 @@ simulator call.
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 from objstore.errors import ObjstoreError, StaleEpoch
@@ -20,11 +21,14 @@ STALE_AT_ONCE = 10  # so often in a row; then after the interval, as always
 
 
 class Worker:
-    """Runs `step` every `interval_s` (sooner when woken), with jitter so that hosts do not march in step."""
+    """Runs `step` every `interval_s` (sooner when woken), with jitter so that hosts do not march in step; the first time after `first_s`, where that is less."""
 
-    def __init__(self, world: World, owner: TaskOwner, *, name: str, interval_s: float, step: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self, world: World, owner: TaskOwner, *, name: str, interval_s: float, step: Callable[[], Awaitable[object]], first_s: float = math.inf
+    ) -> None:  # fmt: skip
         self.name = name
         self.interval_s = interval_s
+        self.first_s = min(first_s, interval_s)
         self.failures = 0
         self.rounds = 0
         self._world = world
@@ -49,7 +53,7 @@ class Worker:
             return await self._step()
 
     async def _loop(self) -> None:
-        pause_s = self.interval_s
+        pause_s = self.first_s
         stale = 0
         while True:
             try:

@@ -34,6 +34,25 @@ def test_a_woken_worker_does_not_wait_for_its_interval() -> None:
     assert steps == [1]
 
 
+def test_the_first_step_may_come_sooner_than_the_interval() -> None:
+    async def story() -> None:
+        done = asyncio.Event()
+
+        async def step() -> None:
+            done.set()
+
+        owner = TaskOwner("test")
+        Worker(world(), owner, name="w", interval_s=7 * 86_400.0, step=step, first_s=0.02).start()
+        Worker(world(), owner, name="w", interval_s=0.01, step=step, first_s=3600.0).start()
+        async with asyncio.timeout(5):
+            await done.wait()
+            done.clear()
+            await done.wait()
+        await owner.aclose()
+
+    asyncio.run(story())
+
+
 def test_two_callers_never_run_the_step_at_once() -> None:
     running = most = 0
 
