@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from objstore.services.calls.call import Answer, Call, Handler
 from objstore.services.calls.comparing import time_us
@@ -59,9 +59,15 @@ class HistoryCalls:
                 conditions.append(ACTIONS.c.updated_us >= _time("changes-since", call.first("changes-since")))
         if call.version >= (2, 66) and call.first("changes-before") is not None:
             conditions.append(ACTIONS.c.updated_us < _time("changes-before", call.first("changes-before")) + 1_000_000)
-        query = select(ACTIONS).where(and_(*conditions)).order_by(ACTIONS.c.started_us.desc(), ACTIONS.c.request_id)
-        rows = list(await self._context.read(lambda connection: connection.execute(query).all()))
-        rows = _behind(rows, call.first("marker")) if call.version >= (2, 58) else rows
+        query = select(ACTIONS).where(and_(*conditions)).order_by(ACTIONS.c.started_us.desc(), ACTIONS.c.request_id).limit(limit + 1)
+        marker = call.first("marker") if call.version >= (2, 58) else None
+        rows = list(
+            await self._context.read(
+                lambda connection: connection.execute(
+                    query if marker is None else query.where(_behind(connection, conditions, marker))
+                ).all()
+            )
+        )
         body: View = {"instanceActions": [action_view(row, call.version) for row in rows[:limit]]}
         if call.version >= (2, 58) and len(rows) > limit > 0:
             rest = [*query_without(call, "marker"), ("marker", rows[limit - 1].request_id)]
@@ -130,13 +136,12 @@ def _running(connection: Connection, server: str) -> Sequence[Any]:
     return connection.execute(select(MIGRATIONS).where(which).order_by(MIGRATIONS.c.number)).all()
 
 
-def _behind(rows: list[Any], marker: str | None) -> list[Any]:
-    if marker is None:
-        return rows
-    at = next((number for number, row in enumerate(rows) if row.request_id == marker), None)
+def _behind(connection: Connection, conditions: Sequence[ColumnElement[bool]], marker: str) -> ColumnElement[bool]:
+    """Those that come after the marker: a server may have been locked and unlocked any number of times."""
+    at = connection.execute(select(ACTIONS.c.started_us).where(and_(*conditions, ACTIONS.c.request_id == marker))).scalar_one_or_none()
     if at is None:
         raise bad_request(f"marker [{marker[:64]}] not found")
-    return rows[at + 1 :]
+    return or_(ACTIONS.c.started_us < at, and_(ACTIONS.c.started_us == at, ACTIONS.c.request_id > marker))
 
 
 def _time(name: str, text: str | None) -> int:

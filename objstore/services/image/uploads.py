@@ -43,6 +43,19 @@ class Held:
     room_bytes: int
 
 
+@dataclass
+class _Coming:
+    """What an upload has brought by now, and may bring in all, which becomes less when others of the project bring more."""
+
+    room_bytes: int
+    got_bytes: int = 0
+
+    async def counted(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for piece in source:
+            self.got_bytes += len(piece)
+            yield piece
+
+
 class Uploads:
     """Uploads of one process."""
 
@@ -82,12 +95,15 @@ class Uploads:
         queued again, or where it was importing still importing: its job says what becomes of it.
         """
         held = await self._begin(image_id, size, before, during)
-        renewing = self._tasks.spawn(self._renew(held), name="renew upload")
+        coming = _Coming(held.room_bytes)
+        renewing = self._tasks.spawn(self._renew(held, coming), name="renew upload")
         try:
             assert held.image.disk_format is not None
             assert held.image.container_format is not None
             inspection = Inspection(held.image.disk_format, held.image.container_format, enforce=self._settings.enforce_format)
-            stored = await self._bodies.write(held.operation, source, inspection, size=size, limit=lambda: held.room_bytes)
+            stored = await self._bodies.write(
+                held.operation, coming.counted(source), inspection, size=size, limit=lambda: coming.room_bytes
+            )
             await self._finish(held, stored, staged=staged)
         except BaseException as failure:
             # Shielded: a client that goes away cancels this, and the image must not be left to its lease.
@@ -121,19 +137,21 @@ class Uploads:
 
         return await self._sql.write(work)
 
-    async def _renew(self, held: Held) -> None:
+    async def _renew(self, held: Held, coming: _Coming) -> None:
+        """Keep the lease, and tell of what came so far: uploads that run at once share the project's quota, also where none said how long it is."""
         while True:
             await self._world.clock.sleep(self._settings.lease_s / 4)
             until_us = self.now_us() + int(self._settings.lease_s * 1e6)
 
-            def work(connection: Connection, until_us: int = until_us) -> None:
+            def work(connection: Connection, until_us: int = until_us, got: int = coming.got_bytes) -> int:
                 connection.execute(update(IMAGES).where(IMAGES.c.operation == held.operation).values(operation_until_us=until_us))
-                connection.execute(
-                    update(BODIES).where(and_(BODIES.c.id == held.operation, BODIES.c.status == COMING)).values(until_us=until_us)
-                )
+                mine, row = and_(BODIES.c.id == held.operation, BODIES.c.status == COMING), records.body_of(connection, held.operation)
+                size = max(got, int(row.size) if row is not None else 0)
+                taken = connection.execute(update(BODIES).where(mine).values(until_us=until_us, size=size)).rowcount * size
+                return _room(self._settings, records.usage_of(connection, held.image.owner).total_bytes - taken)
 
             try:
-                await self._sql.write(work)
+                coming.room_bytes = await self._sql.write(work)
             except Unavailable as failure:
                 log.warning("the lease of an upload is not renewed now: %s", failure)
 
@@ -260,9 +278,14 @@ def activate(
 
 def room_for(settings: ImageSettings, usage: records.Usage, size: int | None) -> int:
     """How many bytes an upload may bring.  Raises 413 when those announced are more."""
-    room = min(settings.max_bytes or 2**62, max(settings.quota_bytes - usage.total_bytes, 0) if settings.quota_bytes else 2**62)
+    room = _room(settings, usage.total_bytes)
     if size is not None and size > room:
         raise too_large(f"The image has {size} bytes; there is room for {room}.")
     if size is None and room == 0:
         raise too_large("The project's quota of bytes of images is used up.")
     return room
+
+
+def _room(settings: ImageSettings, taken_bytes: int) -> int:
+    """What is left of the quota beside what others take, and for one image."""
+    return min(settings.max_bytes or 2**62, max(settings.quota_bytes - taken_bytes, 0) if settings.quota_bytes else 2**62)

@@ -1,7 +1,11 @@
 """Uploads that die, are overtaken, or lose the image they write."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
+import pytest
+
+from objstore.services.calls.problems import CallRefused
 from objstore.services.image.records import COMING, body_of, new_body
 from objstore.services.image.uploads import ORPHAN_AGE_US
 from tests.support.image_rig import OCTETS, ImageRig, on_image_rig, slow
@@ -84,3 +88,26 @@ def test_objects_that_no_record_names_go_when_they_are_old() -> None:
         assert row.status == COMING
 
     on_image_rig(test)
+
+
+def test_uploads_of_unknown_length_share_the_quota_while_they_run() -> None:
+    async def test(rig: ImageRig) -> None:
+        first, second = await rig.made(), await rig.made()
+
+        async def coming() -> AsyncIterator[bytes]:
+            for _ in range(10):
+                yield b"x" * 100
+                await asyncio.sleep(0.1)
+
+        running = asyncio.get_running_loop().create_task(
+            rig.service.uploads.receive(first, coming(), size=None, before=("queued",), during="saving")
+        )
+        await asyncio.sleep(0.65)
+        assert (await rig.upload(second, b"y" * 600)).status == 413  # some 600 of 1000 bytes are taken by what is still coming
+        assert (await rig.upload(second, b"y" * 150)).status == 204
+        with pytest.raises(CallRefused) as refused:
+            await running
+        assert refused.value.status == 413
+        assert (await rig.show(first))["status"] == "queued"
+
+    on_image_rig(test, lease_s=0.2, quota_bytes=1000)
