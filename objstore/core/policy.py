@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
+import msgspec
+
 from objstore.core.glob import Glob, Lookup, effort
 from objstore.core.policy_conditions import BadCondition, Condition, is_closed, mentioned, parse_conditions
 from objstore.errors import MalformedPolicy
@@ -78,8 +80,7 @@ class Kind(Enum):
     TRUST = "trust"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who asks, as policies name callers."""
 
     account: str = ""  # empty: anonymous
@@ -90,8 +91,7 @@ class Caller:
     is_account: bool = False  # stands for the account itself, as its root does
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """A question: may `caller` do `action` to `resource`?  `lookup` gives the values of condition keys (lower case)."""
 
     caller: Caller
@@ -167,9 +167,7 @@ class Statement:
     conditions: tuple[Condition, ...]
 
     def naming(self, ask: Ask) -> Naming:
-        """Whether the statement applies, and how closely it names the caller."""
-        if self.resources is not None and not self.resources.fit(ask.resource, ask.lookup):
-            return Naming.NOT
+        """Whether the statement, which is about the resource, applies, and how closely it names the caller."""
         naming = Naming.SELF if self.principals is None else self.principals.naming(ask.caller)
         if naming:
             for condition in self.conditions:
@@ -193,8 +191,7 @@ class Statement:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """What a policy says: `effect` None is nothing, which denies unless something else allows."""
 
     effect: Effect | None = None
@@ -221,10 +218,14 @@ class Policy:
     def evaluate(self, ask: Ask) -> Finding:
         """A deny if any statement denies, else the allow that names the caller most closely."""
         best = NOTHING
+        resources, fits = None, True  # of the statement before: those of a bucket's policy mostly have the same
         for number, statement in self._about(ask):
             if statement.effect is Effect.ALLOW and best.naming is Naming.SELF:
                 continue
-            naming = statement.naming(ask)
+            if statement.resources is not resources:
+                resources = statement.resources
+                fits = resources is None or resources.fit(ask.resource, ask.lookup)
+            naming = statement.naming(ask) if fits else Naming.NOT
             if naming:
                 if statement.effect is Effect.DENY:
                     return Finding(Effect.DENY, naming, statement, number)
@@ -347,6 +348,7 @@ class _Parser:
         self._kind = kind
         self._bucket = bucket
         self._variables = variables
+        self._known: dict[tuple[object, ...], _Names] = {}  # statements that name the same have the very same object
 
     def statement(self, item: object) -> Statement:
         if not isinstance(item, dict):
@@ -376,10 +378,13 @@ class _Parser:
         texts = _strings(item[present[0]], present[0])
         for text in texts:
             check(text)
-        try:
-            return _Names(texts, inverted=present[0] != name, fold=fold, variables=variables)
-        except ValueError as bad:
-            raise MalformedPolicy(f"Policy has an invalid {name.lower()}: {bad}") from None
+        known = (present[0], *texts)
+        if known not in self._known:
+            try:
+                self._known[known] = _Names(texts, inverted=present[0] != name, fold=fold, variables=variables)
+            except ValueError as bad:
+                raise MalformedPolicy(f"Policy has an invalid {name.lower()}: {bad}") from None
+        return self._known[known]
 
     def _check_action(self, text: str) -> None:
         pattern = _S3_ACTION if self._kind is Kind.BUCKET else _ACTION

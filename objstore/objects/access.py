@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+import msgspec
+
 from objstore.core import acl as lists
 from objstore.core.account_acl import ADMIN, READ_ONLY, READ_WRITE, AccountAcl, covers, level_of
 from objstore.core.acl import Acl, Ownership, Permission, PublicAccessBlock, Seeker
@@ -80,8 +82,7 @@ class Gate:
         return self.ownership is not Ownership.ENFORCED
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The answer, and why: for whom it is about, never for strangers."""
 
     allowed: bool
@@ -89,8 +90,7 @@ class Decision:
     forbidden: bool = False  # some policy denies it, or does not reach so far: no other may allow it
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """What `decide` is asked.  `key` is empty for the bucket itself."""
 
     action: Action
@@ -161,8 +161,11 @@ def needs_row(who: Principal, gate: Gate | None, action: Action) -> bool:
         return True
     if who.plain or who.anonymous:
         return False
-    own = (*(who.policies or ()), *(who.session_policies or ()), *(() if who.boundary is None else (who.boundary,)))
-    return any(policy.reads_tags for policy in own)
+    derived = who.derived
+    if derived.reads_tags is None:
+        own = (*(who.policies or ()), *(who.session_policies or ()), *(() if who.boundary is None else (who.boundary,)))
+        derived.reads_tags = any(policy.reads_tags for policy in own)
+    return derived.reads_tags
 
 
 def resource_of(bucket: str, key: str) -> str:
@@ -177,7 +180,7 @@ def authorize(who: Principal, action: Action, bucket: str = "*", given: Mapping[
         raise AccessDenied("an anonymous caller has no buckets", hint="Sign the request.")
     if who.plain:
         return
-    ask = Ask(caller_of(who), action.value, resource_of(bucket, ""), Asked(who, None, given=given))
+    ask = Ask(caller_of(who), action, resource_of(bucket, ""), Asked(who, None, given=given))
     found = _own_findings(who, ask)
     allowed = _own_allows(who, found) or (_level_allows(who, who.home, action))
     refusal = _own_refusal(who, ask, found) or (None if allowed else _NO_OWN_ALLOW)
@@ -205,7 +208,7 @@ def _decide_one(who: Principal, bucket: BucketInfo, gate: Gate | None, question:
     action = question.action
     row = question.found if isinstance(question.found, Row) else None
     lookup = Asked(who, bucket, version_id=question.version_id, row=row, tags=question.tags, given=question.given, prefix=question.prefix)
-    ask = Ask(caller_of(who), action.value, resource_of(bucket.name, question.key), lookup)
+    ask = Ask(caller_of(who), action, resource_of(bucket.name, question.key), lookup)
     own = _is_own(who, bucket)
     finding = NOTHING
     if gate is not None and gate.policy is not None:
@@ -237,6 +240,7 @@ def _decide_one(who: Principal, bucket: BucketInfo, gate: Gate | None, question:
 
 
 _NO_OWN_ALLOW = "no identity-based policy allows it"
+_THE_CALLERS = Decision(allowed=True, reason="the bucket is the caller's")
 
 
 def check_home(who: Principal, what: str, needed: str = ADMIN) -> None:
@@ -296,13 +300,13 @@ def _within_the_account(who: Principal, bucket: BucketInfo, gate: Gate | None, q
     if not _own_allows(who, found):
         return Decision(allowed=False, reason=_NO_OWN_ALLOW)
     if gate is None or not gate.has_lists:
-        return Decision(allowed=True, reason="the bucket is the caller's")
+        return _THE_CALLERS
     # Lists can take from the account itself: what it does not own, and what it has taken from itself.
     if question.action in BY_OBJECT_LIST or question.action in BY_BUCKET_LIST:
         if _listed(who, bucket, gate, question):
             return Decision(allowed=True, reason="the bucket is the caller's, and the access control list allows it")
         return Decision(allowed=False, reason="no access control list allows it")
-    return Decision(allowed=True, reason="the bucket is the caller's")
+    return _THE_CALLERS
 
 
 def _listed(who: Principal, bucket: BucketInfo, gate: Gate, question: Question) -> bool:
@@ -386,9 +390,12 @@ def _is_account(who: Principal) -> bool:
 
 def caller_of(who: Principal) -> Caller:
     """The caller, as policies of buckets name callers."""
-    if who.anonymous or not who.account:
-        return Caller()
-    return Caller(who.account, arns_of(who), who.canonical_id, is_account=_is_account(who))
+    named = who.derived.named
+    if named is None:
+        nobody = who.anonymous or not who.account
+        named = Caller() if nobody else Caller(who.account, arns_of(who), who.canonical_id, is_account=_is_account(who))
+        who.derived.named = named
+    return named
 
 
 def _own_findings(who: Principal, ask: Ask) -> Sequence[Finding]:

@@ -1,13 +1,16 @@
 """What can be done, by S3's names, and which of it lists decide; tables, for access.py and for whoever asks it."""
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 
 from objstore.core.acl import Permission
 
 
-class Action(Enum):
-    """What is being done, by S3's name for it; several operations may need the same."""
+class Action(StrEnum):
+    """What is being done, by S3's name for it; several operations may need the same.
+
+    Text, and not only named by one: the tables below are asked for every request, and a plain member's hash is worked out in Python.
+    """
 
     CREATE_BUCKET = "s3:CreateBucket"
     LIST_BUCKETS = "s3:ListAllMyBuckets"

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from objstore.core.policy import Caller
+
 
 class RequestFacts:
     """What a request says of itself, for the conditions of policies; this base says nothing.
@@ -49,6 +51,16 @@ class RequestFacts:
 NO_FACTS = RequestFacts()
 
 
+class Derived:
+    """What follows from who a caller is, worked out when it is first asked for; the caller of each request has that of all."""
+
+    __slots__ = ("named", "reads_tags")
+
+    def __init__(self) -> None:
+        self.named: Caller | None = None  # as policies of buckets name it
+        self.reads_tags: bool | None = None  # whether a policy of its own asks for the tags of objects
+
+
 @dataclass(frozen=True)
 class Principal:
     """Who calls: the account that pays, the user in it; `anonymous` has neither.
@@ -76,6 +88,7 @@ class Principal:
         default_factory=dict
     )  # account -> what its access control list gives the caller, see core/account_acl.py
     plain: bool = field(init=False, default=False, compare=False, repr=False)  # an account, and nothing narrows its rights
+    derived: Derived = field(init=False, default_factory=Derived, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         narrowed = self.anonymous or self.policies is not None or self.session_policies is not None or self.boundary is not None

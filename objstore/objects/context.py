@@ -1,10 +1,11 @@
 """What every operation of the object model shares: the cluster, the world, the directory of buckets, settings."""
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from objstore.cluster.api import ClusterApi, Staging
 from objstore.core import names
@@ -174,7 +175,7 @@ class StoreContext:
     async def _admit(self, who: Principal, bucket: Bucket, question: Question, *, row_follows: bool = False) -> None:
         action = _of_version(question.action, question.version_id)
         if action is not question.action:
-            question = dataclasses.replace(question, action=action)
+            question = msgspec.structs.replace(question, action=action)
         if action in ON_OBJECT and not question.key:
             raise AccessDenied(f"{action.value} was asked for without an object's name")
         if needs_row(who, bucket.gate, action):
@@ -183,7 +184,7 @@ class StoreContext:
             register = self.version_key(bucket, names.object_name(question.key), question.version_id)
             row = (await self.cluster.read(register, spread=bucket.spread)).row
             there = row is not None and row.kind == Kind.OBJECT
-            question = dataclasses.replace(question, found=row if there else MISSING)
+            question = msgspec.structs.replace(question, found=row if there else MISSING)
         self._require(who, bucket, question)
 
     def _require(self, who: Principal, bucket: Bucket, question: Question) -> None:
