@@ -9,11 +9,11 @@ Noncurrent versions (docs/adr/0006-versions.md) are rows that a replica makes of
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from objstore.core.rows import BodyKind, Kind, Register, Row, decode_row, encode_row
 from objstore.core.timestamp import BALLOT_BYTES, Ballot
-from objstore.core.versions import is_version, raised, rank, speaks_of
+from objstore.core.versions import VERSION_KINDS, is_version, raised, rank, speaks_of
 
 Verdict = Literal["yes", "superseded", "no"]
 
@@ -49,11 +49,27 @@ class Kept(NamedTuple):
     of_head: bool = False  # its bytes are those of the head that is being replaced; else those held for the version
 
 
+class NewHead(Protocol):
+    """What of a new head says which versions are stored with it: a Row, or as much of one as the engine decodes."""
+
+    @property
+    def kind(self) -> int:
+        """Row.kind."""
+
+    @property
+    def version(self) -> str:
+        """Row.version."""
+
+    @property
+    def effects(self) -> tuple[bytes, ...]:
+        """Row.effects."""
+
+
 Held = Callable[[str], Kept | None]
 """What a replica has stored under a version key (by `Row.version`)."""
 
 
-def stored_with(old: Kept | None, ballot: Ballot, new: Row, held: Held, floor: Ballot) -> dict[str, Kept] | None:
+def stored_with(old: Kept | None, ballot: Ballot, new: NewHead, held: Held, floor: Ballot) -> dict[str, Kept] | None:
     """Versions to store in the batch of a head: `new`, accepted at `ballot`, over `old`.  None: bytes are lacking, answer "no".
 
     First the head that is replaced, unless the new one is of the same version; then the effects of the new one.  A tombstone is kept
@@ -68,7 +84,7 @@ def stored_with(old: Kept | None, ballot: Ballot, new: Row, held: Held, floor: B
     for effect in new.effects:
         row, encoded = _at(ballot, effect)
         version = row.version
-        if version == new.version and is_version(new):
+        if version == new.version and new.kind in VERSION_KINDS:
             continue  # the head stands above it
         before = found.get(version) or held(version)
         if before is not None and rank(before.row) >= rank(row):

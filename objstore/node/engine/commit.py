@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from objstore.core.rows import RowKey, Space
+from objstore.core.rows import Row, RowKey, Space
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.errors import DeviceFull, DeviceOffline, TooBusy
 from objstore.node.engine.faults import is_full, is_shortage
@@ -70,7 +70,7 @@ class Batch:
         """The entry.  Raises DamagedRow."""
         if index_key in self._overlay:
             return self._overlay[index_key]
-        return self.state.get(index_key, partition)
+        return self.state.recall(index_key, partition)
 
     def floor(self, partition: int) -> Ballot:
         """The partition's reclaim floor."""
@@ -84,7 +84,7 @@ class Batch:
 
     def set_state(
         self, index_key: bytes, key: RowKey, old: Entry | None, *, partition: int, promised: Ballot, accepted: Ballot,
-        row: bytes, head: RowHead, payload: bytes | memoryview = b"", shadowed: bool = False,
+        row: bytes, head: RowHead | Row, payload: bytes | memoryview = b"", shadowed: bool = False,
     ) -> Entry:  # fmt: skip
         """Store a register in full.  `shadowed`: a version that is the head too."""
         length = len(payload)
@@ -107,7 +107,7 @@ class Batch:
 
     def set_moved(
         self, index_key: bytes, key: RowKey, old: Entry | None, donor: Entry, *, promised: Ballot, accepted: Ballot, row: bytes,
-        head: RowHead, shadowed: bool = False,
+        head: RowHead | Row, shadowed: bool = False,
     ) -> Entry:  # fmt: skip
         """Store a register whose payload is that of `donor`, an entry of the same bytes; they are not written again."""
         entry = Entry(

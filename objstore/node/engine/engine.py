@@ -69,7 +69,7 @@ class Engine:
         self._committer.check()
         if key.space == Space.VERSIONS and not stored:
             return seen(self._state.get, key, partition, self._state.floors.get(partition, ZERO))[0]
-        entry = self._state.get(encode_key(key), partition)
+        entry = self._state.foresee(encode_key(key), partition)
         if entry is None:
             return Register(self._state.floors.get(partition, ZERO))
         return Register(entry.promised, entry.accepted, entry.row)

@@ -8,7 +8,7 @@ are here already are not written again: the version's record names the place whe
 from objstore.core.replica import Kept
 from objstore.core.rows import BodyKind, Kind, RowKey, decode_row
 from objstore.core.timestamp import ZERO
-from objstore.core.versions import VERSION_KINDS, is_version, version_key
+from objstore.core.versions import VERSION_KINDS, version_key
 from objstore.errors import DamagedRow
 from objstore.node.engine.commit import Batch
 from objstore.node.engine.keys import encode_key
@@ -61,11 +61,20 @@ class Family:
         self._head = head
         self._partition = partition
         self._entries: dict[str, Entry | None] = {}
+        self._keys: dict[str, tuple[RowKey, bytes]] = {}
+
+    def _key(self, version: str) -> tuple[RowKey, bytes]:
+        """A version's key, and its index key."""
+        keys = self._keys.get(version)
+        if keys is None:
+            key = version_key(self._head, version)
+            keys = self._keys[version] = key, encode_key(key)
+        return keys
 
     def entry(self, version: str) -> Entry | None:
         """What is stored under a version key."""
         if version not in self._entries:
-            self._entries[version] = self._batch.get(encode_key(version_key(self._head, version)), self._partition)
+            self._entries[version] = self._batch.get(self._key(version)[1], self._partition)
         return self._entries[version]
 
     def held(self, version: str) -> Kept | None:
@@ -90,9 +99,11 @@ class Family:
                 stored = self.entry(name)
             except DamagedRow:
                 continue  # what heals it counts it
+            if stored is None or stored.kind not in VERSION_KINDS or bool(stored.flags & SHADOWED) is shadowed:
+                continue
             kept = kept_of(stored)
-            if stored is not None and kept is not None and is_version(kept.row) and bool(stored.flags & SHADOWED) is not shadowed:
-                self.store(name, stored, kept, donor=stored, shadowed=shadowed, tied=True)
+            assert kept is not None
+            self.store(name, stored, kept, donor=stored, shadowed=shadowed, tied=True)
 
     def recount(self, version: str) -> bool:
         """Mend what the entry of a version says of being the head; whether it was wrong."""
@@ -108,22 +119,20 @@ class Family:
         shadowed: bool = False, tied: bool = False,
     ) -> None:  # fmt: skip
         """Store one version, with a payload or with the bytes of `donor`; `tied`: to what is stored next."""
-        key = version_key(self._head, version)
-        index_key = encode_key(key)
-        row = head_of(kept.encoded)
-        self._entries.pop(version, None)
+        key, index_key = self._key(version)
+        row = kept.row
         self._batch.flags = TIED if tied else 0
         if row.body == BodyKind.INLINE and not payload and donor is not None and donor.length:
-            self._batch.set_moved(
+            self._entries[version] = self._batch.set_moved(
                 index_key, key, stored, donor, promised=ZERO, accepted=kept.accepted, row=kept.encoded, head=row, shadowed=shadowed
             )
         else:
-            self._batch.set_state(
+            self._entries[version] = self._batch.set_state(
                 index_key, key, stored, partition=self._partition, promised=ZERO, accepted=kept.accepted,
                 row=kept.encoded, head=row, payload=payload, shadowed=shadowed,
             )  # fmt: skip
         self._batch.flags = 0
         if row.kind == Kind.TOMBSTONE or payload:
             self._state.healed(index_key)
-        elif kept.of_head and encode_key(self._head) in self._state.suspects:
+        elif kept.of_head and self._state.suspects and encode_key(self._head) in self._state.suspects:
             self._state.suspect(index_key, self._partition)  # its bytes may be damaged: that is not forgotten with the head

@@ -113,6 +113,7 @@ class Frozen:
     def done(self, state: State) -> None:
         """The transaction is durable."""
         state.frozen = None
+        state.foreseen.clear()  # what was in the frozen table is in the index now, and was not when it was looked at
         state.position = self.position
 
     def failed(self, state: State) -> None:

@@ -79,6 +79,7 @@ class Packs:
         self._readers: dict[int, File] = {}
         self._cached: dict[int, Callable[[int, int], bytes | None]] = {}  # of the readers that can tell
         self._writer: File | None = None
+        self._seed = (0, 0)  # of a pack
         self.sizes: dict[int, int] = {}  # pack -> bytes in use, flushed
         self.current = 0  # pack that is written, 0 before the first
         self.sequence = 0  # of the last flushed batch
@@ -90,8 +91,14 @@ class Packs:
         pack = self.current
         if pack == 0 or self.sizes[pack] >= self._pack_size_bytes:
             pack += 1
-            return pack, FILE_HEADER_BYTES, seed_of(pack, self._seal)
-        return pack, self.sizes[pack], seed_of(pack, self._seal)
+            return pack, FILE_HEADER_BYTES, self._seed_of(pack)
+        return pack, self.sizes[pack], self._seed_of(pack)
+
+    def _seed_of(self, pack: int) -> int:
+        """The seed of the pack that is written, which each batch needs."""
+        if self._seed[0] != pack:
+            self._seed = pack, seed_of(pack, self._seal)
+        return self._seed[1]
 
     def write(self, pack: int, offset: int, sequence: int, buffers: Sequence[Buffer]) -> None:
         """Append a batch and make it durable.  Blocks.

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import xxhash
 
-from objstore.core.rows import BodyKind, Kind, decode_row, stored_size
+from objstore.core.rows import BodyKind, Kind, Row, decode_row, stored_size
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.core.versions import VERSION_KINDS
 from objstore.errors import DamagedRow
@@ -130,7 +130,7 @@ SHADOWED = 1 << 9  # in Entry.flags under a version key: the head held here is t
 LIVE_KINDS = frozenset(int(kind) for kind in (Kind.OBJECT, Kind.UPLOAD, Kind.PART, Kind.RECORD))
 
 
-def flags_of(head: RowHead) -> int:
+def flags_of(head: RowHead | Row) -> int:
     """Entry.flags for a row."""
     flags = head.kind | head.body << 4
     return flags | IN_FAMILY if head.version or head.effects else flags

@@ -76,7 +76,9 @@ def _shadowing(head: RowHead) -> str | None:
 
 def _version_in(entry: Entry | None) -> str | None:
     """The version that a head was."""
-    return head_of(entry.row).version if entry is not None and entry.row and entry.kind in VERSION_KINDS else None
+    if entry is None or entry.kind not in VERSION_KINDS:
+        return None
+    return head_of(entry.row).version if entry.flags & IN_FAMILY else ""
 
 
 def register_of(entry: Entry | None, floor: Ballot) -> Register:
@@ -166,6 +168,7 @@ class Registers:
         A damaged register takes them as they come, but nothing below what it is known to have accepted: an older row would pass
         for healed.  Raises DeviceFull, DamagedRow.
         """
+        self._state.foreseen.pop(proposal.index_key, None)  # who repairs wants to know what is on the disk
         held = self.held(batch, proposal.index_key, proposal.partition)
         register = held.register
         promised = max(incoming.promised, register.promised)
@@ -278,7 +281,7 @@ class Registers:
         if held.entry is not None and held.register.accepted < accepted <= floor:
             # So late a head may be a version that was removed since, and whose tombstone is gone.
             return None
-        return stored_with(kept_of(held.entry), accepted, decode_row(proposal.row), family.held, floor)
+        return stored_with(kept_of(held.entry), accepted, proposal.head, family.held, floor)
 
     def _has_body(self, proposal: Proposal, held: Held, family: Family | None = None) -> bool:
         head = proposal.head
@@ -301,7 +304,7 @@ class Registers:
             batch.refused_for_room = True
             raise DeviceFull("the device has no room left for payloads", free_bytes=batch.free_bytes)
         active = self._state.active
-        if proposal.head.kind != Kind.TOMBSTONE and (len(active) > self._memtable_rows or active.bytes > self._memtable_bytes):
+        if proposal.head.kind != Kind.TOMBSTONE and (len(active.entries) > self._memtable_rows or active.bytes > self._memtable_bytes):
             raise DeviceFull("the index cannot take what waits in memory; it is full or too slow")
 
     def _store(self, batch: Batch, proposal: Proposal, held: Held, family: Family | None, *, promised: Ballot, accepted: Ballot) -> None:

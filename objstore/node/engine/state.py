@@ -30,6 +30,7 @@ from objstore.node.engine.records import (
 from objstore.runtime.kv import Kv
 
 _MARKER = int(Kind.DELETE_MARKER)
+_FORESEEN = 256  # registers remembered from a query to the change that follows it; a few milliseconds' worth
 _META_BYTES = 96  # of a STATE record besides row and payload, roughly: live bytes are an estimate, used the same both ways
 
 
@@ -82,6 +83,7 @@ class State:
         self.suspects: dict[bytes, int | None] = {}  # index key -> partition if known: found damaged, not yet healed
         self.lost: dict[bytes, None] = {}  # suspects of which neither index nor journal knows anything: take what others hold
         self.noticed: Callable[[bytes], None] = lambda _: None  # told of each new suspect
+        self.foreseen: dict[bytes, tuple[int, Entry | None]] = {}  # index key -> partition, what `get` said; true until a checkpoint ends
 
     def restart(self, fresh: "State") -> None:
         """Become another state, while everybody who holds this one goes on holding it."""
@@ -99,6 +101,21 @@ class State:
         if found is not None:
             return None if isinstance(found, int) else found
         return self.get_from_index(index_key, partition)
+
+    def foresee(self, index_key: bytes, partition: int) -> Entry | None:
+        """As `get`, for a register that is likely to be changed next: `recall` then need not look into the index again."""
+        entry = self.get(index_key, partition)
+        if len(self.foreseen) >= _FORESEEN:
+            self.foreseen.clear()
+        self.foreseen[index_key] = partition, entry
+        return entry
+
+    def recall(self, index_key: bytes, partition: int) -> Entry | None:
+        """As `get`, from what was foreseen where it was: whatever was put since is in a memtable, which is asked first."""
+        foreseen = self.foreseen.pop(index_key, None)
+        if foreseen is None or foreseen[0] != partition or self.is_newer(index_key):
+            return self.get(index_key, partition)
+        return foreseen[1]
 
     def get_from_index(self, index_key: bytes, partition: int | None) -> Entry | None:
         """The entry as of the last checkpoint.  Raises DamagedRow."""
@@ -119,6 +136,7 @@ class State:
         """A register is damaged, in its row or in its bytes: it may be healed at the ballot that it has."""
         if index_key not in self.suspects or (partition is not None and self.suspects[index_key] is None):
             self.suspects[index_key] = partition
+            self.foreseen.pop(index_key, None)
             self.noticed(index_key)
 
     def healed(self, index_key: bytes) -> None:

@@ -66,3 +66,52 @@ def test_floors_only_rise() -> None:
     state.set_floor(1, ballot(3))
     assert state.floors == {1: ballot(5)}
     assert state.floors.get(2, ZERO) == ZERO
+
+
+def test_what_was_foreseen_is_recalled_once_without_a_look_into_the_index() -> None:
+    rig = SimRig()
+    rig.run(lambda: put(rig.engine, "a", 1, b"x"))
+    rig.run(lambda: rig.engine.maintain("checkpoint"))
+    state, there, absent = rig.engine._state, encode_key(key("a")), encode_key(key("b"))
+    entry = state.foresee(there, 0)
+    assert entry is not None
+    assert state.foresee(absent, 0) is None
+    looked: list[bytes] = []
+    state.get_from_index = lambda index_key, _: looked.append(index_key)  # type: ignore[assignment,method-assign,func-returns-value]
+    assert state.recall(there, 0) is entry
+    assert state.recall(absent, 0) is None
+    assert looked == []
+    state.recall(there, 0)
+    assert looked == [there]
+
+
+def test_what_was_put_since_it_was_foreseen_is_recalled_also_behind_a_checkpoint() -> None:
+    rig = SimRig()
+    state, index_key = rig.engine._state, encode_key(key("a"))
+    assert state.foresee(index_key, 0) is None
+    rig.run(lambda: put(rig.engine, "b", 1, b"x"))
+    state.foreseen[index_key] = 0, None  # as if it had been asked for again
+    rig.run(lambda: put(rig.engine, "a", 1, b"x"))
+    assert state.foresee(index_key, 0) is not None
+    state.foreseen[index_key] = 0, None
+    found = state.recall(index_key, 0)
+    assert found is not None
+    assert found.accepted == ballot(1)
+    state.foreseen[index_key] = 0, None
+    rig.run(lambda: rig.engine.maintain("checkpoint"))
+    assert state.foreseen == {}
+    found = state.recall(index_key, 0)
+    assert found is not None
+    assert found.accepted == ballot(1)
+
+
+def test_what_was_foreseen_of_another_partition_does_not_count_and_few_are_kept() -> None:
+    rig = SimRig()
+    rig.run(lambda: put(rig.engine, "a", 1, b"x"))
+    rig.run(lambda: rig.engine.maintain("checkpoint"))
+    state, index_key = rig.engine._state, encode_key(key("a"))
+    state.foreseen[index_key] = 7, None
+    assert state.recall(index_key, 0) is not None
+    for number in range(2000):
+        state.foresee(encode_key(key(f"n{number}")), 0)
+    assert len(state.foreseen) <= 256
