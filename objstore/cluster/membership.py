@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 RING_TIMEOUT_S = 3.0
 CATCH_UPS_AT_ONCE = 1024  # one per node and direction
+SPLITS_KEPT = 16_384  # 5 MB
 
 Tell = Callable[[], None]
 
@@ -37,7 +38,7 @@ class Membership:
         self._listeners: list[Callable[[Ring], None]] = []
         self._catching_up: dict[tuple[str, bool], list[Tell]] = {}
         self._by_device: dict[int, NodeClient] = {}
-        self._usual: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._splits: dict[tuple[int, tuple[int, ...]], tuple[tuple[int, ...], tuple[int, ...]]] = {}
 
     @property
     def ring(self) -> Ring:
@@ -54,7 +55,7 @@ class Membership:
             return False
         self.placement = Placement(ring)
         self._by_device = {}
-        self._usual = {}
+        self._splits = {}
         self.clients.keep({device.address for device in ring.devices.values()})
         for listener in self._listeners:
             listener(ring)
@@ -64,14 +65,16 @@ class Membership:
         """The plan of a partition in the ring in use."""
         return self.placement.plan(partition)
 
-    def usual(self, plan: Plan) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Whom to ask first and whom later while all nodes are well: `smallest_quorum` in the order of replicas, kept.
+    def split(self, plan: Plan, order: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Whom to ask first and whom later, the devices in this order of preference: `smallest_quorum`, kept, since it is asked for every request.
 
         `plan` must be of the ring in use.
         """
-        found = self._usual.get(plan.partition)
+        found = self._splits.get((plan.partition, order))
         if found is None:
-            found = self._usual[plan.partition] = smallest_quorum(plan.quorum, plan.quorum.members)
+            if len(self._splits) >= SPLITS_KEPT:
+                self._splits.clear()
+            found = self._splits[plan.partition, order] = smallest_quorum(plan.quorum, order)
         return found
 
     def device(self, device: int) -> Device:

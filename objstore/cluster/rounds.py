@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 
 from objstore.cluster.membership import Membership
 from objstore.core.machine import Answer, Round, Step, Verdict
-from objstore.core.placement import Plan, best_first, smallest_quorum
+from objstore.core.placement import Plan, best_first
 from objstore.core.quorum import Quorum
 from objstore.core.rows import RowKey
 from objstore.core.versions import version_key
@@ -166,14 +166,13 @@ class Operation:
         if len(round_.to) == 1 or self._machine.everyone:
             self.inline_from = round_.to[0]
             return round_.to
-        for device in round_.to:
-            if members.client(device).rank:
-                now, self._later = smallest_quorum(plan.quorum, best_first(round_.to, members.rank))
-                for other in self._later:
-                    members.client(other).passed_over()
-                break
+        ranks = {device: members.client(device).rank for device in round_.to}
+        if any(ranks.values()):
+            now, self._later = members.split(plan, tuple(best_first(round_.to, ranks.__getitem__)))
+            for other in self._later:
+                members.client(other).passed_over()
         else:
-            now, self._later = members.usual(plan)
+            now, self._later = members.split(plan, round_.to)
         if self.inline:
             self.inline_from = self._reader(now)
         if self._hedged and self._later and self._timer is not None:

@@ -45,17 +45,32 @@ def test_nodes_that_are_in_no_ring_any_more_are_let_go() -> None:
         with pytest.raises(KeyError):
             members.client(3)
         for partition in range(4):
-            assert 3 not in members.usual(members.plan(partition))[0]
+            assert 3 not in members.split(members.plan(partition), members.plan(partition).quorum.members)[0]
 
     run(main, nodes=4)
 
 
-def test_the_usual_choice_is_the_smallest_quorum_in_order_of_replicas() -> None:
+def test_whom_to_ask_first_is_the_smallest_quorum_in_order_of_preference_and_kept() -> None:
     async def main(rig: Rig) -> None:
+        members = rig.cluster.members
         for partition in range(4):
-            plan = rig.cluster.members.plan(partition)
-            assert rig.cluster.members.usual(plan) == smallest_quorum(plan.quorum, plan.quorum.members)
-            assert rig.cluster.members.usual(plan) is rig.cluster.members.usual(plan)
+            plan = members.plan(partition)
+            for order in (plan.quorum.members, plan.quorum.members[::-1]):
+                assert members.split(plan, order) == smallest_quorum(plan.quorum, order)
+                assert members.split(plan, order) is members.split(plan, order)
+
+    run(main)
+
+
+def test_so_many_choices_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SPLITS_KEPT", 2)
+
+    async def main(rig: Rig) -> None:
+        members = rig.cluster.members
+        for partition in (0, 1, 2, 0):
+            plan = members.plan(partition)
+            assert members.split(plan, plan.quorum.members) == smallest_quorum(plan.quorum, plan.quorum.members)
+            assert len(members._splits) <= 2
 
     run(main)
 
