@@ -133,9 +133,7 @@ def _framed(head: Head, framing: dict[bytes, bytes]) -> Head:
     if connection is not None and b"close" in [token.strip() for token in connection.lower().split(b",")]:
         head.keep_alive = False
     expect = framing.get(b"expect")
-    if expect is not None:
-        if expect.lower() != b"100-continue":
-            raise HttpProblem(417, "ExpectationFailed", "The only expectation is 100-continue.")
+    if expect is not None and expect.lower() == b"100-continue":  # any other is passed over, as by Amazon (RFC 9110, section 10.1.1)
         head.expects_continue = modern
     return head
 

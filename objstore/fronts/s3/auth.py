@@ -211,7 +211,7 @@ class Authenticator:
     def _check_date(self, request: S3Request, now_s: int) -> None:
         text = request.amz.get("x-amz-date") or request.headers.get("date")
         date_us = parse_http_date(text)
-        if text is None or date_us is None:
+        if text is None or date_us is None or date_us < 0:  # no clock says a time before 1970
             raise SignatureRefused(Problem.DATE_MISSING)
         if abs(now_s - date_us // 1_000_000) > MAX_SKEW_S:
             raise SignatureRefused(Problem.SKEWED, request_time=text)

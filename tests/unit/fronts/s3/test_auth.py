@@ -286,7 +286,13 @@ def test_a_version_2_url_does_what_was_signed_and_nothing_else(server: Running, 
 
 
 def test_a_version_2_header_from_another_time_is_refused(server: Running, bucket: str) -> None:
-    for date, code in (("Sun, 01 Jan 2023 00:00:00 GMT", "RequestTimeTooSkewed"), ("yesterday", "AccessDenied"), ("", "AccessDenied")):
+    for date, code in (
+        ("Sun, 01 Jan 2023 00:00:00 GMT", "RequestTimeTooSkewed"),
+        ("Tue, 07 Jul 9999 21:53:04 GMT", "RequestTimeTooSkewed"),
+        ("Tue, 07 Jul 1950 21:53:04 GMT", "AccessDenied"),
+        ("yesterday", "AccessDenied"),
+        ("", "AccessDenied"),
+    ):
         headers = {"Authorization": "AWS AKALICE:" + "A" * 27 + "=", **({"Date": date} if date else {})}
         assert of(send(server, "GET", f"/{bucket}", headers=headers)) == (403, code), date
 
