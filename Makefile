@@ -1,10 +1,11 @@
 # Every target works on a fresh clone: each depends on .venv, which ./setup makes from requirements.lock.
 PY := .venv/bin/python
 SEEDS ?= 2000
+PEERS := objstore,swift,ceph
 SEED ?=
 WORKLOAD ?=
 
-.PHONY: setup run cloud test check sim variants conformance system torture bench bench-million lock clean fuzz
+.PHONY: setup run cloud test check sim variants conformance system torture bench bench-peers bench-million lock clean fuzz
 setup: .venv/ready
 .venv/ready: requirements.lock pyproject.toml setup_venv
 	./setup_venv
@@ -48,6 +49,9 @@ torture: setup variants ## long fault runs, and proof that faults would be notic
 
 bench: setup          ## the budgets table, measured
 	$(PY) -m benchmarks
+
+bench-peers: setup    ## the same load on this store, OpenStack Swift and Ceph's gateway, in turn; STORES=objstore,ceph for some
+	$(PY) -m benchmarks.peers --stores $(or $(STORES),$(PEERS))
 
 bench-million: setup  ## a bucket of a million objects lists as one of ten thousand does; OBJECTS=100000 for a short run
 	$(PY) -m benchmarks.million --objects $(or $(OBJECTS),1000000)

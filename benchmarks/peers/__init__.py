@@ -1,0 +1,1 @@
+"""objstore beside other stores, on one machine in one run: `make bench-peers`."""
