@@ -1,5 +1,6 @@
 """Reads with write-back, and streams of bodies that go on from another replica."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from objstore.cluster.api import Held
@@ -19,6 +20,7 @@ from objstore.wire.messages import ReadBody
 
 BODY_ROUNDS = 3  # how often all sources are tried before a read gives up
 SOON_S = 2.0  # in the first round a source that says nothing for so long is left for the next one
+HOLD_S = 2.0  # whose reader takes nothing for so long lets go of its stream where many are under way: slow clients must not keep others out
 PAUSE_S = 0.3  # between rounds, for nodes that restart
 
 
@@ -77,6 +79,8 @@ class BodyReader:
         self._settle = settle
         self._said: dict[int, ObjstoreError] = {}  # device -> what it said last instead of bytes
         self._download: Download | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None  # while a piece is being taken
 
     async def stream(
         self, key: RowKey, partition: int, row: Row, *, offset: int, length: int, sources: Sequence[int], turn: int = 0
@@ -96,14 +100,19 @@ class BodyReader:
                     if at >= end:
                         return
                     try:
-                        pieces = await self._open(device, key, row, at, end - at, SOON_S if attempt == 0 else self._timeout_s)
-                        async for piece in pieces:
-                            if len(piece) > end - at:
-                                raise QuorumLost(f"device {device} sent more than was asked for")
-                            at += len(piece)
-                            yield piece
-                        if at < end:
-                            raise QuorumLost(f"device {device} sent less than was asked for")
+                        while at < end:
+                            pieces = await self._open(device, key, row, at, end - at, SOON_S if attempt == 0 else self._timeout_s)
+                            async for piece in pieces:
+                                if len(piece) > end - at:
+                                    raise QuorumLost(f"device {device} sent more than was asked for")
+                                at += len(piece)
+                                self._hold()
+                                yield piece
+                                if not self._taken():
+                                    break  # it was let go of meanwhile, and is opened again where it ended
+                            else:
+                                if at < end:
+                                    raise QuorumLost(f"device {device} sent less than was asked for")
                     except ObjstoreError as failure:
                         await self._after(device, failure, key, partition)
                     finally:
@@ -139,9 +148,30 @@ class BodyReader:
         return self._download
 
     async def _close(self) -> None:
+        self._taken()
+        self._let_go()
+
+    def _let_go(self) -> None:
         download, self._download = self._download, None
         if download is not None:
-            await download.aclose()
+            download.close()
+
+    def _hold(self) -> None:
+        """Watch how long whoever reads has enough with the piece that is given now."""
+        self._timer = self._loop.call_later(HOLD_S, self._look)
+
+    def _taken(self) -> bool:
+        """More is wanted; whether the stream that it came from is still open."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return self._download is not None
+
+    def _look(self) -> None:
+        if self._download is not None and self._download.in_the_way:
+            self._let_go()
+        else:
+            self._hold()
 
     async def _after(self, device: int, failure: ObjstoreError, key: RowKey, partition: int) -> None:
         self._said[device] = failure

@@ -37,6 +37,7 @@ PING_AFTER_S = 5.0
 DEAD_AFTER_S = 15.0
 MAX_CALLS = 8192
 MAX_STREAMS = 256
+CROWDED_STREAMS = 64  # from here on bodies that nobody takes in are to make room: several proxies share what a node sends at a time
 
 _REQUEST_IDS = 1 << 32
 
@@ -120,9 +121,18 @@ class Download:
     async def __anext__(self) -> bytes | memoryview:
         return await self._receiver.__anext__()
 
-    async def aclose(self) -> None:
+    @property
+    def in_the_way(self) -> bool:
+        """Whether it is under way still, and so many are that others may soon find no room."""
+        return self._channel.is_crowded_with(self._request)
+
+    def close(self) -> None:
         """Stop; the node is told when it was still sending."""
         self._channel.cancel_stream(self._request)
+
+    async def aclose(self) -> None:
+        """The same."""
+        self.close()
 
     def on_frame(self, code: int, flags: int, _head: memoryview, payload: memoryview) -> None:
         """A DATA frame (called by the channel)."""
@@ -221,6 +231,10 @@ class Channel(Connection):
     def close(self) -> None:
         """Close the connection; everything that is open fails with NodeUnreachable."""
         self.finish("the channel was closed on this side")
+
+    def is_crowded_with(self, request: int) -> bool:
+        """Whether a stream is open and one of many."""
+        return len(self._streams) >= CROWDED_STREAMS and request in self._streams
 
     def forget_stream(self, request: int) -> None:
         """A stream has come to its end (called by it)."""

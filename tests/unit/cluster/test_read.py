@@ -5,8 +5,10 @@ import contextlib
 
 import pytest
 
+from objstore.cluster import read as read_module
 from objstore.core.rows import EMPTY, Kind, Register, Row, decode_row
 from objstore.errors import DamagedBody, NoSuchVersion, QuorumLost, StaleEpoch, TooBusy
+from objstore.wire import channel as channels
 from objstore.wire import messages as m
 from tests.support.scripted_nodes import SILENT, Rig, ballot, draft, key, run, stored
 
@@ -204,6 +206,38 @@ def test_a_reader_that_stops_leaves_no_stream_behind() -> None:
                 await task
         channels = [await rig.cluster.members.channel_of(number) for number in range(3)]
         assert [len(channel._streams) for channel in channels] == [0, 0, 0]
+
+    run(main)
+
+
+def test_readers_who_take_nothing_make_room_for_others_and_go_on_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "MAX_STREAMS", 8)
+    monkeypatch.setattr(channels, "CROWDED_STREAMS", 4)
+    body = bytes(range(250)) * 20_000  # more than is sent without a word of who receives it
+
+    async def main(rig: Rig) -> None:
+        row = stored(5, body)
+        rig.put(key(), row, ballot(5), body=body)
+        node = rig.members(key())[0]
+        for other in rig.nodes:
+            if other is not node:
+                other.trouble = lambda message: TooBusy("others") if isinstance(message, m.ReadBody) else None
+        stalled = [rig.cluster.read_body(key(), decode_row(row), sources=(node.number,)) for _ in range(8)]
+        began = [bytes(await anext(stream)) for stream in stalled]
+        channel = await rig.cluster.members.channel_of(node.number)
+        assert len(channel._streams) == 8
+        await asyncio.sleep(read_module.HOLD_S + 0.1)
+        assert len(channel._streams) < 4, "there is room again"
+        assert await read(rig, row) == body
+        for first, stream in zip(began, stalled, strict=True):
+            assert first + b"".join([bytes(piece) async for piece in stream]) == body
+        # Where there is room a slow reader keeps what he has.
+        slow = rig.cluster.read_body(key(), decode_row(row), sources=(node.number,))
+        data = bytes(await anext(slow))
+        asked = len(node.seen(m.ReadBody))
+        await asyncio.sleep(60)
+        assert data + b"".join([bytes(piece) async for piece in slow]) == body
+        assert len(node.seen(m.ReadBody)) == asked
 
     run(main)
 
