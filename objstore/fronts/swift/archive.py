@@ -14,7 +14,7 @@ from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.listing import DELETED_TYPE
 from objstore.fronts.swift.request import Bytes
 from objstore.fronts.swift.times import timestamp
-from objstore.objects.api import Attributes, Conditions, CopySource, Expected, ListQuery, ObjectInfo, Principal
+from objstore.objects.api import NO_CONDITIONS, Attributes, Conditions, CopySource, Expected, ListQuery, ObjectInfo, Principal
 
 _PAGE = 1000
 
@@ -52,7 +52,7 @@ async def keep_current(front: SwiftFront, archive: Archive, container: str, key:
 
 
 async def delete(front: SwiftFront, archive: Archive, who: Principal, container: str, key: str) -> None:
-    """Delete an object of a container that has an archive.  Raises NoSuchKey, AccessDenied."""
+    """Delete an object of a container that has an archive, for a caller who may.  Raises NoSuchKey."""
     there = Conditions(if_match=("*",))
     if archive.history:
         await keep_current(front, archive, container, key)
@@ -62,10 +62,12 @@ async def delete(front: SwiftFront, archive: Archive, who: Principal, container:
         await front.store.put(archive.owner, archive.container, name, Bytes(b""), attributes=marker, expected=Expected())
         return
     newest = await _newest(front, archive, key)
-    await front.store.delete(who, container, key, conditions=there)
-    if newest is not None:
-        await _copy(front, archive.owner, archive.container, newest, container, key)
-        await front.store.delete(archive.owner, archive.container, newest.key)
+    if newest is None:
+        await front.store.delete(who, container, key, conditions=there)
+        return
+    # Over what is deleted, so that there is an object all the while, also when this ends here.
+    await _copy(front, archive.owner, archive.container, newest, container, key, conditions=there)
+    await front.store.delete(archive.owner, archive.container, newest.key)
 
 
 def _prefix(key: str) -> str:
@@ -87,10 +89,12 @@ async def _newest(front: SwiftFront, archive: Archive, key: str) -> ObjectInfo |
     return None if newest is None else await front.store.head(archive.owner, archive.container, newest.key)
 
 
-async def _copy(front: SwiftFront, owner: Principal, container: str, found: ObjectInfo, target: str, key: str) -> None:
+async def _copy(
+    front: SwiftFront, owner: Principal, container: str, found: ObjectInfo, target: str, key: str, *, conditions: Conditions = NO_CONDITIONS
+) -> None:
     same = CopySource(container, found.key, conditions=Conditions(if_match=(found.etag,)))
     attributes = Attributes(found.content_type, found.headers, found.metadata)
     try:
-        await front.store.copy(owner, same, target, key, attributes=attributes)
+        await front.store.copy(owner, same, target, key, conditions=conditions, attributes=attributes)
     except NoSuchBucket:
         raise SwiftRefused(412, "The container for older versions does not exist.") from None

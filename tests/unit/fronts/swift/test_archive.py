@@ -1,7 +1,10 @@
 """Older versions in another container."""
 
+from typing import Any
+
 import pytest
 
+from objstore.errors import QuorumLost
 from tests.support.s3_server import Running
 from tests.support.swift_server import OTHER, Swift
 
@@ -38,6 +41,22 @@ def test_a_record_keeps_what_was_deleted_and_that_it_was(swift: Swift, box: str,
     kept, marker = swift("GET", old, query="format=json").json
     assert (kept["bytes"], marker["bytes"], marker["content_type"]) == (3, 0, "application/x-deleted;swift_versions_deleted=1")
     assert swift("DELETE", f"{box}/o").status == 404
+
+
+def test_a_deletion_that_cannot_give_back_deletes_nothing(swift: Swift, box: str, old: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    swift("POST", box, X_Versions_Location=old)
+    for body in (b"one", b"two"):
+        swift("PUT", f"{box}/o", body)
+
+    async def away(*_: Any, **__: Any) -> None:
+        raise QuorumLost("no quorum")
+
+    monkeypatch.setattr(swift.running.store, "copy", away)
+    assert swift("DELETE", f"{box}/o").status == 503
+    assert swift("GET", f"{box}/o").body == b"two"
+    monkeypatch.undo()
+    assert swift("DELETE", f"{box}/o").status == 204
+    assert swift("GET", f"{box}/o").body == b"one"
 
 
 def test_it_ends_when_it_is_taken_away(swift: Swift, box: str, old: str) -> None:
