@@ -90,6 +90,11 @@ def check_end(mode: str, until_us: int, now_us: int) -> None:
         raise InvalidArgument("The retain until date must be in the future!")
 
 
+def is_locked(row: Row, now_us: int) -> bool:
+    """Whether object lock keeps a version."""
+    return row.legal_hold or (bool(row.lock_mode) and row.retain_until_us > now_us)
+
+
 def check_removable(row: Row, now_us: int, *, bypass: bool) -> None:
     """Whether a version may be removed.  `bypass`: the caller may lift GOVERNANCE and says so.  Raises AccessDenied."""
     if row.kind != Kind.OBJECT:

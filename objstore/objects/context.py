@@ -12,7 +12,7 @@ from objstore.core import names
 from objstore.core.conditions import check_as_of, check_write
 from objstore.core.container import CLASS_PART
 from objstore.core.container_sync import SYNC_TO
-from objstore.core.locks import check_overwritten
+from objstore.core.locks import check_overwritten, is_locked
 from objstore.core.multipart import MIN_PART_BYTES
 from objstore.core.rows import INLINE_LIMIT_BYTES, Kind, Row, RowKey, Space
 from objstore.core.versions import CURRENT, check_version_id, pick_head, row_version, version_bytes
@@ -283,12 +283,12 @@ class StoreContext:
 
     def check_unexpired(self, row: Row, key: str, who: Principal | None = None) -> None:
         """See that an object's time has not run out, unless its reader may open such ones; a daemon removes it later.  Raises NoSuchKey."""
-        if is_expired(row, self.clock.wall_us()) and not (who is not None and who.opens_expired and who.opens_expired == who.home):
+        if is_hidden(row, self.clock.wall_us()) and not (who is not None and who.opens_expired and who.opens_expired == who.home):
             raise NoSuchKey(f"object {key!r} has expired", key=key)
 
     def unexpired(self, row: Row | None) -> Row | None:
         """The head of a key for conditions: nothing where its time has run out."""
-        return None if row is not None and row.headers and is_expired(row, self.clock.wall_us()) else row
+        return None if row is not None and row.headers and is_hidden(row, self.clock.wall_us()) else row
 
     async def find_admitted(self, who: Principal, bucket: Bucket, action: Action, key: str, version_id: str) -> Row:
         """A version as it is now, of a bucket that was opened for this with `row_follows`.
@@ -315,6 +315,11 @@ def is_expired(row: Row, now_us: int) -> bool:
     """Whether an object's time has run out."""
     expires = row.headers.get(EXPIRES)
     return expires is not None and int(expires) * 1_000_000 <= now_us
+
+
+def is_hidden(row: Row, now_us: int) -> bool:
+    """Whether an object is not found for that; what object lock keeps, it keeps to be read."""
+    return is_expired(row, now_us) and not is_locked(row, now_us)
 
 
 def _of_version(action: Action, version_id: str) -> Action:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from objstore.cluster.api import Versions
 from objstore.core import names
+from objstore.core.locks import is_locked
 from objstore.core.rows import Kind, Row, Space
 from objstore.core.timestamp import Ballot, wall_us_of
 from objstore.core.versions import CURRENT, ENABLED, NULL, VERSION_KINDS, delete_marker, modified_us, newest_first, without_version
@@ -62,11 +63,6 @@ class PendingUpload(NamedTuple):
     name: bytes
     upload_id: str
     initiated_us: int
-
-
-def is_locked(row: Row, now_us: int) -> bool:
-    """Whether object lock keeps a version."""
-    return row.legal_hold or (bool(row.lock_mode) and row.retain_until_us > now_us)
 
 
 def _any(_row: Row) -> bool:

@@ -138,6 +138,7 @@ def test_a_locked_version_stays_until_its_lock_ends() -> None:
         assert await found.run() == 0
         assert found.looked_at == looked  # not at every look
         versions = (await rig.store.list_versions(ALICE, "locked", ListQuery())).objects
+        assert await rig.get("k", version_id=versions[1].version_id) == b"1"  # kept is kept to be read
         await rig.store.set_legal_hold(ALICE, "locked", "k", on=False, version_id=versions[1].version_id)
         await asyncio.sleep(ROUND_S)
         assert await found.run() == 1

@@ -7,13 +7,14 @@ import random
 import msgspec
 import pytest
 
+from objstore.core.locks import is_locked
 from objstore.core.rows import Kind, Row, RowKey, Space, encode_row
 from objstore.core.timestamp import ZERO, Ballot
 from objstore.errors import QuorumLost
 from objstore.objects import expire
 from objstore.objects.api import Attributes, ListQuery
 from objstore.objects.buckets import Bucket
-from objstore.objects.expire import Expirer, is_locked
+from objstore.objects.expire import Expirer
 from objstore.objects.reclaim import PartReclaimer
 from tests.support.store_rig import ALICE, Rig, noise, with_rig
 
