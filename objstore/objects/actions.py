@@ -137,7 +137,7 @@ BY_OBJECT_LIST: Mapping[Action, Permission] = {
 }
 # What Swift's lists of a container decide.
 LISTS = frozenset((Action.READ_BUCKET, Action.LIST_VERSIONS))
-BY_READ_LIST = LISTS | {Action.READ_OBJECT, Action.READ_VERSION}
+BY_READ_LIST = LISTS | {Action.READ_OBJECT, Action.READ_VERSION, Action.READ_ATTRIBUTES, Action.READ_VERSION_ATTRIBUTES}
 BY_WRITE_LIST = frozenset((Action.WRITE_OBJECT, Action.DELETE_OBJECT, Action.DELETE_VERSION, Action.ABORT_UPLOAD, Action.LIST_PARTS))
 # What Swift's list of an account gives, by level; an administrator is as good as the account.  The last line is what making a container says.
 READ_BY_LEVEL = BY_READ_LIST | {Action.LIST_BUCKETS}

@@ -80,7 +80,8 @@ class _Form:
         while (raw := await parts.next()) is not None:
             head = parse_head(raw)
             if not head.filename:
-                await self._field(head, parts)
+                if not files:  # what comes behind a file was not looked at when that was verified
+                    await self._field(head, parts)
                 continue
             self._verify()
             files += 1

@@ -7,6 +7,7 @@ from html import escape
 
 from objstore.core.quota import Usage
 from objstore.fronts.swift.answers import JSON, TEXT, XML, Answer, Headers, SwiftRefused
+from objstore.fronts.swift.headers import large_etag
 from objstore.fronts.swift.request import SwiftRequest, is_true
 from objstore.fronts.swift.times import listing_time
 from objstore.objects.api import BucketInfo, ObjectInfo
@@ -83,7 +84,8 @@ def container_item(info: BucketInfo, usage: Usage) -> Item:
 def object_item(info: ObjectInfo) -> Item:
     """An object in a container's listing."""
     kind = info.content_type or "application/octet-stream"
-    return info.key, {"hash": info.etag, "bytes": info.size, "content_type": kind, "last_modified": listing_time(info.modified_us)}
+    facts = {"hash": large_etag(info), "bytes": info.size, "content_type": kind, "last_modified": listing_time(info.modified_us)}
+    return info.key, {**facts, "slo_etag": f'"{large_etag(info)}"'} if info.part_count else facts
 
 
 DELETED_TYPE = "application/x-deleted;swift_versions_deleted=1"  # of a delete marker, as Swift shows it

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from objstore.core.conditions import check_read
-from objstore.errors import InvalidRange, NotModified, PreconditionFailed
+from objstore.errors import InvalidRange, NoSuchKey, NotModified, PreconditionFailed
 from objstore.fronts.swift import static
 from objstore.fronts.swift.answers import Answer, Headers, SwiftRefused, unauthorized
 from objstore.fronts.swift.context import SwiftFront
@@ -245,13 +245,17 @@ async def _get_large(
     def read(offset: int, length: int) -> AsyncIterator[bytes | memoryview]:
         return stream_segments(front, request.who, large.segments, offset, length)
 
-    if ranges is None:
-        return Answer(200, headers, b"", read(0, large.size) if large.size else None, large.size)
-    spans = resolve(ranges, large.size)
+    spans = [(0, large.size)] if ranges is None else resolve(ranges, large.size)
     if len(spans) > 1:
         return _many(front, headers, large.size, spans, read)
-    headers.append(content_range(*spans[0], large.size))
-    return Answer(206, headers, b"", read(*spans[0]), spans[0][1])
+    if ranges is not None:
+        headers.append(content_range(*spans[0], large.size))
+    rest = read(*spans[0])
+    try:
+        first = await anext(rest, b"")  # before the head, so that segments that cannot be read are an error
+    except (NoSuchKey, PreconditionFailed):
+        raise SwiftRefused(409, "A segment is not what the listing says.") from None
+    return Answer(200 if ranges is None else 206, headers, first, rest, spans[0][1])
 
 
 async def stream_segments(

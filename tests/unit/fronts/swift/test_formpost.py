@@ -85,6 +85,16 @@ def test_a_form_sends_the_browser_on(swift: Swift, box: str) -> None:
     assert reply.headers["location"] == "https://a.test/?status=404&message="
 
 
+def test_what_comes_behind_the_files_sends_nobody_anywhere(swift: Swift, box: str) -> None:
+    path = swift.path(box)
+    said = "".join(f'--XbX\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields(path).items())
+    file = '--XbX\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nabc\r\n'
+    late = '--XbX\r\nContent-Disposition: form-data; name="redirect"\r\n\r\nhttps://evil.test/\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=XbX"}
+    reply = swift.raw("POST", path, f"{said}{file}{late}--XbX--\r\n".encode(), kind)
+    assert (reply.status, "location" in reply.headers) == (201, False)
+
+
 def test_limits_hold(swift: Swift, box: str) -> None:
     path = swift.path(box)
     reply = post(swift, path, fields(path), ("a", b"1"), ("b", b"1"), ("c", b"1"))

@@ -57,11 +57,13 @@ ROWS = {
     ("also", "PUT with X-Copy-From"): Row(READS & WRITES, "{box}/new", {"X-Copy-From": "{box}/o"}, body=b""),
     ("also", "PUT of a list of segments"): Row(READS & WRITES, "{box}/new", query="multipart-manifest=put", body=SLO),
     ("also", "GET of a dynamic large object"): Row(READS, "{box}/dlo"),
+    ("also", "GET of a segment"): Row(READS, "{box}/slo", query="part-number=1"),
+    ("also", "GET of a list of segments"): Row(READS, "{box}/slo", query="multipart-manifest=get"),
     ("also", "lists set by POST"): Row(OWNERS, "{box}", {"X-Container-Read": ".r:*"}),
     ("also", "keys set by POST"): Row(OWNERS, "{box}", {"X-Container-Meta-Temp-Url-Key": "k"}),
     ("also", "versions switched on"): Row(WRITES_ALL, "{box}", {"X-Versions-Enabled": "true"}),
 }
-METHODS = {"lists of versions": "GET", "GET of a dynamic large object": "GET"}
+METHODS = {"lists of versions": "GET"} | {f"GET of a {what}": "GET" for what in ("dynamic large object", "segment", "list of segments")}
 STRIPPED = {"lists set by POST", "keys set by POST"}  # which writers by the account's list are not told of, as in Swift: it is not done
 
 

@@ -1,6 +1,7 @@
 """GET and HEAD of objects: conditions, ranges, large objects made of many."""
 
 import hashlib
+import time
 
 import pytest
 
@@ -89,6 +90,17 @@ def test_a_dynamic_large_object_is_its_segments_in_order(swift: Swift, box: str)
     assert "x-object-manifest" not in flat.headers
     swift("COPY", f"{box}/big", Destination=f"{box}/alias", query="multipart-manifest=get")
     assert swift("HEAD", f"{box}/alias").headers["x-object-manifest"] == f"{box}/seg/"
+
+
+def test_a_dynamic_large_object_whose_segment_has_expired_is_a_conflict(swift: Swift, box: str) -> None:
+    """Listings show a segment until the expirer comes: its bytes were promised, and the connection broke off."""
+    swift("PUT", f"{box}/seg/1", b"abc", X_Delete_After="1")
+    swift("PUT", f"{box}/big", b"", X_Object_Manifest=f"{box}/seg/")
+    swift("PUT", f"{box}/none", b"", X_Object_Manifest=f"{box}/nothing/")
+    assert swift("GET", f"{box}/big").body == b"abc"
+    time.sleep(1.5)
+    assert [swift("GET", f"{box}/big", **headers).status for headers in ({}, {"Range": "bytes=0-1"})] == [409, 409]
+    assert (swift("GET", f"{box}/none").status, swift("GET", f"{box}/none").body) == (200, b"")
 
 
 def test_segments_that_the_reader_may_not_read_make_nothing(swift: Swift, box: str) -> None:

@@ -39,6 +39,8 @@ def test_a_list_of_segments_becomes_one_object(running: Running, swift: Swift, b
     assert (got.status, got.body, got.headers["etag"], got.headers["x-static-large-object"]) == (200, whole, f'"{etag}"', "True")
     assert (got.headers["x-object-meta-a"], got.headers["content-type"]) == ("1", "x/y")
     assert swift("HEAD", f"{box}/big").headers["content-length"] == str(len(whole))
+    (row,) = swift("GET", box, query="format=json&prefix=big").json
+    assert (row["hash"], row["slo_etag"]) == (etag, f'"{etag}"')
     assert swift("GET", f"{box}/big", Range="bytes=690-710").body == whole[690:711]
     assert swift("GET", f"{box}/big", If_None_Match=f'"{etag}"').status == 304
     assert swift("GET", f"{box}/big", If_Match=f'"{etag}"').body == whole
