@@ -93,7 +93,7 @@ class Registry:
                 await self.sweep(expired_token_s)
                 # The first key has no beginning: it is changed at once.
                 if token_key_s and self.bearers.keys.age_us(self.clock.wall_us()) > token_key_s * 1e6:
-                    await self.rotate_token_keys()
+                    await self.rotate_token_keys(age_s=token_key_s)
             except Exception as failure:  # whatever it was: without this loop keys of tokens are not changed any more
                 expected = isinstance(failure, ObjstoreError)
                 log.warning("what has run out is not swept now: %r", failure, exc_info=None if expected else failure)
@@ -463,9 +463,10 @@ class Registry:
             log.error("the keys of tokens cannot be read, those known stay")  # noqa: TRY400 the trace tells no more
             return None
 
-    async def rotate_token_keys(self, *, revoke: bool = False) -> KeySet:
+    async def rotate_token_keys(self, *, revoke: bool = False, age_s: float = 0.0) -> KeySet:
         """Seal tokens with the next key from now on; with `revoke` none of those before is good any more.
 
+        With `age_s` only where the present key is older: of many processes that find it so at once, one changes it.
         Raises ConditionalConflict, Unavailable, DamagedBody when the keys cannot be opened.
         """
 
@@ -474,7 +475,10 @@ class Registry:
             keys = self._opened_keys(kept)
             if keys is None:
                 raise DamagedBody("the keys of tokens cannot be opened with this cluster's key")
-            following = rotated(keys, self.clock.wall_us(), (self.rng.token(32), self.rng.token(32)), revoke=revoke)
+            now_us = self.clock.wall_us()
+            if age_s and keys.age_us(now_us) <= age_s * 1e6:
+                return found
+            following = rotated(keys, now_us, (self.rng.token(32), self.rng.token(32)), revoke=revoke)
             sealed = self.secrets.seal(msgspec.msgpack.encode(following), kept.id)
             return msgspec.structs.replace(kept, sealed=sealed, changes=kept.changes + 1)
 

@@ -4,6 +4,7 @@ import asyncio
 
 from objstore.identity.tenancy import TokenKeys
 from tests.support.identity_rig import Rig, on_rig
+from tests.support.memory_cluster import MemoryCluster
 
 PATH = "/OS-OBJSTORE/token_keys"
 
@@ -70,5 +71,18 @@ def test_a_key_is_changed_by_itself_at_its_age() -> None:
         assert rig.registry.bearers.keys.primary == 2
         await asyncio.sleep(601)
         assert rig.registry.bearers.keys.primary == 2
+
+    on_rig(test)
+
+
+def test_many_processes_that_find_a_key_old_change_it_once() -> None:
+    async def test(rig: Rig) -> None:
+        others = [Rig(MemoryCluster(rig.cluster.registers, proxy_id=number)) for number in (2, 3)]
+        for process in (rig, *others):
+            await process.registry.start(sweeps=True, token_key_s=86_400.0)
+        await asyncio.sleep(603)
+        assert {process.registry.bearers.keys.primary for process in (rig, *others)} == {1}
+        for process in others:
+            await process.registry.aclose()
 
     on_rig(test)
