@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 MAX_DEPTH = 32  # of projects below one another, so that no damaged record makes a walk endless
 JUDGED_KEPT = 8192
 SWEEP_S = 600.0
+MAX_MARKS = 10_000  # of one user's tokens that were made void one by one: every process holds them, for days
 MOVE_ATTEMPTS = 8  # each has a success of others before it
 _PREFIX = "ks"
 _TOKEN_KEYS = "tokens"  # the one record
@@ -66,6 +67,7 @@ class Registry:
         self._grants: dict[str, dict[str, Grant]] = {}  # actor -> target -> grant
         self._access: dict[str, str] = {}  # access key -> id of its credential
         self._totp: dict[str, set[str]] = {}  # user -> ids of its credentials of type "totp"
+        self._marks: dict[str, set[str]] = {}  # user -> ids of marks of its void tokens
         self._judged: OrderedDict[str, Access] = OrderedDict()
         self._tasks = TaskOwner("identity registry")
         self.feed = Feed(cluster, world.clock, KINDS, self._apply, prefix=_PREFIX)
@@ -129,6 +131,8 @@ class Registry:
             self._access[value.access] = value.id
         elif isinstance(value, Credential) and value.type == TOTP:
             self._totp.setdefault(value.user_id, set()).add(value.id)
+        elif isinstance(value, Revocation):
+            self._marks.setdefault(value.user_id, set()).add(value.id)
 
     def _unlink(self, value: Kept) -> None:
         if isinstance(value, Grant):
@@ -137,6 +141,11 @@ class Registry:
             self._access.pop(value.access, None)
         elif isinstance(value, Credential) and value.type == TOTP:
             self._totp.get(value.user_id, set()).discard(value.id)
+        elif isinstance(value, Revocation):
+            marks = self._marks.get(value.user_id, set())
+            marks.discard(value.id)
+            if not marks:
+                self._marks.pop(value.user_id, None)
 
     # -- looking up -------------------------------------------------------------------------------------------
 
@@ -426,24 +435,47 @@ class Registry:
             if grant.actor[2:] in gone or grant.target[2:] in gone:
                 await self.feed.delete("grant", grant.record)
 
-    async def revoke(self, bearer: Bearer) -> None:
-        """Make a token void."""
-        mark = Revocation(RECORD_VERSION, bearer.audit_ids[0], expires_us=bearer.expires_us)
+    async def revoke(self, bearer: Bearer, proved_by: str = "") -> None:
+        """Make a token void; `proved_by` is the id of who proved who he is for it, where that is not its user.
+
+        Whose tokens were made void one by one too often loses them all.
+        """
+        user_id = proved_by or bearer.user_id
+        mark = Revocation(
+            RECORD_VERSION, bearer.audit_ids[0], expires_us=bearer.expires_us, user_id=user_id, proved_from_us=bearer.proved_from_us
+        )
         if self.get(Revocation, mark.id) is None:
+            person = self.person(user_id)
+            if person is not None and len(self._marks.get(user_id, ())) >= MAX_MARKS:
+                await self.void_tokens(person)
+                return
             try:
                 await self.feed.create("revocation", mark)
             except PreconditionFailed:
                 await self.feed.refresh()
 
+    async def void_tokens(self, user: Person) -> None:
+        """Make all tokens void that a user has."""
+        await self.change(user, lambda found: msgspec.structs.replace(found, valid_from_us=self.voided_us(found)))
+
+    def voided_us(self, user: Person) -> int:
+        """`valid_from_us` of a user whose tokens end now: a larger number than it was, whatever the clock says."""
+        return max(self.clock.wall_us(), user.valid_from_us + 1)
+
     async def sweep(self, expired_token_s: float = 0.0) -> int:
         """Remove trusts that have expired, and the marks of tokens that did so long ago that nobody may ask about them; how many."""
         now_us = self.clock.wall_us()
         asked_us = now_us - int(expired_token_s * 1e6)  # without its mark a token that was made void would only have expired
-        gone: list[Kept] = [mark for mark in self.all(Revocation) if mark.expires_us < asked_us]
+        gone: list[Kept] = [mark for mark in self.all(Revocation) if mark.expires_us < asked_us or self._is_needless(mark)]
         gone += [trust for trust in self.all(Trust) if 0 < trust.expires_us < now_us]
         for value in gone:
             await self.delete(value)
         return len(gone)
+
+    def _is_needless(self, mark: Revocation) -> bool:
+        """Whether a token is void besides: all of its user's were made so after it."""
+        person = self.person(mark.user_id)
+        return person is not None and 0 <= mark.proved_from_us < person.valid_from_us
 
     # -- keys of tokens ---------------------------------------------------------------------------------------
 

@@ -178,6 +178,8 @@ class Revocation(Kept, frozen=True, array_like=True):
     """The token of this audit id is void; the record goes when nobody may ask about the token any more, expired or not."""
 
     expires_us: int = 0
+    user_id: str = ""  # who proved who he is for it
+    proved_from_us: int = -1  # as in the token
 
 
 class Trust(Kept, frozen=True, array_like=True):

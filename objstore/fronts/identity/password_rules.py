@@ -72,11 +72,6 @@ async def with_password(call: Call, user: Person, new: str, *, own: bool) -> dic
     }  # fmt: skip
 
 
-def voided_us(call: Call, user: Person) -> int:
-    """`valid_from_us` of a user whose tokens end now: another number than it was, whatever the clock says."""
-    return max(call.identity.now_us(), user.valid_from_us + 1)
-
-
 def _check_strength(call: Call, new: str) -> None:
     settings = call.identity.settings
     if len(new) < settings.password_min_chars:

@@ -389,7 +389,7 @@ async def revoke(call: Call) -> Answer:
     _, access = _subject(call)
     if access.user.id != call.who.user.id and not call.who.is_admin:
         raise forbidden("identity:revoke_token")
-    await call.registry.revoke(access.bearer)
+    await call.registry.revoke(access.bearer, access.trust.trustee_id if access.trust is not None else "")
     return Answer(204)
 
 

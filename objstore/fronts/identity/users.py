@@ -19,7 +19,7 @@ from objstore.fronts.identity.call import (
 )
 from objstore.fronts.identity.errors import IdentityProblem, duplicate, unauthorized
 from objstore.fronts.identity.keeping import alter, check_not_above, remove, store, sweep
-from objstore.fronts.identity.password_rules import NO_LOCKOUT, merged, password, user_options, voided_us, with_password
+from objstore.fronts.identity.password_rules import NO_LOCKOUT, merged, password, user_options, with_password
 from objstore.fronts.identity.views import group_view, project_view, user_view
 from objstore.identity.rules import may_read
 from objstore.identity.tenancy import RECORD_VERSION, Group, Person, Trust, new_id
@@ -88,7 +88,7 @@ async def update(call: Call) -> Answer:
     voids = new is not None or given.get("enabled") is False
 
     def edit(found: Person) -> Person:
-        kept, since = with_extra(found.extra, extra), voided_us(call, found) if voids else found.valid_from_us
+        kept, since = with_extra(found.extra, extra), call.registry.voided_us(found) if voids else found.valid_from_us
         return msgspec.structs.replace(
             found, extra=kept, options=merged(found.options, options), valid_from_us=since, **{**given, **changes}
         )
@@ -127,7 +127,7 @@ async def change_password(call: Call) -> Answer:
     def edit(found: Person) -> Person:
         if found.password != before:
             raise unauthorized()  # another change was faster: the old one is none any more
-        return msgspec.structs.replace(found, valid_from_us=voided_us(call, found), **changes)
+        return msgspec.structs.replace(found, valid_from_us=call.registry.voided_us(found), **changes)
 
     await alter(call, "user", user, edit)
     return Answer(204)

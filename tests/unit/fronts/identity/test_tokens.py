@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from objstore.identity.tenancy import Person, Project
+from objstore.identity import registry
+from objstore.identity.tenancy import Person, Project, Revocation
 from tests.support.identity_rig import PASSWORD, URL, Rig, on_rig
 from tests.support.memory_cluster import MemoryCluster
 
@@ -227,6 +228,26 @@ def test_tokens_end_with_a_password_though_clocks_differ() -> None:
         assert credential is not None
         assert rig.registry.key_access(credential) is not None
         await ahead.registry.aclose()
+
+    on_rig(test)
+
+
+def test_whose_tokens_are_voided_one_by_one_without_end_loses_them_all_and_is_counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "MAX_MARKS", 3)
+
+    async def test(rig: Rig) -> None:
+        kept, root = (await rig.login("joe")).token, await rig.admin()
+        marks = []
+        for _ in range(5):
+            token = (await rig.login("joe")).token
+            assert (await rig.ask("DELETE", "/auth/tokens", token=token, headers={"x-subject-token": token})).status == 204
+            assert (await rig.ask("GET", "/auth/projects", token=token)).status == 401
+            marks.append(len(rig.registry.all(Revocation)))
+        assert marks == [1, 2, 3, 3, 3]
+        assert (await rig.ask("GET", "/auth/projects", token=kept)).status == 401
+        assert (await rig.ask("GET", "/auth/projects", token=root)).status == 200
+        assert await rig.registry.sweep(rig.settings.expired_token_s) == 3
+        assert (await rig.login("joe")).status == 201
 
     on_rig(test)
 
