@@ -8,14 +8,15 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from objstore.core.quota import Holdings, Usage
 from objstore.core.rows import Row, RowKey
 from objstore.core.timestamp import Ballot
 from objstore.wire.messages import ScanRow
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """A chosen head: `row` is None when there is nothing (a tombstone's row is given as it is)."""
 
     accepted: Ballot
@@ -24,8 +25,7 @@ class Held:
     sources: tuple[int, ...] = ()  # devices known to hold the row and its bytes, best first
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """A write that took effect: the row as agreed; `previous` is what the query saw before it (for clean-up, may be None)."""
 
     row: Row

@@ -28,6 +28,7 @@ MAX_SKEW_S = 15 * 60
 MAX_EXPIRES_S = 7 * 24 * 3600
 MAX_SIGNED_HEADERS = 200
 MAX_CREDENTIAL_CHARS = 512  # parsed ones are remembered, also of strangers
+MAX_REMEMBERED_CHARS = 1024  # of an Authorization header before its signature
 SIGNING_KEYS_HELD = 4096  # one a day for each access key and region in use
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
@@ -161,10 +162,28 @@ def _checked(fields: Sequence[str], problem: Problem, services: frozenset[str]) 
 
 
 _FIELDS = {"Credential", "SignedHeaders", "Signature"}
+_SIGNATURE = "Signature="
+_SIGNATURE_CHARS = 64
 
 
 def parse_authorization(value: str, timestamp: str, services: frozenset[str] = ONLY_S3) -> Claim:
     """Claim of an Authorization header for one of `services`; `timestamp` is x-amz-date (or the Date header in its form)."""
+    # All but the signature, which comes last, is the same in all of a client's requests of a day.
+    before, _, signature = value.rpartition(_SIGNATURE)
+    if len(signature) == _SIGNATURE_CHARS and "," not in signature and len(before) <= MAX_REMEMBERED_CHARS:
+        credential, signed_headers = _authorization_fields(before)
+    else:
+        credential, signed_headers, signature = _split_authorization(value)
+    return _checked((credential, timestamp, signed_headers, signature), Problem.HEADER_MALFORMED, services)
+
+
+@lru_cache(maxsize=1024)
+def _authorization_fields(before: str) -> tuple[str, str]:
+    """Credential and signed headers of a header that goes on with its signature.  Raises SignatureRefused, which is not remembered."""
+    return _split_authorization(before + _SIGNATURE)[:2]
+
+
+def _split_authorization(value: str) -> tuple[str, str, str]:
     problem = Problem.HEADER_MALFORMED
     algorithm, _, rest = value.partition(" ")
     if algorithm != ALGORITHM:
@@ -176,7 +195,7 @@ def parse_authorization(value: str, timestamp: str, services: frozenset[str] = O
         fields[name] = text
     if len(items) != 3 or fields.keys() != _FIELDS:
         raise SignatureRefused(problem, "The Authorization header needs Credential, SignedHeaders and Signature, once each.")
-    return _checked((fields["Credential"], timestamp, fields["SignedHeaders"], fields["Signature"]), problem, services)
+    return fields["Credential"], fields["SignedHeaders"], fields["Signature"]
 
 
 _QUERY_FIELDS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature")

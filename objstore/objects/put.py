@@ -1,7 +1,5 @@
 """PUT: take in a body, then write the head of its key, plainly or under conditions."""
 
-import dataclasses
-
 import msgspec
 
 from objstore.core import names
@@ -54,7 +52,7 @@ class Puts(Sealing):
             await self.quotas.check(bucket, key, body.size or 0)
         storage_class = self.class_in(bucket, attributes.storage_class)
         if storage_class != attributes.storage_class:
-            attributes = dataclasses.replace(attributes, storage_class=storage_class)
+            attributes = msgspec.structs.replace(attributes, storage_class=storage_class)
         policy = self.settings.policy_of(storage_class)
         target = key if not policy else body_key(self, bucket, names.new_copy_id(self.clock.wall_us(), self.rng.token(8)), 1, policy)
         received = await receive(self, target, bucket.spread, body, expected, seal=seal)

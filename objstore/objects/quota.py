@@ -24,6 +24,7 @@ from objstore.runtime.world import World
 
 PART = "quota"
 _KEPT = 1000  # budgets of buckets remembered before those that are idle are dropped
+_SCOPES_KEPT = 64  # each with its bucket, whose configuration may be large
 _decode = lru_cache(maxsize=1024)(quota.decode)
 
 
@@ -78,6 +79,7 @@ class Quotas:
         self._tasks = TaskOwner("quotas")
         self._holder = world.rng.token(8).hex()
         self._budgets: dict[str, Budget] = {}
+        self._kept: dict[bytes, tuple[Bucket, QuotaConfig | None, QuotaConfig | None, list[_Scope]]] = {}  # by bucket: its scopes
 
     async def aclose(self) -> None:
         """Give all room back."""
@@ -163,22 +165,37 @@ class Quotas:
         room.used()
 
     def _scopes(self, bucket: Bucket) -> list[_Scope]:
-        """The bucket's quota, then its account's as `limit` found it, then that of the bucket's storage policy."""
+        """The bucket's quota, then its account's as `limit` found it, then that of the bucket's storage policy.
+
+        Kept for as long as the directory hands out the same bucket, and the same quotas hold.
+        """
+        account = self._accounts.quota_of(bucket.account)
+        storage_class = bucket.info.config.get(CLASS_PART, b"").decode()
+        of_class = self._accounts.class_quota_of(bucket.account, storage_class)
+        kept = self._kept.get(bucket.id)
+        if kept is not None and kept[0] is bucket and kept[1] is account and kept[2] is of_class:
+            return kept[3]
+        budgets = self._budgets
+        scopes = self._find_scopes(bucket, account, storage_class, of_class)
+        if budgets is self._budgets:  # else idle ones were dropped, and these may be among them
+            if len(self._kept) >= _SCOPES_KEPT:
+                self._kept.clear()
+            self._kept[bucket.id] = bucket, account, of_class, scopes
+        return scopes
+
+    def _find_scopes(self, bucket: Bucket, account: QuotaConfig | None, storage_class: str, of_class: QuotaConfig | None) -> list[_Scope]:
         scopes: list[_Scope] = []
         data = bucket.info.config.get(PART)
         if data is not None:
             budget = self._budget(bucket.id.hex(), partial(self._cluster.usage, bucket.id))
             scopes.append(_Scope(budget, _decode(data), f"bucket {bucket.info.name!r}"))
-        limit = self._accounts.quota_of(bucket.account)
-        if limit is not None:
+        if account is not None:
             budget = self._budget(f"account/{bucket.account}", partial(self._accounts.held, bucket.account))
-            scopes.append(_Scope(budget, limit, f"account {bucket.account!r}"))
-        storage_class = bucket.info.config.get(CLASS_PART, b"").decode()
-        limit = self._accounts.class_quota_of(bucket.account, storage_class)
-        if limit is not None:
+            scopes.append(_Scope(budget, account, f"account {bucket.account!r}"))
+        if of_class is not None:
             measure = partial(self._accounts.held_in, bucket.account, storage_class)
             budget = self._budget(f"class/{storage_class}/{bucket.account}", measure)
-            scopes.append(_Scope(budget, limit, f"account {bucket.account!r}", "policy quota"))
+            scopes.append(_Scope(budget, of_class, f"account {bucket.account!r}", "policy quota"))
         return scopes
 
     def _budget(self, name: str, measure: Callable[[], Awaitable[Usage]]) -> Budget:
@@ -186,6 +203,7 @@ class Quotas:
         if found is None:
             if len(self._budgets) >= _KEPT:
                 self._budgets = {name: budget for name, budget in self._budgets.items() if not budget.idle}
+                self._kept.clear()  # a quota has one budget here, never one that was dropped and another
             world = self._world
             found = self._budgets[name] = Budget(name, measure, self._cluster, world.clock, world.rng, self._tasks, self._holder)
         return found

@@ -71,7 +71,9 @@ BUCKET_ROUTES = {
 
 async def add_expiry(front: Front, request: S3Request, info: ObjectInfo, headers: Headers) -> None:
     """Say when the current version of an object expires, if a rule says so."""
-    config = PARSED.of(await front.store.find_bucket(request.who, request.bucket))
+    # The request has just opened the bucket: what it was then need not be asked for again, least of all of the cluster.
+    bucket = front.store.known_bucket(request.who, request.bucket) or await front.store.find_bucket(request.who, request.bucket)
+    config = PARSED.of(bucket)
     if config is None or not info.is_latest:
         return
     found = lifecycle.expiry(config, info.key, Version(info.size, info.tags, info.modified_us), front.day_us)

@@ -8,6 +8,8 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import quote, unquote
 
+import msgspec
+
 from objstore.core.etag import bare_etag
 from objstore.errors import NotImplementedHere, PreconditionFailed, VersionIsMarker
 from objstore.fronts.dates import http_time
@@ -56,7 +58,7 @@ async def put_object(front: SwiftFront, request: SwiftRequest) -> Answer:
         parse_manifest(header_text(manifest))
     attributes = attributes_of(headers, front.clock.wall_us(), content_type=_type_of(request))
     if headers.get(links.TARGET):
-        attributes = dataclasses.replace(attributes, headers={**attributes.headers, **await links.link_headers(front, request)})
+        attributes = msgspec.structs.replace(attributes, headers={**attributes.headers, **await links.link_headers(front, request)})
     body = request.body(front.settings.max_file_bytes)
     expected, conditions = Expected(md5=_promised(headers)), write_conditions(headers)
     info = await write(front, request, request.container, request.key, body, attributes, expected=expected, conditions=conditions)

@@ -289,3 +289,18 @@ def test_timestamps_are_seconds_since_1970() -> None:
     assert parse_timestamp("19700101T000001Z") == 1
     assert parse_timestamp("20240229T235960Z") is not None
     assert parse_timestamp("19691231T235959Z") is None
+
+
+def test_an_authorization_header_is_read_alike_whether_its_beginning_is_remembered_or_not() -> None:
+    beginning = "AWS4-HMAC-SHA256 Credential=AK/20260101/r/s3/aws4_request, SignedHeaders=host, Signature="
+    for _ in range(2):
+        claims = [parse_authorization(beginning + sign * 64, "20260101T000000Z") for sign in "ab"]
+        assert [(claim.credential.access_key, claim.signed_headers, claim.signature[0]) for claim in claims] == [
+            ("AK", "host", "a"),
+            ("AK", "host", "b"),
+        ]
+        for wrong in (beginning.replace(" Sig", " X-Sig"), beginning.replace("host,", "host"), f"{beginning}{beginning}", beginning[5:]):
+            with pytest.raises(SignatureRefused):
+                parse_authorization(wrong + "a" * 64, "20260101T000000Z")
+    last_first = f"AWS4-HMAC-SHA256 Signature={'c' * 64},SignedHeaders=host,Credential=AK/20260101/r/s3/aws4_request"
+    assert parse_authorization(last_first, "20260101T000000Z").signature == "c" * 64

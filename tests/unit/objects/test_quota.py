@@ -7,6 +7,7 @@ import pytest
 from objstore.core import quota
 from objstore.core.quota import QuotaConfig
 from objstore.errors import ObjstoreError, QuotaExceeded
+from objstore.objects import quota as quota_module
 from tests.support.store_rig import ALICE, Rig, noise, with_rig
 
 
@@ -97,5 +98,24 @@ def test_a_write_that_fails_gives_its_room_back() -> None:
         with pytest.raises(ObjstoreError):
             await rig.put("a", conditions=Conditions(if_match=("x",)))
         await rig.put("a")
+
+    with_rig(test)
+
+
+def test_what_a_bucket_counts_against_is_kept_until_the_bucket_or_a_budget_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        await limit(rig, objects=5)
+        quotas, bucket = rig.store.quotas, await rig.store.directory.find(ALICE, rig.bucket)
+        first = quotas._scopes(bucket)
+        assert quotas._scopes(bucket) is first
+        await limit(rig, objects=7)
+        changed = quotas._scopes(await rig.store.directory.find(ALICE, rig.bucket))
+        assert (first[0].config.max_objects, changed[0].config.max_objects) == (5, 7)
+        assert changed[0].budget is first[0].budget
+        monkeypatch.setattr(quota_module, "_KEPT", 1)
+        quotas._budget("another", lambda: rig.store.cluster.usage(bucket.id))  # drops the idle ones
+        again = quotas._scopes(bucket)
+        assert again[0].budget is not first[0].budget
+        assert again[0].budget is quotas._budgets[bucket.id.hex()]
 
     with_rig(test)
