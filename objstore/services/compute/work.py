@@ -5,7 +5,7 @@ Every step can be taken again.  Between two steps the server may have been asked
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -152,6 +152,7 @@ class Work:
 
     async def spec(self, server: Server, host: str, *, flavor: Flavor | None = None) -> ServerSpec:
         """The guest as it is to be on a host."""
+        server = await self.with_its_cards(server)
         zone = await self.context.read(lambda connection: self.context.places.zone_of(connection, host))
         data = await self.context.networks.network_data(self.id)
         return spec_of(server, zone=zone, network_data=data, flavor=flavor, password=self.job.details.get("password", ""))
@@ -189,9 +190,23 @@ class Work:
 
     async def bind_ports(self, server: Server, host: str) -> None:
         """All ports are on this host now."""
-        for nic in server.nics:
+        for nic in (await self.with_its_cards(server)).nics:
             if nic.port:
                 await self.context.networks.bind(nic.port, host)
+
+    async def with_its_cards(self, server: Server) -> Server:
+        """Without the cards whose ports somebody removed at the network service: nothing could plug them in, anywhere."""
+        there = {port.id for port in (await self.context.networks.ports_of([self.id])).get(self.id, ())}
+        lost = [nic.id for nic in server.nics if nic.port and nic.state == READY and nic.port not in there]
+        if not lost:
+            return server
+
+        def forget(connection: Connection) -> None:
+            for id_ in lost:
+                records.drop_nic(connection, id_)
+
+        await self.context.write(forget)
+        return replace(server, nics=[nic for nic in server.nics if nic.id not in lost])
 
     async def return_ports(self, server: Server, host: str) -> None:
         """The same where something has failed already: a port that went meanwhile is nobody's business; "" for no host."""

@@ -10,6 +10,10 @@ from objstore.services.calls.problems import not_found
 from objstore.services.compute import records
 from objstore.services.compute.agent_api import Migrate
 from objstore.services.compute.cloud_tables import HOSTS
+from objstore.services.network.ports import delete_port
+from objstore.services.network.records import one
+from objstore.services.network.service import SYSTEM
+from objstore.services.network.tables import PORTS
 from tests.support.compute_rig import ADMIN, ComputeRig, on_compute_rig
 from tests.unit.services.compute.test_conductor import LIVE, alone, built, finish, jobs_of
 
@@ -384,5 +388,36 @@ def test_a_volume_that_a_guest_elsewhere_shares_is_not_taken_from_it(ending: str
             await rig.until_server(stopped, "SHUTOFF")
         after = await rig.volumes.head(data)
         assert (after.holder, after.epoch) == (other, before.epoch)
+
+    on_compute_rig(test)
+
+
+async def removed(rig: ComputeRig, id_: str) -> None:
+    """Somebody removes a server's port at the network service, which may be its project, or whose network it is."""
+    (port,) = (await rig.record(id_)).nics
+    await rig.network_service.write(SYSTEM, lambda tx: delete_port(tx, one(tx, PORTS, port.port)))
+
+
+def test_a_server_whose_port_was_removed_is_moved_and_started_without_it() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server()
+        await removed(rig, id_)
+        assert (await rig.act(id_, "migrate", who=ADMIN)).status == 202
+        await rig.until_server(id_, "VERIFY_RESIZE")
+        record = await rig.record(id_)
+        assert (list(record.nics), rig.hosts[record.host].guests[id_].spec.nics) == ([], ())
+
+    on_compute_rig(test)
+
+
+def test_a_server_whose_port_was_removed_is_evacuated() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server()
+        home = (await rig.record(id_)).host
+        await removed(rig, id_)
+        await rig.dies(home)
+        assert (await rig.act(id_, "evacuate", {}, who=ADMIN, version="2.14")).status == 200
+        await rig.until_server(id_, "ACTIVE")
+        assert (await rig.record(id_)).host == other_of(rig, home)
 
     on_compute_rig(test)
