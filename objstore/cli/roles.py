@@ -272,13 +272,12 @@ async def _notifier(stack: contextlib.AsyncExitStack, world: Any, settings: Any)
 
 async def serve(config: Any, listening: socket.socket, world: Any, supervised: Supervised) -> None:
     """Serve HTTP until the process is asked to stop."""
-    import uvicorn
-
+    from objstore.fronts import http
     from objstore.runtime.tasks import TaskOwner
 
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # that it started is no news
 
-    class Server(uvicorn.Server):
+    class Server(http.Server):
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
             yield  # signals are the supervised process's own business

@@ -10,7 +10,8 @@ lives on, a large one costs the connection.
 Where a server has WebSockets, a connection that asks for one is handed to uvicorn's protocol for them, its head whole and checked.
 
 Only these parts of uvicorn 0.54 are relied on: the four constructor arguments, `Config.loaded_app` and `ws_protocol_class`, `ServerState`'s
-`connections`, `tasks`, `total_requests` and `default_headers`, and that the server calls `shutdown()`.
+`connections`, `tasks`, `total_requests` and `default_headers`, `Server.startup`, `servers`, `lifespan` and `started`, and that the server calls
+`shutdown()`.
 """
 
 import asyncio
@@ -467,6 +468,28 @@ def _asks_for_websocket(head: Head) -> bool:
 
 def _unquoted(path: bytes) -> str:
     return unquote_to_bytes(path).decode("utf-8", "replace")
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server on sockets that it is given.  Over TLS a client has as long for the handshake as for a head; the loop would give it a minute."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        config = self.config
+        if config.ssl is None or not sockets:
+            await super().startup(sockets)
+            return
+        await self.lifespan.startup()
+        make = cast("Any", config.http_protocol_class)
+        limits: HttpLimits = make.keywords["limits"]
+        self.servers = [
+            await asyncio.get_running_loop().create_server(
+                lambda: make(config=config, server_state=self.server_state, app_state=self.lifespan.state),
+                sock=sock, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=limits.header_s,
+            )
+            for sock in sockets
+        ]  # fmt: skip
+        self.started = True
 
 
 def uvicorn_config(

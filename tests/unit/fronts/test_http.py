@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import uvicorn
+import uvloop
 from uvicorn.server import ServerState
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from objstore.fronts.http import Connection, HttpLimits, uvicorn_config
+from objstore.fronts.http import Connection, HttpLimits, Server, uvicorn_config
 from tests.support.s3_server import Running, make_certificate, serving
 
 LIMITS = HttpLimits(header_s=1.2, idle_s=1.2, linger_s=1.0, drain_bytes=1000, buffer_bytes=100_000, body_bytes_per_s=1000)
@@ -492,6 +493,33 @@ def test_the_server_speaks_tls(tmp_path: Any) -> None:
                 assert client.send(put("/x", body)).answer()[2] == b"3000000"
                 assert client.send(put("/early", b"x" * 500_000)[:1000]).answer()[0] == 403
         assert server.app.seen[0]["scheme"] == "https"
+
+
+def test_who_does_not_begin_with_tls_has_no_longer_than_for_a_head(tmp_path: Any) -> None:
+    certificate, key = make_certificate(tmp_path)
+    limits = HttpLimits(header_s=0.5)
+
+    async def main() -> None:
+        server = Server(uvicorn_config(Probe(), certificate_file=certificate, key_file=key, limits=limits))
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            port = listening.getsockname()[1]
+            serving_it = asyncio.ensure_future(server._serve([listening]))
+            while not server.started:
+                await asyncio.sleep(0.01)
+            async with asyncio.timeout(5):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                assert await reader.read() == b""
+                writer.close()
+                context = ssl.create_default_context(cafile=certificate)
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+                writer.write(get("/x", "Connection: close"))
+                assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+                writer.close()
+            server.should_exit = True
+            await serving_it
+
+    uvloop.run(main())
 
 
 def test_a_stopping_server_does_not_wait_for_idle_clients_over_tls(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
