@@ -116,8 +116,8 @@ async def unreserve(work: Work) -> None:
     disk = _disk(work, server, *HIDDEN)
     if not await work.context.write(lambda connection: records.change_disk(connection, disk.id, states=HIDDEN, state=RELEASING)):
         raise Over  # who began it came to the end of it after all
-    # Reserving again finds the attachment that was made, or makes one that goes at once.
-    attachment = await work.context.volumes.reserve(server.project, disk.api_volume, server.id)
+    # Reserving again finds the attachment that was made, or makes one that goes at once; an administrator may have named another project's volume.
+    attachment = await work.context.volumes.reserve(server.project, disk.api_volume, server.id, is_admin=True)
     await work.context.volumes.end(attachment)
     await work.context.write(lambda connection: records.drop_disk(connection, disk.id))
 

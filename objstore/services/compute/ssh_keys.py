@@ -43,8 +43,9 @@ def new_certificate(seed: bytes, user: str, now: datetime) -> tuple[str, str]:
     """(private key, certificate for ten years) by which a user logs into Windows guests; from 48 random bytes."""
     number = int.from_bytes(seed[:SEED_BYTES], "big") % (2**255) + 1  # below the order of the curve
     private = ec.derive_private_key(number, ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, user[:MAX_USER_CHARS])])
-    account = f"{user[:MAX_USER_CHARS]}@localhost".encode()
+    plain = user.encode("ascii", "replace").decode()[:MAX_USER_CHARS]  # which is as many bytes, and no more fit
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, plain)])
+    account = f"{plain}@localhost".encode()
     principal = x509.OtherName(_PRINCIPAL, bytes((0x0C, len(account))) + account)  # a UTF8String of DER, below 128 bytes
     certificate = (
         x509.CertificateBuilder(name, name, private.public_key(), int.from_bytes(seed[SEED_BYTES:], "big") >> 1 | 1, now, now + _TEN_YEARS)

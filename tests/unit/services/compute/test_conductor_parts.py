@@ -2,17 +2,20 @@
 
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection
 
 from objstore.services.compute import records
 from objstore.services.compute.records import RESERVING, WANTED, Disk, Nic
 from tests.support.compute_rig import ComputeRig, on_compute_rig
+from tests.support.image_rig import ALICE, BOB, PROJECTS
 
 
-def test_a_reservation_that_nobody_wrote_down_is_taken_back() -> None:
+@pytest.mark.parametrize("owner", [ALICE, BOB])  # bob's an administrator can have named
+def test_a_reservation_that_nobody_wrote_down_is_taken_back(owner: str) -> None:
     async def test(rig: ComputeRig) -> None:
         id_ = await rig.made_server()
-        volume = await rig.volume()
+        volume = await rig.volume(owner)
         disk = Disk(
             "d9", id_, 9, RESERVING, "", volume, "", "volume", "volume", volume, 0, "", "vdz", "virtio", -1, delete_on_termination=False
         )
@@ -23,11 +26,11 @@ def test_a_reservation_that_nobody_wrote_down_is_taken_back() -> None:
             context.enqueue(connection, "unreserve", id_, {"disk": "d9"}, delay_s=60.0)  # type: ignore[arg-type]
 
         await context.write(begun)
-        await rig.desk.reserve("a" * 32, volume, id_)
+        await rig.desk.reserve("a" * 32, volume, id_, is_admin=owner == BOB)
         assert (await rig.ask("GET", f"/servers/{id_}/os-volume_attachments")).body == {"volumeAttachments": []}
-        assert (await rig.desk.find("a" * 32, volume)).status == "reserved"
+        assert (await rig.desk.find(PROJECTS[owner], volume)).status == "reserved"
         await rig.clock.sleep(62)
-        await rig.becomes(volume, "available")
+        assert (await rig.desk.find(PROJECTS[owner], volume)).status == "available"
         assert [found.id for found in (await rig.record(id_)).disks if found.id == "d9"] == []
 
     on_compute_rig(test)

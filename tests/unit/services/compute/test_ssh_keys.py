@@ -62,3 +62,9 @@ def test_a_certificate_of_a_version_that_there_is_not_is_refused() -> None:
     with pytest.raises(CallRefused) as refused:
         fingerprint(X509, "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""]))
     assert refused.value.status == 400
+
+
+def test_a_certificate_is_made_whatever_a_user_is_called() -> None:
+    for user in ("\N{SNOWMAN}" * 100, "x" * 255, "a b"):
+        _, text = new_certificate(bytes(range(48)), user, datetime(2026, 1, 1, tzinfo=UTC))
+        assert len(fingerprint(X509, text)) == 59
