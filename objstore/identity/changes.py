@@ -56,14 +56,22 @@ class Changes:
         return changed  # type: ignore[return-value] # the same
 
     async def _delete(self, shelf: str, record: str, check: Callable[[T], None], missing: IdentityRefused) -> None:
+        unknown = False  # whether it went may be our doing
         for _ in range(ATTEMPTS):
             entry = await self._records(shelf).get(record)
             if entry is None:
+                if unknown or record in self.directory.shelves[shelf].held:  # whoever removed it may not have been able to say so
+                    await self.directory.changed(shelf, record)
+                if unknown:
+                    return
                 raise missing
             check(entry.value)  # type: ignore[arg-type] # the same
             try:
                 await self._records(shelf).delete_if(record, entry.version)
-            except (PreconditionFailed, ConditionalConflict):
+            except ConditionalConflict:
+                unknown = True
+                continue
+            except PreconditionFailed:
                 continue
             await self.directory.changed(shelf, record)
             return

@@ -170,7 +170,8 @@ class Feed:
         if before != after:
             self._on_change([(kind, record, after or table.below.get(record))])
 
-    async def _announce(self, kind: str, record: str) -> None:
+    async def announce(self, kind: str, record: str) -> None:
+        """Tell everybody that a record may be another one now.  Raises Unavailable."""
         name = f"{kind}:{record}"
         self._waiting.append(name)
         self._asked += 1
@@ -191,12 +192,17 @@ class Feed:
     # -- changes ----------------------------------------------------------------------------------------------
 
     async def create(self, kind: str, value: Kept) -> None:
-        """Write a record where there is none.  Raises PreconditionFailed when there is one, or a value below."""
+        """Write a record where there is none.  Raises PreconditionFailed when there is one, or a value below; ConditionalConflict."""
         table = self.tables[kind]
         if value.record in table.below:
             raise PreconditionFailed(f"{value.record!r} is there from the start", condition="version")
-        await table.records.put_if(value.record, value, None)
-        await self._announce(kind, value.record)
+        try:
+            await table.records.put_if(value.record, value, None)
+        except ConditionalConflict:
+            entry = await table.records.get(value.record)
+            if entry is None or entry.value != value:
+                raise
+        await self.announce(kind, value.record)
 
     async def stored(self, kind: str, record: str) -> Kept | None:
         """A record as it is at this moment, or what is there from the start."""
@@ -211,7 +217,7 @@ class Feed:
         if entry is None or not is_stale(entry.value):
             return False
         await table.records.put_if(value.record, value, entry.version)
-        await self._announce(kind, value.record)
+        await self.announce(kind, value.record)
         return True
 
     async def change(self, kind: str, record: str, edit: Callable[[Kept], Kept], default: Kept | None = None) -> Kept:
@@ -221,21 +227,29 @@ class Feed:
         """
         table = self.tables[kind]
         changed = await table.records.change(record, edit, default or table.below.get(record))
-        await self._announce(kind, record)
+        await self.announce(kind, record)
         return changed
 
     async def delete(self, kind: str, record: str, check: Callable[[Kept], bool] | None = None) -> bool:
         """Remove a record that `check` lets go; False when there is none.  Raises ConditionalConflict, and what `check` raises."""
         table = self.tables[kind]
+        unknown = False  # whether it went may be our doing
         for _ in range(DELETE_ATTEMPTS):
             entry = await table.records.get(record)
-            if entry is None or (check is not None and not check(entry.value)):
+            if entry is None:
+                if unknown or record in table.held:  # whoever removed it may not have been able to say so
+                    await self.announce(kind, record)
+                return unknown
+            if check is not None and not check(entry.value):
                 return False
             try:
                 await table.records.delete_if(record, entry.version)
-            except (PreconditionFailed, ConditionalConflict):
+            except ConditionalConflict:
+                unknown = True
                 continue
-            await self._announce(kind, record)
+            except PreconditionFailed:
+                continue
+            await self.announce(kind, record)
             return True
         raise ConditionalConflict("others kept changing what was to be deleted; try again")
 

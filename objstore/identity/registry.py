@@ -452,7 +452,7 @@ class Registry:
             try:
                 await self.feed.create("revocation", mark)
             except PreconditionFailed:
-                await self.feed.refresh()
+                await self.feed.announce("revocation", mark.record)  # whoever wrote it may not have been able to say so
 
     async def void_tokens(self, user: Person) -> None:
         """Make all tokens void that a user has."""

@@ -83,6 +83,26 @@ def test_what_is_not_there_cannot_be_changed_or_deleted() -> None:
     run(test())
 
 
+def test_what_went_without_a_clear_answer_is_told_to_all_at_once() -> None:
+    async def test() -> None:
+        one, two = two_proxies()
+        await one.create_holder(JOE)
+        await two.directory.catch_up()
+        records = one.directory.shelves["holder"].records
+        delete_if = records.delete_if
+
+        async def unclear(name: str, expected: bytes) -> None:
+            await delete_if(name, expected)
+            raise ConditionalConflict("whether it took effect cannot be known")
+
+        records.delete_if = unclear  # type: ignore[method-assign] # as when the answers are lost
+        await one.delete_holder(KEY, lambda _: None)
+        await two.directory.catch_up()
+        assert one.directory.user("a", "joe") is two.directory.user("a", "joe") is None
+
+    run(test())
+
+
 def test_a_check_keeps_what_is_in_use() -> None:
     async def test() -> None:
         one, _ = two_proxies()

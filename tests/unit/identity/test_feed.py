@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from objstore.errors import PreconditionFailed, QuorumLost
+from objstore.errors import ConditionalConflict, PreconditionFailed, QuorumLost
 from objstore.identity.feed import JOURNAL_NAMES, POLL_S, RELOAD_S, Change, Feed
 from objstore.identity.tenancy import Domain, Kept
 from tests.support.memory_cluster import LoopClock, MemoryCluster, run
@@ -153,6 +153,56 @@ def test_a_record_whose_writer_died_before_the_journal_is_found_within_a_minute(
         await asyncio.sleep(RELOAD_S)
         assert one.names() == {"lost"}
         await one.feed.aclose()
+
+    run(test())
+
+
+def test_what_came_or_went_without_a_clear_answer_is_told_to_all_at_once() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one, two = Held(cluster), Held(MemoryCluster(cluster.registers, proxy_id=2))
+        records = one.feed.tables["domain"].records
+        put_if = records.put_if
+
+        async def unclear_put(name: str, value: Kept, expected: bytes | None) -> bytes:
+            await put_if(name, value, expected)
+            raise ConditionalConflict("whether it took effect cannot be known")
+
+        records.put_if = unclear_put  # type: ignore[method-assign] # as when the answers are lost
+        await two.feed.catch_up()
+        await one.feed.create("domain", Domain(1, "i", "a"))
+        await two.feed.catch_up()
+        assert one.names() == two.names() == {"a"}
+        delete_if = records.delete_if
+
+        async def unclear(name: str, expected: bytes) -> None:
+            await delete_if(name, expected)
+            raise ConditionalConflict("whether it took effect cannot be known")
+
+        records.delete_if = unclear  # type: ignore[method-assign] # as when the answers are lost
+        assert await one.feed.delete("domain", "a")
+        assert one.names() == set()
+        await two.feed.catch_up()
+        assert two.names() == set()
+        assert not await one.feed.delete("domain", "a")
+
+    run(test())
+
+
+def test_what_went_and_could_not_be_told_is_told_by_who_asks_for_it_next() -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        one, two = Held(cluster), Held(MemoryCluster(cluster.registers, proxy_id=2))
+        await one.feed.create("domain", Domain(1, "i", "a"))
+        await two.feed.catch_up()
+        records = one.feed.tables["domain"].records
+        entry = await records.get("a")
+        assert entry is not None
+        await records.delete_if("a", entry.version)
+        assert two.names() == {"a"}
+        assert not await one.feed.delete("domain", "a")
+        await two.feed.catch_up()
+        assert one.names() == two.names() == set()
 
     run(test())
 

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from objstore.errors import QuorumLost
 from objstore.identity import registry
 from objstore.identity.tenancy import Person, Project, Revocation
 from tests.support.identity_rig import PASSWORD, URL, Rig, on_rig
@@ -248,6 +249,25 @@ def test_whose_tokens_are_voided_one_by_one_without_end_loses_them_all_and_is_co
         assert (await rig.ask("GET", "/auth/projects", token=root)).status == 200
         assert await rig.registry.sweep(rig.settings.expired_token_s) == 3
         assert (await rig.login("joe")).status == 201
+
+    on_rig(test)
+
+
+def test_a_token_is_void_everywhere_though_its_mark_could_not_be_told_the_first_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        other = Rig(MemoryCluster(rig.cluster.registers, proxy_id=2))
+        token = (await rig.login("joe")).token
+
+        async def cut(*_: Any) -> None:
+            raise QuorumLost("the journal cannot be written")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rig.registry.feed, "announce", cut)
+            assert (await rig.ask("DELETE", "/auth/tokens", token=token, headers={"x-subject-token": token})).status == 503
+        assert (await rig.ask("DELETE", "/auth/tokens", token=token, headers={"x-subject-token": token})).status == 204
+        for process in (rig, other):
+            assert (await process.ask("GET", "/auth/projects", token=token)).status == 401
+        await other.registry.aclose()
 
     on_rig(test)
 
