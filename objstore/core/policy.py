@@ -137,22 +137,22 @@ class Principals:
 class _Names:
     """Actions or resources of a statement: exact ones in a set, patterns one by one."""
 
-    __slots__ = ("_exact", "_globs", "_inverted", "texts")
+    __slots__ = ("_exact", "_globs", "inverted", "texts")
 
     def __init__(self, texts: Sequence[str], *, inverted: bool, fold: bool, variables: bool) -> None:
         self.texts = tuple(texts)
-        self._inverted = inverted
+        self.inverted = inverted
         globs = [Glob(text, variables=variables, fold=fold) for text in texts]
         self._exact = frozenset(g.text.lower() if fold else g.text for g in globs if g.fixed and "${" not in g.text)
         self._globs = tuple(g for g in globs if not g.fixed or "${" in g.text)
 
     def fit(self, text: str, lookup: Lookup) -> bool:
         if text in self._exact:
-            return not self._inverted
+            return not self.inverted
         for glob in self._globs:
             if glob.matches(text, lookup):
-                return not self._inverted
-        return self._inverted
+                return not self.inverted
+        return self.inverted
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ request on its hot path, a daemon) need not.  `Parsed` keeps what was decoded by
 directory's cache hands out again and again.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
@@ -13,9 +14,18 @@ import msgspec
 from objstore.core.acl import Ownership, PublicAccessBlock, decode_acl, encode_block, is_public
 from objstore.core.container import CLASS_PART, decode_container
 from objstore.core.container_acl import parse_acl
-from objstore.core.policy import Kind, parse_policy
-from objstore.errors import AccessDenied, AclAgainstBlock, AclAgainstOwnership, AclNotSupported, InvalidArgument, NoSuchConfig
+from objstore.core.policy import S3_ARN, Kind, Policy, parse_policy
+from objstore.errors import (
+    AccessDenied,
+    AclAgainstBlock,
+    AclAgainstOwnership,
+    AclNotSupported,
+    InvalidArgument,
+    MalformedPolicy,
+    NoSuchConfig,
+)
 from objstore.objects.access import Action, Question, block_of, check_list, check_policy, decide, gate_of, ownership_of, policy_of
+from objstore.objects.actions import ON_OBJECT
 from objstore.objects.api import BucketInfo, Principal
 from objstore.objects.buckets import BucketRecord
 from objstore.objects.context import ObjectSettings, StoreContext
@@ -103,6 +113,7 @@ class Configs(StoreContext):
         """
         home = await self.open_bucket(who, bucket, Action.WRITE_POLICY)
         policy = parse_policy(data, Kind.BUCKET, bucket=bucket)
+        _check_reach(policy)
         check_policy(policy, block_of(home.info.config))
         gate = gate_of(bucket, {**home.info.config, "policy": data})
         if not may_lock_out and not decide(who, home.info, gate, Question(Action.WRITE_POLICY)).allowed:
@@ -111,6 +122,33 @@ class Configs(StoreContext):
                 hint="The policy would deny you s3:PutBucketPolicy; confirm it by x-amz-confirm-remove-self-bucket-access: true.",
             )
         return await self.set_config(who, bucket, "policy", data)
+
+
+def _check_reach(policy: Policy) -> None:
+    """Refuse a policy whose statement names an action that none of its resources has.  Raises MalformedPolicy.
+
+    Only when it is set, for those that were set before are as they are; and only by actions this store knows, by their full names.
+    """
+    for statement in policy.statements:
+        names = statement.resources
+        if names is None or names.inverted or statement.actions.inverted:
+            continue
+        paths = [text.removeprefix(S3_ARN) for text in names.texts]
+        has_objects = any("/" in path or _WILD.search(path) for path in paths)
+        has_buckets = any("/" not in path or _WILD.search(path.partition("/")[0]) for path in paths)
+        for text in statement.actions.texts:
+            action = _BY_NAME.get(text.lower())
+            if action is not None and not (has_objects if action in ON_OBJECT else has_buckets):
+                wanted = "arn:aws:s3:::BUCKET/*" if action in ON_OBJECT else "arn:aws:s3:::BUCKET"
+                kind = "an object" if action in ON_OBJECT else "a bucket"
+                raise MalformedPolicy(
+                    "Action does not apply to any resource(s) in statement",
+                    hint=f"{action.value} is done to {kind}: name it in Resource, as in {wanted}.",
+                )
+
+
+_BY_NAME = {action.value.lower(): action for action in Action}
+_WILD = re.compile(r"[*?]|\$\{")
 
 
 def first_config(asked: Mapping[str, bytes], settings: ObjectSettings) -> dict[str, bytes]:

@@ -65,7 +65,10 @@ TABLE: Mapping[type[errors.ObjstoreError], Row] = {
     errors.InvalidKey: Row(400, "InvalidArgument"),
     errors.MetadataTooLarge: Row(400, "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size"),
     errors.EntityTooLarge: Row(
-        400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", "Use a multipart upload for more than 5 GiB."
+        400,
+        "EntityTooLarge",
+        "Your proposed upload exceeds the maximum allowed size",
+        "Use a multipart upload for more than 5 GiB; the file of a form may have what the form's policy allows.",
     ),
     errors.QuotaExceeded: Row(403, "QuotaExceeded", "The quota of the bucket is used up.", "Delete something, or have the quota raised."),
     errors.EntityTooSmall: Row(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size"),

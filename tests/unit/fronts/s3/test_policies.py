@@ -50,6 +50,33 @@ def test_bad_policies_are_refused_with_amazons_code(server: Running, s3: Any, op
     assert code_of(s3.get_bucket_policy, Bucket=open_bucket) == (404, "NoSuchBucketPolicy")
 
 
+@pytest.mark.parametrize(
+    ("action", "resource", "taken"),
+    [
+        ("s3:ListBucket", "BUCKET/*", False),
+        ("s3:GetObject", "BUCKET", False),
+        (["s3:GetObject", "s3:listbucket"], "BUCKET/*", False),
+        (["s3:GetObject", "s3:ListBucket"], ["BUCKET", "BUCKET/a"], True),
+        (["s3:GetObject", "s3:ListBucket"], "BUCKET*", True),
+        ("s3:GetObject", "${aws:username}", True),
+        ("s3:List*", "BUCKET/*", True),
+        ("s3:NewOnAmazon", "BUCKET/*", True),
+    ],
+)
+def test_an_action_needs_a_resource_that_it_is_done_to(
+    server: Running, open_bucket: str, action: Any, resource: Any, *, taken: bool
+) -> None:
+    """Amazon's refusal: such a statement would never do anything, least of all deny."""
+    names = [f"arn:aws:s3:::{name.replace('BUCKET', open_bucket)}" for name in ([resource] if isinstance(resource, str) else resource)]
+    answer = call(server, "PUT", f"/{open_bucket}?policy", policy(open_bucket, action, Effect="Deny", Resource=names).encode())
+    if taken:
+        assert answer.status == 204
+    else:
+        assert (answer.code, answer.status) == ("MalformedPolicy", 400)
+        assert b"<Message>Action does not apply to any resource(s) in statement</Message>" in answer.body
+        assert b"name it in Resource" in answer.body
+
+
 def test_public_policies_are_refused_while_they_are_blocked(server: Running, s3: Any, bucket: str) -> None:
     refused = call(server, "PUT", f"/{bucket}?policy", policy(bucket, "s3:GetObject").encode())
     assert (refused.status, refused.code) == (403, "AccessDenied")
