@@ -127,8 +127,9 @@ class Download:
         return self._channel.is_crowded_with(self._request)
 
     def close(self) -> None:
-        """Stop; the node is told when it was still sending."""
+        """Stop, and forget what came and was not taken; the node is told when it was still sending."""
         self._channel.cancel_stream(self._request)
+        self._receiver.forget()
 
     async def aclose(self) -> None:
         """The same."""

@@ -113,6 +113,10 @@ class BodyReceiver:
             self._failure = failure
         self._wake()
 
+    def forget(self) -> None:
+        """Nobody takes what is here: whoever still names the stream must not keep a window of bytes."""
+        self._pieces.clear()
+
     def __aiter__(self) -> "BodyReceiver":
         return self
 
