@@ -43,6 +43,7 @@ NO_CUSTOMER_KEY_WANTED: Final = "The encryption parameters are not applicable to
 PART_NEEDS_KEY: Final = (
     "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters."
 )
+PART_NEEDS_SAME_KEY: Final = "The provided encryption parameters did not match the ones used originally."
 PART_WANTS_NO_KEY: Final = (
     "The multipart upload initiate did not request encryption. Please resend the request without sending encryption parameters."
 )
@@ -163,10 +164,10 @@ def check_customer_key(description: Description | None, customer_key: bytes) -> 
     """Hold a request's key against an object.  Raises InvalidRequest for one too many or too few, AccessDenied for another."""
     if description is None or description.algorithm != CUSTOMER:
         if customer_key:
-            raise InvalidRequest(NO_CUSTOMER_KEY_WANTED)
+            raise InvalidRequest(NO_CUSTOMER_KEY_WANTED, hint="It is under no customer's key: leave the headers of one away.")
         return
     if not customer_key:
-        raise InvalidRequest(NEEDS_CUSTOMER_KEY)
+        raise InvalidRequest(NEEDS_CUSTOMER_KEY, hint="Send the customer's key with which the object was written.")
     if not hmac.compare_digest(customer_keys(customer_key, description.salt)[1], description.verifier):
         raise AccessDenied(
             "the object is encrypted with another customer-provided key", hint="Send the customer's key with which the object was written."

@@ -3,6 +3,7 @@
 from objstore.core.encryption import (
     CUSTOMER,
     PART_NEEDS_KEY,
+    PART_NEEDS_SAME_KEY,
     PART_WANTS_NO_KEY,
     BucketEncryption,
     Description,
@@ -12,7 +13,7 @@ from objstore.core.encryption import (
     encode_description,
 )
 from objstore.core.rows import Row
-from objstore.errors import InvalidRequest
+from objstore.errors import AccessDenied, InvalidRequest
 from objstore.objects.api import BucketInfo
 from objstore.objects.config import Parsed
 from objstore.objects.context import StoreContext
@@ -46,6 +47,11 @@ class Sealing(StoreContext):
             raise InvalidRequest(PART_NEEDS_KEY if wanted else PART_WANTS_NO_KEY)
         if description is None:
             return None
+        if wanted:
+            try:
+                check_customer_key(description, customer_key)
+            except AccessDenied:
+                raise InvalidRequest(PART_NEEDS_SAME_KEY, hint="Send the customer's key with which the upload was begun.") from None
         return part_seal(description, await unlock(self.keys, description, customer_key), self.rng)
 
     async def data_key_of(self, row: Row, customer_key: bytes) -> bytes:

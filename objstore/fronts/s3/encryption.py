@@ -117,7 +117,11 @@ def _customer_key(front: Front, request: S3Request, prefix: str) -> bytes:
     if algorithm is None and text is None and digest is None:
         return b""
     if request.scheme != "https" and not front.settings.allow_sse_c_over_http:
-        raise InvalidRequest(f"{_SAYS} be made over a secure connection.")
+        raise InvalidRequest(
+            f"{_SAYS} be made over a secure connection.",
+            hint="Use https, and another key: this one was sent in the clear. Behind a proxy that ends TLS, "
+            "the operator sets s3.allow_sse_c_over_http.",
+        )
     if algorithm is None:
         raise InvalidArgument(f"{_SAYS} provide a valid encryption algorithm.")
     if algorithm != AES256:

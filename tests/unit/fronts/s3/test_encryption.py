@@ -196,6 +196,8 @@ def test_copies_and_parts_under_customers_keys(s3: Any) -> None:
     assert upload["SSECustomerAlgorithm"] == "AES256"
     where = {"Bucket": "photos", "Key": "m", "UploadId": upload["UploadId"], "PartNumber": 1}
     assert refusal(s3.upload_part, Body=b"x", **where)[:2] == (400, "InvalidRequest")
+    status, code, message = refusal(s3.upload_part, Body=b"x", **where, **customer_bytes())
+    assert (status, code, "did not match the ones used originally" in message) == (400, "InvalidRequest", True)
     part = s3.upload_part_copy(**where, **source, **customer_bytes(OTHER))
     assert part["SSECustomerKeyMD5"] == b64(md5(OTHER).digest())
     s3.complete_multipart_upload(
