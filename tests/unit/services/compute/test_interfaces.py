@@ -1,5 +1,7 @@
 """Network cards of servers."""
 
+from typing import Any
+
 from tests.support.compute_rig import ComputeRig, on_compute_rig
 
 UNKNOWN = "0f0f0f0f-1111-4222-8333-444444444444"
@@ -65,5 +67,25 @@ def test_a_server_without_a_network_has_none_and_a_port_outlives_its_server() ->
         assert mine.made
         assert (await rig.ask("POST", "/servers", {"server": {
             "name": "s", "flavorRef": "1", "imageRef": await rig.bootable(), "networks": [{"port": mine.port}]}})).status == 409  # fmt: skip
+
+    on_compute_rig(test)
+
+
+def test_a_caller_who_waits_for_long_asks_less_and_less_often() -> None:
+    async def test(rig: ComputeRig) -> None:
+        id_ = await rig.made_server()
+        rig.hosts[(await rig.record(id_)).host].down = True
+        context, asked = rig.part.context, 0
+        read = context.read
+
+        async def counted(work: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            return await read(work)
+
+        context.read = counted  # type: ignore[method-assign]
+        reply = await rig.ask("POST", f"/servers/{id_}/os-interface", {"interfaceAttachment": {"net_id": rig.network}})
+        assert reply.status == 503
+        assert asked < 200  # of this and of the job that tries again and again
 
     on_compute_rig(test)
