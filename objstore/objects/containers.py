@@ -47,6 +47,9 @@ class Containers(Alterations):
         writer = not change.is_owners and who.levels.get(who.home) == READ_WRITE
         home = await self.open_bucket(who, name, Action.WRITE_METADATA if writer else Action.WRITE_BUCKET_ACL)
 
+        if not writer and not QUOTA_NAMES.isdisjoint(change.metadata):
+            await self.admit(who, home, Action.WRITE_QUOTA)  # the same as S3's
+
         def edit(record: BucketRecord) -> BucketRecord:
             after = changed(decode_container(record.config.get("container", b"")), change)
             config = {**record.config, "container": encode_container(after)}

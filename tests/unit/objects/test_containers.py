@@ -144,6 +144,20 @@ def test_what_is_said_of_a_locked_version_stays_as_it_is(how: str) -> None:
     with_rig(test)
 
 
+def test_a_quota_is_a_quota_in_either_dialect() -> None:
+    async def test(rig: Rig) -> None:
+        allow, deny = identity_policy("s3:*"), identity_policy("s3:PutBucketQuota", effect="Deny")
+        policies = tuple(parse_policy(text.encode(), Kind.IDENTITY) for text in (allow, deny))
+        user = Principal(account="alice", user="user", policies=policies).at("alice")
+        await rig.store.set_container(user, "photos", ContainerChange(metadata={"colour": "red"}))
+        for value in ("1", ""):
+            with pytest.raises(AccessDenied):
+                await rig.store.set_container(user, "photos", ContainerChange(metadata={"quota-bytes": value}))
+        await rig.store.set_container(HOME, "photos", ContainerChange(metadata={"quota-bytes": "1"}))
+
+    with_rig(test)
+
+
 @pytest.mark.parametrize("versioned", [False, True])
 def test_who_may_only_write_sets_no_time_for_what_others_wrote_to_go(versioned: bool) -> None:
     """The expirer removes the version for good: versions are there to outlive whoever may only put new ones."""
