@@ -8,6 +8,7 @@ dialects, and a segment that is overwritten or deleted later does not break it. 
 import asyncio
 import base64
 import binascii
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -19,12 +20,12 @@ from urllib.parse import quote
 import msgspec
 
 from objstore.core.ranges import resolve_range
-from objstore.errors import InvalidRange, NoSuchBucket, NoSuchKey, ObjstoreError, PreconditionFailed, Unavailable
+from objstore.errors import InvalidRange, NoSuchBucket, NoSuchKey, ObjstoreError, PreconditionFailed, Refused, Unavailable
 from objstore.fronts.dates import http_time
 from objstore.fronts.swift import archive as archiving
 from objstore.fronts.swift import links
 from objstore.fronts.swift.answers import HTML, JSON, Answer, Header, SwiftRefused, empty, refusal, status_line
-from objstore.fronts.swift.bulk import delete_names, report, report_type
+from objstore.fronts.swift.bulk import Tally, delete_names, report, report_type
 from objstore.fronts.swift.context import SwiftFront
 from objstore.fronts.swift.headers import attributes_of, large_etag, object_headers, write_conditions, written_headers
 from objstore.fronts.swift.heartbeat import kept_alive
@@ -51,11 +52,17 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     range: str = ""
     content_type: str = ""
     modified_us: int = 0
+    nested: bool = False  # whether that was made of segments itself
 
 
 _ENCODE = msgspec.msgpack.Encoder().encode
 _DECODE = msgspec.msgpack.Decoder(list[Kept]).decode
 MAX_KEPT_BYTES = 4 * 1024 * 1024
+
+
+def decode_kept(data: bytes) -> list[Kept]:
+    """What is kept with an object of the list that it was made of."""
+    return _DECODE(zlib.decompressobj().decompress(data, MAX_KEPT_BYTES))
 
 
 @dataclass(frozen=True)
@@ -178,6 +185,7 @@ async def _make(front: SwiftFront, request: SwiftRequest, lines: list[Line], con
         Kept(
             line.path if line.found is not None else "", _span(line)[1], line.etag, line.range,
             line.found.content_type if line.found is not None else "", line.found.modified_us if line.found is not None else 0,
+            line.found is not None and line.source is None and bool(line.found.segments),
         )
         for line in lines
     ]  # fmt: skip
@@ -321,7 +329,7 @@ async def get_special(front: SwiftFront, request: SwiftRequest, version: str) ->
 async def segments_of(front: SwiftFront, request: SwiftRequest, info: ObjectInfo, version: str) -> list[Kept]:
     """What an object was made of; of one that S3 made, its own parts as ranges of itself."""
     if info.segments:
-        return _DECODE(zlib.decompressobj().decompress(info.segments, MAX_KEPT_BYTES))
+        return decode_kept(info.segments)
     found: list[Kept] = []
     path, offset, after = f"/{request.container}/{request.key}", 0, 0
     while True:
@@ -377,13 +385,38 @@ async def delete_manifest(front: SwiftFront, request: SwiftRequest, version: str
     """DELETE ?multipart-manifest=delete: the object, and the segments that it was made of."""
     info = await front.store.head(request.who, request.container, request.key, version_id=version)
     names = [f"{request.container}/{request.key}"]
+    if not info.part_count:
+        kind = report_type(request)
+        facts = Tally().facts(status_line(400), "")
+        return Answer(200, [kind], report(kind, facts, [(names[0], "Not an SLO manifest")], "delete"))
     if info.segments:
-        names += list(dict.fromkeys(kept.path.lstrip("/") for kept in await segments_of(front, request, info, version) if kept.path))
+        names += [name for name in await _named(front, request, decode_kept(info.segments)) if name != names[0]]
     if not is_true(request.query.get("async", "")):
         return await delete_names(front, request, names, version)
     if version:
         raise SwiftRefused(400, "async=yes is for the current version of an object")
     return await _delete_later(front, request, names)
+
+
+async def _named(front: SwiftFront, request: SwiftRequest, lines: list[Kept]) -> list[str]:
+    """The objects that a list names, and those that nested ones name, which are still as they were.  Raises SwiftRefused for too many."""
+    found: dict[str, None] = {}
+    waiting = [lines]
+    while waiting:
+        for kept in waiting.pop():
+            name = kept.path.lstrip("/")
+            if not name or name in found:
+                continue
+            if len(found) >= front.settings.max_bulk_deletes:
+                raise SwiftRefused(400, "Too many buffered slo segments to delete.")
+            found[name] = None
+            if kept.nested:
+                container, _, key = name.partition("/")
+                with contextlib.suppress(Refused):  # what is wrong with it is told when it is to be deleted
+                    info = await front.store.head(request.who, container, key)
+                    if info.segments and large_etag(info) == kept.etag:
+                        waiting.append(decode_kept(info.segments))
+    return list(found)
 
 
 async def _delete_later(front: SwiftFront, request: SwiftRequest, names: list[str]) -> Answer:

@@ -104,6 +104,24 @@ def test_the_object_goes_with_its_segments_or_without(swift: Swift, box: str, ro
     assert swift("GET", box).status == 204
 
 
+def test_what_nested_ones_were_made_of_goes_too(swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
+    put(swift, f"{box}/inner", rows[:2])
+    put(swift, f"{box}/outer", [{"path": f"{box}/inner"}, rows[2]])
+    put(swift, f"{box}/top", [{"path": f"{box}/outer"}, {"path": f"{box}/outer", "range": "0-9"}])
+    assert swift("GET", f"{box}/top").body == b"".join(PIECES) + PIECES[0][:10]
+    reply = swift("DELETE", f"{box}/top", query="multipart-manifest=delete", Accept="application/json").json
+    assert (reply["Number Deleted"], reply["Errors"]) == (6, [])
+    assert swift("GET", box).status == 204
+
+
+def test_what_is_no_list_of_segments_is_not_deleted_as_one(swift: Swift, box: str) -> None:
+    swift("PUT", f"{box}/o", b"plain")
+    for query in ("multipart-manifest=delete", "multipart-manifest=delete&async=yes"):
+        reply = swift("DELETE", f"{box}/o", query=query, Accept="application/json").json
+        assert (reply["Response Status"], reply["Errors"]) == ("400 Bad Request", [[f"{box}/o", "Not an SLO manifest"]])
+    assert swift("GET", f"{box}/o").body == b"plain"
+
+
 def test_segments_that_are_not_as_told_make_nothing(running: Running, swift: Swift, box: str, rows: list[dict[str, Any]]) -> None:
     rows[0]["etag"] = "0" * 32
     rows[1]["size_bytes"] = 1
