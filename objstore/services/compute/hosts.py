@@ -199,6 +199,8 @@ class Hosts:
                 await self.look()
             except ObjstoreError as failure:
                 log.warning("hosts cannot be looked at: %s", failure)
+            except Exception:  # without this loop no host is ever found dead
+                log.exception("hosts cannot be looked at")
             await self._world.clock.sleep(WATCH_S)
 
     def _now_us(self) -> int:

@@ -233,6 +233,8 @@ class Uploads:
                     await self.sweep_orphans()
             except Unavailable as failure:
                 log.warning("images are not swept now: %s", failure)
+            except Exception:  # without this loop what died in the middle stays for ever
+                log.exception("images are not swept now")
             await clock.sleep(SWEEP_S)
 
     async def sweep(self) -> int:

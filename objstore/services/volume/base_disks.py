@@ -187,6 +187,8 @@ class BaseDisks:
                     self.jobs_wait()
             except (Unavailable, IntegrityError) as failure:  # the latter where another process wrote the same record at this moment
                 log.warning("images are not looked at now: %s", failure)
+            except Exception:  # without this loop no image becomes a volume ahead of its use, and none that went is let go of
+                log.exception("images are not looked at now")
             await self._world.clock.sleep(LOOK_S)
 
     def _compare(self, connection: Connection) -> int:

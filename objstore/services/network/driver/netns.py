@@ -76,6 +76,8 @@ class NetnsDriver:
                         await self._carry_out(self._wanted)
                     except (ObjstoreError, OSError) as failure:
                         log.warning("networks could not be looked at: %s", failure)
+                    except Exception:  # without this loop nothing is put right any more
+                        log.exception("networks could not be looked at")
 
     async def plug(self, port: str, server: str) -> Tap:
         """See NetworkDriver.  A port that the records still have on another host is taken as one that is about to come (live migration)."""

@@ -92,6 +92,8 @@ class Running:
                 await self.tidy()
             except ObjstoreError as failure:
                 log.warning("volumes are not tidied now: %s", failure)
+            except Exception:  # without this loop what died in the middle stays for ever
+                log.exception("volumes are not tidied now")
 
     async def tidy(self) -> int:
         """Remove messages that are old, and bases and restored data that a run which died left without a record; how many of these."""

@@ -96,6 +96,23 @@ def test_a_host_that_is_said_to_be_dead_is_dead_although_it_reports() -> None:
     on_cloud_rig(test)
 
 
+def test_a_failure_that_nobody_thought_of_does_not_end_the_watch() -> None:
+    class Odd(Conductor):
+        async def died(self, host: str) -> None:
+            await super().died(host)
+            if len(self.dead) == 1:
+                raise LookupError("a bug")
+
+    async def test(rig: CloudRig) -> None:
+        conductor = Odd()
+        rig.service.hosts.watch(conductor)
+        await rig.report()
+        await asyncio.sleep(120)
+        assert conductor.dead == ["h1", "h1"]
+
+    on_cloud_rig(test)
+
+
 def test_guests_that_no_record_knows_are_named_and_a_new_boot_is_told() -> None:
     async def test(rig: CloudRig) -> None:
         conductor = Conductor()
