@@ -193,9 +193,13 @@ class Registry:
         """What an actor has on a target, directly."""
         return self._grants.get(actor, {}).get(target)
 
-    def grants(self) -> list[Grant]:
-        """All of them whose actor, target and roles are there."""
-        return [grant for grant in self.all(Grant) if self._holds(grant)]
+    def grants(self, actors: Iterable[str] | None = None) -> list[Grant]:
+        """All of them, or those of some actors, whose actor and target are there."""
+        if actors is None:
+            found = self.all(Grant)
+        else:
+            found = [grants[target] for grants in (self._grants.get(actor, {}) for actor in actors) for target in sorted(grants)]
+        return [grant for grant in found if self._holds(grant)]
 
     def _holds(self, grant: Grant) -> bool:
         kind, _, actor = grant.actor.partition(":")

@@ -154,9 +154,9 @@ class Entry:
     prior: str = ""
 
 
-def _entries(call: Call) -> list[Entry]:
+def _entries(call: Call, actors: list[str] | None) -> list[Entry]:
     found: list[Entry] = []
-    for grant in call.registry.grants():
+    for grant in call.registry.grants(actors):
         found += [Entry(grant.actor, grant.target, role) for role in grant.roles if call.registry.get(Role, role) is not None]
         found += [
             Entry(grant.actor, grant.target, role, inherited=True) for role in grant.inherited if call.registry.get(Role, role) is not None
@@ -170,11 +170,12 @@ def _effective(call: Call, entries: list[Entry], wanted: set[str] | None, user: 
     registry = call.registry
     implies = {role.id: role.implies for role in registry.all(Role)}
     of_group: dict[str, list[str]] = {}
-    for person in registry.all(Person):
+    one = registry.get(Person, user)  # whoever asks for one, which everybody may, has not all looked through
+    for person in registry.all(Person) if not user else [] if one is None else [one]:
         for group in person.groups:
             of_group.setdefault(f"g:{group}", []).append(f"u:{person.id}")
     below: dict[str, list[str]] = {}
-    for project in registry.all(Project):
+    for project in registry.all(Project) if any(entry.inherited for entry in entries) else ():
         for above in [f"d:{project.domain_id}", *(f"p:{parent.id}" for parent in registry.lineage(project))]:
             below.setdefault(above, []).append(f"p:{project.id}")
     found: dict[Entry, None] = {}
@@ -224,17 +225,17 @@ async def assignments(call: Call) -> Answer:
         raise IdentityProblem(400, "Specify a user or group, not both")
     if effective and group:
         raise IdentityProblem(400, "Combining effective and group filter will always result in an empty list.")
-    targets = _wanted_targets(call)
     who = call.who
     project = call.registry.get(Project, query.get("scope.project.id", ""))
     here = project is not None and who.project is not None and project.id == who.project.id and "manager" in who.names
     if not may_read(who, domain_id=who.scope_domain.id if who.scope_domain is not None else "", user_id=user) and not here:
         raise forbidden("identity:list_role_assignments")
-    entries = _entries(call)
-    if user:  # first the cheap filter, then the expansion
-        person = call.registry.get(Person, user)
-        mine = set(call.registry.actors(person)) if person is not None and effective else {f"u:{user}"}
-        entries = [entry for entry in entries if entry.actor in mine]
+    targets = _wanted_targets(call)
+    person = call.registry.get(Person, user)
+    actors = [f"u:{user}"] if user else [f"g:{group}"] if group else None
+    if person is not None and effective:
+        actors = call.registry.actors(person)
+    entries = _entries(call, actors)
     if effective:
         entries = _effective(call, entries, targets, user)
     heir = query.get("scope.OS-INHERIT:inherited_to") == "projects"
