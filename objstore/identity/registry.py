@@ -67,7 +67,7 @@ class Registry:
         self._grants: dict[str, dict[str, Grant]] = {}  # actor -> target -> grant
         self._access: dict[str, str] = {}  # access key -> id of its credential
         self._totp: dict[str, set[str]] = {}  # user -> ids of its credentials of type "totp"
-        self._marks: dict[str, set[str]] = {}  # user -> ids of marks of its void tokens
+        self._owned: dict[tuple[type[Kept], str], dict[str, Kept]] = {}  # by whose it is
         self._judged: OrderedDict[str, Access] = OrderedDict()
         self._tasks = TaskOwner("identity registry")
         self.feed = Feed(cluster, world.clock, KINDS, self._apply, prefix=_PREFIX)
@@ -131,8 +131,8 @@ class Registry:
             self._access[value.access] = value.id
         elif isinstance(value, Credential) and value.type == TOTP:
             self._totp.setdefault(value.user_id, set()).add(value.id)
-        elif isinstance(value, Revocation):
-            self._marks.setdefault(value.user_id, set()).add(value.id)
+        for owner in _owners(value):
+            self._owned.setdefault((type(value), owner), {})[value.id] = value
 
     def _unlink(self, value: Kept) -> None:
         if isinstance(value, Grant):
@@ -141,11 +141,11 @@ class Registry:
             self._access.pop(value.access, None)
         elif isinstance(value, Credential) and value.type == TOTP:
             self._totp.get(value.user_id, set()).discard(value.id)
-        elif isinstance(value, Revocation):
-            marks = self._marks.get(value.user_id, set())
-            marks.discard(value.id)
-            if not marks:
-                self._marks.pop(value.user_id, None)
+        for owner in _owners(value):
+            owned = self._owned.get((type(value), owner), {})
+            owned.pop(value.id, None)
+            if not owned:
+                self._owned.pop((type(value), owner), None)
 
     # -- looking up -------------------------------------------------------------------------------------------
 
@@ -167,6 +167,11 @@ class Registry:
         """All of a kind, by id."""
         table = self._ids[_KIND_OF[struct]]
         return cast("list[T]", [table[id_] for id_ in sorted(table)])
+
+    def owned(self, struct: type[T], owner_id: str) -> list[T]:
+        """What a user (also as either party of a trust) or a project has of a kind, by id: nobody else's is looked at."""
+        found = self._owned.get((struct, owner_id), {})
+        return cast("list[T]", [found[id_] for id_ in sorted(found)])
 
     def named(self, value: T) -> T | None:
         """What has the name that `value` would have."""
@@ -450,7 +455,7 @@ class Registry:
         )
         if self.get(Revocation, mark.id) is None:
             person = self.person(user_id)
-            if person is not None and len(self._marks.get(user_id, ())) >= MAX_MARKS:
+            if person is not None and len(self._owned.get((Revocation, user_id), ())) >= MAX_MARKS:
                 await self.void_tokens(person)
                 return
             try:
@@ -520,6 +525,11 @@ class Registry:
 
         await self.feed.change("token-keys", TokenKeys(RECORD_VERSION, _TOKEN_KEYS).record, edit, TokenKeys(RECORD_VERSION, _TOKEN_KEYS))
         return self.bearers.keys
+
+
+def _owners(value: Kept) -> list[str]:
+    found = (getattr(value, name, "") for name in ("user_id", "project_id", "trustor_id", "trustee_id"))
+    return list(dict.fromkeys(owner for owner in found if owner))
 
 
 def _is_current(bearer: Bearer, proved: Person) -> bool:

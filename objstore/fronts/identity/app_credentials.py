@@ -69,7 +69,7 @@ async def create(call: Call) -> Answer:
         raise IdentityProblem(400, "The expires_at time of an application credential must be in the future.")
     if parent is not None and parent.expires_us:
         expires_us = min(expires_us or parent.expires_us, parent.expires_us)
-    if sum(credential.user_id == user.id for credential in call.registry.all(AppCredential)) >= MAX_OF_USER:
+    if sum(credential.user_id == user.id for credential in call.registry.owned(AppCredential, user.id)) >= MAX_OF_USER:
         raise IdentityProblem(403, f"A user may have {MAX_OF_USER} application credentials.")
     roles = _roles(call, given.get("roles"))
     rules = given.get("access_rules")
@@ -95,7 +95,7 @@ async def _rule(call: Call, user: Person, entry: dict[str, Any]) -> str:
         raise invalid("access_rules", f"each has a service, a method of {', '.join(_METHODS)}, and a path")
     if not isinstance(path, str) or not 1 <= len(path) <= 128 or path[0] != "/":
         raise invalid("access_rules", "a path begins with / and has at most 128 characters")
-    own = [rule for rule in call.registry.all(AccessRule) if rule.user_id == user.id]
+    own = call.registry.owned(AccessRule, user.id)
     for rule in own:
         if (rule.service, rule.method, rule.path) == (service, method, path):
             return rule.id
@@ -115,7 +115,9 @@ def _of(call: Call) -> str:
 async def listing(call: Call) -> Answer:
     """GET /users/{user_id}/application_credentials."""
     user_id = _of(call)
-    views = [app_credential_view(call, credential) for credential in call.registry.all(AppCredential) if credential.user_id == user_id]
+    views = [
+        app_credential_view(call, credential) for credential in call.registry.owned(AppCredential, user_id) if credential.user_id == user_id
+    ]
     return listed(call, "application_credentials", filtered(call, views, ("name",)), f"/users/{user_id}/application_credentials")
 
 
@@ -137,9 +139,9 @@ async def delete(call: Call) -> Answer:
     check_may_make(call)
     credential = _credential(call, call.parameters["user_id"])
     await remove(call, "application credential", credential)
-    for trust in [trust for trust in call.registry.all(Trust) if trust.app_credential_id == credential.id]:
+    for trust in [trust for trust in call.registry.owned(Trust, credential.user_id) if trust.app_credential_id == credential.id]:
         await call.registry.delete(trust)
-    for key in [key for key in call.registry.all(Credential) if key.app_credential_id == credential.id]:
+    for key in [key for key in call.registry.owned(Credential, credential.user_id) if key.app_credential_id == credential.id]:
         await call.registry.delete(key)
     return Answer(204)
 
@@ -147,7 +149,7 @@ async def delete(call: Call) -> Answer:
 async def list_rules(call: Call) -> Answer:
     """GET /users/{user_id}/access_rules."""
     user_id = _of(call)
-    views = [rule_view(call, rule) for rule in call.registry.all(AccessRule) if rule.user_id == user_id]
+    views = [rule_view(call, rule) for rule in call.registry.owned(AccessRule, user_id)]
     return listed(call, "access_rules", filtered(call, views, ("service", "method", "path")), f"/users/{user_id}/access_rules")
 
 
@@ -168,7 +170,7 @@ async def delete_rule(call: Call) -> Answer:
     call.check(right=call.who.is_admin or call.who.user.id == call.parameters["user_id"])
     check_may_make(call)
     rule = _known_rule(call, call.parameters["user_id"])
-    if any(rule.id in credential.rules for credential in call.registry.all(AppCredential)):
+    if any(rule.id in credential.rules for credential in call.registry.owned(AppCredential, rule.user_id)):
         raise IdentityProblem(403, f"Access rule {rule.id} is used by an application credential.")
     await remove(call, "access rule", rule)
     return Answer(204)

@@ -65,7 +65,7 @@ def _owner(call: Call, user_id: str) -> Person:
 
 
 def _check_count(call: Call, user: Person) -> None:
-    if sum(credential.user_id == user.id for credential in call.registry.all(Credential)) >= MAX_KEYS_OF_USER:
+    if sum(credential.user_id == user.id for credential in call.registry.owned(Credential, user.id)) >= MAX_KEYS_OF_USER:
         raise IdentityProblem(403, f"A user may have {MAX_KEYS_OF_USER} credentials.")
 
 
@@ -96,7 +96,8 @@ async def create_key(call: Call) -> Answer:
 
 
 def _keys(call: Call, user_id: str) -> list[Credential]:
-    found = [credential for credential in call.registry.all(Credential) if credential.user_id == user_id and credential.type == EC2]
+    owned = call.registry.owned(Credential, user_id)
+    found = [credential for credential in owned if credential.user_id == user_id and credential.type == EC2]
     return [credential for credential in found if _within_reach(call, credential)]
 
 
@@ -181,7 +182,8 @@ def _visible(call: Call, credential: Credential) -> bool:
 
 async def listing(call: Call) -> Answer:
     """GET /credentials: one's own; all for administrators."""
-    views = [credential_view(call, credential) for credential in call.registry.all(Credential) if _visible(call, credential)]
+    pool = call.registry.all(Credential) if call.who.is_admin else call.registry.owned(Credential, call.who.user.id)
+    views = [credential_view(call, credential) for credential in pool if _visible(call, credential)]
     return listed(call, "credentials", filtered(call, views, ("user_id", "type")), "/credentials")
 
 

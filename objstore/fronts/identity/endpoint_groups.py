@@ -43,7 +43,7 @@ def in_group(group: EndpointGroup, endpoint: Endpoint) -> bool:
 
 def endpoints_for(registry: Registry, project_id: str, endpoints: list[Endpoint]) -> list[Endpoint]:
     """Those that a project sees."""
-    links = [link for link in registry.all(EndpointLink) if link.project_id == project_id]
+    links = registry.owned(EndpointLink, project_id)
     if not links:
         return endpoints
     ids = {link.endpoint_id for link in links}

@@ -154,9 +154,12 @@ class Entry:
     prior: str = ""
 
 
-def _entries(call: Call, actors: list[str] | None) -> list[Entry]:
+def _entries(call: Call, actors: list[str] | None, wanted: set[str] | None) -> list[Entry]:
+    """What these actors (None: all) have on the `wanted` targets (None: on all), and what may be inherited there."""
     found: list[Entry] = []
     for grant in call.registry.grants(actors):
+        if wanted is not None and grant.target not in wanted and not grant.inherited:
+            continue
         found += [Entry(grant.actor, grant.target, role) for role in grant.roles if call.registry.get(Role, role) is not None]
         found += [
             Entry(grant.actor, grant.target, role, inherited=True) for role in grant.inherited if call.registry.get(Role, role) is not None
@@ -169,13 +172,17 @@ def _effective(call: Call, entries: list[Entry], wanted: set[str] | None, user: 
     place of what they inherit from, implied roles beside each."""
     registry = call.registry
     implies = {role.id: role.implies for role in registry.all(Role)}
+    if wanted is not None:
+        entries = [entry for entry in entries if entry.inherited or entry.target in wanted]
     of_group: dict[str, list[str]] = {}
     one = registry.get(Person, user)  # whoever asks for one, which everybody may, has not all looked through
-    for person in registry.all(Person) if not user else [] if one is None else [one]:
+    people = [one] if one is not None else registry.all(Person) if any(entry.actor[0] == "g" for entry in entries) else []
+    for person in people:
         for group in person.groups:
             of_group.setdefault(f"g:{group}", []).append(f"u:{person.id}")
     below: dict[str, list[str]] = {}
-    for project in registry.all(Project) if any(entry.inherited for entry in entries) else ():
+    projects = registry.all(Project) if wanted is None else [p for p in (registry.get(Project, t[2:]) for t in sorted(wanted)) if p]
+    for project in projects if any(entry.inherited for entry in entries) else ():
         for above in [f"d:{project.domain_id}", *(f"p:{parent.id}" for parent in registry.lineage(project))]:
             below.setdefault(above, []).append(f"p:{project.id}")
     found: dict[Entry, None] = {}
@@ -235,7 +242,7 @@ async def assignments(call: Call) -> Answer:
     actors = [f"u:{user}"] if user else [f"g:{group}"] if group else None
     if person is not None and effective:
         actors = call.registry.actors(person)
-    entries = _entries(call, actors)
+    entries = _entries(call, actors, targets)
     if effective:
         entries = _effective(call, entries, targets, user)
     heir = query.get("scope.OS-INHERIT:inherited_to") == "projects"

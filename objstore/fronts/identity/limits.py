@@ -189,7 +189,9 @@ def _visible(call: Call, limit: Limit) -> bool:
 
 async def listing(call: Call) -> Answer:
     """GET /limits: of one's own project or domain; all for administrators and readers of the system."""
-    views = [_limit_view(call, limit) for limit in call.registry.all(Limit) if _visible(call, limit)]
+    project = call.who.project
+    pool = call.registry.owned(Limit, project.id) if project is not None and not may_read(call.who) else call.registry.all(Limit)
+    views = [_limit_view(call, limit) for limit in pool if _visible(call, limit)]
     return listed(call, "limits", filtered(call, views, _FILTERS), "/limits")
 
 

@@ -148,7 +148,7 @@ async def create(call: Call) -> Answer:
     app_id, parent, held = _source(call, given)
     if call.registry.get(Person, given["trustee_user_id"]) is None:
         raise not_found("user", given["trustee_user_id"])
-    if sum(trust.trustor_id == call.who.user.id for trust in call.registry.all(Trust)) >= MAX_OF_USER:
+    if sum(trust.trustor_id == call.who.user.id for trust in call.registry.owned(Trust, call.who.user.id)) >= MAX_OF_USER:
         raise IdentityProblem(403, f"A user may have {MAX_OF_USER} trusts.")
     credential = call.who.app_credential
     limits = [parent.expires_us if parent is not None else 0, credential.expires_us if credential is not None else 0]
@@ -169,7 +169,8 @@ async def listing(call: Call) -> Answer:
     """GET /OS-TRUST/trusts: all for administrators and readers of the system, else by trustor or trustee that one is oneself."""
     asked = [call.query[name] for name in ("trustor_user_id", "trustee_user_id") if name in call.query]
     call.check(right=may_read(call.who) or call.who.user.id in asked)
-    views = [_view(call, trust, roles=False) for trust in call.registry.all(Trust) if call.registry.trust(trust.id) is not None]
+    pool = call.registry.owned(Trust, asked[0]) if asked else call.registry.all(Trust)
+    views = [_view(call, trust, roles=False) for trust in pool if call.registry.trust(trust.id) is not None]
     return listed(call, "trusts", filtered(call, views, ("trustor_user_id", "trustee_user_id", "project_id")), _BASE)
 
 
@@ -213,7 +214,7 @@ async def delete(call: Call) -> Answer:
         check_may_make(call)
     await remove(call, "trust", trust)
     gone = {trust.id}
-    while below := [found for found in call.registry.all(Trust) if found.parent_id in gone]:
+    while below := [found for found in call.registry.owned(Trust, trust.trustor_id) if found.parent_id in gone]:
         for found in below:
             gone.add(found.id)
             await call.registry.delete(found)

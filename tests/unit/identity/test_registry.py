@@ -8,7 +8,7 @@ import pytest
 from objstore.errors import PreconditionFailed
 from objstore.identity.bearer import Bearer
 from objstore.identity.registry import SWEEP_S
-from objstore.identity.tenancy import AppCredential, Domain, Grant, Group, Person, Project, Revocation, Role
+from objstore.identity.tenancy import AppCredential, Credential, Domain, Grant, Group, Person, Project, Revocation, Role, Trust
 from tests.support.identity_rig import Rig, on_rig
 from tests.support.memory_cluster import MemoryCluster, run
 
@@ -160,6 +160,25 @@ def test_marks_of_void_tokens_go_when_the_tokens_would_have() -> None:
         await rig.registry.revoke(Bearer(1, "u", (), "", now_us, now_us + 10**10, ("a2",)))
         await asyncio.sleep(SWEEP_S + 1)
         assert [mark.id for mark in rig.registry.all(Revocation)] == ["a2"]
+
+    on_rig(test)
+
+
+def test_what_somebody_has_is_found_without_a_look_at_others() -> None:
+    async def test(rig: Rig) -> None:
+        registry = rig.registry
+        trust = Trust(1, "t1", trustor_id="u1", trustee_id="u2", project_id="p1")
+        key = Credential(1, "k1", user_id="u1", project_id="p1")
+        for value in (trust, key, Credential(1, "k0", user_id="u2", project_id="p1")):
+            await registry.create(value)
+        assert [registry.owned(Trust, owner) for owner in ("u1", "u2", "p1", "u3")] == [[trust], [trust], [trust], []]
+        assert [found.id for found in registry.owned(Credential, "p1")] == ["k0", "k1"]
+        changed = await registry.change(key, lambda found: msgspec.structs.replace(found, sealed=b"x"))
+        assert registry.owned(Credential, "u1") == [changed]
+        await registry.delete(changed)
+        await registry.delete(trust)
+        assert [registry.owned(Trust, "u1"), registry.owned(Credential, "u1")] == [[], []]
+        assert len(registry.owned(Credential, "p1")) == 1
 
     on_rig(test)
 
