@@ -180,7 +180,12 @@ def parse_authorization(value: str, timestamp: str, services: frozenset[str] = O
 @lru_cache(maxsize=1024)
 def _authorization_fields(before: str) -> tuple[str, str]:
     """Credential and signed headers of a header that goes on with its signature.  Raises SignatureRefused, which is not remembered."""
-    return _split_authorization(before + _SIGNATURE)[:2]
+    credential, signed_headers, junk = _split_authorization(before + _SIGNATURE)
+    if junk:
+        raise SignatureRefused(
+            Problem.HEADER_MALFORMED, "The Authorization header needs Credential, SignedHeaders and Signature, once each."
+        )
+    return credential, signed_headers
 
 
 def _split_authorization(value: str) -> tuple[str, str, str]:

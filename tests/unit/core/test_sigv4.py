@@ -299,7 +299,14 @@ def test_an_authorization_header_is_read_alike_whether_its_beginning_is_remember
             ("AK", "host", "a"),
             ("AK", "host", "b"),
         ]
-        for wrong in (beginning.replace(" Sig", " X-Sig"), beginning.replace("host,", "host"), f"{beginning}{beginning}", beginning[5:]):
+        junk = (f"{beginning}{'a' * 9}Signature=", f"{beginning} Signature=")
+        for wrong in (
+            beginning.replace(" Sig", " X-Sig"),
+            beginning.replace("host,", "host"),
+            f"{beginning}{beginning}",
+            beginning[5:],
+            *junk,
+        ):
             with pytest.raises(SignatureRefused):
                 parse_authorization(wrong + "a" * 64, "20260101T000000Z")
     last_first = f"AWS4-HMAC-SHA256 Signature={'c' * 64},SignedHeaders=host,Credential=AK/20260101/r/s3/aws4_request"
