@@ -258,6 +258,8 @@ class Agent:
         if guest is None:
             return {}
         guest.hurry.set()
+        if (receiver := self._awaited.get(guest.id)) is not None:
+            receiver.dismiss()
         async with guest.turn:
             if not guest.gone:
                 await guest.destroy()

@@ -103,7 +103,7 @@ class Receiver:
         self.ready = asyncio.Event()  # `address` is known
         self.guest = guest
         self._secret = secret
-        self._words: asyncio.Queue[tuple[Hello, Stream]] = asyncio.Queue()
+        self._words: asyncio.Queue[tuple[Hello, Stream] | None] = asyncio.Queue()  # None: it is not awaited any more
         self._attached = False
         self._strangers = 0
         self._over = False
@@ -118,7 +118,12 @@ class Receiver:
             self.ready.set()
             self._over = True
             while not self._words.empty():
-                self._words.get_nowait()[1][1].close()
+                if (came := self._words.get_nowait()) is not None:
+                    came[1][1].close()
+
+    def dismiss(self) -> None:
+        """Await it no longer, if nobody has come with it yet: whoever wants it removed need not wait for that."""
+        self._words.put_nowait(None)
 
     async def _receive(self) -> bool:
         guest = self.guest
@@ -126,8 +131,10 @@ class Receiver:
         came = False
         try:
             async with asyncio.timeout(SENDER_S):
-                hello, stream = await self._words.get()
-            assert stream is not None
+                first = await self._words.get()
+            if first is None:
+                raise MoveFailed("it is to be removed")
+            hello, stream = first
             run = await self._begin(hello)
             await put(stream, Word("ok"))
             came = await self._obey(run, stream)

@@ -156,6 +156,18 @@ def test_a_guest_that_nobody_sends_is_not_awaited_for_ever(tmp_path: Path, monke
     with_rig(tmp_path, monkeypatch, test)
 
 
+def test_a_guest_that_is_awaited_and_then_to_be_removed_is_awaited_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(rig: Rig) -> None:
+        await rig.agent.carry_out(Receive(SPEC))
+        async with asyncio.timeout(10):  # a sender has a minute to come
+            await rig.agent.carry_out(Destroy(ID))
+        assert (rig.agent.guests, rig.agent._awaited) == ({}, {})
+        assert list((rig.directory / "servers").iterdir()) == []
+        await rig.agent.carry_out(Spawn(SPEC))  # it may come again
+
+    with_rig(tmp_path, monkeypatch, test)
+
+
 def test_a_guest_that_was_coming_when_the_agent_died_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(first: Rig, second: Rig) -> None:
         async def nothing(receiver: moving.Receiver) -> None:
