@@ -12,7 +12,8 @@ from tests.support.postgres import postgres
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = ("tests/unit/services", "tests/unit/runtime/test_sql.py")
 CHOSEN = (  # what sleeps there sleeps in real time: the rest takes long
-    "tests/unit/runtime/test_sql.py", "tests/unit/services/tables", "tests/unit/services/image",
+    "tests/unit/runtime/test_sql.py", "tests/unit/services/tables",
+    *(f"tests/unit/services/image/test_{name}.py" for name in ("tables", "records", "listing", "members")),
     *(f"tests/unit/services/network/test_{name}.py" for name in ("tables", "records", "addresses")),
     *(f"tests/unit/services/volume/api/test_{name}.py" for name in ("tables", "records")),
     *(f"tests/unit/services/compute/test_{name}.py" for name in ("tables", "cloud_tables", "records", "scheduler")),

@@ -42,6 +42,6 @@ def test_flipped_bits_are_never_served_and_are_healed(tmp_path: Path) -> None:
     change.bit_flips(tmp_path, flips=25, port_base=free_port_base())
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["http", "tls"])
+@pytest.mark.parametrize("tls", [pytest.param(False, marks=pytest.mark.slow, id="http"), pytest.param(True, id="tls")])
 def test_real_files_come_back_through_real_clients_under_faults(tmp_path: Path, tls: bool) -> None:
     realinput.real_input(tmp_path, files=120, large_bytes=20 << 20, port_base=free_port_base(), tls=tls)

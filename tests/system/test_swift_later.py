@@ -13,7 +13,7 @@ from tests.support.swift_calls import Account
 SEGMENTS = 400
 
 
-@pytest.mark.parametrize("options", [(), ("--tls",)], ids=["http", "tls"])
+@pytest.mark.parametrize("options", [pytest.param((), marks=pytest.mark.slow, id="http"), pytest.param(("--tls",), id="tls")])
 def test_segments_are_removed_by_a_daemon_that_was_killed_twice(tmp_path: Path, options: tuple[str, ...]) -> None:
     with running_cluster(tmp_path / "c", "--proxies", "2", *options) as cluster:
         account = Account(cluster)
