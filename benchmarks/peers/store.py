@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ class Unobtainable(Exception):
     """The store cannot be had or does not come up here; the text says why."""
 
 
-class Store:
+class Store(ABC):
     """One store with an endpoint of S3 and a user of it.
 
     `processes` is an expression that the command lines of its server processes match, and none of another's.
@@ -35,13 +36,13 @@ class Store:
         self._started: list[subprocess.Popen[bytes]] = []
 
     @property
+    @abstractmethod
     def version(self) -> str:
         """Which release this is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def up(self) -> None:
         """Start it and wait until it serves.  Raises Unobtainable."""
-        raise NotImplementedError
 
     def down(self) -> None:
         """End what was started, the last first."""
